@@ -1,0 +1,215 @@
+//! The simple recurrent network.
+
+use super::weights::{bias_numbers, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use crate::kernel::isa::Isa;
+use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::{self, Workspace};
+use crate::{Activation, Error, Float, Parameters, RnnCell, init};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use rand::Rng;
+
+/// The simple recurrent network: TensorFlow 1's `BasicRNNCell`, after Elman (1990).
+///
+/// h' = tanh(\[x, h\] · kernel + bias); the output is h'.
+///
+/// | parameter | shape | initial value |
+/// |---|---|---|
+/// | `kernel` | (input + hidden, hidden) | [`glorot_uniform`](init::glorot_uniform) |
+/// | `bias` | (hidden) | 0 |
+///
+/// The first `input` rows of `kernel` are the input's weights, the others the state's. The state is h, (batch, hidden).
+///
+/// ```
+/// use rand::SeedableRng;
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = rnn_cell::BasicRnn::<f32>::new(4, 2, &mut rng);
+/// let x = rnn_cell::one_hot(&["hello"], "helo")?;
+/// let (outputs, h) = rnn_cell::dynamic_rnn(&cell, &x, None, None)?;
+/// assert_eq!((outputs.dim(), h.dim()), ((1, 5, 2), (1, 2)));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct BasicRnn<E: Float> {
+    input_size: usize,
+    hidden_size: usize,
+    activation: Activation,
+    weights: BasicRnnWeights<E>,
+    packed: Packed<E>,
+}
+
+/// The parameters of a [`BasicRnn`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct BasicRnnWeights<E> {
+    /// (input + hidden, hidden).
+    pub kernel: Array2<E>,
+    /// (hidden); `None` is no bias at all.
+    pub bias: Option<Array1<E>>,
+}
+
+impl<E: Float> BasicRnn<E> {
+    /// A cell with TensorFlow's initial weights.
+    ///
+    /// # Panics
+    /// If a size is 0.
+    pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
+        Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A cell with options: tanh and a bias unless set otherwise.
+    #[must_use]
+    pub fn builder(input_size: usize, hidden_size: usize) -> BasicRnnBuilder {
+        BasicRnnBuilder { input_size, hidden_size, activation: Activation::Tanh, use_bias: true }
+    }
+
+    /// A tanh cell of existing weights, its sizes read from their shapes.
+    ///
+    /// # Errors
+    /// [`Error::WeightShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
+        let (rows, hidden) = kernel.dim();
+        Self::builder(rows.saturating_sub(hidden), hidden).build_from(BasicRnnWeights { kernel, bias: Some(bias) })
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn weights(&self) -> &BasicRnnWeights<E> {
+        &self.weights
+    }
+
+    /// The activation.
+    #[must_use]
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn repack(&mut self) {
+        let gate = gate(&self.weights, self.hidden_size);
+        self.packed.refill(&[gate], None);
+    }
+}
+
+fn gate<E: Float>(weights: &BasicRnnWeights<E>, width: usize) -> Gate<'_, E> {
+    Gate { matrix: numbers(&weights.kernel), width, column: 0, bias: bias_numbers(&weights.bias), offset: 0.0 }
+}
+
+/// Options of a [`BasicRnn`].
+#[derive(Debug, Clone)]
+pub struct BasicRnnBuilder {
+    input_size: usize,
+    hidden_size: usize,
+    activation: Activation,
+    use_bias: bool,
+}
+
+impl BasicRnnBuilder {
+    /// The activation; tanh if not set.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Whether there is a bias; there is if not set.
+    #[must_use]
+    pub fn use_bias(mut self, use_bias: bool) -> Self {
+        self.use_bias = use_bias;
+        self
+    }
+
+    /// The cell, with TensorFlow's initial weights.
+    ///
+    /// # Errors
+    /// [`Error::ZeroSize`].
+    pub fn build<E: Float, R: Rng + ?Sized>(self, rng: &mut R) -> Result<BasicRnn<E>, Error> {
+        let (rows, hidden) = (self.input_size + self.hidden_size, self.hidden_size);
+        let bias = self.use_bias.then(|| Array1::zeros(hidden));
+        self.build_from(BasicRnnWeights { kernel: init::glorot_uniform((rows, hidden), rng), bias })
+    }
+
+    /// The cell, with existing weights.
+    ///
+    /// # Errors
+    /// [`Error::ZeroSize`]; [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
+    /// weights are not those of these sizes and options.
+    pub fn build_from<E: Float>(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
+        let Self { input_size, hidden_size, activation, use_bias } = self;
+        check_sizes(&[("input_size", input_size), ("hidden_size", hidden_size)])?;
+        let weights = BasicRnnWeights {
+            kernel: checked("kernel", weights.kernel, &[input_size + hidden_size, hidden_size])?,
+            bias: checked_option("bias", weights.bias, use_bias, &[hidden_size])?,
+        };
+        let shape = PackShape {
+            inputs: input_size,
+            recurrent: hidden_size,
+            units: hidden_size,
+            gates: 1,
+            groups: kernel::rnn::GROUPS,
+            split: false,
+        };
+        let packed = Packed::new(Isa::get(), shape, &[gate(&weights, hidden_size)], None);
+        Ok(BasicRnn { input_size, hidden_size, activation, weights, packed })
+    }
+}
+
+impl<E: Float> RnnCell for BasicRnn<E> {
+    type Elem = E;
+    type State = Array2<E>;
+    type Workspace = Workspace<E>;
+
+    fn input_size(&self) -> usize {
+        self.input_size
+    }
+    fn output_size(&self) -> usize {
+        self.hidden_size
+    }
+    fn zero_state(&self, batch: usize) -> Array2<E> {
+        Array2::zeros((batch, self.hidden_size))
+    }
+    fn step(
+        &self,
+        input: &ArrayRef2<E>,
+        state: &mut Array2<E>,
+        output: &mut ArrayRef2<E>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
+        self.unroll(&inputs, state, &mut outputs, workspace);
+    }
+    fn unroll(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut Array2<E>,
+        outputs: &mut ArrayRef3<E>,
+        workspace: &mut Workspace<E>,
+    ) {
+        kernel::rnn::unroll(&self.packed, self.activation, inputs.view(), state, outputs.view_mut(), workspace);
+    }
+}
+
+impl<E: Float> Parameters<E> for BasicRnn<E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        visit("kernel", self.weights.kernel.view().into_dyn());
+        if let Some(bias) = &self.weights.bias {
+            visit("bias", bias.view().into_dyn());
+        }
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        let visit = |cell: &mut Self| {
+            visit("kernel", cell.weights.kernel.view_mut().into_dyn());
+            if let Some(bias) = &mut cell.weights.bias {
+                visit("bias", bias.view_mut().into_dyn());
+            }
+        };
+        visit_then_repack(self, visit, Self::repack);
+    }
+}
+
+impl<E: Float> std::fmt::Debug for BasicRnn<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BasicRnn")
+            .field("input_size", &self.input_size)
+            .field("hidden_size", &self.hidden_size)
+            .field("activation", &self.activation)
+            .finish_non_exhaustive()
+    }
+}

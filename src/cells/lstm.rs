@@ -1,0 +1,381 @@
+//! The LSTM.
+
+use super::weights::{
+    bias_numbers, check_clip, check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack,
+};
+use crate::kernel::isa::Isa;
+use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::{self, Workspace};
+use crate::{Activation, Error, Float, LstmState, Parameters, RnnCell, init};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use rand::Rng;
+
+/// Long short-term memory: TensorFlow 1's `LSTMCell`, and `BasicLSTMCell` with its default options; after Hochreiter and
+/// Schmidhuber (1997), Gers, Schmidhuber and Cummins (2000), and Sak, Senior and Beaufays (2014) for peepholes and
+/// projection.
+///
+/// With z = \[x, h\] · kernel + bias cut into quarters **i, j, f, o** (input gate, candidate, forget gate, output gate)
+/// and σ the gates' activation:
+///
+/// ```text
+/// c' = σ(f + forget_bias + w_f_diag ⊙ c) ⊙ c + σ(i + w_i_diag ⊙ c) ⊙ act(j)
+/// c' = c' cut to ±cell_clip
+/// h' = σ(o + w_o_diag ⊙ c') ⊙ act(c')
+/// h' = h' · projection/kernel, cut to ±proj_clip
+/// ```
+///
+/// The output is h'. Peepholes (`w_*_diag`), clips and the projection are off unless asked for. `forget_bias` is added
+/// as the step runs and is not in `bias`, as in TensorFlow. The output gate's peephole sees the new, clipped c.
+///
+/// | parameter | shape | initial value |
+/// |---|---|---|
+/// | `kernel` | (input + output, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](init::glorot_uniform) |
+/// | `bias` | (4 · hidden) | 0 |
+/// | `w_f_diag`, `w_i_diag`, `w_o_diag` | (hidden), with `use_peepholes` | uniform in ±√(3 / hidden) |
+/// | `projection/kernel` | (hidden, num_proj), with `num_proj` | `glorot_uniform` |
+///
+/// `output` is `num_proj` if set, else `hidden`. The state is [`LstmState`].
+///
+/// ```
+/// use rand::SeedableRng;
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = rnn_cell::Lstm::<f32>::builder(4, 8).use_peepholes(true).num_proj(2).cell_clip(3.0).build(&mut rng)?;
+/// let x = rnn_cell::one_hot(&["hello"], "helo")?;
+/// let (outputs, state) = rnn_cell::dynamic_rnn(&cell, &x, None, None)?;
+/// assert_eq!((outputs.dim(), state.c.dim(), state.h.dim()), ((1, 5, 2), (1, 8), (1, 2)));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Lstm<E: Float> {
+    options: LstmBuilder<E>,
+    weights: LstmWeights<E>,
+    packed: Packed<E>,
+    packed_projection: Option<Packed<E>>,
+}
+
+/// The parameters of an [`Lstm`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LstmWeights<E> {
+    /// (input + output, 4 · hidden), columns i, j, f, o.
+    pub kernel: Array2<E>,
+    /// (4 · hidden); `None` is no bias at all (`forget_bias` is still added).
+    pub bias: Option<Array1<E>>,
+    /// With `use_peepholes`.
+    pub peepholes: Option<Peepholes<E>>,
+    /// `projection/kernel`, (hidden, num_proj), with `num_proj`.
+    pub projection: Option<Array2<E>>,
+}
+
+/// Diagonal weights from the memory c to the gates, (hidden) each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peepholes<E> {
+    /// To the forget gate.
+    pub w_f_diag: Array1<E>,
+    /// To the input gate.
+    pub w_i_diag: Array1<E>,
+    /// To the output gate.
+    pub w_o_diag: Array1<E>,
+}
+
+/// Options of an [`Lstm`].
+#[derive(Debug, Clone)]
+pub struct LstmBuilder<E> {
+    input_size: usize,
+    hidden_size: usize,
+    forget_bias: E,
+    use_bias: bool,
+    use_peepholes: bool,
+    cell_clip: Option<E>,
+    num_proj: Option<usize>,
+    proj_clip: Option<E>,
+    activation: Activation,
+    gate_activation: Activation,
+}
+
+impl<E: Float> Lstm<E> {
+    /// A cell with TensorFlow's initial weights and default options.
+    ///
+    /// # Panics
+    /// If a size is 0.
+    pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
+        Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A cell with options: a bias, forget_bias 1, tanh and sigmoid, and nothing else unless set otherwise.
+    #[must_use]
+    pub fn builder(input_size: usize, hidden_size: usize) -> LstmBuilder<E> {
+        LstmBuilder {
+            input_size,
+            hidden_size,
+            forget_bias: E::one(),
+            use_bias: true,
+            use_peepholes: false,
+            cell_clip: None,
+            num_proj: None,
+            proj_clip: None,
+            activation: Activation::Tanh,
+            gate_activation: Activation::Sigmoid,
+        }
+    }
+
+    /// A cell of existing weights with default options, its sizes read from their shapes.
+    ///
+    /// # Errors
+    /// [`Error::WeightShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
+        let (rows, columns) = kernel.dim();
+        let hidden = columns / 4;
+        let weights = LstmWeights { kernel, bias: Some(bias), peepholes: None, projection: None };
+        Self::builder(rows.saturating_sub(hidden), hidden).build_from(weights)
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn weights(&self) -> &LstmWeights<E> {
+        &self.weights
+    }
+
+    /// Units of the memory c.
+    #[must_use]
+    pub fn hidden_size(&self) -> usize {
+        self.options.hidden_size
+    }
+
+    fn repack(&mut self) {
+        self.packed.refill(&self.options.gates(&self.weights), None);
+        if let (Some(packed), Some(kernel)) = (&mut self.packed_projection, &self.weights.projection) {
+            packed.refill(&[projection_gate(kernel)], None);
+        }
+    }
+}
+
+fn projection_gate<E: Float>(kernel: &Array2<E>) -> Gate<'_, E> {
+    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, bias: None, offset: 0.0 }
+}
+
+impl<E: Float> LstmBuilder<E> {
+    /// Added to the forget gate at every step; 1 if not set. Finite.
+    #[must_use]
+    pub fn forget_bias(mut self, forget_bias: E) -> Self {
+        self.forget_bias = forget_bias;
+        self
+    }
+
+    /// Whether there is a bias; there is if not set.
+    #[must_use]
+    pub fn use_bias(mut self, use_bias: bool) -> Self {
+        self.use_bias = use_bias;
+        self
+    }
+
+    /// Whether the gates see c through diagonal weights; they do not if not set.
+    #[must_use]
+    pub fn use_peepholes(mut self, use_peepholes: bool) -> Self {
+        self.use_peepholes = use_peepholes;
+        self
+    }
+
+    /// Cuts each new c to ±`cell_clip`, finite and above 0; no clip if not set. An initial c beyond it is used as it is.
+    #[must_use]
+    pub fn cell_clip(mut self, cell_clip: E) -> Self {
+        self.cell_clip = Some(cell_clip);
+        self
+    }
+
+    /// Projects h to `num_proj` features, at least 1, possibly more than `hidden_size`; no projection if not set.
+    #[must_use]
+    pub fn num_proj(mut self, num_proj: usize) -> Self {
+        self.num_proj = Some(num_proj);
+        self
+    }
+
+    /// Cuts the projection to ±`proj_clip`, finite and above 0; no clip if not set. Without `num_proj` it does nothing.
+    #[must_use]
+    pub fn proj_clip(mut self, proj_clip: E) -> Self {
+        self.proj_clip = Some(proj_clip);
+        self
+    }
+
+    /// The activation of the candidate and of c; tanh if not set.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// The activation of the gates i, f and o (Keras's `recurrent_activation`); sigmoid if not set.
+    #[must_use]
+    pub fn gate_activation(mut self, gate_activation: Activation) -> Self {
+        self.gate_activation = gate_activation;
+        self
+    }
+
+    fn output_size(&self) -> usize {
+        self.num_proj.unwrap_or(self.hidden_size)
+    }
+
+    /// The gates as packed: forget_bias is added to what is packed, never to `bias`.
+    fn gates<'a>(&self, weights: &'a LstmWeights<E>) -> [Gate<'a, E>; 4] {
+        let hidden = self.hidden_size;
+        [0, 1, 2, 3].map(|gate| Gate {
+            matrix: numbers(&weights.kernel),
+            width: 4 * hidden,
+            column: gate * hidden,
+            bias: bias_numbers(&weights.bias).map(|bias| &bias[gate * hidden..][..hidden]),
+            offset: if gate == 2 { self.forget_bias.as_f64() } else { 0.0 },
+        })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_sizes(&[
+            ("input_size", self.input_size),
+            ("hidden_size", self.hidden_size),
+            ("num_proj", self.output_size()),
+        ])?;
+        check_finite("forget_bias", self.forget_bias)?;
+        check_clip("cell_clip", self.cell_clip)?;
+        check_clip("proj_clip", self.proj_clip)
+    }
+
+    /// The cell, with TensorFlow's initial weights.
+    ///
+    /// # Errors
+    /// [`Error::ZeroSize`] for a size or `num_proj` of 0, [`Error::InvalidNumber`] for a forget_bias that is not finite
+    /// or a clip that is not finite and above 0.
+    pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Lstm<E>, Error> {
+        self.check()?;
+        let (rows, hidden) = (self.input_size + self.output_size(), self.hidden_size);
+        let kernel = init::glorot_uniform((rows, 4 * hidden), rng);
+        let peepholes = self.use_peepholes.then(|| {
+            let mut diagonal = || init::uniform((1, hidden), (3.0 / hidden as f64).sqrt(), rng).remove_axis(Axis(0));
+            Peepholes { w_f_diag: diagonal(), w_i_diag: diagonal(), w_o_diag: diagonal() }
+        });
+        let projection = self.num_proj.map(|num_proj| init::glorot_uniform((hidden, num_proj), rng));
+        let bias = self.use_bias.then(|| Array1::zeros(4 * hidden));
+        self.build_from(LstmWeights { kernel, bias, peepholes, projection })
+    }
+
+    /// The cell, with existing weights.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); and [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
+    /// if the weights are not those of these sizes and options.
+    pub fn build_from(self, weights: LstmWeights<E>) -> Result<Lstm<E>, Error> {
+        self.check()?;
+        let (hidden, output) = (self.hidden_size, self.output_size());
+        let peepholes = match (weights.peepholes, self.use_peepholes) {
+            (Some(Peepholes { w_f_diag, w_i_diag, w_o_diag }), true) => Some(Peepholes {
+                w_f_diag: checked("w_f_diag", w_f_diag, &[hidden])?,
+                w_i_diag: checked("w_i_diag", w_i_diag, &[hidden])?,
+                w_o_diag: checked("w_o_diag", w_o_diag, &[hidden])?,
+            }),
+            (None, false) => None,
+            (None, true) => return Err(Error::MissingWeight { name: "w_f_diag".into() }),
+            (Some(_), false) => return Err(Error::UnexpectedWeight { name: "w_f_diag".into() }),
+        };
+        let projects = self.num_proj.is_some();
+        let weights = LstmWeights {
+            kernel: checked("kernel", weights.kernel, &[self.input_size + output, 4 * hidden])?,
+            bias: checked_option("bias", weights.bias, self.use_bias, &[4 * hidden])?,
+            peepholes,
+            projection: checked_option("projection/kernel", weights.projection, projects, &[hidden, output])?,
+        };
+        let shape =
+            PackShape { inputs: self.input_size, recurrent: output, units: hidden, gates: 4, groups: 1, split: false };
+        let packed = Packed::new(Isa::get(), shape, &self.gates(&weights), None);
+        let packed_projection = weights.projection.as_ref().map(|kernel| {
+            let groups = kernel::rnn::GROUPS;
+            let shape = PackShape { inputs: hidden, recurrent: 0, units: output, gates: 1, groups, split: false };
+            Packed::new(Isa::get(), shape, &[projection_gate(kernel)], None)
+        });
+        Ok(Lstm { options: self, weights, packed, packed_projection })
+    }
+}
+
+impl<E: Float> RnnCell for Lstm<E> {
+    type Elem = E;
+    type State = LstmState<E>;
+    type Workspace = Workspace<E>;
+
+    fn input_size(&self) -> usize {
+        self.options.input_size
+    }
+    fn output_size(&self) -> usize {
+        self.options.output_size()
+    }
+    fn zero_state(&self, batch: usize) -> LstmState<E> {
+        LstmState {
+            c: Array2::zeros((batch, self.options.hidden_size)),
+            h: Array2::zeros((batch, self.options.output_size())),
+        }
+    }
+    fn step(
+        &self,
+        input: &ArrayRef2<E>,
+        state: &mut LstmState<E>,
+        output: &mut ArrayRef2<E>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
+        self.unroll(&inputs, state, &mut outputs, workspace);
+    }
+    fn unroll(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut LstmState<E>,
+        outputs: &mut ArrayRef3<E>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let peepholes = self.weights.peepholes.as_ref();
+        let options = kernel::lstm::Options {
+            activation: self.options.activation,
+            gate_activation: self.options.gate_activation,
+            peepholes: peepholes.map(|p| [&p.w_f_diag, &p.w_i_diag, &p.w_o_diag].map(numbers)),
+            cell_clip: self.options.cell_clip,
+            proj_clip: self.options.proj_clip,
+        };
+        let LstmState { c, h } = state;
+        let (inputs, outputs) = (inputs.view(), outputs.view_mut());
+        kernel::lstm::unroll(&self.packed, self.packed_projection.as_ref(), options, inputs, c, h, outputs, workspace);
+    }
+}
+
+impl<E: Float> Parameters<E> for Lstm<E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        visit("kernel", self.weights.kernel.view().into_dyn());
+        if let Some(bias) = &self.weights.bias {
+            visit("bias", bias.view().into_dyn());
+        }
+        if let Some(Peepholes { w_f_diag, w_i_diag, w_o_diag }) = &self.weights.peepholes {
+            visit("w_f_diag", w_f_diag.view().into_dyn());
+            visit("w_i_diag", w_i_diag.view().into_dyn());
+            visit("w_o_diag", w_o_diag.view().into_dyn());
+        }
+        if let Some(projection) = &self.weights.projection {
+            visit("projection/kernel", projection.view().into_dyn());
+        }
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        let visit = |cell: &mut Self| {
+            visit("kernel", cell.weights.kernel.view_mut().into_dyn());
+            if let Some(bias) = &mut cell.weights.bias {
+                visit("bias", bias.view_mut().into_dyn());
+            }
+            if let Some(Peepholes { w_f_diag, w_i_diag, w_o_diag }) = &mut cell.weights.peepholes {
+                visit("w_f_diag", w_f_diag.view_mut().into_dyn());
+                visit("w_i_diag", w_i_diag.view_mut().into_dyn());
+                visit("w_o_diag", w_o_diag.view_mut().into_dyn());
+            }
+            if let Some(projection) = &mut cell.weights.projection {
+                visit("projection/kernel", projection.view_mut().into_dyn());
+            }
+        };
+        visit_then_repack(self, visit, Self::repack);
+    }
+}
+
+impl<E: Float> std::fmt::Debug for Lstm<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lstm").field("options", &self.options).finish_non_exhaustive()
+    }
+}

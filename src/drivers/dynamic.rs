@@ -1,0 +1,128 @@
+//! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths.
+
+use super::lengths::{check_inputs, checked_state};
+use crate::{Error, RnnCell, State};
+use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, Axis, s};
+
+/// What a driver returns: outputs and the final state.
+type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State);
+
+/// Runs `cell` over `inputs` (batch, seq, input): returns outputs (batch, seq, output), C-contiguous, and the final state.
+///
+/// It is TensorFlow 1's `tf.nn.dynamic_rnn`; in four lines, for one row:
+///
+/// ```text
+/// for t in 0..sequence_length[row] {
+///     cell.step(inputs[t], &mut state, &mut outputs[t]);
+/// }
+/// outputs[sequence_length[row]..] = 0
+/// ```
+///
+/// Without `sequence_length` every row is `seq` long. Past a row's length its output is exactly 0, its state stays as the
+/// last valid step left it, and nothing is computed: what stands in the padding, NaN included, does not matter. A row of
+/// length 0 keeps the initial state. Without `initial_state` the state starts as [`RnnCell::zero_state`]. An empty batch
+/// and a sequence of no steps are fine. `inputs` may have any strides.
+///
+/// # Errors
+/// [`Error::InputSize`] if `inputs` are not as wide as the cell's input, [`Error::SequenceLengthBatch`] if
+/// `sequence_length` has not one entry a row, [`Error::SequenceLengthTooLong`] if an entry exceeds `seq`,
+/// [`Error::InitialStateShape`] and [`Error::InitialStateLeaves`] if `initial_state` is of another batch or width.
+pub fn dynamic_rnn<C: RnnCell>(
+    cell: &C,
+    inputs: &ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state: Option<C::State>,
+) -> Result<Unrolled<C>, Error> {
+    let (batch, seq, _) = inputs.dim();
+    check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
+    let state = checked_state(cell, batch, initial_state)?;
+    let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
+    let by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
+    let state = unroll_masked(cell, inputs.view().permuted_axes([1, 0, 2]), sequence_length, state, by_step);
+    Ok((outputs, state))
+}
+
+/// [`dynamic_rnn`] over time-major arrays: `inputs` (seq, batch, input), outputs (seq, batch, output).
+///
+/// # Errors
+/// As [`dynamic_rnn`].
+pub fn dynamic_rnn_time_major<C: RnnCell>(
+    cell: &C,
+    inputs: &ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state: Option<C::State>,
+) -> Result<Unrolled<C>, Error> {
+    let (seq, batch, _) = inputs.dim();
+    check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
+    let state = checked_state(cell, batch, initial_state)?;
+    let mut outputs = Array3::zeros((seq, batch, cell.output_size()));
+    let state = unroll_masked(cell, inputs.view(), sequence_length, state, outputs.view_mut());
+    Ok((outputs, state))
+}
+
+/// Runs each row for its length over checked, time-major arrays. `outputs` must be zeros; steps past a length stay so.
+fn unroll_masked<C: RnnCell>(
+    cell: &C,
+    inputs: ArrayView3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    mut state: C::State,
+    mut outputs: ArrayViewMut3<C::Elem>,
+) -> C::State {
+    let (seq, batch, _) = inputs.dim();
+    let mut workspace = C::Workspace::default();
+    let Some(lengths) = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq)) else {
+        cell.unroll(&inputs, &mut state, &mut outputs, &mut workspace);
+        return state;
+    };
+    if lengths.is_sorted_by(|a, b| a >= b) {
+        return unroll_sorted(cell, inputs, lengths, state, outputs, &mut workspace);
+    }
+
+    // Longest first, so that the rows still running are always the first ones.
+    let mut order: Vec<usize> = (0..batch).collect();
+    order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+    let sorted_lengths: Vec<usize> = order.iter().map(|&row| lengths[row]).collect();
+    let steps = sorted_lengths[0];
+    let mut sorted_inputs = Array3::zeros((steps, batch, inputs.dim().2));
+    let mut sorted_outputs = Array3::zeros((steps, batch, cell.output_size()));
+    for (to, (&from, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
+        sorted_inputs.slice_mut(s![..length, to, ..]).assign(&inputs.slice(s![..length, from, ..]));
+    }
+    let (x, out) = (sorted_inputs.view(), sorted_outputs.view_mut());
+    let sorted_state = unroll_sorted(cell, x, &sorted_lengths, state.select(&order), out, &mut workspace);
+    for (from, (&to, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
+        outputs.slice_mut(s![..length, to, ..]).assign(&sorted_outputs.slice(s![..length, from, ..]));
+        state.copy_row(to, &sorted_state, from);
+    }
+    state
+}
+
+/// As [`unroll_masked`], for lengths that never increase: runs of steps with the same rows active.
+fn unroll_sorted<C: RnnCell>(
+    cell: &C,
+    inputs: ArrayView3<C::Elem>,
+    lengths: &[usize],
+    mut finals: C::State,
+    mut outputs: ArrayViewMut3<C::Elem>,
+    workspace: &mut C::Workspace,
+) -> C::State {
+    let mut running = finals.clone();
+    let mut step = 0;
+    let mut active = lengths.partition_point(|&length| length > 0);
+    running.truncate(active);
+    while active > 0 {
+        let end = lengths[active - 1];
+        let x = inputs.slice(s![step..end, ..active, ..]);
+        let mut out = outputs.slice_mut(s![step..end, ..active, ..]);
+        cell.unroll(&x, &mut running, &mut out, workspace);
+        step = end;
+        let still = lengths.partition_point(|&length| length > step);
+        for row in still..active {
+            finals.copy_row(row, &running, row);
+        }
+        running.truncate(still);
+        active = still;
+    }
+    debug_assert!(step <= inputs.len_of(Axis(0)));
+    finals
+}

@@ -1,0 +1,50 @@
+//! Checks of what every driver takes: inputs, lengths and an initial state.
+
+use crate::{Error, Float, RnnCell, State};
+
+/// `Err` unless `inputs` (batch, seq, input) fit the cell and each length is at most seq.
+pub(super) fn check_inputs<C: RnnCell>(
+    cell: &C,
+    inputs: (usize, usize, usize),
+    (batch, seq): (usize, usize),
+    sequence_length: Option<&[usize]>,
+) -> Result<(), Error> {
+    let expected = cell.input_size();
+    if inputs.2 != expected {
+        return Err(Error::InputSize { expected, inputs });
+    }
+    let Some(lengths) = sequence_length else { return Ok(()) };
+    if lengths.len() != batch {
+        return Err(Error::SequenceLengthBatch { found: lengths.len(), batch, inputs });
+    }
+    match lengths.iter().position(|&length| length > seq) {
+        Some(row) => Err(Error::SequenceLengthTooLong { row, length: lengths[row], seq, inputs }),
+        None => Ok(()),
+    }
+}
+
+/// The initial state, checked against the cell's, or zeros.
+pub(super) fn checked_state<C: RnnCell>(
+    cell: &C,
+    batch: usize,
+    initial_state: Option<C::State>,
+) -> Result<C::State, Error> {
+    let Some(state) = initial_state else { return Ok(cell.zero_state(batch)) };
+    let expected = leaf_shapes(&cell.zero_state(0));
+    let found = leaf_shapes(&state);
+    if expected.len() != found.len() {
+        return Err(Error::InitialStateLeaves { expected: expected.len(), found: found.len() });
+    }
+    for (leaf, (&(_, features), &found)) in expected.iter().zip(&found).enumerate() {
+        if found != (batch, features) {
+            return Err(Error::InitialStateShape { leaf, expected: (batch, features), found });
+        }
+    }
+    Ok(state)
+}
+
+fn leaf_shapes<E: Float, S: State<E>>(state: &S) -> Vec<(usize, usize)> {
+    let mut shapes = Vec::new();
+    state.visit(&mut |leaf| shapes.push(leaf.dim()));
+    shapes
+}

@@ -1,0 +1,163 @@
+//! [`Error`]: every mistake a user's arguments can hold.
+
+use std::fmt;
+
+/// A mistake in what was passed in, by kind.
+///
+/// Each message names the argument, what was expected and what came.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// The last axis of `inputs` is not the cell's input size.
+    InputSize {
+        /// The cell's input size.
+        expected: usize,
+        /// The shape of `inputs`.
+        inputs: (usize, usize, usize),
+    },
+    /// `sequence_length` has not one entry for each row of the batch.
+    SequenceLengthBatch {
+        /// Number of entries in `sequence_length`.
+        found: usize,
+        /// Rows in `inputs`.
+        batch: usize,
+        /// The shape of `inputs`.
+        inputs: (usize, usize, usize),
+    },
+    /// An entry of `sequence_length` is larger than the number of steps.
+    SequenceLengthTooLong {
+        /// The row.
+        row: usize,
+        /// Its entry.
+        length: usize,
+        /// Steps in `inputs`.
+        seq: usize,
+        /// The shape of `inputs`.
+        inputs: (usize, usize, usize),
+    },
+    /// A leaf of `initial_state` has another shape than the cell's state.
+    InitialStateShape {
+        /// Position of the leaf in the state's fixed order (an LSTM: 0 is c, 1 is h).
+        leaf: usize,
+        /// (batch, features) of the cell's state.
+        expected: (usize, usize),
+        /// (batch, features) of the leaf that came.
+        found: (usize, usize),
+    },
+    /// `initial_state` has another number of leaves than the cell's state.
+    InitialStateLeaves {
+        /// Leaves of the cell's state.
+        expected: usize,
+        /// Leaves that came.
+        found: usize,
+    },
+    /// A size that must be at least 1 is 0.
+    ZeroSize {
+        /// Name of the argument.
+        argument: &'static str,
+    },
+    /// A number is outside the range its option allows.
+    InvalidNumber {
+        /// Name of the option.
+        argument: &'static str,
+        /// The range allowed, in words.
+        expected: &'static str,
+        /// The number that came.
+        found: f64,
+    },
+    /// A weight has another shape than the cell's sizes and options ask for.
+    WeightShape {
+        /// The parameter's name.
+        name: String,
+        /// The shape asked for.
+        expected: Vec<usize>,
+        /// The shape that came.
+        found: Vec<usize>,
+    },
+    /// A weight that the cell's options ask for is not there.
+    MissingWeight {
+        /// The parameter's name.
+        name: String,
+    },
+    /// A weight came that the cell's options have no use for.
+    UnexpectedWeight {
+        /// The parameter's name.
+        name: String,
+    },
+    /// A letter of a word is not in the alphabet.
+    UnknownLetter {
+        /// The letter.
+        letter: char,
+        /// The word it stands in.
+        word: String,
+        /// The alphabet.
+        alphabet: String,
+    },
+    /// A letter stands twice in the alphabet.
+    RepeatedLetter {
+        /// The letter.
+        letter: char,
+        /// The alphabet.
+        alphabet: String,
+    },
+    /// Words that must be equally long are not.
+    WordLength {
+        /// Position of the word.
+        word: usize,
+        /// Letters in the first word.
+        expected: usize,
+        /// Letters in this word.
+        found: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InputSize { expected, inputs } => write!(
+                f,
+                "inputs have {} features, but the cell's input_size is {expected} (inputs are {inputs:?})",
+                inputs.2
+            ),
+            Self::SequenceLengthBatch { found, batch, inputs } => write!(
+                f,
+                "sequence_length has {found} entries, but inputs have a batch of {batch} (inputs are {inputs:?})"
+            ),
+            Self::SequenceLengthTooLong { row, length, seq, inputs } => write!(
+                f,
+                "sequence_length[{row}] is {length}, but inputs have only {seq} steps (inputs are {inputs:?})"
+            ),
+            Self::InitialStateShape { leaf, expected, found } => write!(
+                f,
+                "initial_state leaf {leaf} is {found:?}, but the cell's state is {expected:?} (batch, features)"
+            ),
+            Self::InitialStateLeaves { expected, found } => {
+                write!(f, "initial_state has {found} leaves, but the cell's state has {expected}")
+            }
+            Self::ZeroSize { argument } => write!(f, "{argument} is 0, but must be at least 1"),
+            Self::InvalidNumber { argument, expected, found } => {
+                write!(f, "{argument} is {found}, but must be {expected}")
+            }
+            Self::WeightShape { name, expected, found } => {
+                write!(f, "weight {name} has shape {found:?}, but the cell needs {expected:?}")
+            }
+            Self::MissingWeight { name } => {
+                write!(f, "weight {name} is missing, but the cell's options ask for it")
+            }
+            Self::UnexpectedWeight { name } => {
+                write!(f, "weight {name} came, but the cell's options have no use for it")
+            }
+            Self::UnknownLetter { letter, word, alphabet } => {
+                write!(f, "letter {letter:?} of word {word:?} is not in the alphabet {alphabet:?}")
+            }
+            Self::RepeatedLetter { letter, alphabet } => {
+                write!(f, "letter {letter:?} stands twice in the alphabet {alphabet:?}")
+            }
+            Self::WordLength { word, expected, found } => {
+                write!(f, "words[{word}] has {found} letters, but words[0] has {expected}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,37 @@
+//! [`Float`]: the two element types, and their way into the kernels.
+
+use crate::kernel::Element;
+
+/// An element type: `f32` or `f64`.
+///
+/// Sealed: the kernels are written for these two.
+pub trait Float: ndarray::NdFloat + Default + std::iter::Sum + Element + sealed::Sealed {
+    /// The nearest value of this type.
+    fn from_f64(value: f64) -> Self;
+    /// The value as `f64`, exactly.
+    fn as_f64(self) -> f64;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+impl Float for f32 {
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
+    fn as_f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Float for f64 {
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+    fn as_f64(self) -> f64 {
+        self
+    }
+}

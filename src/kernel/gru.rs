@@ -1,0 +1,227 @@
+//! The GRU's step, with the reset gate before or after the candidate's product.
+
+use super::Element;
+use super::math::activate;
+use super::pack::Packed;
+use super::pass::{Epilogue, Units, pass};
+use super::rnn::GROUPS;
+use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
+use super::tile::Rows;
+use crate::Activation;
+use ndarray::{Array2, ArrayView3, ArrayViewMut3};
+use pulp::{Simd, WithSimd};
+
+/// Vectors of units in a panel of the two gates r and u.
+pub(crate) const GATE_GROUPS: usize = 2;
+
+/// A GRU's weights, by where the reset gate stands.
+#[derive(Clone)]
+pub(crate) enum Weights<E> {
+    /// r ⊙ h enters the candidate's product: two passes a step.
+    ResetBefore {
+        /// r and u, in `GATE_GROUPS` groups.
+        gates: Packed<E>,
+        /// In `GROUPS` groups.
+        candidate: Packed<E>,
+    },
+    /// r multiplies the candidate's recurrent product: r, u and the candidate in one pass, split.
+    ResetAfter(Packed<E>),
+}
+
+impl<E: Element> Weights<E> {
+    fn first(&self) -> &Packed<E> {
+        match self {
+            Self::ResetBefore { gates, .. } => gates,
+            Self::ResetAfter(all) => all,
+        }
+    }
+}
+
+/// Runs a GRU; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll).
+pub(crate) fn unroll<E: Element>(
+    weights: &Weights<E>,
+    gate_activation: Activation,
+    activation: Activation,
+    inputs: ArrayView3<E>,
+    h: &mut Array2<E>,
+    outputs: ArrayViewMut3<E>,
+    workspace: &mut Workspace<E>,
+) {
+    let first = weights.first();
+    let hidden = first.shape.units;
+    assert_eq!(h.ncols(), hidden, "the state's width must be the hidden size");
+    assert_eq!(inputs.dim().2, first.shape.inputs, "inputs must be (seq, batch, input)");
+    with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
+        let [hoist, hoist_candidate] = {
+            let [a, b] = &mut workspace.hoisted;
+            let second = match weights {
+                Weights::ResetBefore { candidate, .. } => candidate,
+                Weights::ResetAfter(all) => all,
+            };
+            [Hoist::new(first, &sequence, a), Hoist::new(second, &sequence, b)]
+        };
+        for rows in &mut workspace.rows {
+            rows.grow(sequence.rows * hidden);
+        }
+        let [reset, update] = &mut workspace.rows;
+        let (reset, update) = (reset.as_mut_ptr(), update.as_mut_ptr());
+        let activations = (gate_activation, activation);
+        first.isa.run(Unroll { weights, activations, sequence, initial, hoist, hoist_candidate, reset, update });
+    });
+}
+
+struct Unroll<'a, E> {
+    weights: &'a Weights<E>,
+    activations: (Activation, Activation),
+    sequence: Sequence<E>,
+    initial: Rows<E>,
+    hoist: Hoist<E>,
+    hoist_candidate: Hoist<E>,
+    /// r ⊙ h, (rows, hidden).
+    reset: *mut E,
+    /// u, (rows, hidden).
+    update: *mut E,
+}
+
+impl<E: Element> WithSimd for Unroll<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { weights, sequence, initial, reset, update, .. } = self;
+        let hidden = weights.first().shape.units;
+        let rows = sequence.rows;
+        for t in 0..sequence.steps {
+            // SAFETY: `unroll` and `with_sequence` checked the shapes; the packs were made for this instruction set in
+            // the vectors named here; `reset` and `update` have room for every row.
+            unsafe {
+                let h = sequence.before(t, initial);
+                let step = Step {
+                    gate_activation: self.activations.0,
+                    activation: self.activations.1,
+                    hidden,
+                    h,
+                    reset,
+                    update,
+                    out: sequence.outputs(t),
+                    out_row: sequence.out_row,
+                };
+                match weights {
+                    Weights::ResetAfter(packed) => {
+                        let input = self.hoist.input::<S, 3>(s, packed, &sequence, t);
+                        pass::<S, E, 3, true>(s, packed, input, Some(h), rows, 0..packed.panels(), &After(step));
+                    }
+                    Weights::ResetBefore { gates, candidate } => {
+                        let input = self.hoist.input::<S, 4>(s, gates, &sequence, t);
+                        pass::<S, E, 4, false>(s, gates, input, Some(h), rows, 0..gates.panels(), &BeforeGates(&step));
+                        let reset = Rows { ptr: reset.cast_const(), stride: hidden as isize };
+                        let input = self.hoist_candidate.input::<S, GROUPS>(s, candidate, &sequence, t);
+                        let panels = 0..candidate.panels();
+                        pass::<S, E, GROUPS, false>(
+                            s,
+                            candidate,
+                            input,
+                            Some(reset),
+                            rows,
+                            panels,
+                            &BeforeCandidate(&step),
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Step<E> {
+    gate_activation: Activation,
+    activation: Activation,
+    hidden: usize,
+    h: Rows<E>,
+    reset: *mut E,
+    update: *mut E,
+    out: *mut E,
+    out_row: isize,
+}
+
+impl<E: Element> Step<E> {
+    /// Stores u ⊙ h + (1 − u) ⊙ candidate.
+    ///
+    /// # Safety
+    /// The row and the units exist.
+    #[inline(always)]
+    unsafe fn blend<S: Simd>(&self, s: S, units: Units, row: usize, u: E::Vector<S>, candidate: E::Vector<S>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let h = units.load(s, self.h.row(row));
+            // candidate + u (h − candidate), with one product.
+            let new = E::mul_add(s, u, E::sub(s, h, candidate), candidate);
+            units.store(s, self.out.offset(row as isize * self.out_row), new);
+        }
+    }
+}
+
+struct After<E>(Step<E>);
+
+impl<E: Element> Epilogue<E> for After<E> {
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
+        let Self(step) = self;
+        let lanes = E::lanes::<S>();
+        let units = Units::of::<S, E>(panel, step.hidden);
+        // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
+        unsafe {
+            let [r, u, recurrent, input] = [0, 1, 2, 3].map(|sum| E::load(s, sums.add(sum * lanes)));
+            let r = activate::<S, E>(s, step.gate_activation, r);
+            let u = activate::<S, E>(s, step.gate_activation, u);
+            let candidate = activate::<S, E>(s, step.activation, E::mul_add(s, r, recurrent, input));
+            step.blend(s, units, row, u, candidate);
+        }
+    }
+}
+
+struct BeforeGates<'a, E>(&'a Step<E>);
+
+impl<E: Element> Epilogue<E> for BeforeGates<'_, E> {
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
+        let Self(step) = self;
+        let lanes = E::lanes::<S>();
+        // SAFETY: the row and the panel exist; `Units` keeps to the units that do; `reset` and `update` hold every row.
+        unsafe {
+            for group in 0..GATE_GROUPS {
+                let units = Units::of::<S, E>(panel * GATE_GROUPS + group, step.hidden);
+                if units.count == 0 {
+                    break;
+                }
+                let sums = sums.add(2 * group * lanes);
+                let r = activate::<S, E>(s, step.gate_activation, E::load(s, sums));
+                let u = activate::<S, E>(s, step.gate_activation, E::load(s, sums.add(lanes)));
+                let h = units.load(s, step.h.row(row));
+                units.store(s, step.reset.add(row * step.hidden), E::mul(s, r, h));
+                units.store(s, step.update.add(row * step.hidden), u);
+            }
+        }
+    }
+}
+
+struct BeforeCandidate<'a, E>(&'a Step<E>);
+
+impl<E: Element> Epilogue<E> for BeforeCandidate<'_, E> {
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
+        let Self(step) = self;
+        // SAFETY: as above.
+        unsafe {
+            for group in 0..GROUPS {
+                let units = Units::of::<S, E>(panel * GROUPS + group, step.hidden);
+                if units.count == 0 {
+                    break;
+                }
+                let sum = E::load(s, sums.add(group * E::lanes::<S>()));
+                let u = units.load(s, step.update.add(row * step.hidden).cast_const());
+                step.blend(s, units, row, u, activate::<S, E>(s, step.activation, sum));
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Which instruction set runs: chosen once, at run time.
+
+use pulp::{Simd, WithSimd};
+use std::sync::OnceLock;
+
+/// An instruction set the kernels are compiled for, and the proof that this machine has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Isa {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+    #[cfg(target_arch = "aarch64")]
+    Neon(pulp::aarch64::Neon),
+}
+
+impl Isa {
+    /// The one that the environment variable `RNN_CELL_ISA` names (scalar, avx2, avx512, neon), else the widest here.
+    ///
+    /// # Panics
+    /// If the variable names one that this machine does not have: a test that asked for a path must not run another.
+    pub(crate) fn get() -> Self {
+        static CHOSEN: OnceLock<Isa> = OnceLock::new();
+        *CHOSEN.get_or_init(|| match std::env::var("RNN_CELL_ISA") {
+            Ok(name) => Self::available()
+                .into_iter()
+                .find(|isa| isa.name() == name)
+                .unwrap_or_else(|| panic!("RNN_CELL_ISA is {name:?}, which this machine does not have")),
+            Err(_) => Self::available()[0],
+        })
+    }
+
+    /// All of this machine's, widest first.
+    pub(crate) fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(pulp::x86::V4::try_new().map(Self::Avx512));
+            all.extend(pulp::x86::V3::try_new().map(Self::Avx2));
+        }
+        #[cfg(target_arch = "aarch64")]
+        all.extend(pulp::aarch64::Neon::try_new().map(Self::Neon));
+        all.push(Self::Scalar);
+        all
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => "neon",
+        }
+    }
+
+    /// Runs `op` compiled for this instruction set.
+    #[inline]
+    pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
+        match self {
+            Self::Scalar => pulp::Scalar::new().vectorize(op),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(simd) => Simd::vectorize(simd, op),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(simd) => Simd::vectorize(simd, op),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(simd) => Simd::vectorize(simd, op),
+        }
+    }
+}

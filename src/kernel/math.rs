@@ -1,0 +1,79 @@
+//! exp, tanh, sigmoid and the other activations of a vector, in registers.
+//!
+//! All build on e^y = 2ⁿ·(1 + p(r)), where y = n·ln 2 + r, |r| ≤ ln 2 / 2, and p is exp's Taylor series without its 1.
+//! e^y − 1 = 2ⁿ·p(r) + (2ⁿ − 1): near 0 n is 0 and nothing cancels, so tanh keeps its relative accuracy down to the
+//! smallest numbers. NaN stays NaN: every limit is a comparison that a NaN fails.
+
+use super::Element;
+use crate::Activation;
+use pulp::Simd;
+
+/// (p(r), 2ⁿ) for |y| up to `EXP_LIMIT`.
+#[inline(always)]
+fn exp_parts<S: Simd, E: Element>(s: S, y: E::Vector<S>) -> (E::Vector<S>, E::Vector<S>) {
+    let round = E::splat(s, E::ROUND);
+    let n = E::sub(s, E::mul_add(s, y, E::splat(s, E::LOG2_E), round), round);
+    let r = E::mul_add(s, n, E::splat(s, E::MINUS_LN_2[0]), y);
+    let r = E::mul_add(s, n, E::splat(s, E::MINUS_LN_2[1]), r);
+    let mut q = E::splat(s, E::EXP_TERMS[0]);
+    for &term in &E::EXP_TERMS[1..] {
+        q = E::mul_add(s, q, r, E::splat(s, term));
+    }
+    let p = E::mul_add(s, E::mul(s, r, r), q, r);
+    (p, E::exp2_whole(s, n))
+}
+
+/// e^y − 1 for |y| up to `EXP_LIMIT`.
+#[inline(always)]
+fn exp_minus_one<S: Simd, E: Element>(s: S, y: E::Vector<S>) -> E::Vector<S> {
+    let (p, scale) = exp_parts::<S, E>(s, y);
+    E::mul_add(s, p, scale, E::sub(s, scale, E::splat(s, E::number(1.0))))
+}
+
+/// `x` cut to \[low, high\].
+#[inline(always)]
+pub(super) fn clamp<S: Simd, E: Element>(s: S, x: E::Vector<S>, low: E, high: E) -> E::Vector<S> {
+    let (low, high) = (E::splat(s, low), E::splat(s, high));
+    let x = E::select(s, E::less(s, x, low), low, x);
+    E::select(s, E::less(s, high, x), high, x)
+}
+
+/// 1 / (1 + e⁻ˣ).
+#[inline(always)]
+pub(super) fn sigmoid<S: Simd, E: Element>(s: S, x: E::Vector<S>) -> E::Vector<S> {
+    let (zero, one) = (E::splat(s, E::number(0.0)), E::splat(s, E::number(1.0)));
+    let minus_x = clamp::<S, E>(s, E::sub(s, zero, x), E::MINUS_EXP_LIMIT, E::EXP_LIMIT);
+    let (p, scale) = exp_parts::<S, E>(s, minus_x);
+    let y = E::div(s, one, E::add(s, one, E::mul_add(s, p, scale, scale)));
+    E::select(s, E::less(s, x, E::splat(s, E::MINUS_EXP_LIMIT)), zero, y)
+}
+
+/// tanh x = (e²ˣ − 1) / (e²ˣ + 1).
+#[inline(always)]
+pub(super) fn tanh<S: Simd, E: Element>(s: S, x: E::Vector<S>) -> E::Vector<S> {
+    let y = clamp::<S, E>(s, E::add(s, x, x), E::MINUS_TANH_LIMIT, E::TANH_LIMIT);
+    let e = exp_minus_one::<S, E>(s, y);
+    E::div(s, e, E::add(s, e, E::splat(s, E::number(2.0))))
+}
+
+/// Any of the activations.
+#[inline(always)]
+pub(super) fn activate<S: Simd, E: Element>(s: S, activation: Activation, x: E::Vector<S>) -> E::Vector<S> {
+    let (zero, one) = (E::splat(s, E::number(0.0)), E::splat(s, E::number(1.0)));
+    match activation {
+        Activation::Tanh => tanh::<S, E>(s, x),
+        Activation::Sigmoid => sigmoid::<S, E>(s, x),
+        Activation::Relu => E::select(s, E::less(s, x, zero), zero, x),
+        Activation::Elu => {
+            let negative = E::select(s, E::less(s, zero, x), zero, x);
+            let e = exp_minus_one::<S, E>(s, clamp::<S, E>(s, negative, E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
+            E::select(s, E::less(s, zero, x), x, e)
+        }
+        Activation::Softsign => E::div(s, x, E::add(s, one, E::abs(s, x))),
+        Activation::HardSigmoid => {
+            let line = E::mul_add(s, x, E::splat(s, E::number(0.2)), E::splat(s, E::number(0.5)));
+            clamp::<S, E>(s, line, E::number(0.0), E::number(1.0))
+        }
+        Activation::Linear => x,
+    }
+}

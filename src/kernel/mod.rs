@@ -1,0 +1,27 @@
+//! Packed weights, the fused recurrent products, and exp, tanh and sigmoid in registers: the only room with `unsafe`.
+//!
+//! It knows arrays and numbers, not cells. One generic source serves `f32` and `f64` and every instruction set.
+//!
+//! **One order of summation.** Every sum of a gate is bias, then the inputs in their order, then the recurrent values in
+//! theirs, one fused multiply-add each, in one chain. How many rows share a tile, whether the input half was hoisted out
+//! of the time loop, and which thread computes a row change nothing: the bits are the same.
+//!
+//! [`pack`] lays weights out in panels, [`tile`] multiplies a few rows by a panel and hands the sums to an [`Epilogue`]
+//! in registers, [`pass`] walks all panels and rows for one step, [`sequence`] walks the steps.
+
+mod buffer;
+pub(crate) mod gru;
+pub(crate) mod isa;
+pub(crate) mod lstm;
+mod math;
+pub(crate) mod pack;
+mod pass;
+pub(crate) mod rnn;
+mod sequence;
+mod simd;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use sequence::Workspace;
+pub use simd::Element;

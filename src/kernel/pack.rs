@@ -1,0 +1,161 @@
+//! [`Packed`]: a cell's weights in the order in which the kernels read them.
+//!
+//! Units are cut into panels of `groups` vectors. A panel is contiguous: for each input, then for each recurrent value,
+//! its weights to the panel's units, one vector for each (group, gate). Units past the last are zero weights.
+
+use super::Element;
+use super::buffer::Buffer;
+use super::isa::Isa;
+use pulp::{Simd, WithSimd};
+use std::marker::PhantomData;
+
+/// Weights of all gates, packed for one instruction set.
+#[derive(Clone)]
+pub(crate) struct Packed<E> {
+    pub(super) isa: Isa,
+    pub(super) shape: PackShape,
+    /// Numbers in a vector of `isa`.
+    pub(super) lanes: usize,
+    pub(super) weights: Buffer<E>,
+    pub(super) bias: Buffer<E>,
+}
+
+/// What is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PackShape {
+    /// Rows of weights for the inputs.
+    pub inputs: usize,
+    /// Rows of weights for the recurrent values.
+    pub recurrent: usize,
+    /// Units of each gate.
+    pub units: usize,
+    /// Gates side by side in a panel.
+    pub gates: usize,
+    /// Vectors of units in a panel.
+    pub groups: usize,
+    /// The last gate has a second bias, for its recurrent half, that is kept apart.
+    pub split: bool,
+}
+
+impl PackShape {
+    /// Vectors of weights for one input in one panel.
+    pub(super) fn vectors(&self) -> usize {
+        self.gates * self.groups
+    }
+    pub(super) fn bias_vectors(&self) -> usize {
+        self.vectors() + usize::from(self.split)
+    }
+    pub(super) fn panels(&self, lanes: usize) -> usize {
+        self.units.div_ceil(self.groups * lanes)
+    }
+}
+
+/// Where one gate's weights stand: a row-major matrix and the gate's first column; its bias, if any.
+#[derive(Clone, Copy)]
+pub(crate) struct Gate<'a, E> {
+    /// (inputs + recurrent) rows of `width`.
+    pub matrix: &'a [E],
+    pub width: usize,
+    pub column: usize,
+    /// `units` numbers, or none for 0.
+    pub bias: Option<&'a [E]>,
+    /// Added to every bias.
+    pub offset: f64,
+}
+
+impl<E: Element> Packed<E> {
+    /// Packs `gates`, one for each gate of `shape`, and the second bias of the last one if `shape.split`.
+    pub(crate) fn new(isa: Isa, shape: PackShape, gates: &[Gate<E>], split_bias: Option<&[E]>) -> Self {
+        let mut packed =
+            Self { isa, shape, lanes: isa.run(Lanes(PhantomData::<E>)), weights: Buffer::new(0), bias: Buffer::new(0) };
+        packed.refill(gates, split_bias);
+        packed
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.shape.panels(self.lanes)
+    }
+
+    /// Packs other weights of the same shape, into the same memory.
+    pub(crate) fn refill(&mut self, gates: &[Gate<E>], split_bias: Option<&[E]>) {
+        let shape = self.shape;
+        assert_eq!(gates.len(), shape.gates);
+        for gate in gates {
+            assert!(gate.column + shape.units <= gate.width);
+            assert_eq!(gate.matrix.len(), (shape.inputs + shape.recurrent) * gate.width);
+            assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units));
+        }
+        assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units));
+        self.isa.run(Fill { packed: self, gates, split_bias });
+    }
+}
+
+struct Lanes<E>(PhantomData<E>);
+
+impl<E: Element> WithSimd for Lanes<E> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        E::lanes::<S>()
+    }
+}
+
+struct Fill<'a, E> {
+    packed: &'a mut Packed<E>,
+    gates: &'a [Gate<'a, E>],
+    split_bias: Option<&'a [E]>,
+}
+
+impl<E: Element> WithSimd for Fill<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let lanes = E::lanes::<S>();
+        let Packed { shape, weights, bias, .. } = self.packed;
+        let depth = shape.inputs + shape.recurrent;
+        let (vectors, panels) = (shape.vectors(), shape.panels(lanes));
+        weights.grow(panels * depth * vectors * lanes);
+        bias.grow(panels * shape.bias_vectors() * lanes);
+        for panel in 0..panels {
+            let biases = &mut bias.as_mut_slice()[panel * shape.bias_vectors() * lanes..];
+            for vector in 0..vectors {
+                let (group, index) = (vector / shape.gates, vector % shape.gates);
+                let gate = self.gates[index];
+                let first = (panel * shape.groups + group) * lanes;
+                let n = shape.units.saturating_sub(first).min(lanes);
+                for lane in 0..n {
+                    let value = gate.bias.map_or(E::number(0.0), |bias| bias[first + lane]);
+                    biases[vector * lanes + lane] = E::plus(value, E::number(gate.offset));
+                }
+                if n == 0 {
+                    continue;
+                }
+                let mask = E::first(s, n);
+                // SAFETY: row k of the gate's matrix holds `units` numbers from its column on (asserted in `refill`), n
+                // of them from `first`; the buffer was grown to hold every vector of every panel.
+                unsafe {
+                    let mut from = gate.matrix.as_ptr().add(gate.column + first);
+                    let mut to = weights.as_mut_ptr().add((panel * depth * vectors + vector) * lanes);
+                    for k in 0..depth {
+                        if n == lanes {
+                            E::store(s, to, E::load(s, from));
+                        } else {
+                            E::store(s, to, E::load_masked(s, mask, from));
+                        }
+                        if k + 1 < depth {
+                            from = from.add(gate.width);
+                            to = to.add(vectors * lanes);
+                        }
+                    }
+                }
+            }
+            if let Some(split) = self.split_bias {
+                for lane in 0..shape.units.saturating_sub(panel * lanes).min(lanes) {
+                    biases[vectors * lanes + lane] = split[panel * lanes + lane];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! One pass over the panels: rows times packed weights, and what an epilogue makes of the sums.
+
+use super::Element;
+use super::pack::Packed;
+use super::tile::{MAX_ROWS, MAX_SUMS, Operands, Rows, Tile};
+use pulp::Simd;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// What becomes of the sums of one row and one panel.
+pub(super) trait Epilogue<E: Element> {
+    /// # Safety
+    /// `sums` holds the panel's vectors (`MAX_SUMS` at most); `panel` and `row` exist.
+    unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize);
+}
+
+/// Where the sums start and the input half comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Input<E> {
+    /// From the bias, with these input rows.
+    Rows(Rows<E>),
+    /// From input products computed before: panels of vectors, one row behind the other.
+    Hoisted(Rows<E>),
+}
+
+/// `rows` rows times the weights of `panels`, in panels of `V` vectors.
+///
+/// # Safety
+/// The packed weights have `V` vectors a panel, were packed for `S`, and are split if `SPLIT`. `input` and `h` have
+/// `rows` rows of the packed sizes; `panels` exist. Without `h` the recurrent half is left out.
+#[inline(always)]
+pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool>(
+    s: S,
+    packed: &Packed<E>,
+    input: Input<E>,
+    h: Option<Rows<E>>,
+    rows: usize,
+    panels: Range<usize>,
+    epilogue: &impl Epilogue<E>,
+) {
+    let lanes = E::lanes::<S>();
+    let shape = packed.shape;
+    let weights_panel = (shape.inputs + shape.recurrent) * V * lanes;
+    let bias_panel = shape.bias_vectors() * lanes;
+    let mut sums = MaybeUninit::<[[[E; 16]; MAX_SUMS]; MAX_ROWS]>::uninit();
+    let sums: *mut E = sums.as_mut_ptr().cast();
+
+    // SAFETY: all offsets stay within the packed panels and the rows that the caller promises; `sums` has room for
+    // MAX_ROWS · MAX_SUMS vectors of at most 16 numbers.
+    unsafe {
+        let bias = packed.bias.as_ptr();
+        let operands = |panel: usize, row: usize| {
+            let at = |rows: Rows<E>| Rows { ptr: rows.row(row), stride: rows.stride };
+            let weights = packed.weights.as_ptr().add(panel * weights_panel);
+            let common = Operands {
+                start: Rows { ptr: bias.add(panel * bias_panel), stride: 0 },
+                start_panel: bias_panel,
+                weights,
+                weights_panel,
+                split: if SPLIT { bias.add(panel * bias_panel + V * lanes) } else { bias },
+                split_panel: bias_panel,
+                x: Rows { ptr: bias, stride: 0 },
+                inputs: shape.inputs,
+                h: h.map_or(Rows { ptr: bias, stride: 0 }, at),
+                recurrent: h.map_or(0, |_| shape.recurrent),
+            };
+            match input {
+                Input::Rows(x) => Operands { x: at(x), ..common },
+                Input::Hoisted(start) => Operands {
+                    start: Rows { ptr: start.row(row).add(panel * V * lanes), stride: start.stride },
+                    start_panel: V * lanes,
+                    weights: weights.add(shape.inputs * V * lanes),
+                    inputs: 0,
+                    ..common
+                },
+            }
+        };
+
+        if rows == 1 {
+            // One row has too few sums to hide an addition's latency: several panels at once.
+            let mut panel = panels.start;
+            macro_rules! blocks {
+                ($($block:literal)+) => {$(
+                    while S::REGISTER_COUNT >= 8 * $block && panel + $block <= panels.end {
+                        s.vectorize(Tile::<E, V, 1, $block, SPLIT> { operands: operands(panel, 0), sums });
+                        for p in 0..$block {
+                            epilogue.finish(s, sums.add(p * MAX_SUMS * lanes), panel + p, 0);
+                        }
+                        panel += $block;
+                    }
+                )+};
+            }
+            blocks!(4 2 1);
+            return;
+        }
+        let tiles = rows.div_ceil(most_rows::<S, V>());
+        let (height, higher) = (rows / tiles, rows % tiles);
+        for panel in panels {
+            let mut row = 0;
+            for tile in 0..tiles {
+                let height = height + usize::from(tile < higher);
+                macro_rules! rows {
+                    ($($rows:literal)+) => {
+                        match height {
+                            $($rows => s.vectorize(Tile::<E, V, $rows, 1, SPLIT> { operands: operands(panel, row), sums }),)+
+                            _ => unreachable!("a tile has at most MAX_ROWS rows"),
+                        }
+                    };
+                }
+                rows!(1 2 3 4 5 6);
+                for r in 0..height {
+                    epilogue.finish(s, sums.add(r * MAX_SUMS * lanes), panel, row + r);
+                }
+                row += height;
+            }
+        }
+    }
+}
+
+/// Rows whose sums, with a panel's weights and one broadcast, fit the registers.
+#[inline(always)]
+fn most_rows<S: Simd, const V: usize>() -> usize {
+    if S::REGISTER_COUNT >= 32 { MAX_ROWS } else { 12 / V }
+}
+
+/// Stores the sums: the hoisted input products of many steps.
+pub(super) struct Store<E> {
+    pub to: *mut E,
+    pub row_stride: usize,
+    pub vectors: usize,
+}
+
+impl<E: Element> Epilogue<E> for Store<E> {
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
+        let lanes = E::lanes::<S>();
+        // SAFETY: `to` has room for every row and panel.
+        unsafe {
+            let to = self.to.add(row * self.row_stride + panel * self.vectors * lanes);
+            for v in 0..self.vectors {
+                E::store(s, to.add(v * lanes), E::load(s, sums.add(v * lanes)));
+            }
+        }
+    }
+}
+
+/// Up to `lanes` neighbouring units of a row.
+#[derive(Clone, Copy)]
+pub(super) struct Units {
+    pub first: usize,
+    pub count: usize,
+}
+
+impl Units {
+    /// Vector number `vector` of `units` units.
+    #[inline(always)]
+    pub(super) fn of<S: Simd, E: Element>(vector: usize, units: usize) -> Self {
+        let first = vector * E::lanes::<S>();
+        Self { first, count: units.saturating_sub(first).min(E::lanes::<S>()) }
+    }
+
+    /// # Safety
+    /// `row` is readable at these units.
+    #[inline(always)]
+    pub(super) unsafe fn load<S: Simd, E: Element>(self, s: S, row: *const E) -> E::Vector<S> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = row.add(self.first);
+            if self.count == E::lanes::<S>() {
+                E::load(s, from)
+            } else {
+                E::load_masked(s, E::first(s, self.count), from)
+            }
+        }
+    }
+
+    /// # Safety
+    /// `row` is writable at these units.
+    #[inline(always)]
+    pub(super) unsafe fn store<S: Simd, E: Element>(self, s: S, row: *mut E, value: E::Vector<S>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let to = row.add(self.first);
+            if self.count == E::lanes::<S>() {
+                E::store(s, to, value);
+            } else {
+                E::store_masked(s, E::first(s, self.count), to, value);
+            }
+        }
+    }
+}

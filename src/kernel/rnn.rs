@@ -1,0 +1,87 @@
+//! The simple recurrence h' = f(\[x, h\]·W + b).
+
+use super::Element;
+use super::math::activate;
+use super::pack::Packed;
+use super::pass::{Epilogue, Units, pass};
+use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
+use super::tile::Rows;
+use crate::Activation;
+use ndarray::{Array2, ArrayView3, ArrayViewMut3};
+use pulp::{Simd, WithSimd};
+
+/// Vectors of units in a panel: as many sums as an LSTM's four gates.
+pub(crate) const GROUPS: usize = 4;
+
+/// Runs the recurrence; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll).
+pub(crate) fn unroll<E: Element>(
+    packed: &Packed<E>,
+    activation: Activation,
+    inputs: ArrayView3<E>,
+    h: &mut Array2<E>,
+    outputs: ArrayViewMut3<E>,
+    workspace: &mut Workspace<E>,
+) {
+    assert_eq!(h.ncols(), packed.shape.units, "the state's width must be the hidden size");
+    assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
+    with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
+        let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
+        packed.isa.run(Unroll { packed, activation, sequence, initial, hoist });
+    });
+}
+
+struct Unroll<'a, E> {
+    packed: &'a Packed<E>,
+    activation: Activation,
+    sequence: Sequence<E>,
+    initial: Rows<E>,
+    hoist: Hoist<E>,
+}
+
+impl<E: Element> WithSimd for Unroll<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { packed, activation, sequence, initial, hoist } = self;
+        for t in 0..sequence.steps {
+            // SAFETY: `with_sequence` checked the shapes; `packed` was made for this instruction set, in GROUPS vectors.
+            unsafe {
+                let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t);
+                let h = sequence.before(t, initial);
+                let epilogue = Activate {
+                    activation,
+                    units: packed.shape.units,
+                    out: sequence.outputs(t),
+                    out_row: sequence.out_row,
+                };
+                pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, 0..packed.panels(), &epilogue);
+            }
+        }
+    }
+}
+
+struct Activate<E> {
+    activation: Activation,
+    units: usize,
+    out: *mut E,
+    out_row: isize,
+}
+
+impl<E: Element> Epilogue<E> for Activate<E> {
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
+        // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
+        unsafe {
+            let out = self.out.offset(row as isize * self.out_row);
+            for group in 0..GROUPS {
+                let units = Units::of::<S, E>(panel * GROUPS + group, self.units);
+                if units.count == 0 {
+                    break;
+                }
+                let sum = E::load(s, sums.add(group * E::lanes::<S>()));
+                units.store(s, out, activate::<S, E>(s, self.activation, sum));
+            }
+        }
+    }
+}

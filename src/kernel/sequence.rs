@@ -1,0 +1,179 @@
+//! A run of steps as the kernels see it: contiguous rows, one step behind the other.
+
+use super::Element;
+use super::buffer::Buffer;
+use super::pack::Packed;
+use super::pass::{Input, Store, pass};
+use super::tile::Rows;
+use ndarray::{Array2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis};
+use pulp::Simd;
+
+/// Buffers that steps reuse: empty at first, grown by the first step, opaque.
+#[derive(Clone, Default)]
+pub struct Workspace<E> {
+    inputs: Buffer<E>,
+    outputs: Buffer<E>,
+    pub(super) hoisted: [Buffer<E>; 2],
+    pub(super) rows: [Buffer<E>; 2],
+}
+
+impl<E> std::fmt::Debug for Workspace<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workspace").finish_non_exhaustive()
+    }
+}
+
+/// Inputs and outputs of a run of steps, features contiguous.
+#[derive(Clone, Copy)]
+pub(super) struct Sequence<E> {
+    pub steps: usize,
+    pub rows: usize,
+    pub x: *const E,
+    pub x_step: isize,
+    pub x_row: isize,
+    pub out: *mut E,
+    pub out_step: isize,
+    pub out_row: isize,
+}
+
+impl<E: Element> Sequence<E> {
+    /// # Safety
+    /// Step `t` exists.
+    pub(super) unsafe fn inputs(&self, t: usize) -> Rows<E> {
+        // SAFETY: the caller's promise.
+        Rows { ptr: unsafe { self.x.offset(t as isize * self.x_step) }, stride: self.x_row }
+    }
+    /// # Safety
+    /// Step `t` exists.
+    pub(super) unsafe fn outputs(&self, t: usize) -> *mut E {
+        // SAFETY: the caller's promise.
+        unsafe { self.out.offset(t as isize * self.out_step) }
+    }
+    /// The rows that step `t` continues from: the last step's outputs, or `initial`.
+    /// # Safety
+    /// Step `t` exists.
+    pub(super) unsafe fn before(&self, t: usize, initial: Rows<E>) -> Rows<E> {
+        if t == 0 {
+            return initial;
+        }
+        // SAFETY: the caller's promise.
+        Rows { ptr: unsafe { self.outputs(t - 1) }, stride: self.out_row }
+    }
+}
+
+/// Calls `run` with the sequence of `inputs` (seq, batch, features) and `outputs`, then copies the last step's outputs to
+/// `h`. Arrays whose features are not contiguous go through the workspace's buffers. `h` is made standard.
+///
+/// # Panics
+/// If the shapes disagree.
+pub(super) fn with_sequence<E: Element>(
+    inputs: ArrayView3<E>,
+    mut outputs: ArrayViewMut3<E>,
+    h: &mut Array2<E>,
+    workspace: &mut Workspace<E>,
+    run: impl FnOnce(Sequence<E>, Rows<E>, &mut Workspace<E>),
+) {
+    let (steps, rows, features) = inputs.dim();
+    assert_eq!(outputs.dim(), (steps, rows, h.ncols()), "outputs must be (seq, batch, output)");
+    assert_eq!(h.nrows(), rows, "the state's rows must be the inputs' batch");
+    if steps == 0 || rows == 0 {
+        return;
+    }
+    make_standard(h);
+    let mut sequence = Sequence {
+        steps,
+        rows,
+        x: inputs.as_ptr(),
+        x_step: inputs.strides()[0],
+        x_row: inputs.strides()[1],
+        out: outputs.as_mut_ptr(),
+        out_step: outputs.strides()[0],
+        out_row: outputs.strides()[1],
+    };
+    if features > 1 && inputs.strides()[2] != 1 {
+        workspace.inputs.grow(inputs.len());
+        for (to, from) in workspace.inputs.as_mut_slice().iter_mut().zip(inputs.iter()) {
+            *to = *from;
+        }
+        sequence.x = workspace.inputs.as_ptr();
+        (sequence.x_step, sequence.x_row) = ((rows * features) as isize, features as isize);
+    }
+    let width = h.ncols();
+    let buffered = width > 1 && outputs.strides()[2] != 1;
+    if buffered {
+        workspace.outputs.grow(outputs.len());
+        sequence.out = workspace.outputs.as_mut_ptr();
+        (sequence.out_step, sequence.out_row) = ((rows * width) as isize, width as isize);
+    }
+    run(sequence, Rows { ptr: h.as_ptr(), stride: width as isize }, workspace);
+    if buffered {
+        for (to, from) in outputs.iter_mut().zip(workspace.outputs.as_slice()) {
+            *to = *from;
+        }
+    }
+    let last: ArrayViewMut2<E> = outputs.index_axis_move(Axis(0), steps - 1);
+    h.assign(&last);
+}
+
+/// Gives `array` rows of contiguous numbers, one behind the other.
+pub(super) fn make_standard<E: Element>(array: &mut Array2<E>) {
+    if !array.is_standard_layout() {
+        *array = array.as_standard_layout().into_owned();
+    }
+}
+
+/// Steps whose input products are computed at once: four full tiles of rows.
+const HOISTED_STEPS: usize = 24;
+/// With fewer rows than this a step's input half is hoisted out of the time loop.
+const HOIST_BELOW: usize = 6;
+
+/// Input products of some steps, computed in one go where a single step's rows are too few.
+pub(super) struct Hoist<E> {
+    on: bool,
+    buffer: *mut E,
+    step: usize,
+    row: usize,
+}
+
+impl<E: Element> Hoist<E> {
+    pub(super) fn new(packed: &Packed<E>, sequence: &Sequence<E>, buffer: &mut Buffer<E>) -> Self {
+        let on = sequence.steps > 1 && sequence.rows < HOIST_BELOW;
+        let step = packed.panels() * packed.shape.vectors() * packed.lanes;
+        let row = HOISTED_STEPS * step;
+        if on {
+            buffer.grow(sequence.rows * row);
+        }
+        Self { on, buffer: buffer.as_mut_ptr(), step, row }
+    }
+
+    /// The input of step `t`. Steps are asked for in order from 0.
+    ///
+    /// # Safety
+    /// As [`pass`]; `t` exists; the hoist was made for `packed` and `sequence`.
+    #[inline(always)]
+    pub(super) unsafe fn input<S: Simd, const V: usize>(
+        &self,
+        s: S,
+        packed: &Packed<E>,
+        sequence: &Sequence<E>,
+        t: usize,
+    ) -> Input<E> {
+        // SAFETY: the caller's promise; the buffer was grown for HOISTED_STEPS steps of every row.
+        unsafe {
+            if !self.on {
+                return Input::Rows(sequence.inputs(t));
+            }
+            if t.is_multiple_of(HOISTED_STEPS) {
+                let steps = HOISTED_STEPS.min(sequence.steps - t);
+                for row in 0..sequence.rows {
+                    let x = Rows { ptr: sequence.inputs(t).row(row), stride: sequence.x_step };
+                    let store = Store { to: self.buffer.add(row * self.row), row_stride: self.step, vectors: V };
+                    let panels = 0..packed.panels();
+                    pass::<S, E, V, false>(s, packed, Input::Rows(x), None, steps, panels, &store);
+                }
+            }
+            let at = self.buffer.add(t % HOISTED_STEPS * self.step);
+            Input::Hoisted(Rows { ptr: at, stride: self.row as isize })
+        }
+    }
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod activation;
+mod cell;
+pub mod cells;
+pub mod drivers;
+mod error;
+mod float;
+pub mod init;
+mod kernel;
+mod one_hot;
+mod parameters;
+mod state;
+
+pub use activation::Activation;
+pub use cell::RnnCell;
+pub use cells::{BasicRnn, Gru, Lstm};
+pub use drivers::{dynamic_rnn, dynamic_rnn_time_major};
+pub use error::Error;
+pub use float::Float;
+pub use kernel::Workspace;
+pub use one_hot::one_hot;
+pub use parameters::Parameters;
+pub use state::{LstmState, State};

@@ -1,0 +1,149 @@
+//! [`State`]: what a cell carries from one step to the next.
+
+use crate::Float;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+
+/// What a cell carries from step to step: float leaves of shape (batch, features), one row for each row of the batch.
+///
+/// Implemented by `Array2`, [`LstmState`], tuples and `Vec`s of states. Drivers never look inside: they visit leaves, and
+/// select, drop and copy rows. Row data that is no float (a dropout mask's row ids) moves with the rows but is no leaf.
+pub trait State<E: Float>: Clone + Send + 'static {
+    /// Number of rows.
+    fn batch_size(&self) -> usize;
+
+    /// Visits the leaves in a fixed order.
+    fn visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>));
+
+    /// Visits the leaves, mutable, in the same order.
+    fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
+
+    /// A new state of the given rows, in the given order; a row may stand there more than once.
+    ///
+    /// # Panics
+    /// If a row is out of bounds.
+    #[must_use]
+    fn select(&self, rows: &[usize]) -> Self;
+
+    /// Keeps the first `rows` rows, without allocating.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    fn truncate(&mut self, rows: usize);
+
+    /// Overwrites one row with a row of another state, without allocating.
+    ///
+    /// # Panics
+    /// If a row is out of bounds or the states differ in features.
+    fn copy_row(&mut self, row: usize, from: &Self, from_row: usize);
+}
+
+impl<E: Float> State<E> for Array2<E> {
+    fn batch_size(&self) -> usize {
+        self.nrows()
+    }
+    fn visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        visit(self.view());
+    }
+    fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        visit(self.view_mut());
+    }
+    fn select(&self, rows: &[usize]) -> Self {
+        self.view().select(Axis(0), rows)
+    }
+    fn truncate(&mut self, rows: usize) {
+        self.slice_collapse(s![..rows, ..]);
+    }
+    fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
+        // `assign` would broadcast a single feature over the row.
+        assert_eq!(self.ncols(), from.ncols(), "the states differ in features");
+        self.row_mut(row).assign(&from.row(from_row));
+    }
+}
+
+/// The state of an LSTM: the cell's memory `c` and its output `h`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LstmState<E> {
+    /// Memory, (batch, hidden).
+    pub c: Array2<E>,
+    /// Output of the last step, (batch, output): `hidden` wide, or `num_proj` with a projection.
+    pub h: Array2<E>,
+}
+
+impl<E: Float> State<E> for LstmState<E> {
+    fn batch_size(&self) -> usize {
+        self.c.nrows()
+    }
+    fn visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        visit(self.c.view());
+        visit(self.h.view());
+    }
+    fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        visit(self.c.view_mut());
+        visit(self.h.view_mut());
+    }
+    fn select(&self, rows: &[usize]) -> Self {
+        Self { c: State::select(&self.c, rows), h: State::select(&self.h, rows) }
+    }
+    fn truncate(&mut self, rows: usize) {
+        State::truncate(&mut self.c, rows);
+        State::truncate(&mut self.h, rows);
+    }
+    fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
+        self.c.copy_row(row, &from.c, from_row);
+        self.h.copy_row(row, &from.h, from_row);
+    }
+}
+
+impl<E: Float, S: State<E>> State<E> for Vec<S> {
+    fn batch_size(&self) -> usize {
+        self.first().map_or(0, S::batch_size)
+    }
+    fn visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.iter().for_each(|state| state.visit(visit));
+    }
+    fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.iter_mut().for_each(|state| state.visit_mut(visit));
+    }
+    fn select(&self, rows: &[usize]) -> Self {
+        self.iter().map(|state| state.select(rows)).collect()
+    }
+    fn truncate(&mut self, rows: usize) {
+        self.iter_mut().for_each(|state| state.truncate(rows));
+    }
+    fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
+        assert_eq!(self.len(), from.len(), "the states differ in layers");
+        for (to, from) in self.iter_mut().zip(from) {
+            to.copy_row(row, from, from_row);
+        }
+    }
+}
+
+macro_rules! tuple_state {
+    ($($name:ident $index:tt)+) => {
+        impl<E: Float, $($name: State<E>),+> State<E> for ($($name,)+) {
+            fn batch_size(&self) -> usize {
+                self.0.batch_size()
+            }
+            fn visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+                $(self.$index.visit(visit);)+
+            }
+            fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+                $(self.$index.visit_mut(visit);)+
+            }
+            fn select(&self, rows: &[usize]) -> Self {
+                ($(self.$index.select(rows),)+)
+            }
+            fn truncate(&mut self, rows: usize) {
+                $(self.$index.truncate(rows);)+
+            }
+            fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
+                $(self.$index.copy_row(row, &from.$index, from_row);)+
+            }
+        }
+    };
+}
+
+tuple_state!(A 0);
+tuple_state!(A 0 B 1);
+tuple_state!(A 0 B 1 C 2);
+tuple_state!(A 0 B 1 C 2 D 3);
