@@ -13,6 +13,7 @@ mod kernel;
 mod one_hot;
 mod parameters;
 mod state;
+pub mod train;
 
 pub use activation::Activation;
 pub use cell::RnnCell;
@@ -24,3 +25,4 @@ pub use kernel::Workspace;
 pub use one_hot::one_hot;
 pub use parameters::Parameters;
 pub use state::{LstmState, State};
+pub use train::TrainableCell;

@@ -1,0 +1,175 @@
+//! [`TrainableCell`]: a cell that knows its own step backward.
+
+use crate::{Parameters, RnnCell};
+use ndarray::{ArrayD, ArrayRef2, ArrayRef3};
+
+/// A cell that can be trained: its step forward records what its step backward needs.
+///
+/// Only the step must be written, forward and backward; the sequence versions repeat it. The built-in cells override them:
+/// the recurrence runs back once, and the gradients of weights and inputs are then a few large products over all steps
+/// and rows.
+///
+/// A gradient of a state is a state of the same type whose leaves hold the gradients. Gradients of parameters are one
+/// array a parameter, in the order of [`Parameters::visit_parameters`], and are added to what is there.
+///
+/// ```
+/// use ndarray::{Array2, ArrayD, ArrayRef2, Zip};
+/// use rnn_cell::{Parameters, RnnCell, TrainableCell};
+///
+/// /// h' = h + x².
+/// struct SumOfSquares;
+///
+/// impl RnnCell for SumOfSquares {
+///     type Elem = f64;
+///     type State = Array2<f64>;
+///     type Workspace = ();
+///     fn input_size(&self) -> usize { 1 }
+///     fn output_size(&self) -> usize { 1 }
+///     fn zero_state(&self, batch: usize) -> Array2<f64> { Array2::zeros((batch, 1)) }
+///     fn step(&self, input: &ArrayRef2<f64>, h: &mut Array2<f64>, output: &mut ArrayRef2<f64>, _: &mut ()) {
+///         Zip::from(&mut *h).and(input).for_each(|h, &x| *h += x * x);
+///         output.assign(h);
+///     }
+/// }
+///
+/// impl Parameters<f64> for SumOfSquares {}
+///
+/// impl TrainableCell for SumOfSquares {
+///     type Record = (); // the input is all that backward needs
+///     fn step_recording(&self, x: &ArrayRef2<f64>, h: &mut Array2<f64>, out: &mut ArrayRef2<f64>, w: &mut ()) {
+///         self.step(x, h, out, w);
+///     }
+///     fn step_backward(
+///         &self, _: (), input: &ArrayRef2<f64>, d_output: &ArrayRef2<f64>, d_state: &mut Array2<f64>,
+///         d_input: &mut ArrayRef2<f64>, _: &mut [ArrayD<f64>], _: &mut (),
+///     ) {
+///         *d_state += &d_output.view();
+///         Zip::from(d_input).and(input).and(&*d_state).for_each(|d, &x, &dh| *d = 2.0 * x * dh);
+///     }
+/// }
+/// ```
+pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
+    /// What backward needs of one step, or of a run of steps.
+    type Record: Send;
+
+    /// [`RnnCell::step`], recorded.
+    ///
+    /// # Panics
+    /// As [`RnnCell::step`].
+    fn step_recording(
+        &self,
+        input: &ArrayRef2<Self::Elem>,
+        state: &mut Self::State,
+        output: &mut ArrayRef2<Self::Elem>,
+        workspace: &mut Self::Workspace,
+    ) -> Self::Record;
+
+    /// One step back. `record` and `input` are those of the step forward, `d_output` (batch, output) is the gradient of its
+    /// output. `d_state` holds the gradient of the new state and gets that of the old; `d_input` is overwritten;
+    /// `gradients` are added to.
+    ///
+    /// # Panics
+    /// If the shapes disagree.
+    #[allow(clippy::too_many_arguments)]
+    fn step_backward(
+        &self,
+        record: Self::Record,
+        input: &ArrayRef2<Self::Elem>,
+        d_output: &ArrayRef2<Self::Elem>,
+        d_state: &mut Self::State,
+        d_input: &mut ArrayRef2<Self::Elem>,
+        gradients: &mut [ArrayD<Self::Elem>],
+        workspace: &mut Self::Workspace,
+    );
+
+    /// [`RnnCell::unroll`], recorded: pushes as many records as it likes.
+    ///
+    /// # Panics
+    /// As [`RnnCell::unroll`].
+    fn unroll_recording(
+        &self,
+        inputs: &ArrayRef3<Self::Elem>,
+        state: &mut Self::State,
+        outputs: &mut ArrayRef3<Self::Elem>,
+        records: &mut Vec<Self::Record>,
+        workspace: &mut Self::Workspace,
+    ) {
+        for (input, mut output) in inputs.outer_iter().zip(outputs.outer_iter_mut()) {
+            records.push(self.step_recording(&input, state, &mut output, workspace));
+        }
+    }
+
+    /// A run of steps back: pops the records that [`unroll_recording`](Self::unroll_recording) pushed for `inputs` (seq,
+    /// batch, input). Arguments as in [`step_backward`](Self::step_backward), with the sequence axis first.
+    ///
+    /// # Panics
+    /// If the shapes disagree, or records are missing.
+    #[allow(clippy::too_many_arguments)]
+    fn unroll_backward(
+        &self,
+        records: &mut Vec<Self::Record>,
+        inputs: &ArrayRef3<Self::Elem>,
+        d_outputs: &ArrayRef3<Self::Elem>,
+        d_state: &mut Self::State,
+        d_inputs: &mut ArrayRef3<Self::Elem>,
+        gradients: &mut [ArrayD<Self::Elem>],
+        workspace: &mut Self::Workspace,
+    ) {
+        let steps = inputs.outer_iter().zip(d_outputs.outer_iter()).zip(d_inputs.outer_iter_mut());
+        for ((input, d_output), mut d_input) in steps.rev() {
+            let record = records.pop().expect("each step forward left a record");
+            self.step_backward(record, &input, &d_output, d_state, &mut d_input, gradients, workspace);
+        }
+    }
+}
+
+impl<C: TrainableCell + ?Sized> TrainableCell for Box<C>
+where
+    Self: Sync,
+{
+    type Record = C::Record;
+
+    fn step_recording(
+        &self,
+        input: &ArrayRef2<Self::Elem>,
+        state: &mut Self::State,
+        output: &mut ArrayRef2<Self::Elem>,
+        workspace: &mut Self::Workspace,
+    ) -> Self::Record {
+        (**self).step_recording(input, state, output, workspace)
+    }
+    fn step_backward(
+        &self,
+        record: Self::Record,
+        input: &ArrayRef2<Self::Elem>,
+        d_output: &ArrayRef2<Self::Elem>,
+        d_state: &mut Self::State,
+        d_input: &mut ArrayRef2<Self::Elem>,
+        gradients: &mut [ArrayD<Self::Elem>],
+        workspace: &mut Self::Workspace,
+    ) {
+        (**self).step_backward(record, input, d_output, d_state, d_input, gradients, workspace);
+    }
+    fn unroll_recording(
+        &self,
+        inputs: &ArrayRef3<Self::Elem>,
+        state: &mut Self::State,
+        outputs: &mut ArrayRef3<Self::Elem>,
+        records: &mut Vec<Self::Record>,
+        workspace: &mut Self::Workspace,
+    ) {
+        (**self).unroll_recording(inputs, state, outputs, records, workspace);
+    }
+    fn unroll_backward(
+        &self,
+        records: &mut Vec<Self::Record>,
+        inputs: &ArrayRef3<Self::Elem>,
+        d_outputs: &ArrayRef3<Self::Elem>,
+        d_state: &mut Self::State,
+        d_inputs: &mut ArrayRef3<Self::Elem>,
+        gradients: &mut [ArrayD<Self::Elem>],
+        workspace: &mut Self::Workspace,
+    ) {
+        (**self).unroll_backward(records, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+    }
+}

@@ -1,0 +1,54 @@
+//! [`Gradients`]: one array a parameter, by name.
+
+use crate::{Float, Parameters};
+use ndarray::{ArrayD, ArrayViewD};
+
+/// Gradients of the parameters of a cell, a layer or a whole model: the same names, order and shapes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gradients<E> {
+    names: Vec<String>,
+    arrays: Vec<ArrayD<E>>,
+}
+
+impl<E: Float> Gradients<E> {
+    /// Zeros for every parameter of `model`.
+    pub fn zeros<P: Parameters<E> + ?Sized>(model: &P) -> Self {
+        let (mut names, mut arrays) = (Vec::new(), Vec::new());
+        model.visit_parameters(&mut |name, value| {
+            names.push(name.to_owned());
+            arrays.push(ArrayD::zeros(value.raw_dim()));
+        });
+        Self { names, arrays }
+    }
+
+    /// The arrays, in the order of the parameters.
+    #[must_use]
+    pub fn arrays(&self) -> &[ArrayD<E>] {
+        &self.arrays
+    }
+
+    /// The arrays, mutable: what a cell adds its gradients to.
+    #[must_use]
+    pub fn arrays_mut(&mut self) -> &mut [ArrayD<E>] {
+        &mut self.arrays
+    }
+
+    /// The gradient of the parameter of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<ArrayViewD<'_, E>> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, array)| array.view())
+    }
+
+    /// Names and gradients, in the order of the parameters.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ArrayD<E>)> {
+        self.names.iter().map(String::as_str).zip(&self.arrays)
+    }
+}
+
+/// How many parameters `model` visits: where a wrapper cuts the slice of gradients between the cells it wraps.
+#[must_use]
+pub fn parameter_count<E: Float, P: Parameters<E> + ?Sized>(model: &P) -> usize {
+    let mut count = 0;
+    model.visit_parameters(&mut |_, _| count += 1);
+    count
+}
