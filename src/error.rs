@@ -84,6 +84,15 @@ pub enum Error {
         /// The parameter's name.
         name: String,
     },
+    /// A gradient has another shape than what it is the gradient of.
+    GradientShape {
+        /// Name of the argument.
+        argument: &'static str,
+        /// The shape of what it is the gradient of; of a state, the shapes of its leaves one behind the other.
+        expected: Vec<usize>,
+        /// The shape that came.
+        found: Vec<usize>,
+    },
     /// A letter of a word is not in the alphabet.
     UnknownLetter {
         /// The letter.
@@ -146,6 +155,9 @@ impl fmt::Display for Error {
             }
             Self::UnexpectedWeight { name } => {
                 write!(f, "weight {name} came, but the cell's options have no use for it")
+            }
+            Self::GradientShape { argument, expected, found } => {
+                write!(f, "{argument} has shape {found:?}, but is the gradient of something of shape {expected:?}")
             }
             Self::UnknownLetter { letter, word, alphabet } => {
                 write!(f, "letter {letter:?} of word {word:?} is not in the alphabet {alphabet:?}")

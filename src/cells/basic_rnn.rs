@@ -89,7 +89,14 @@ impl<E: Float> BasicRnn<E> {
 }
 
 fn gate<E: Float>(weights: &BasicRnnWeights<E>, width: usize) -> Gate<'_, E> {
-    Gate { matrix: numbers(&weights.kernel), width, column: 0, bias: bias_numbers(&weights.bias), offset: 0.0 }
+    Gate {
+        matrix: numbers(&weights.kernel),
+        width,
+        column: 0,
+        transposed: false,
+        bias: bias_numbers(&weights.bias),
+        offset: 0.0,
+    }
 }
 
 /// Options of a [`BasicRnn`].

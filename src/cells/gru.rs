@@ -139,6 +139,7 @@ fn gates<E: Float>(weights: &GruWeights<E>, hidden: usize) -> [Gate<'_, E>; 3] {
         matrix: numbers(&weights.gates_kernel),
         width: 2 * hidden,
         column: index * hidden,
+        transposed: false,
         bias: bias_numbers(&weights.gates_bias).map(|bias| &bias[index * hidden..][..hidden]),
         offset: 0.0,
     };
@@ -146,6 +147,7 @@ fn gates<E: Float>(weights: &GruWeights<E>, hidden: usize) -> [Gate<'_, E>; 3] {
         matrix: numbers(&weights.candidate_kernel),
         width: hidden,
         column: 0,
+        transposed: false,
         bias: bias_numbers(&weights.candidate_bias),
         offset: 0.0,
     };

@@ -4,6 +4,7 @@ use super::weights::{
     bias_numbers, check_clip, check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack,
 };
 use crate::kernel::isa::Isa;
+use crate::kernel::lstm_backward::{Record, Transposed};
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, LstmState, Parameters, RnnCell, init};
@@ -141,6 +142,52 @@ impl<E: Float> Lstm<E> {
         self.options.hidden_size
     }
 
+    pub(crate) fn kernel_options(&self) -> kernel::lstm::Options<'_, E> {
+        let peepholes = self.weights.peepholes.as_ref();
+        kernel::lstm::Options {
+            activation: self.options.activation,
+            gate_activation: self.options.gate_activation,
+            peepholes: peepholes.map(|p| [&p.w_f_diag, &p.w_i_diag, &p.w_o_diag].map(numbers)),
+            cell_clip: self.options.cell_clip,
+            proj_clip: self.options.proj_clip,
+        }
+    }
+
+    pub(crate) fn packed_projection(&self) -> Option<&Packed<E>> {
+        self.packed_projection.as_ref()
+    }
+
+    /// The weights as backward multiplies by them, packed anew.
+    pub(crate) fn transposed(&self) -> Transposed<E> {
+        let (inputs, outputs) = (self.options.input_size, self.options.output_size());
+        let width = 4 * self.options.hidden_size;
+        let kernel = numbers(&self.weights.kernel);
+        Transposed {
+            inputs: Packed::transposed(kernel, width, 0, (inputs, width)),
+            recurrent: Packed::transposed(kernel, width, inputs * width, (outputs, width)),
+            projection: self
+                .weights
+                .projection
+                .as_ref()
+                .map(|kernel| Packed::transposed(numbers(kernel), outputs, 0, kernel.dim())),
+        }
+    }
+
+    /// [`RnnCell::unroll`], recorded if asked for.
+    pub(crate) fn run(
+        &self,
+        inputs: &ArrayRef3<E>,
+        LstmState { c, h }: &mut LstmState<E>,
+        outputs: &mut ArrayRef3<E>,
+        record: Option<&mut Record<E>>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let projection = self.packed_projection.as_ref();
+        let (inputs, outputs) = (inputs.view(), outputs.view_mut());
+        let options = self.kernel_options();
+        kernel::lstm::unroll(&self.packed, projection, options, inputs, c, h, outputs, record, workspace);
+    }
+
     fn repack(&mut self) {
         self.packed.refill(&self.options.gates(&self.weights), None);
         if let (Some(packed), Some(kernel)) = (&mut self.packed_projection, &self.weights.projection) {
@@ -150,7 +197,7 @@ impl<E: Float> Lstm<E> {
 }
 
 fn projection_gate<E: Float>(kernel: &Array2<E>) -> Gate<'_, E> {
-    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, bias: None, offset: 0.0 }
+    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, transposed: false, bias: None, offset: 0.0 }
 }
 
 impl<E: Float> LstmBuilder<E> {
@@ -221,6 +268,7 @@ impl<E: Float> LstmBuilder<E> {
             matrix: numbers(&weights.kernel),
             width: 4 * hidden,
             column: gate * hidden,
+            transposed: false,
             bias: bias_numbers(&weights.bias).map(|bias| &bias[gate * hidden..][..hidden]),
             offset: if gate == 2 { self.forget_bias.as_f64() } else { 0.0 },
         })
@@ -326,17 +374,7 @@ impl<E: Float> RnnCell for Lstm<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut Workspace<E>,
     ) {
-        let peepholes = self.weights.peepholes.as_ref();
-        let options = kernel::lstm::Options {
-            activation: self.options.activation,
-            gate_activation: self.options.gate_activation,
-            peepholes: peepholes.map(|p| [&p.w_f_diag, &p.w_i_diag, &p.w_o_diag].map(numbers)),
-            cell_clip: self.options.cell_clip,
-            proj_clip: self.options.proj_clip,
-        };
-        let LstmState { c, h } = state;
-        let (inputs, outputs) = (inputs.view(), outputs.view_mut());
-        kernel::lstm::unroll(&self.packed, self.packed_projection.as_ref(), options, inputs, c, h, outputs, workspace);
+        self.run(inputs, state, outputs, None, workspace);
     }
 }
 

@@ -1,8 +1,8 @@
 //! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths.
 
-use super::lengths::{check_inputs, checked_state};
+use super::lengths::{check_inputs, checked_state, runs};
 use crate::{Error, RnnCell, State};
-use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, Axis, s};
+use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, s};
 
 /// What a driver returns: outputs and the final state.
 type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State);
@@ -107,22 +107,17 @@ fn unroll_sorted<C: RnnCell>(
     workspace: &mut C::Workspace,
 ) -> C::State {
     let mut running = finals.clone();
-    let mut step = 0;
-    let mut active = lengths.partition_point(|&length| length > 0);
-    running.truncate(active);
-    while active > 0 {
-        let end = lengths[active - 1];
-        let x = inputs.slice(s![step..end, ..active, ..]);
-        let mut out = outputs.slice_mut(s![step..end, ..active, ..]);
-        cell.unroll(&x, &mut running, &mut out, workspace);
-        step = end;
-        let still = lengths.partition_point(|&length| length > step);
-        for row in still..active {
+    for (steps, active) in runs(lengths) {
+        for row in active..running.batch_size() {
             finals.copy_row(row, &running, row);
         }
-        running.truncate(still);
-        active = still;
+        running.truncate(active);
+        let x = inputs.slice(s![steps.clone(), ..active, ..]);
+        let mut out = outputs.slice_mut(s![steps, ..active, ..]);
+        cell.unroll(&x, &mut running, &mut out, workspace);
     }
-    debug_assert!(step <= inputs.len_of(Axis(0)));
+    for row in 0..running.batch_size() {
+        finals.copy_row(row, &running, row);
+    }
     finals
 }

@@ -1,9 +1,10 @@
 //! Checks of what every driver takes: inputs, lengths and an initial state.
 
 use crate::{Error, Float, RnnCell, State};
+use std::ops::Range;
 
 /// `Err` unless `inputs` (batch, seq, input) fit the cell and each length is at most seq.
-pub(super) fn check_inputs<C: RnnCell>(
+pub(crate) fn check_inputs<C: RnnCell>(
     cell: &C,
     inputs: (usize, usize, usize),
     (batch, seq): (usize, usize),
@@ -24,7 +25,7 @@ pub(super) fn check_inputs<C: RnnCell>(
 }
 
 /// The initial state, checked against the cell's, or zeros.
-pub(super) fn checked_state<C: RnnCell>(
+pub(crate) fn checked_state<C: RnnCell>(
     cell: &C,
     batch: usize,
     initial_state: Option<C::State>,
@@ -47,4 +48,16 @@ fn leaf_shapes<E: Float, S: State<E>>(state: &S) -> Vec<(usize, usize)> {
     let mut shapes = Vec::new();
     state.visit(&mut |leaf| shapes.push(leaf.dim()));
     shapes
+}
+
+/// Runs of steps with the same rows active, of `lengths` that never increase: (steps, number of active rows).
+pub(crate) fn runs(lengths: &[usize]) -> impl Iterator<Item = (Range<usize>, usize)> + '_ {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let active = lengths.partition_point(|&length| length > start);
+        let end = *lengths[..active].last()?;
+        let run = (start..end, active);
+        start = end;
+        Some(run)
+    })
 }

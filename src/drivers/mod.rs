@@ -1,6 +1,6 @@
 //! Drivers: what runs any cell over a sequence.
 
 mod dynamic;
-mod lengths;
+pub(crate) mod lengths;
 
 pub use dynamic::{dynamic_rnn, dynamic_rnn_time_major};

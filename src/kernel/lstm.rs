@@ -1,9 +1,10 @@
 //! The LSTM's step: four gates in one product, then everything else while the sums are in registers.
 
 use super::Element;
+use super::lstm_backward::{Record, Recorded, StepRecord};
 use super::math::{activate, clamp};
 use super::pack::Packed;
-use super::pass::{Epilogue, Input, Units, pass};
+use super::pass::{Epilogue, Input, Linear, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, make_standard, with_sequence};
 use super::tile::Rows;
@@ -23,7 +24,7 @@ pub(crate) struct Options<'a, E> {
 }
 
 /// Runs an LSTM, gates i, j, f, o; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll). `projection` is packed as
-/// inputs alone.
+/// inputs alone. A `record` is made to hold what [`backward`](super::lstm_backward::backward) needs, but for the outputs.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn unroll<E: Element>(
     packed: &Packed<E>,
@@ -33,6 +34,7 @@ pub(crate) fn unroll<E: Element>(
     c: &mut Array2<E>,
     h: &mut Array2<E>,
     outputs: ArrayViewMut3<E>,
+    record: Option<&mut Record<E>>,
     workspace: &mut Workspace<E>,
 ) {
     let hidden = packed.shape.units;
@@ -40,6 +42,10 @@ pub(crate) fn unroll<E: Element>(
     assert_eq!(h.ncols(), packed.shape.recurrent, "the state's h must be (batch, output)");
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
     make_standard(c);
+    let record = record.map(|record| {
+        record.start(inputs.dim().0, c, h, projection.is_some());
+        record.pointers()
+    });
     let c = c.as_mut_ptr();
     with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
@@ -47,7 +53,7 @@ pub(crate) fn unroll<E: Element>(
             workspace.rows[0].grow(sequence.rows * hidden);
             (packed, workspace.rows[0].as_mut_ptr())
         });
-        packed.isa.run(Unroll { packed, projection, options, sequence, initial, c, hoist });
+        packed.isa.run(Unroll { packed, projection, options, sequence, initial, c, hoist, record });
     });
 }
 
@@ -60,6 +66,7 @@ struct Unroll<'a, E> {
     initial: Rows<E>,
     c: *mut E,
     hoist: Hoist<E>,
+    record: Option<Recorded<E>>,
 }
 
 impl<E: Element> WithSimd for Unroll<'_, E> {
@@ -67,7 +74,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { packed, projection, options, sequence, initial, c, hoist } = self;
+        let Self { packed, projection, options, sequence, initial, c, hoist, record } = self;
         let (rows, hidden) = (sequence.rows, packed.shape.units);
         for t in 0..sequence.steps {
             // SAFETY: `unroll` and `with_sequence` checked the shapes; both packs were made for this instruction set, in
@@ -75,15 +82,17 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
             unsafe {
                 let input = hoist.input::<S, 4>(s, packed, &sequence, t);
                 let h = sequence.before(t, initial);
-                let (out, out_row) = match projection {
-                    None => (sequence.outputs(t), sequence.out_row),
-                    Some((_, unprojected)) => (unprojected, hidden as isize),
+                let record = record.map(|record| record.step(t));
+                let (out, out_row) = match (projection, record) {
+                    (None, _) => (sequence.outputs(t), sequence.out_row),
+                    (Some((_, unprojected)), None) => (unprojected, hidden as isize),
+                    (Some(_), Some(record)) => (record.unprojected, hidden as isize),
                 };
-                let gates = Gates { options, hidden, c, out, out_row };
+                let gates = Gates { options, hidden, c, out, out_row, record };
                 pass::<S, E, 4, false>(s, packed, input, Some(h), rows, 0..packed.panels(), &gates);
-                if let Some((packed, unprojected)) = projection {
-                    let unprojected = Input::Rows(Rows { ptr: unprojected, stride: hidden as isize });
-                    let clip = Clip {
+                if let Some((packed, _)) = projection {
+                    let unprojected = Input::Rows(Rows { ptr: out, stride: hidden as isize });
+                    let clip = Linear {
                         clip: options.proj_clip,
                         units: packed.shape.units,
                         out: sequence.outputs(t),
@@ -103,6 +112,7 @@ struct Gates<'a, E> {
     c: *mut E,
     out: *mut E,
     out_row: isize,
+    record: Option<StepRecord<E>>,
 }
 
 impl<E: Element> Epilogue<E> for Gates<'_, E> {
@@ -113,16 +123,19 @@ impl<E: Element> Epilogue<E> for Gates<'_, E> {
         let units = Units::of::<S, E>(panel, self.hidden);
         // SAFETY: the row and the panel exist; `Units` keeps to the units that do; peepholes have `hidden` numbers.
         unsafe {
-            let [mut i, j, mut f, mut o] = [0, 1, 2, 3].map(|gate| E::load(s, sums.add(gate * lanes)));
+            let mut i = E::load(s, sums);
+            let j = activate::<S, E>(s, activation, E::load(s, sums.add(lanes)));
+            let mut f = E::load(s, sums.add(2 * lanes));
+            let mut o = E::load(s, sums.add(3 * lanes));
             let c = self.c.add(row * self.hidden);
             let old = units.load(s, c);
             if let Some([w_f, w_i, _]) = peepholes {
                 f = E::mul_add(s, units.load(s, w_f.as_ptr()), old, f);
                 i = E::mul_add(s, units.load(s, w_i.as_ptr()), old, i);
             }
-            let kept = E::mul(s, activate::<S, E>(s, gate_activation, f), old);
-            let candidate = activate::<S, E>(s, activation, j);
-            let mut new = E::mul_add(s, activate::<S, E>(s, gate_activation, i), candidate, kept);
+            let i = activate::<S, E>(s, gate_activation, i);
+            let f = activate::<S, E>(s, gate_activation, f);
+            let mut new = E::mul_add(s, i, j, E::mul(s, f, old));
             if let Some(clip) = cell_clip {
                 new = clamp::<S, E>(s, new, E::minus(clip), clip);
             }
@@ -130,35 +143,16 @@ impl<E: Element> Epilogue<E> for Gates<'_, E> {
             if let Some([_, _, w_o]) = peepholes {
                 o = E::mul_add(s, units.load(s, w_o.as_ptr()), new, o);
             }
-            let h = E::mul(s, activate::<S, E>(s, gate_activation, o), activate::<S, E>(s, activation, new));
+            let o = activate::<S, E>(s, gate_activation, o);
+            let h = E::mul(s, o, activate::<S, E>(s, activation, new));
             units.store(s, self.out.offset(row as isize * self.out_row), h);
-        }
-    }
-}
-
-/// The projection's sums, clipped.
-struct Clip<E> {
-    clip: Option<E>,
-    units: usize,
-    out: *mut E,
-    out_row: isize,
-}
-
-impl<E: Element> Epilogue<E> for Clip<E> {
-    #[inline(always)]
-    unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
-        // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
-        unsafe {
-            for group in 0..GROUPS {
-                let units = Units::of::<S, E>(panel * GROUPS + group, self.units);
-                if units.count == 0 {
-                    break;
-                }
-                let mut sum = E::load(s, sums.add(group * E::lanes::<S>()));
-                if let Some(clip) = self.clip {
-                    sum = clamp::<S, E>(s, sum, E::minus(clip), clip);
-                }
-                units.store(s, self.out.offset(row as isize * self.out_row), sum);
+            if let Some(record) = self.record {
+                let gates = record.gates.add(row * 4 * self.hidden);
+                units.store(s, gates, i);
+                units.store(s, gates.add(self.hidden), j);
+                units.store(s, gates.add(2 * self.hidden), f);
+                units.store(s, gates.add(3 * self.hidden), o);
+                units.store(s, record.c.add(row * self.hidden), new);
             }
         }
     }

@@ -77,3 +77,24 @@ pub(super) fn activate<S: Simd, E: Element>(s: S, activation: Activation, x: E::
         Activation::Linear => x,
     }
 }
+
+/// The derivative of an activation, from its value `y`. That of relu is 0 at 0, as TensorFlow has it.
+#[inline(always)]
+pub(super) fn derivative<S: Simd, E: Element>(s: S, activation: Activation, y: E::Vector<S>) -> E::Vector<S> {
+    let (zero, one) = (E::splat(s, E::number(0.0)), E::splat(s, E::number(1.0)));
+    match activation {
+        Activation::Tanh => E::sub(s, one, E::mul(s, y, y)),
+        Activation::Sigmoid => E::mul(s, y, E::sub(s, one, y)),
+        Activation::Relu => E::select(s, E::less(s, zero, y), one, zero),
+        Activation::Elu => E::select(s, E::less(s, zero, y), one, E::add(s, y, one)),
+        Activation::Softsign => {
+            let rest = E::sub(s, one, E::abs(s, y));
+            E::mul(s, rest, rest)
+        }
+        Activation::HardSigmoid => {
+            let rising = E::select(s, E::less(s, y, one), E::splat(s, E::number(0.2)), zero);
+            E::select(s, E::less(s, zero, y), rising, zero)
+        }
+        Activation::Linear => one,
+    }
+}

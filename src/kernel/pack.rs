@@ -6,6 +6,7 @@
 use super::Element;
 use super::buffer::Buffer;
 use super::isa::Isa;
+use super::tile::MAX_SUMS;
 use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
 
@@ -53,10 +54,13 @@ impl PackShape {
 /// Where one gate's weights stand: a row-major matrix and the gate's first column; its bias, if any.
 #[derive(Clone, Copy)]
 pub(crate) struct Gate<'a, E> {
-    /// (inputs + recurrent) rows of `width`.
+    /// (inputs + recurrent) rows of `width`; if `transposed`, rows of units.
     pub matrix: &'a [E],
     pub width: usize,
+    /// The gate's first column; if `transposed`, where the first unit's weights begin.
     pub column: usize,
+    /// A unit's weights stand in a row, as backward's products want them, not in a column.
+    pub transposed: bool,
     /// `units` numbers, or none for 0.
     pub bias: Option<&'a [E]>,
     /// Added to every bias.
@@ -72,6 +76,14 @@ impl<E: Element> Packed<E> {
         packed
     }
 
+    /// Packs part of a matrix with rows of `width` to be multiplied by its transpose: `units` rows, `depth` numbers each,
+    /// the first at `column`.
+    pub(crate) fn transposed(matrix: &[E], width: usize, column: usize, (units, depth): (usize, usize)) -> Self {
+        let shape = PackShape { inputs: depth, recurrent: 0, units, gates: 1, groups: MAX_SUMS, split: false };
+        let gate = Gate { matrix, width, column, transposed: true, bias: None, offset: 0.0 };
+        Self::new(Isa::get(), shape, &[gate], None)
+    }
+
     pub(super) fn panels(&self) -> usize {
         self.shape.panels(self.lanes)
     }
@@ -81,8 +93,9 @@ impl<E: Element> Packed<E> {
         let shape = self.shape;
         assert_eq!(gates.len(), shape.gates);
         for gate in gates {
-            assert!(gate.column + shape.units <= gate.width);
-            assert_eq!(gate.matrix.len(), (shape.inputs + shape.recurrent) * gate.width);
+            let depth = shape.inputs + shape.recurrent;
+            let (rows, columns) = if gate.transposed { (shape.units, depth) } else { (depth, shape.units) };
+            assert!(columns <= gate.width && gate.column + (rows - 1) * gate.width + columns <= gate.matrix.len());
             assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units));
         }
         assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units));
@@ -132,12 +145,23 @@ impl<E: Element> WithSimd for Fill<'_, E> {
                 if n == 0 {
                     continue;
                 }
+                let at = (panel * depth * vectors + vector) * lanes;
+                if gate.transposed {
+                    for lane in 0..n {
+                        let row = &gate.matrix[gate.column + (first + lane) * gate.width..][..depth];
+                        let to = &mut weights.as_mut_slice()[at + lane..];
+                        for (to, from) in to.iter_mut().step_by(vectors * lanes).zip(row) {
+                            *to = *from;
+                        }
+                    }
+                    continue;
+                }
                 let mask = E::first(s, n);
                 // SAFETY: row k of the gate's matrix holds `units` numbers from its column on (asserted in `refill`), n
                 // of them from `first`; the buffer was grown to hold every vector of every panel.
                 unsafe {
                     let mut from = gate.matrix.as_ptr().add(gate.column + first);
-                    let mut to = weights.as_mut_ptr().add((panel * depth * vectors + vector) * lanes);
+                    let mut to = weights.as_mut_ptr().add(at);
                     for k in 0..depth {
                         if n == lanes {
                             E::store(s, to, E::load(s, from));

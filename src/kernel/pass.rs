@@ -1,6 +1,7 @@
 //! One pass over the panels: rows times packed weights, and what an epilogue makes of the sums.
 
 use super::Element;
+use super::math::clamp;
 use super::pack::Packed;
 use super::tile::{MAX_ROWS, MAX_SUMS, Operands, Rows, Tile};
 use pulp::Simd;
@@ -185,6 +186,34 @@ impl Units {
                 E::store(s, to, value);
             } else {
                 E::store_masked(s, E::first(s, self.count), to, value);
+            }
+        }
+    }
+}
+
+/// The sums themselves, clipped if asked for: a projection, or a gradient. Four vectors a panel.
+pub(super) struct Linear<E> {
+    pub clip: Option<E>,
+    pub units: usize,
+    pub out: *mut E,
+    pub out_row: isize,
+}
+
+impl<E: Element> Epilogue<E> for Linear<E> {
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
+        // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
+        unsafe {
+            for group in 0..MAX_SUMS {
+                let units = Units::of::<S, E>(panel * MAX_SUMS + group, self.units);
+                if units.count == 0 {
+                    break;
+                }
+                let mut sum = E::load(s, sums.add(group * E::lanes::<S>()));
+                if let Some(clip) = self.clip {
+                    sum = clamp::<S, E>(s, sum, E::minus(clip), clip);
+                }
+                units.store(s, self.out.offset(row as isize * self.out_row), sum);
             }
         }
     }

@@ -3,18 +3,21 @@
 use super::Element;
 use super::buffer::Buffer;
 use super::pack::Packed;
-use super::pass::{Input, Store, pass};
+use super::pass::{Input, Linear, Store, pass};
+use super::product::{ProductWorkspace, Source};
 use super::tile::Rows;
 use ndarray::{Array2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis};
 use pulp::Simd;
 
 /// Buffers that steps reuse: empty at first, grown by the first step, opaque.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Workspace<E> {
     inputs: Buffer<E>,
     outputs: Buffer<E>,
     pub(super) hoisted: [Buffer<E>; 2],
     pub(super) rows: [Buffer<E>; 2],
+    d_inputs: Buffer<E>,
+    product: ProductWorkspace<E>,
 }
 
 impl<E> std::fmt::Debug for Workspace<E> {
@@ -73,31 +76,24 @@ pub(super) fn with_sequence<E: Element>(
     workspace: &mut Workspace<E>,
     run: impl FnOnce(Sequence<E>, Rows<E>, &mut Workspace<E>),
 ) {
-    let (steps, rows, features) = inputs.dim();
+    let (steps, rows, _) = inputs.dim();
     assert_eq!(outputs.dim(), (steps, rows, h.ncols()), "outputs must be (seq, batch, output)");
     assert_eq!(h.nrows(), rows, "the state's rows must be the inputs' batch");
     if steps == 0 || rows == 0 {
         return;
     }
     make_standard(h);
+    let x = contiguous(inputs, &mut workspace.inputs);
     let mut sequence = Sequence {
         steps,
         rows,
-        x: inputs.as_ptr(),
-        x_step: inputs.strides()[0],
-        x_row: inputs.strides()[1],
+        x: x.ptr,
+        x_step: x.step_stride,
+        x_row: x.row_stride,
         out: outputs.as_mut_ptr(),
         out_step: outputs.strides()[0],
         out_row: outputs.strides()[1],
     };
-    if features > 1 && inputs.strides()[2] != 1 {
-        workspace.inputs.grow(inputs.len());
-        for (to, from) in workspace.inputs.as_mut_slice().iter_mut().zip(inputs.iter()) {
-            *to = *from;
-        }
-        sequence.x = workspace.inputs.as_ptr();
-        (sequence.x_step, sequence.x_row) = ((rows * features) as isize, features as isize);
-    }
     let width = h.ncols();
     let buffered = width > 1 && outputs.strides()[2] != 1;
     if buffered {
@@ -176,4 +172,100 @@ impl<E: Element> Hoist<E> {
             Input::Hoisted(Rows { ptr: at, stride: self.row as isize })
         }
     }
+}
+
+/// Inputs and gradients of a run of steps, features contiguous.
+#[derive(Clone, Copy)]
+pub(super) struct Gradual<E> {
+    pub steps: usize,
+    pub rows: usize,
+    pub x: Source<E>,
+    d_outputs: Source<E>,
+    /// Of `d_inputs`, as a source; written through `d_inputs`.
+    d_inputs_shape: Source<E>,
+    d_inputs: *mut E,
+}
+
+impl<E: Element> Gradual<E> {
+    /// # Safety
+    /// Step `t` exists.
+    #[inline(always)]
+    pub(super) unsafe fn d_outputs(&self, t: usize) -> Rows<E> {
+        let Source { ptr, step_stride, row_stride, .. } = self.d_outputs;
+        // SAFETY: the caller's promise.
+        Rows { ptr: unsafe { ptr.offset(t as isize * step_stride) }, stride: row_stride }
+    }
+
+    /// Writes d_inputs = `d` · `weights`, `d` having `width` numbers a sample.
+    ///
+    /// # Safety
+    /// `d` holds every sample, from the column on that `weights` start with.
+    #[inline(always)]
+    pub(super) unsafe fn input_gradients<S: Simd>(&self, s: S, weights: &Packed<E>, d: *const E, width: usize) {
+        let Self { steps, rows, .. } = *self;
+        let Source { step_stride, row_stride, features, .. } = self.d_inputs_shape;
+        // Rows of a product are the longer axis: steps of one row, or rows of one step.
+        let along_steps = steps > rows;
+        let (products, height) = if along_steps { (rows, steps) } else { (steps, rows) };
+        for product in 0..products {
+            let (first, stride) = if along_steps { (product, rows) } else { (product * rows, 1) };
+            let (out, out_row) = if along_steps { (row_stride, step_stride) } else { (step_stride, row_stride) };
+            // SAFETY: the caller's promise; `with_gradients` checked `d_inputs`.
+            unsafe {
+                let from = Input::Rows(Rows { ptr: d.add(first * width), stride: (stride * width) as isize });
+                let out = self.d_inputs.offset(product as isize * out);
+                let to = Linear { clip: None, units: features, out, out_row };
+                pass::<S, E, 4, false>(s, weights, from, None, height, 0..weights.panels(), &to);
+            }
+        }
+    }
+}
+
+/// Calls `run` with contiguous features; arrays that lack them go through the workspace's buffers.
+///
+/// # Panics
+/// If the shapes disagree.
+pub(super) fn with_gradients<E: Element>(
+    inputs: ArrayView3<E>,
+    d_outputs: ArrayView3<E>,
+    mut d_inputs: ArrayViewMut3<E>,
+    workspace: &mut Workspace<E>,
+    run: impl FnOnce(Gradual<E>, &mut ProductWorkspace<E>),
+) {
+    let (steps, rows, features) = inputs.dim();
+    assert_eq!(d_inputs.dim(), inputs.dim(), "d_inputs must be (seq, batch, input)");
+    let x = contiguous(inputs, &mut workspace.inputs);
+    let d_outputs = contiguous(d_outputs, &mut workspace.outputs);
+    let buffered = features > 1 && d_inputs.strides()[2] != 1;
+    let (d_inputs_shape, ptr) = if buffered {
+        workspace.d_inputs.grow(d_inputs.len());
+        let ptr = workspace.d_inputs.as_mut_ptr();
+        let (step_stride, row_stride) = ((rows * features) as isize, features as isize);
+        (Source { ptr: ptr.cast_const(), step_stride, row_stride, features }, ptr)
+    } else {
+        let ptr = d_inputs.as_mut_ptr();
+        let (step_stride, row_stride) = (d_inputs.strides()[0], d_inputs.strides()[1]);
+        (Source { ptr: ptr.cast_const(), step_stride, row_stride, features }, ptr)
+    };
+    run(Gradual { steps, rows, x, d_outputs, d_inputs_shape, d_inputs: ptr }, &mut workspace.product);
+    if buffered {
+        for (to, from) in d_inputs.iter_mut().zip(workspace.d_inputs.as_slice()) {
+            *to = *from;
+        }
+    }
+}
+
+/// The array itself if its features are contiguous, else a copy in `buffer`.
+fn contiguous<E: Element>(array: ArrayView3<E>, buffer: &mut Buffer<E>) -> Source<E> {
+    let (_, rows, features) = array.dim();
+    if features <= 1 || array.strides()[2] == 1 {
+        let (step_stride, row_stride) = (array.strides()[0], array.strides()[1]);
+        return Source { ptr: array.as_ptr(), step_stride, row_stride, features };
+    }
+    buffer.grow(array.len());
+    for (to, from) in buffer.as_mut_slice().iter_mut().zip(array.iter()) {
+        *to = *from;
+    }
+    let (step_stride, row_stride) = ((rows * features) as isize, features as isize);
+    Source { ptr: buffer.as_ptr(), step_stride, row_stride, features }
 }

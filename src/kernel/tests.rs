@@ -25,6 +25,7 @@ fn lstm_is_its_equations_on_every_instruction_set() {
                 matrix: kernel.as_slice().unwrap(),
                 width: 4 * hidden,
                 column: g * hidden,
+                transposed: false,
                 bias: Some(&bias.as_slice().unwrap()[g * hidden..][..hidden]),
                 offset: if g == 2 { 1.0 } else { 0.0 },
             });
@@ -41,7 +42,7 @@ fn lstm_is_its_equations_on_every_instruction_set() {
             let (mut c, mut h) = (Array2::zeros((rows, hidden)), Array2::zeros((rows, hidden)));
             let mut outputs = Array3::zeros((steps, rows, hidden));
             let mut workspace = Workspace::default();
-            lstm::unroll(&packed, None, options, x.view(), &mut c, &mut h, outputs.view_mut(), &mut workspace);
+            lstm::unroll(&packed, None, options, x.view(), &mut c, &mut h, outputs.view_mut(), None, &mut workspace);
 
             let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
             for row in 0..rows {

@@ -1,9 +1,15 @@
 //! Training: backpropagation through time for any cell that knows its own step backward.
 //!
-//! [`TrainableCell`] is the step forward, recorded, and the step backward.
+//! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records; the [`Tape`] it returns runs the recording back.
 
 mod cell;
+mod check;
+mod dynamic;
 mod gradients;
+pub(crate) mod lstm;
 
 pub use cell::TrainableCell;
+pub use check::gradient_error;
+pub use dynamic::{RunGradients, Tape, dynamic_rnn, dynamic_rnn_checkpointed};
 pub use gradients::{Gradients, parameter_count};
+pub use lstm::LstmRecord;

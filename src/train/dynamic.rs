@@ -1,0 +1,307 @@
+//! [`dynamic_rnn`], recorded, and [`Tape`]: the way back.
+
+use super::{Gradients, TrainableCell};
+use crate::drivers::lengths::{check_inputs, checked_state, runs};
+use crate::{Error, RnnCell, State};
+use ndarray::{Array3, ArrayRef3, ArrayView3, CowArray, Ix3, s};
+
+/// What a recorded driver returns: outputs, the final state and the tape.
+type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tape<'a, C>);
+
+/// [`dynamic_rnn`](crate::dynamic_rnn), recorded: `inputs` (batch, seq, input), outputs (batch, seq, output).
+///
+/// Nothing in the padding, NaN included, reaches an output or a gradient. For truncated backpropagation run one window
+/// after the other, each from the state that the last one returned.
+///
+/// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 4 · hidden + hidden
+/// + output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden.
+/// [`dynamic_rnn_checkpointed`] holds less.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{Lstm, one_hot, train};
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = Lstm::<f32>::new(4, 2, &mut rng);
+/// let x = one_hot(&["hello", "eolll", "lleel"], "helo")?;
+/// let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, Some(&[5, 3, 4]), None)?;
+/// // The loss is half the sum of the outputs' squares: its gradient is the outputs.
+/// let gradients = tape.backward(&outputs, None)?;
+/// assert_eq!(gradients.parameters.get("kernel").unwrap().shape(), [6, 8]);
+/// assert_eq!(gradients.inputs.dim(), (3, 5, 4));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`dynamic_rnn`](crate::dynamic_rnn).
+pub fn dynamic_rnn<'a, C: TrainableCell>(
+    cell: &'a C,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state: Option<C::State>,
+) -> Result<Recorded<'a, C>, Error> {
+    record(cell, inputs, sequence_length, initial_state, None)
+}
+
+/// [`dynamic_rnn`] that keeps only the state every `every` steps, and runs those steps again on the way back.
+///
+/// Of T steps it holds T / `every` states and the record of `every` steps, and computes each step forward twice: about
+/// √T is the smallest tape. Gradients are those of [`dynamic_rnn`] to rounding.
+///
+/// # Errors
+/// As [`dynamic_rnn`]; and [`Error::ZeroSize`] if `every` is 0.
+pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
+    cell: &'a C,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state: Option<C::State>,
+    every: usize,
+) -> Result<Recorded<'a, C>, Error> {
+    if every == 0 {
+        return Err(Error::ZeroSize { argument: "every" });
+    }
+    record(cell, inputs, sequence_length, initial_state, Some(every))
+}
+
+/// A recorded run of [`dynamic_rnn`]: turns gradients of its results into gradients of what it was given.
+pub struct Tape<'a, C: TrainableCell> {
+    cell: &'a C,
+    /// (seq, batch, input), rows in the order of `order`.
+    inputs: CowArray<'a, C::Elem, Ix3>,
+    /// The user's row of each row here, longest first; `None` if that is their order.
+    order: Option<Vec<usize>>,
+    lengths: Vec<usize>,
+    windows: Vec<Window<C>>,
+    /// The final state, rows in the user's order: the form of a state's gradient.
+    form: C::State,
+    /// (batch, seq, output) of the outputs.
+    outputs: (usize, usize, usize),
+    workspace: C::Workspace,
+}
+
+/// A run of steps with the same rows active.
+struct Window<C: TrainableCell> {
+    steps: std::ops::Range<usize>,
+    active: usize,
+    kept: Kept<C>,
+}
+
+enum Kept<C: TrainableCell> {
+    Records(Vec<C::Record>),
+    /// The state before the first step.
+    State(C::State),
+}
+
+/// Gradients of everything a run was given.
+#[derive(Debug, Clone)]
+pub struct RunGradients<C: RnnCell> {
+    /// Of the cell's parameters.
+    pub parameters: Gradients<C::Elem>,
+    /// Of the inputs, (batch, seq, input); 0 in the padding.
+    pub inputs: Array3<C::Elem>,
+    /// Of the initial state.
+    pub initial_state: C::State,
+}
+
+fn record<'a, C: TrainableCell>(
+    cell: &'a C,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state: Option<C::State>,
+    every: Option<usize>,
+) -> Result<Recorded<'a, C>, Error> {
+    let (batch, seq, features) = inputs.dim();
+    check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
+    let mut finals = checked_state(cell, batch, initial_state)?;
+    let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
+    let lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
+
+    let sorted = lengths.is_sorted_by(|a, b| a >= b);
+    let order = (!sorted).then(|| {
+        let mut order: Vec<usize> = (0..batch).collect();
+        order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        order
+    });
+    let lengths = order.as_ref().map_or(lengths.clone(), |order| order.iter().map(|&row| lengths[row]).collect());
+    let by_step = inputs.view().permuted_axes([1, 0, 2]);
+    let mut tape = Tape {
+        cell,
+        inputs: match &order {
+            None => by_step.into(),
+            Some(order) => gather(by_step, order, &lengths, features).into(),
+        },
+        order,
+        lengths,
+        windows: Vec::new(),
+        form: finals.clone(),
+        outputs: (batch, seq, cell.output_size()),
+        workspace: C::Workspace::default(),
+    };
+    match &tape.order {
+        None => {
+            let mut by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
+            tape.run(&mut finals, &mut by_step, every);
+        }
+        Some(order) => {
+            let order = order.clone();
+            let mut sorted_outputs = Array3::zeros((seq, batch, cell.output_size()));
+            let mut sorted_finals = finals.select(&order);
+            tape.run(&mut sorted_finals, &mut sorted_outputs, every);
+            scatter(&sorted_outputs, &order, &tape.lengths, &mut outputs);
+            for (from, &to) in order.iter().enumerate() {
+                finals.copy_row(to, &sorted_finals, from);
+            }
+        }
+    }
+    tape.form = finals.clone();
+    Ok((outputs, finals, tape))
+}
+
+/// Rows `order` of (seq, rows, features), as far as they are valid; 0 beyond.
+fn gather<E: crate::Float>(from: ArrayView3<E>, order: &[usize], lengths: &[usize], features: usize) -> Array3<E> {
+    let mut to = Array3::zeros((from.dim().0, order.len(), features));
+    for (row, (&source, &length)) in order.iter().zip(lengths).enumerate() {
+        to.slice_mut(s![..length, row, ..]).assign(&from.slice(s![..length, source, ..]));
+    }
+    to
+}
+
+/// Undoes [`gather`]: (seq, rows, features) to (batch, seq, features).
+fn scatter<E: crate::Float>(from: &Array3<E>, order: &[usize], lengths: &[usize], to: &mut Array3<E>) {
+    for (row, (&target, &length)) in order.iter().zip(lengths).enumerate() {
+        to.slice_mut(s![target, ..length, ..]).assign(&from.slice(s![..length, row, ..]));
+    }
+}
+
+impl<C: TrainableCell> Tape<'_, C> {
+    /// Runs forward; `finals` (rows in this tape's order) from the initial to the final state.
+    fn run(&mut self, finals: &mut C::State, outputs: &mut ArrayRef3<C::Elem>, every: Option<usize>) {
+        let mut running = finals.clone();
+        for (steps, active) in runs(&self.lengths) {
+            for row in active..running.batch_size() {
+                finals.copy_row(row, &running, row);
+            }
+            running.truncate(active);
+            let mut start = steps.start;
+            while start < steps.end {
+                let end = every.map_or(steps.end, |every| steps.end.min(start + every));
+                let x = self.inputs.slice(s![start..end, ..active, ..]);
+                let mut out = outputs.slice_mut(s![start..end, ..active, ..]);
+                let kept = if every.is_some() {
+                    let kept = Kept::State(running.clone());
+                    self.cell.unroll(&x, &mut running, &mut out, &mut self.workspace);
+                    kept
+                } else {
+                    let mut records = Vec::new();
+                    self.cell.unroll_recording(&x, &mut running, &mut out, &mut records, &mut self.workspace);
+                    Kept::Records(records)
+                };
+                self.windows.push(Window { steps: start..end, active, kept });
+                start = end;
+            }
+        }
+        for row in 0..running.batch_size() {
+            finals.copy_row(row, &running, row);
+        }
+    }
+
+    /// Runs back from `d_outputs` (batch, seq, output), the gradient of the outputs, and `d_final_state`, that of the final
+    /// state (0 without).
+    ///
+    /// # Errors
+    /// [`Error::GradientShape`] if a gradient has another shape than what it is the gradient of.
+    pub fn backward(
+        mut self,
+        d_outputs: &ArrayRef3<C::Elem>,
+        d_final_state: Option<C::State>,
+    ) -> Result<RunGradients<C>, Error> {
+        if d_outputs.dim() != self.outputs {
+            let (batch, seq, output) = self.outputs;
+            return Err(Error::GradientShape {
+                argument: "d_outputs",
+                expected: vec![batch, seq, output],
+                found: d_outputs.shape().to_vec(),
+            });
+        }
+        let mut d_state = self.checked_gradient(d_final_state)?;
+        let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
+        let mut parameters = Gradients::zeros(self.cell);
+        let mut d_inputs = Array3::zeros((batch, seq, features));
+        let by_step = d_outputs.view().permuted_axes([1, 0, 2]);
+        match self.order.take() {
+            None => {
+                let mut d_inputs = d_inputs.view_mut().permuted_axes([1, 0, 2]);
+                self.run_back(&by_step, &mut d_state, &mut d_inputs, &mut parameters);
+            }
+            Some(order) => {
+                let d_outputs = gather(by_step, &order, &self.lengths, self.outputs.2);
+                let mut sorted_d_inputs = Array3::zeros((seq, batch, features));
+                let mut sorted_d_state = d_state.select(&order);
+                self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut parameters);
+                scatter(&sorted_d_inputs, &order, &self.lengths, &mut d_inputs);
+                for (from, &to) in order.iter().enumerate() {
+                    d_state.copy_row(to, &sorted_d_state, from);
+                }
+            }
+        }
+        Ok(RunGradients { parameters, inputs: d_inputs, initial_state: d_state })
+    }
+
+    fn run_back(
+        &mut self,
+        d_outputs: &ArrayRef3<C::Elem>,
+        d_state: &mut C::State,
+        d_inputs: &mut ArrayRef3<C::Elem>,
+        parameters: &mut Gradients<C::Elem>,
+    ) {
+        let cell = self.cell;
+        while let Some(Window { steps, active, kept }) = self.windows.pop() {
+            let x = self.inputs.slice(s![steps.clone(), ..active, ..]);
+            let mut records = match kept {
+                Kept::Records(records) => records,
+                Kept::State(mut state) => {
+                    let mut outputs = Array3::zeros((steps.len(), active, self.outputs.2));
+                    let mut records = Vec::new();
+                    cell.unroll_recording(&x, &mut state, &mut outputs, &mut records, &mut self.workspace);
+                    records
+                }
+            };
+            let d_out = d_outputs.slice(s![steps.clone(), ..active, ..]);
+            let mut d_in = d_inputs.slice_mut(s![steps, ..active, ..]);
+            let gradients = parameters.arrays_mut();
+            if active == d_state.batch_size() {
+                cell.unroll_backward(&mut records, &x, &d_out, d_state, &mut d_in, gradients, &mut self.workspace);
+                continue;
+            }
+            // The other rows had ended before these steps: theirs is still the gradient of the final state.
+            let mut running = d_state.select(&(0..active).collect::<Vec<_>>());
+            cell.unroll_backward(&mut records, &x, &d_out, &mut running, &mut d_in, gradients, &mut self.workspace);
+            for row in 0..active {
+                d_state.copy_row(row, &running, row);
+            }
+        }
+    }
+
+    /// The gradient of the final state, checked, or zeros.
+    fn checked_gradient(&self, d_final_state: Option<C::State>) -> Result<C::State, Error> {
+        let shapes = |state: &C::State| {
+            let mut shapes = Vec::new();
+            state.visit(&mut |leaf| shapes.extend(leaf.shape()));
+            shapes
+        };
+        match d_final_state {
+            None => {
+                let mut zeros = self.form.clone();
+                zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
+                Ok(zeros)
+            }
+            Some(gradient) => {
+                let (expected, found) = (shapes(&self.form), shapes(&gradient));
+                if expected != found {
+                    return Err(Error::GradientShape { argument: "d_final_state", expected, found });
+                }
+                Ok(gradient)
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The LSTM's backward: weights transposed and packed, then one run back in the kernel.
+
+use super::cell::TrainableCell;
+use crate::cells::Lstm;
+use crate::kernel::lstm_backward::{Gradients, Record, backward};
+use crate::{Float, LstmState, Workspace};
+use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis, Ix1, Ix2};
+
+/// What a recorded run of an [`Lstm`] keeps: for each step and row 4 · hidden gates, hidden memories and output values,
+/// and with a projection hidden values more.
+pub struct LstmRecord<E>(Record<E>);
+
+impl<E: Float> TrainableCell for Lstm<E> {
+    type Record = LstmRecord<E>;
+
+    fn step_recording(
+        &self,
+        input: &ArrayRef2<E>,
+        state: &mut LstmState<E>,
+        output: &mut ArrayRef2<E>,
+        workspace: &mut Workspace<E>,
+    ) -> LstmRecord<E> {
+        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
+        let mut records = Vec::with_capacity(1);
+        self.unroll_recording(&inputs, state, &mut outputs, &mut records, workspace);
+        records.remove(0)
+    }
+
+    fn step_backward(
+        &self,
+        record: LstmRecord<E>,
+        input: &ArrayRef2<E>,
+        d_output: &ArrayRef2<E>,
+        d_state: &mut LstmState<E>,
+        d_input: &mut ArrayRef2<E>,
+        gradients: &mut [ArrayD<E>],
+        workspace: &mut Workspace<E>,
+    ) {
+        let (inputs, d_outputs) = (input.view().insert_axis(Axis(0)), d_output.view().insert_axis(Axis(0)));
+        let mut d_inputs = d_input.view_mut().insert_axis(Axis(0));
+        let records = &mut vec![record];
+        self.unroll_backward(records, &inputs, &d_outputs, d_state, &mut d_inputs, gradients, workspace);
+    }
+
+    fn unroll_recording(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut LstmState<E>,
+        outputs: &mut ArrayRef3<E>,
+        records: &mut Vec<LstmRecord<E>>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let mut record = Record::new();
+        self.run(inputs, state, outputs, Some(&mut record), workspace);
+        record.finish(outputs.view());
+        records.push(LstmRecord(record));
+    }
+
+    fn unroll_backward(
+        &self,
+        records: &mut Vec<LstmRecord<E>>,
+        inputs: &ArrayRef3<E>,
+        d_outputs: &ArrayRef3<E>,
+        d_state: &mut LstmState<E>,
+        d_inputs: &mut ArrayRef3<E>,
+        gradients: &mut [ArrayD<E>],
+        workspace: &mut Workspace<E>,
+    ) {
+        let LstmRecord(record) = records.pop().expect("each run forward left a record");
+        let transposed = self.transposed();
+        let weights = self.weights();
+        let mut gradients = gradients.iter_mut();
+        let mut next = || gradients.next().expect("there is one gradient a parameter").view_mut();
+        let fixed = "a gradient has its parameter's shape";
+        let gradients = Gradients {
+            kernel: next().into_dimensionality::<Ix2>().expect(fixed),
+            bias: weights.bias.is_some().then(|| next().into_dimensionality::<Ix1>().expect(fixed)),
+            peepholes: weights
+                .peepholes
+                .is_some()
+                .then(|| [(); 3].map(|()| next().into_dimensionality::<Ix1>().expect(fixed))),
+            projection: weights.projection.is_some().then(|| next().into_dimensionality::<Ix2>().expect(fixed)),
+        };
+        let (options, LstmState { c, h }) = (self.kernel_options(), d_state);
+        let (inputs, d_outputs, d_inputs) = (inputs.view(), d_outputs.view(), d_inputs.view_mut());
+        let projection = self.packed_projection();
+        backward(record, projection, &transposed, options, inputs, d_outputs, c, h, d_inputs, gradients, workspace);
+    }
+}

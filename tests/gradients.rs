@@ -1,0 +1,55 @@
+//! Law 7: every option's gradient agrees with central differences in f64; and what backward promises besides.
+
+use ndarray::Array3;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use rnn_cell::train::{self, TrainableCell};
+use rnn_cell::{Activation, Lstm, RnnCell, State};
+
+fn random<C: RnnCell<Elem = f64>>(cell: &C, batch: usize, seq: usize, seed: u64) -> (Array3<f64>, C::State) {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let x = Array3::from_shape_simple_fn((batch, seq, cell.input_size()), || rng.random_range(-1.0..1.0));
+    let mut state = cell.zero_state(batch);
+    state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| rng.random_range(-0.5..0.5)));
+    (x, state)
+}
+
+/// Masked or not, sorted or not, against central differences.
+fn check<C: TrainableCell<Elem = f64>>(name: &str, mut cell: C) {
+    for (batch, seq, lengths) in
+        [(1, 1, None), (3, 4, None), (2, 7, None), (3, 4, Some([4, 2, 0])), (3, 4, Some([1, 4, 3]))]
+    {
+        let (x, state) = random(&cell, batch, seq, 3);
+        let lengths: Option<&[usize]> = lengths.as_ref().map(|lengths| &lengths[..]);
+        let error = train::gradient_error(&mut cell, &x, lengths, Some(state)).unwrap();
+        assert!(error < 1e-8, "{name}, ({batch}, {seq}), lengths {lengths:?}: {error:e}");
+    }
+}
+
+#[test]
+fn lstm() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(5);
+    check("plain", Lstm::<f64>::new(3, 5, rng));
+    check("one unit", Lstm::<f64>::new(1, 1, rng));
+    let builder = || Lstm::<f64>::builder(3, 4);
+    check("peepholes", builder().use_peepholes(true).build(rng).unwrap());
+    check("cell_clip", builder().cell_clip(0.2).build(rng).unwrap());
+    check("num_proj", builder().num_proj(2).build(rng).unwrap());
+    check("wide num_proj, proj_clip", builder().num_proj(6).proj_clip(0.05).build(rng).unwrap());
+    let all = builder().use_peepholes(true).cell_clip(0.3).num_proj(3).proj_clip(0.1).use_bias(false);
+    check("all", all.forget_bias(-0.5).build(rng).unwrap());
+    for activation in ACTIVATIONS {
+        check(&format!("{activation:?}"), builder().activation(activation).build(rng).unwrap());
+        check(&format!("gates {activation:?}"), builder().gate_activation(activation).build(rng).unwrap());
+    }
+}
+
+const ACTIVATIONS: [Activation; 7] = [
+    Activation::Tanh,
+    Activation::Sigmoid,
+    Activation::Relu,
+    Activation::Elu,
+    Activation::Softsign,
+    Activation::HardSigmoid,
+    Activation::Linear,
+];
