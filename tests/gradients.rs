@@ -3,8 +3,9 @@
 use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
+use rnn_cell::cells::GruReset;
 use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{Activation, Lstm, RnnCell, State};
+use rnn_cell::{Activation, BasicRnn, Gru, Lstm, RnnCell, State};
 
 fn random<C: RnnCell<Elem = f64>>(cell: &C, batch: usize, seq: usize, seed: u64) -> (Array3<f64>, C::State) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -14,11 +15,17 @@ fn random<C: RnnCell<Elem = f64>>(cell: &C, batch: usize, seq: usize, seed: u64)
     (x, state)
 }
 
-/// Masked or not, sorted or not, against central differences.
-fn check<C: TrainableCell<Elem = f64>>(name: &str, mut cell: C) {
-    for (batch, seq, lengths) in
-        [(1, 1, None), (3, 4, None), (2, 7, None), (3, 4, Some([4, 2, 0])), (3, 4, Some([1, 4, 3]))]
-    {
+/// (batch, seq, lengths): masked or not, sorted or not.
+const SHAPES: [(usize, usize, Option<[usize; 3]>); 5] =
+    [(1, 1, None), (3, 4, None), (2, 7, None), (3, 4, Some([4, 2, 0])), (3, 4, Some([1, 4, 3]))];
+
+/// Against central differences, on all `SHAPES`.
+fn check<C: TrainableCell<Elem = f64>>(name: &str, cell: C) {
+    check_on(&SHAPES, name, cell);
+}
+
+fn check_on<C: TrainableCell<Elem = f64>>(shapes: &[(usize, usize, Option<[usize; 3]>)], name: &str, mut cell: C) {
+    for &(batch, seq, lengths) in shapes {
         let (x, state) = random(&cell, batch, seq, 3);
         let lengths: Option<&[usize]> = lengths.as_ref().map(|lengths| &lengths[..]);
         let error = train::gradient_error(&mut cell, &x, lengths, Some(state)).unwrap();
@@ -41,6 +48,35 @@ fn lstm() {
     for activation in ACTIVATIONS {
         check(&format!("{activation:?}"), builder().activation(activation).build(rng).unwrap());
         check(&format!("gates {activation:?}"), builder().gate_activation(activation).build(rng).unwrap());
+    }
+}
+
+#[test]
+fn gru() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(6);
+    for reset in [GruReset::Before, GruReset::After] {
+        let builder = || Gru::<f64>::builder(3, 5).reset(reset);
+        check(&format!("{reset:?}"), builder().build(rng).unwrap());
+        check(&format!("{reset:?}, no bias"), builder().use_bias(false).build(rng).unwrap());
+        for activation in ACTIVATIONS {
+            let name = format!("{reset:?}, {activation:?}");
+            check(&name, builder().activation(activation).build(rng).unwrap());
+            // With an unbounded gate h grows from step to step, and the error of the differences themselves with it.
+            let bounded = !matches!(activation, Activation::Relu | Activation::Elu | Activation::Linear);
+            let shapes = if bounded { &SHAPES[..] } else { &SHAPES[..1] };
+            check_on(shapes, &format!("{name} gates"), builder().gate_activation(activation).build(rng).unwrap());
+        }
+    }
+}
+
+#[test]
+fn basic_rnn() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(7);
+    check("plain", BasicRnn::<f64>::new(3, 5, rng));
+    check("no bias", BasicRnn::<f64>::builder(2, 18).use_bias(false).build(rng).unwrap());
+    for activation in ACTIVATIONS {
+        let cell = BasicRnn::<f64>::builder(3, 5).activation(activation).build(rng).unwrap();
+        check(&format!("{activation:?}"), cell);
     }
 }
 

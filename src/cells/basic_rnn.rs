@@ -82,6 +82,16 @@ impl<E: Float> BasicRnn<E> {
         self.activation
     }
 
+    /// The weights as backward multiplies by them, packed anew: (inputs, recurrent).
+    pub(crate) fn transposed(&self) -> (Packed<E>, Packed<E>) {
+        let (input, hidden) = (self.input_size, self.hidden_size);
+        let kernel = numbers(&self.weights.kernel);
+        (
+            Packed::transposed(kernel, hidden, 0, (input, hidden)),
+            Packed::transposed(kernel, hidden, input * hidden, (hidden, hidden)),
+        )
+    }
+
     fn repack(&mut self) {
         let gate = gate(&self.weights, self.hidden_size);
         self.packed.refill(&[gate], None);

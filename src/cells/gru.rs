@@ -2,11 +2,12 @@
 
 use super::weights::{bias_numbers, check_sizes, checked, checked_option, numbers, visit_then_repack};
 use crate::kernel::gru::{GATE_GROUPS, Weights as PackedWeights};
+use crate::kernel::gru_backward::{Record, Transposed};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, concatenate};
 use rand::Rng;
 
 /// Gated recurrent unit: TensorFlow 1's `GRUCell`, after Cho et al. (2014); with [`GruReset::After`] the form of cuDNN,
@@ -118,6 +119,49 @@ impl<E: Float> Gru<E> {
     #[must_use]
     pub fn reset(&self) -> GruReset {
         self.options.reset
+    }
+
+    pub(crate) fn activations(&self) -> (Activation, Activation) {
+        (self.options.gate_activation, self.options.activation)
+    }
+
+    /// The weights as backward multiplies by them, packed anew.
+    pub(crate) fn transposed(&self) -> Transposed<E> {
+        let (input, hidden) = (self.options.input_size, self.options.hidden_size);
+        let (gates, candidate) = (&self.weights.gates_kernel, &self.weights.candidate_kernel);
+        let pack = |matrix: &Array2<E>, first: usize, rows: usize| {
+            let width = matrix.ncols();
+            Packed::transposed(numbers(matrix), width, first * width, (rows, width))
+        };
+        let side_by_side = |left: &Array2<E>, right: &Array2<E>| {
+            let both = concatenate(Axis(1), &[left.view(), right.view()]).expect("both have a row for each input");
+            both.as_standard_layout().into_owned()
+        };
+        let inputs = pack(&side_by_side(candidate, gates), 0, input);
+        match self.options.reset {
+            GruReset::Before => Transposed::Before {
+                inputs,
+                gates: pack(gates, input, hidden),
+                candidate: pack(candidate, input, hidden),
+            },
+            GruReset::After => {
+                Transposed::After { inputs, recurrent: pack(&side_by_side(gates, candidate), input, hidden) }
+            }
+        }
+    }
+
+    /// [`RnnCell::unroll`], recorded if asked for.
+    pub(crate) fn run(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut Array2<E>,
+        outputs: &mut ArrayRef3<E>,
+        record: Option<&mut Record<E>>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let (gates, candidate) = self.activations();
+        let (inputs, outputs) = (inputs.view(), outputs.view_mut());
+        kernel::gru::unroll(&self.packed, gates, candidate, inputs, state, outputs, record, workspace);
     }
 
     fn repack(&mut self) {
@@ -268,15 +312,7 @@ impl<E: Float> RnnCell for Gru<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut Workspace<E>,
     ) {
-        kernel::gru::unroll(
-            &self.packed,
-            self.options.gate_activation,
-            self.options.activation,
-            inputs.view(),
-            state,
-            outputs.view_mut(),
-            workspace,
-        );
+        self.run(inputs, state, outputs, None, workspace);
     }
 }
 

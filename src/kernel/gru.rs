@@ -1,6 +1,7 @@
 //! The GRU's step, with the reset gate before or after the candidate's product.
 
 use super::Element;
+use super::gru_backward::Record;
 use super::math::activate;
 use super::pack::Packed;
 use super::pass::{Epilogue, Units, pass};
@@ -38,6 +39,7 @@ impl<E: Element> Weights<E> {
 }
 
 /// Runs a GRU; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll).
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn unroll<E: Element>(
     weights: &Weights<E>,
     gate_activation: Activation,
@@ -45,12 +47,14 @@ pub(crate) fn unroll<E: Element>(
     inputs: ArrayView3<E>,
     h: &mut Array2<E>,
     outputs: ArrayViewMut3<E>,
+    record: Option<&mut Record<E>>,
     workspace: &mut Workspace<E>,
 ) {
     let first = weights.first();
     let hidden = first.shape.units;
     assert_eq!(h.ncols(), hidden, "the state's width must be the hidden size");
     assert_eq!(inputs.dim().2, first.shape.inputs, "inputs must be (seq, batch, input)");
+    let record = record.map(|record| record.start(inputs.dim().0, h));
     with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
         let [hoist, hoist_candidate] = {
             let [a, b] = &mut workspace.hoisted;
@@ -66,7 +70,17 @@ pub(crate) fn unroll<E: Element>(
         let [reset, update] = &mut workspace.rows;
         let (reset, update) = (reset.as_mut_ptr(), update.as_mut_ptr());
         let activations = (gate_activation, activation);
-        first.isa.run(Unroll { weights, activations, sequence, initial, hoist, hoist_candidate, reset, update });
+        first.isa.run(Unroll {
+            weights,
+            activations,
+            sequence,
+            initial,
+            hoist,
+            hoist_candidate,
+            reset,
+            update,
+            record,
+        });
     });
 }
 
@@ -81,6 +95,8 @@ struct Unroll<'a, E> {
     reset: *mut E,
     /// u, (rows, hidden).
     update: *mut E,
+    /// Where n, r, u and a fourth go, 4 · hidden numbers a sample.
+    record: Option<*mut E>,
 }
 
 impl<E: Element> WithSimd for Unroll<'_, E> {
@@ -88,7 +104,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { weights, sequence, initial, reset, update, .. } = self;
+        let Self { weights, sequence, initial, reset, update, record, .. } = self;
         let hidden = weights.first().shape.units;
         let rows = sequence.rows;
         for t in 0..sequence.steps {
@@ -103,6 +119,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
                     h,
                     reset,
                     update,
+                    record: record.map(|record| record.add(t * rows * 4 * hidden)),
                     out: sequence.outputs(t),
                     out_row: sequence.out_row,
                 };
@@ -140,6 +157,7 @@ struct Step<E> {
     h: Rows<E>,
     reset: *mut E,
     update: *mut E,
+    record: Option<*mut E>,
     out: *mut E,
     out_row: isize,
 }
@@ -159,6 +177,18 @@ impl<E: Element> Step<E> {
             units.store(s, self.out.offset(row as isize * self.out_row), new);
         }
     }
+
+    /// Keeps a value for backward, number `which` of n, r, u and the fourth.
+    ///
+    /// # Safety
+    /// The row and the units exist.
+    #[inline(always)]
+    unsafe fn keep<S: Simd>(&self, s: S, units: Units, row: usize, which: usize, value: E::Vector<S>) {
+        if let Some(record) = self.record {
+            // SAFETY: the record has 4 · hidden numbers for each row of a step.
+            unsafe { units.store(s, record.add((4 * row + which) * self.hidden), value) };
+        }
+    }
 }
 
 struct After<E>(Step<E>);
@@ -171,10 +201,15 @@ impl<E: Element> Epilogue<E> for After<E> {
         let units = Units::of::<S, E>(panel, step.hidden);
         // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
         unsafe {
-            let [r, u, recurrent, input] = [0, 1, 2, 3].map(|sum| E::load(s, sums.add(sum * lanes)));
-            let r = activate::<S, E>(s, step.gate_activation, r);
-            let u = activate::<S, E>(s, step.gate_activation, u);
+            let r = activate::<S, E>(s, step.gate_activation, E::load(s, sums));
+            let u = activate::<S, E>(s, step.gate_activation, E::load(s, sums.add(lanes)));
+            let recurrent = E::load(s, sums.add(2 * lanes));
+            let input = E::load(s, sums.add(3 * lanes));
             let candidate = activate::<S, E>(s, step.activation, E::mul_add(s, r, recurrent, input));
+            step.keep(s, units, row, 0, candidate);
+            step.keep(s, units, row, 1, r);
+            step.keep(s, units, row, 2, u);
+            step.keep(s, units, row, 3, recurrent);
             step.blend(s, units, row, u, candidate);
         }
     }
@@ -198,7 +233,11 @@ impl<E: Element> Epilogue<E> for BeforeGates<'_, E> {
                 let r = activate::<S, E>(s, step.gate_activation, E::load(s, sums));
                 let u = activate::<S, E>(s, step.gate_activation, E::load(s, sums.add(lanes)));
                 let h = units.load(s, step.h.row(row));
-                units.store(s, step.reset.add(row * step.hidden), E::mul(s, r, h));
+                let reset = E::mul(s, r, h);
+                step.keep(s, units, row, 1, r);
+                step.keep(s, units, row, 2, u);
+                step.keep(s, units, row, 3, reset);
+                units.store(s, step.reset.add(row * step.hidden), reset);
                 units.store(s, step.update.add(row * step.hidden), u);
             }
         }
@@ -220,7 +259,9 @@ impl<E: Element> Epilogue<E> for BeforeCandidate<'_, E> {
                 }
                 let sum = E::load(s, sums.add(group * E::lanes::<S>()));
                 let u = units.load(s, step.update.add(row * step.hidden).cast_const());
-                step.blend(s, units, row, u, activate::<S, E>(s, step.activation, sum));
+                let candidate = activate::<S, E>(s, step.activation, sum);
+                step.keep(s, units, row, 0, candidate);
+                step.blend(s, units, row, u, candidate);
             }
         }
     }

@@ -94,6 +94,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
                     let unprojected = Input::Rows(Rows { ptr: out, stride: hidden as isize });
                     let clip = Linear {
                         clip: options.proj_clip,
+                        add: false,
                         units: packed.shape.units,
                         out: sequence.outputs(t),
                         out_row: sequence.out_row,

@@ -227,7 +227,13 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                     let d_projected = self.d_projected.add(t * rows * output);
                     self.undo_clip(s, projection, t, d_out, d_projected);
                     let from = Input::Rows(Rows { ptr: d_projected, stride: output as isize });
-                    let to = Linear { clip: None, units: hidden, out: self.d_unprojected, out_row: hidden as isize };
+                    let to = Linear {
+                        clip: None,
+                        add: false,
+                        units: hidden,
+                        out: self.d_unprojected,
+                        out_row: hidden as isize,
+                    };
                     pass::<S, E, 4, false>(s, back, from, None, rows, 0..back.panels(), &to);
                     d_h = (self.d_unprojected.cast_const(), hidden, None);
                 }
@@ -237,7 +243,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 }
                 let from = self.gates.add(t * rows * 4 * hidden);
                 let from = Input::Rows(Rows { ptr: from, stride: 4 * hidden as isize });
-                let to = Linear { clip: None, units: output, out: self.d_h, out_row: output as isize };
+                let to = Linear { clip: None, add: false, units: output, out: self.d_h, out_row: output as isize };
                 let recurrent = &self.transposed.recurrent;
                 pass::<S, E, 4, false>(s, recurrent, from, None, rows, 0..recurrent.panels(), &to);
             }
@@ -260,7 +266,7 @@ impl<E: Element> Recurrence<'_, E> {
             if self.options.proj_clip.is_some() {
                 let from = self.unprojected.add(t * rows * self.hidden);
                 let from = Input::Rows(Rows { ptr: from, stride: self.hidden as isize });
-                let raw = Linear { clip: None, units: output, out: self.raw, out_row: output as isize };
+                let raw = Linear { clip: None, add: false, units: output, out: self.raw, out_row: output as isize };
                 pass::<S, E, 4, false>(s, projection, from, None, rows, 0..projection.panels(), &raw);
             }
             for row in 0..rows {

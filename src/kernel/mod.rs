@@ -11,6 +11,7 @@
 
 mod buffer;
 pub(crate) mod gru;
+pub(crate) mod gru_backward;
 pub(crate) mod isa;
 pub(crate) mod lstm;
 pub(crate) mod lstm_backward;
@@ -19,6 +20,7 @@ pub(crate) mod pack;
 mod pass;
 mod product;
 pub(crate) mod rnn;
+pub(crate) mod rnn_backward;
 mod sequence;
 mod simd;
 #[cfg(test)]

@@ -192,8 +192,11 @@ impl Units {
 }
 
 /// The sums themselves, clipped if asked for: a projection, or a gradient. Four vectors a panel.
+#[derive(Clone, Copy)]
 pub(super) struct Linear<E> {
     pub clip: Option<E>,
+    /// Adds to what is there.
+    pub add: bool,
     pub units: usize,
     pub out: *mut E,
     pub out_row: isize,
@@ -213,7 +216,11 @@ impl<E: Element> Epilogue<E> for Linear<E> {
                 if let Some(clip) = self.clip {
                     sum = clamp::<S, E>(s, sum, E::minus(clip), clip);
                 }
-                units.store(s, self.out.offset(row as isize * self.out_row), sum);
+                let out = self.out.offset(row as isize * self.out_row);
+                if self.add {
+                    sum = E::add(s, sum, units.load(s, out.cast_const()));
+                }
+                units.store(s, out, sum);
             }
         }
     }

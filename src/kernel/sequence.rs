@@ -214,7 +214,7 @@ impl<E: Element> Gradual<E> {
             unsafe {
                 let from = Input::Rows(Rows { ptr: d.add(first * width), stride: (stride * width) as isize });
                 let out = self.d_inputs.offset(product as isize * out);
-                let to = Linear { clip: None, units: features, out, out_row };
+                let to = Linear { clip: None, add: false, units: features, out, out_row };
                 pass::<S, E, 4, false>(s, weights, from, None, height, 0..weights.panels(), &to);
             }
         }

@@ -1,6 +1,7 @@
 //! The LSTM's backward: weights transposed and packed, then one run back in the kernel.
 
 use super::cell::TrainableCell;
+use super::runs::steps_as_runs;
 use crate::cells::Lstm;
 use crate::kernel::lstm_backward::{Gradients, Record, backward};
 use crate::{Float, LstmState, Workspace};
@@ -13,34 +14,7 @@ pub struct LstmRecord<E>(Record<E>);
 impl<E: Float> TrainableCell for Lstm<E> {
     type Record = LstmRecord<E>;
 
-    fn step_recording(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut LstmState<E>,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) -> LstmRecord<E> {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        let mut records = Vec::with_capacity(1);
-        self.unroll_recording(&inputs, state, &mut outputs, &mut records, workspace);
-        records.remove(0)
-    }
-
-    fn step_backward(
-        &self,
-        record: LstmRecord<E>,
-        input: &ArrayRef2<E>,
-        d_output: &ArrayRef2<E>,
-        d_state: &mut LstmState<E>,
-        d_input: &mut ArrayRef2<E>,
-        gradients: &mut [ArrayD<E>],
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, d_outputs) = (input.view().insert_axis(Axis(0)), d_output.view().insert_axis(Axis(0)));
-        let mut d_inputs = d_input.view_mut().insert_axis(Axis(0));
-        let records = &mut vec![record];
-        self.unroll_backward(records, &inputs, &d_outputs, d_state, &mut d_inputs, gradients, workspace);
-    }
+    steps_as_runs!(LstmState<E>, LstmRecord<E>);
 
     fn unroll_recording(
         &self,

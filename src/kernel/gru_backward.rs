@@ -1,0 +1,252 @@
+//! The GRU back through time.
+
+use super::Element;
+use super::buffer::Scratch;
+use super::math::derivative;
+use super::pack::Packed;
+use super::pass::{Input, Linear, Units, pass};
+use super::product::{Columns, Source, add_product};
+use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
+use super::tile::Rows;
+use crate::Activation;
+use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, s};
+use pulp::{Simd, WithSimd};
+
+/// What a run of steps leaves for backward; samples are (step, row).
+pub(crate) struct Record<E> {
+    steps: usize,
+    rows: usize,
+    hidden: usize,
+    /// n, r, u and a fourth, (samples, 4 · hidden): with the reset gate after the product the candidate's recurrent sum,
+    /// before it r ⊙ h. Backward makes them gradients of sums: dn, dr, du, and after the product d of the fourth.
+    gates: Scratch<E>,
+    /// h before the first step and after each, (steps + 1, rows, hidden).
+    h: Scratch<E>,
+}
+
+impl<E: Element> Record<E> {
+    pub(crate) fn new() -> Self {
+        Self { steps: 0, rows: 0, hidden: 0, gates: Scratch::new(0), h: Scratch::new(0) }
+    }
+
+    /// Makes room; where the gates go.
+    pub(super) fn start(&mut self, steps: usize, h: &Array2<E>) -> *mut E {
+        let (rows, hidden) = h.dim();
+        (self.steps, self.rows, self.hidden) = (steps, rows, hidden);
+        self.gates = Scratch::new(steps * rows * 4 * hidden);
+        self.h = Scratch::new((steps + 1) * rows * hidden);
+        self.h.write(0, h.iter().copied());
+        self.gates.as_mut_ptr()
+    }
+
+    /// Keeps the outputs too, as the h that the next steps saw.
+    pub(crate) fn finish(&mut self, outputs: ArrayView3<E>) {
+        self.h.write(self.rows * self.hidden, outputs.iter().copied());
+    }
+}
+
+/// Where the gradients of the parameters are added.
+pub(crate) struct Gradients<'a, E> {
+    pub gates_kernel: ArrayViewMut2<'a, E>,
+    pub gates_bias: Option<ArrayViewMut1<'a, E>>,
+    pub candidate_kernel: ArrayViewMut2<'a, E>,
+    pub candidate_bias: Option<ArrayViewMut1<'a, E>>,
+    pub candidate_recurrent_bias: Option<ArrayViewMut1<'a, E>>,
+}
+
+/// The weights as backward multiplies by them; gradients stand in the order n, r, u, fourth.
+pub(crate) enum Transposed<E> {
+    Before {
+        /// n, r, u → inputs.
+        inputs: Packed<E>,
+        /// r, u → h.
+        gates: Packed<E>,
+        /// n → r ⊙ h.
+        candidate: Packed<E>,
+    },
+    After {
+        /// n, r, u → inputs.
+        inputs: Packed<E>,
+        /// r, u, fourth → h.
+        recurrent: Packed<E>,
+    },
+}
+
+/// Runs a record back. `d_h` holds the gradient of the final state and gets that of the initial one; `d_inputs` is
+/// overwritten, `gradients` are added to. Shapes as in
+/// [`TrainableCell::unroll_backward`](crate::TrainableCell::unroll_backward).
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn backward<E: Element>(
+    mut record: Record<E>,
+    transposed: &Transposed<E>,
+    (gate_activation, activation): (Activation, Activation),
+    inputs: ArrayView3<E>,
+    d_outputs: ArrayView3<E>,
+    d_h: &mut Array2<E>,
+    d_inputs: ArrayViewMut3<E>,
+    mut gradients: Gradients<E>,
+    workspace: &mut Workspace<E>,
+) {
+    let (steps, rows, hidden) = (record.steps, record.rows, record.hidden);
+    assert_eq!(d_outputs.dim(), (steps, rows, hidden), "d_outputs must be (seq, batch, output)");
+    assert_eq!(d_h.dim(), (rows, hidden), "d_state must be the state's shape");
+    if steps * rows == 0 {
+        return;
+    }
+    make_standard(d_h);
+    let (after, isa) = match transposed {
+        Transposed::Before { inputs, .. } => (false, inputs.isa),
+        Transposed::After { inputs, .. } => (true, inputs.isa),
+    };
+    let (gates, h) = (record.gates.as_mut_ptr(), record.h.as_mut_ptr());
+    let mut d_reset = Scratch::new(rows * hidden);
+    let d_reset = d_reset.as_mut_ptr();
+    with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
+        let d_h = d_h.as_mut_ptr();
+        isa.run(Recurrence { sequence, transposed, gate_activation, activation, hidden, gates, h, d_h, d_reset });
+        let rows_of = |ptr: *mut E, width: usize| {
+            let (step_stride, row_stride) = ((rows * width) as isize, width as isize);
+            Source { ptr: ptr.cast_const(), step_stride, row_stride, features: hidden }
+        };
+        let column = |which: usize, count: usize| Columns {
+            ptr: gates.wrapping_add(which * hidden).cast_const(),
+            stride: 4 * hidden,
+            columns: count * hidden,
+        };
+        let h = rows_of(h, hidden);
+        let (x, samples) = (sequence.x, (steps, rows));
+        let slice = |bias| ArrayViewMut1::into_slice(bias).expect("gradients are contiguous");
+        let gates_bias = gradients.gates_bias.take().map(slice);
+        let candidate_bias = gradients.candidate_bias.take().map(slice);
+        let recurrent_bias = gradients.candidate_recurrent_bias.take().map(slice);
+        // SAFETY: the record holds every sample of h and the gates; `sequence` was checked against it.
+        unsafe {
+            add_product(isa, samples, &[x, h], column(1, 2), product, gradients.gates_kernel, gates_bias);
+            let mut candidate = gradients.candidate_kernel;
+            if after {
+                let (from_x, from_h) = candidate.multi_slice_mut((s![..x.features, ..], s![x.features.., ..]));
+                add_product(isa, samples, &[x], column(0, 1), product, from_x, candidate_bias);
+                add_product(isa, samples, &[h], column(3, 1), product, from_h, recurrent_bias);
+            } else {
+                let reset = rows_of(gates.wrapping_add(3 * hidden), 4 * hidden);
+                add_product(isa, samples, &[x, reset], column(0, 1), product, candidate, candidate_bias);
+            }
+        }
+    });
+}
+
+struct Recurrence<'a, E> {
+    sequence: Gradual<E>,
+    transposed: &'a Transposed<E>,
+    gate_activation: Activation,
+    activation: Activation,
+    hidden: usize,
+    gates: *mut E,
+    h: *mut E,
+    d_h: *mut E,
+    /// The gradient of r ⊙ h, (rows, hidden).
+    d_reset: *mut E,
+}
+
+impl<E: Element> WithSimd for Recurrence<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Gradual { steps, rows, .. } = self.sequence;
+        let hidden = self.hidden;
+        let width = 4 * hidden;
+        let to_h = Linear { clip: None, add: true, units: hidden, out: self.d_h, out_row: hidden as isize };
+        for t in (0..steps).rev() {
+            // SAFETY: `backward` checked the shapes; t is a step of the record; the packs are four vectors a panel.
+            unsafe {
+                let d_out = self.sequence.d_outputs(t);
+                let d = self.gates.add(t * rows * width);
+                let from = |which: usize| {
+                    Input::Rows(Rows { ptr: d.wrapping_add(which * hidden).cast_const(), stride: width as isize })
+                };
+                for row in 0..rows {
+                    self.blend_back(s, t, row, d_out.row(row));
+                }
+                match self.transposed {
+                    Transposed::After { recurrent, .. } => {
+                        pass::<S, E, 4, false>(s, recurrent, from(1), None, rows, 0..recurrent.panels(), &to_h);
+                    }
+                    Transposed::Before { gates, candidate, .. } => {
+                        let to_reset = Linear { add: false, out: self.d_reset, ..to_h };
+                        pass::<S, E, 4, false>(s, candidate, from(0), None, rows, 0..candidate.panels(), &to_reset);
+                        for row in 0..rows {
+                            self.reset_back(s, t, row);
+                        }
+                        pass::<S, E, 4, false>(s, gates, from(1), None, rows, 0..gates.panels(), &to_h);
+                    }
+                }
+            }
+        }
+        let (Transposed::Before { inputs, .. } | Transposed::After { inputs, .. }) = self.transposed;
+        // SAFETY: every step's gates now hold gradients, n, r and u first.
+        unsafe { self.sequence.input_gradients(s, inputs, self.gates, width) };
+    }
+}
+
+impl<E: Element> Recurrence<'_, E> {
+    /// dn and du of one step and row, after the product dr and d of the fourth too; `d_h` gets what flows through u.
+    ///
+    /// # Safety
+    /// The step and the row exist; `d_out` is readable for `hidden` numbers.
+    #[inline(always)]
+    unsafe fn blend_back<S: Simd>(&self, s: S, t: usize, row: usize, d_out: *const E) {
+        let hidden = self.hidden;
+        let sample = t * self.sequence.rows + row;
+        let after = matches!(self.transposed, Transposed::After { .. });
+        // SAFETY: the caller's promise; the record holds the sample's gates and the h before it.
+        unsafe {
+            let gates = self.gates.add(sample * 4 * hidden);
+            let d_h = self.d_h.add(row * hidden);
+            for vector in 0..hidden.div_ceil(E::lanes::<S>()) {
+                let units = Units::of::<S, E>(vector, hidden);
+                let n = units.load(s, gates.cast_const());
+                let r = units.load(s, gates.add(hidden).cast_const());
+                let u = units.load(s, gates.add(2 * hidden).cast_const());
+                let fourth = units.load(s, gates.add(3 * hidden).cast_const());
+                let h = units.load(s, self.h.add(sample * hidden).cast_const());
+                let dh = E::add(s, units.load(s, d_h.cast_const()), units.load(s, d_out));
+                let through_u = E::mul(s, dh, u);
+                let d_n = E::mul(s, E::sub(s, dh, through_u), derivative::<S, E>(s, self.activation, n));
+                let slope = E::mul(s, E::sub(s, h, n), derivative::<S, E>(s, self.gate_activation, u));
+                units.store(s, gates, d_n);
+                units.store(s, gates.add(2 * hidden), E::mul(s, dh, slope));
+                units.store(s, d_h, through_u);
+                if after {
+                    let slope = E::mul(s, fourth, derivative::<S, E>(s, self.gate_activation, r));
+                    units.store(s, gates.add(hidden), E::mul(s, d_n, slope));
+                    units.store(s, gates.add(3 * hidden), E::mul(s, d_n, r));
+                }
+            }
+        }
+    }
+
+    /// dr from the gradient of r ⊙ h, and what flows through it to h.
+    ///
+    /// # Safety
+    /// The step and the row exist.
+    #[inline(always)]
+    unsafe fn reset_back<S: Simd>(&self, s: S, t: usize, row: usize) {
+        let hidden = self.hidden;
+        let sample = t * self.sequence.rows + row;
+        // SAFETY: the caller's promise; the record holds the sample's gates and the h before it.
+        unsafe {
+            let gates = self.gates.add(sample * 4 * hidden);
+            let d_h = self.d_h.add(row * hidden);
+            for vector in 0..hidden.div_ceil(E::lanes::<S>()) {
+                let units = Units::of::<S, E>(vector, hidden);
+                let r = units.load(s, gates.add(hidden).cast_const());
+                let h = units.load(s, self.h.add(sample * hidden).cast_const());
+                let d_reset = units.load(s, self.d_reset.add(row * hidden).cast_const());
+                let slope = E::mul(s, h, derivative::<S, E>(s, self.gate_activation, r));
+                units.store(s, gates.add(hidden), E::mul(s, d_reset, slope));
+                units.store(s, d_h, E::mul_add(s, d_reset, r, units.load(s, d_h.cast_const())));
+            }
+        }
+    }
+}
