@@ -8,6 +8,7 @@ use super::pack::Packed;
 use super::pass::{Input, Linear, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
+use super::team::Team;
 use super::tile::Rows;
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
@@ -228,7 +229,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                     self.undo_clip(s, projection, t, d_out, d_projected);
                     let from = Input::Rows(Rows { ptr: d_projected, stride: output as isize });
                     let to = Linear { clip: None, units: hidden, out: self.d_unprojected, out_row: hidden as isize };
-                    pass::<S, E, 4, false>(s, back, from, None, rows, 0..back.panels(), &to);
+                    pass::<S, E, 4, false>(s, back, from, None, rows, &mut Team::alone(), &to);
                     d_h = (self.d_unprojected.cast_const(), hidden, None);
                 }
                 for row in 0..rows {
@@ -239,7 +240,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 let from = Input::Rows(Rows { ptr: from, stride: 4 * hidden as isize });
                 let to = Linear { clip: None, units: output, out: self.d_h, out_row: output as isize };
                 let recurrent = &self.transposed.recurrent;
-                pass::<S, E, 4, false>(s, recurrent, from, None, rows, 0..recurrent.panels(), &to);
+                pass::<S, E, 4, false>(s, recurrent, from, None, rows, &mut Team::alone(), &to);
             }
         }
         // SAFETY: every step's gates now hold gradients.
@@ -261,7 +262,7 @@ impl<E: Element> Recurrence<'_, E> {
                 let from = self.unprojected.add(t * rows * self.hidden);
                 let from = Input::Rows(Rows { ptr: from, stride: self.hidden as isize });
                 let raw = Linear { clip: None, units: output, out: self.raw, out_row: output as isize };
-                pass::<S, E, 4, false>(s, projection, from, None, rows, 0..projection.panels(), &raw);
+                pass::<S, E, 4, false>(s, projection, from, None, rows, &mut Team::alone(), &raw);
             }
             for row in 0..rows {
                 for vector in 0..output.div_ceil(E::lanes::<S>()) {

@@ -21,8 +21,11 @@ mod product;
 pub(crate) mod rnn;
 mod sequence;
 mod simd;
+mod team;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "rayon")]
+pub(crate) mod threads;
 mod tile;
 
 pub use sequence::Workspace;

@@ -88,6 +88,11 @@ impl<E: Element> Packed<E> {
         self.shape.panels(self.lanes)
     }
 
+    /// Numbers that a row is multiplied by, tails included.
+    pub(super) fn numbers(&self) -> usize {
+        (self.shape.inputs + self.shape.recurrent) * self.panels() * self.shape.vectors() * self.lanes
+    }
+
     /// Packs other weights of the same shape, into the same memory.
     pub(crate) fn refill(&mut self, gates: &[Gate<E>], split_bias: Option<&[E]>) {
         let shape = self.shape;
