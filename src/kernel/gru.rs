@@ -68,22 +68,15 @@ pub(crate) fn unroll<E: Element>(
         let (reset, update) = (reset.as_mut_ptr(), update.as_mut_ptr());
         let activations = (gate_activation, activation);
         with_team(&sequence, hidden, first.numbers(), |team| {
-            first.isa.run(Unroll {
-                weights,
-                activations,
-                sequence,
-                initial,
-                hoist,
-                hoist_candidate,
-                reset,
-                update,
-                team,
-            });
+            E::run_gru(
+                first.isa,
+                Unroll { weights, activations, sequence, initial, hoist, hoist_candidate, reset, update, team },
+            );
         });
     });
 }
 
-struct Unroll<'a, E> {
+pub struct Unroll<'a, E> {
     weights: &'a Weights<E>,
     activations: (Activation, Activation),
     sequence: Sequence<E>,

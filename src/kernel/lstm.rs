@@ -55,12 +55,13 @@ pub(crate) fn unroll<E: Element>(
             (packed, workspace.rows[0].as_mut_ptr())
         });
         with_team(&sequence, hidden, packed.numbers(), |team| {
-            packed.isa.run(Unroll { packed, projection, options, sequence, initial, c, hoist, record, team });
+            let unroll = Unroll { packed, projection, options, sequence, initial, c, hoist, record, team };
+            E::run_lstm(packed.isa, unroll);
         });
     });
 }
 
-struct Unroll<'a, E> {
+pub struct Unroll<'a, E> {
     packed: &'a Packed<E>,
     /// The projection's weights, and room for what it projects.
     projection: Option<(&'a Packed<E>, *mut E)>,

@@ -149,7 +149,7 @@ pub(crate) fn backward<E: Element>(
     let mut raw = room(projects && options.proj_clip.is_some(), rows * output);
     let (gates, h) = (record.gates.as_mut_ptr(), record.h.as_mut_ptr());
     with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
-        isa.run(Recurrence {
+        let recurrence = Recurrence {
             sequence,
             projection,
             transposed,
@@ -164,7 +164,8 @@ pub(crate) fn backward<E: Element>(
             d_projected: d_projected.as_mut_ptr(),
             d_unprojected: d_unprojected.as_mut_ptr(),
             raw: raw.as_mut_ptr(),
-        });
+        };
+        E::run_lstm_backward(isa, recurrence);
         let h = Source { ptr: h, step_stride: (rows * output) as isize, row_stride: output as isize, features: output };
         let d = Columns { ptr: gates.cast_const(), stride: 4 * hidden, columns: 4 * hidden };
         let bias = gradients.bias.map(|bias| bias.into_slice().expect("gradients are contiguous"));
@@ -193,7 +194,7 @@ pub(crate) fn backward<E: Element>(
     }
 }
 
-struct Recurrence<'a, E> {
+pub struct Recurrence<'a, E> {
     sequence: Gradual<E>,
     projection: Option<&'a Packed<E>>,
     transposed: &'a Transposed<E>,

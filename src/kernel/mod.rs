@@ -28,5 +28,6 @@ mod tests;
 pub(crate) mod threads;
 mod tile;
 
+pub use isa::instruction_set;
 pub use sequence::Workspace;
 pub use simd::Element;

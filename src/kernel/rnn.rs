@@ -28,12 +28,12 @@ pub(crate) fn unroll<E: Element>(
     with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
         with_team(&sequence, packed.shape.units, packed.numbers(), |team| {
-            packed.isa.run(Unroll { packed, activation, sequence, initial, hoist, team });
+            E::run_rnn(packed.isa, Unroll { packed, activation, sequence, initial, hoist, team });
         });
     });
 }
 
-struct Unroll<'a, E> {
+pub struct Unroll<'a, E> {
     packed: &'a Packed<E>,
     activation: Activation,
     sequence: Sequence<E>,
