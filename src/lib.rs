@@ -21,7 +21,7 @@ pub use cells::{BasicRnn, Gru, Lstm};
 pub use drivers::{dynamic_rnn, dynamic_rnn_time_major};
 pub use error::Error;
 pub use float::Float;
-pub use kernel::Workspace;
+pub use kernel::{Workspace, instruction_set};
 pub use one_hot::one_hot;
 pub use parameters::Parameters;
 pub use state::{LstmState, State};

@@ -69,13 +69,11 @@ fn unroll_masked<C: RnnCell>(
     mut outputs: ArrayViewMut3<C::Elem>,
 ) -> C::State {
     let (seq, batch, _) = inputs.dim();
-    let mut workspace = C::Workspace::default();
     let Some(lengths) = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq)) else {
-        cell.unroll(&inputs, &mut state, &mut outputs, &mut workspace);
-        return state;
+        return unroll_shared(cell, inputs, None, state, outputs);
     };
     if lengths.is_sorted_by(|a, b| a >= b) {
-        return unroll_sorted(cell, inputs, lengths, state, outputs, &mut workspace);
+        return unroll_shared(cell, inputs, Some(lengths), state, outputs);
     }
 
     // Longest first, so that the rows still running are always the first ones.
@@ -89,7 +87,7 @@ fn unroll_masked<C: RnnCell>(
         sorted_inputs.slice_mut(s![..length, to, ..]).assign(&inputs.slice(s![..length, from, ..]));
     }
     let (x, out) = (sorted_inputs.view(), sorted_outputs.view_mut());
-    let sorted_state = unroll_sorted(cell, x, &sorted_lengths, state.select(&order), out, &mut workspace);
+    let sorted_state = unroll_shared(cell, x, Some(&sorted_lengths), state.select(&order), out);
     for (from, (&to, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
         outputs.slice_mut(s![..length, to, ..]).assign(&sorted_outputs.slice(s![..length, from, ..]));
         state.copy_row(to, &sorted_state, from);
@@ -97,7 +95,42 @@ fn unroll_masked<C: RnnCell>(
     state
 }
 
-/// As [`unroll_masked`], for lengths that never increase: runs of steps with the same rows active.
+/// As [`unroll_masked`], for lengths that never increase, if any; on several threads where that is worth it.
+fn unroll_shared<C: RnnCell>(
+    cell: &C,
+    inputs: ArrayView3<C::Elem>,
+    lengths: Option<&[usize]>,
+    state: C::State,
+    outputs: ArrayViewMut3<C::Elem>,
+) -> C::State {
+    #[cfg(feature = "rayon")]
+    {
+        let (seq, batch, _) = inputs.dim();
+        let parts = super::parallel::parts(cell, batch, seq, lengths);
+        if parts > 1 {
+            return super::parallel::unroll_parts(cell, inputs, lengths, state, outputs, parts);
+        }
+    }
+    unroll_rows(cell, inputs, lengths, state, outputs, &mut C::Workspace::default())
+}
+
+/// As [`unroll_shared`], here and now.
+pub(super) fn unroll_rows<C: RnnCell>(
+    cell: &C,
+    inputs: ArrayView3<C::Elem>,
+    lengths: Option<&[usize]>,
+    mut state: C::State,
+    mut outputs: ArrayViewMut3<C::Elem>,
+    workspace: &mut C::Workspace,
+) -> C::State {
+    if let Some(lengths) = lengths {
+        return unroll_sorted(cell, inputs, lengths, state, outputs, workspace);
+    }
+    cell.unroll(&inputs, &mut state, &mut outputs, workspace);
+    state
+}
+
+/// Runs of steps with the same rows active.
 fn unroll_sorted<C: RnnCell>(
     cell: &C,
     inputs: ArrayView3<C::Elem>,

@@ -2,5 +2,7 @@
 
 mod dynamic;
 pub(crate) mod lengths;
+#[cfg(feature = "rayon")]
+mod parallel;
 
 pub use dynamic::{dynamic_rnn, dynamic_rnn_time_major};

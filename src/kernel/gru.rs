@@ -7,6 +7,7 @@ use super::pack::Packed;
 use super::pass::{Epilogue, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -70,21 +71,16 @@ pub(crate) fn unroll<E: Element>(
         let [reset, update] = &mut workspace.rows;
         let (reset, update) = (reset.as_mut_ptr(), update.as_mut_ptr());
         let activations = (gate_activation, activation);
-        first.isa.run(Unroll {
-            weights,
-            activations,
-            sequence,
-            initial,
-            hoist,
-            hoist_candidate,
-            reset,
-            update,
-            record,
+        with_team(&sequence, hidden, first.numbers(), |team| {
+            E::run_gru(
+                first.isa,
+                Unroll { weights, activations, sequence, initial, hoist, hoist_candidate, reset, update, record, team },
+            );
         });
     });
 }
 
-struct Unroll<'a, E> {
+pub struct Unroll<'a, E> {
     weights: &'a Weights<E>,
     activations: (Activation, Activation),
     sequence: Sequence<E>,
@@ -97,6 +93,7 @@ struct Unroll<'a, E> {
     update: *mut E,
     /// Where n, r, u and a fourth go, 4 · hidden numbers a sample.
     record: Option<*mut E>,
+    team: Team<'a>,
 }
 
 impl<E: Element> WithSimd for Unroll<'_, E> {
@@ -104,7 +101,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { weights, sequence, initial, reset, update, record, .. } = self;
+        let Self { weights, sequence, initial, reset, update, record, mut team, .. } = self;
         let hidden = weights.first().shape.units;
         let rows = sequence.rows;
         for t in 0..sequence.steps {
@@ -125,22 +122,21 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
                 };
                 match weights {
                     Weights::ResetAfter(packed) => {
-                        let input = self.hoist.input::<S, 3>(s, packed, &sequence, t);
-                        pass::<S, E, 3, true>(s, packed, input, Some(h), rows, 0..packed.panels(), &After(step));
+                        let input = self.hoist.input::<S, 3>(s, packed, &sequence, t, &mut team);
+                        pass::<S, E, 3, true>(s, packed, input, Some(h), rows, &mut team, &After(step));
                     }
                     Weights::ResetBefore { gates, candidate } => {
-                        let input = self.hoist.input::<S, 4>(s, gates, &sequence, t);
-                        pass::<S, E, 4, false>(s, gates, input, Some(h), rows, 0..gates.panels(), &BeforeGates(&step));
+                        let input = self.hoist.input::<S, 4>(s, gates, &sequence, t, &mut team);
+                        pass::<S, E, 4, false>(s, gates, input, Some(h), rows, &mut team, &BeforeGates(&step));
                         let reset = Rows { ptr: reset.cast_const(), stride: hidden as isize };
-                        let input = self.hoist_candidate.input::<S, GROUPS>(s, candidate, &sequence, t);
-                        let panels = 0..candidate.panels();
+                        let input = self.hoist_candidate.input::<S, GROUPS>(s, candidate, &sequence, t, &mut team);
                         pass::<S, E, GROUPS, false>(
                             s,
                             candidate,
                             input,
                             Some(reset),
                             rows,
-                            panels,
+                            &mut team,
                             &BeforeCandidate(&step),
                         );
                     }
@@ -201,10 +197,12 @@ impl<E: Element> Epilogue<E> for After<E> {
         let units = Units::of::<S, E>(panel, step.hidden);
         // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
         unsafe {
-            let r = activate::<S, E>(s, step.gate_activation, E::load(s, sums));
-            let u = activate::<S, E>(s, step.gate_activation, E::load(s, sums.add(lanes)));
+            let r = E::load(s, sums);
+            let u = E::load(s, sums.add(lanes));
             let recurrent = E::load(s, sums.add(2 * lanes));
             let input = E::load(s, sums.add(3 * lanes));
+            let r = activate::<S, E>(s, step.gate_activation, r);
+            let u = activate::<S, E>(s, step.gate_activation, u);
             let candidate = activate::<S, E>(s, step.activation, E::mul_add(s, r, recurrent, input));
             step.keep(s, units, row, 0, candidate);
             step.keep(s, units, row, 1, r);

@@ -7,6 +7,7 @@ use super::pack::Packed;
 use super::pass::{Input, Linear, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
+use super::team::Team;
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, s};
@@ -103,7 +104,10 @@ pub(crate) fn backward<E: Element>(
     let d_reset = d_reset.as_mut_ptr();
     with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let d_h = d_h.as_mut_ptr();
-        isa.run(Recurrence { sequence, transposed, gate_activation, activation, hidden, gates, h, d_h, d_reset });
+        E::run_gru_backward(
+            isa,
+            Recurrence { sequence, transposed, gate_activation, activation, hidden, gates, h, d_h, d_reset },
+        );
         let rows_of = |ptr: *mut E, width: usize| {
             let (step_stride, row_stride) = ((rows * width) as isize, width as isize);
             Source { ptr: ptr.cast_const(), step_stride, row_stride, features: hidden }
@@ -135,7 +139,7 @@ pub(crate) fn backward<E: Element>(
     });
 }
 
-struct Recurrence<'a, E> {
+pub struct Recurrence<'a, E> {
     sequence: Gradual<E>,
     transposed: &'a Transposed<E>,
     gate_activation: Activation,
@@ -170,15 +174,15 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 }
                 match self.transposed {
                     Transposed::After { recurrent, .. } => {
-                        pass::<S, E, 4, false>(s, recurrent, from(1), None, rows, 0..recurrent.panels(), &to_h);
+                        pass::<S, E, 4, false>(s, recurrent, from(1), None, rows, &mut Team::alone(), &to_h);
                     }
                     Transposed::Before { gates, candidate, .. } => {
                         let to_reset = Linear { add: false, out: self.d_reset, ..to_h };
-                        pass::<S, E, 4, false>(s, candidate, from(0), None, rows, 0..candidate.panels(), &to_reset);
+                        pass::<S, E, 4, false>(s, candidate, from(0), None, rows, &mut Team::alone(), &to_reset);
                         for row in 0..rows {
                             self.reset_back(s, t, row);
                         }
-                        pass::<S, E, 4, false>(s, gates, from(1), None, rows, 0..gates.panels(), &to_h);
+                        pass::<S, E, 4, false>(s, gates, from(1), None, rows, &mut Team::alone(), &to_h);
                     }
                 }
             }

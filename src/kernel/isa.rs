@@ -3,9 +3,21 @@
 use pulp::{Simd, WithSimd};
 use std::sync::OnceLock;
 
+/// The instruction set the kernels run on here: `"avx512"`, `"avx2"`, `"neon"` or `"scalar"`.
+///
+/// The widest this machine has, unless the environment variable `RNN_CELL_ISA` names another of them before the first
+/// cell is made. Results on different instruction sets differ in the last bits.
+///
+/// # Panics
+/// If the variable names one that this machine does not have.
+#[must_use]
+pub fn instruction_set() -> &'static str {
+    Isa::get().name()
+}
+
 /// An instruction set the kernels are compiled for, and the proof that this machine has it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Isa {
+pub enum Isa {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
@@ -16,13 +28,11 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// The one that the environment variable `RNN_CELL_ISA` names (scalar, avx2, avx512, neon), else the widest here.
-    ///
-    /// # Panics
-    /// If the variable names one that this machine does not have: a test that asked for a path must not run another.
+    /// The one that [`instruction_set`] names.
     pub(crate) fn get() -> Self {
         static CHOSEN: OnceLock<Isa> = OnceLock::new();
         *CHOSEN.get_or_init(|| match std::env::var("RNN_CELL_ISA") {
+            // No quiet way back: a test that asked for a path must not run another.
             Ok(name) => Self::available()
                 .into_iter()
                 .find(|isa| isa.name() == name)

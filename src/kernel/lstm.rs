@@ -7,6 +7,7 @@ use super::pack::Packed;
 use super::pass::{Epilogue, Input, Linear, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, make_standard, with_sequence};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -53,11 +54,14 @@ pub(crate) fn unroll<E: Element>(
             workspace.rows[0].grow(sequence.rows * hidden);
             (packed, workspace.rows[0].as_mut_ptr())
         });
-        packed.isa.run(Unroll { packed, projection, options, sequence, initial, c, hoist, record });
+        with_team(&sequence, hidden, packed.numbers(), |team| {
+            let unroll = Unroll { packed, projection, options, sequence, initial, c, hoist, record, team };
+            E::run_lstm(packed.isa, unroll);
+        });
     });
 }
 
-struct Unroll<'a, E> {
+pub struct Unroll<'a, E> {
     packed: &'a Packed<E>,
     /// The projection's weights, and room for what it projects.
     projection: Option<(&'a Packed<E>, *mut E)>,
@@ -67,6 +71,7 @@ struct Unroll<'a, E> {
     c: *mut E,
     hoist: Hoist<E>,
     record: Option<Recorded<E>>,
+    team: Team<'a>,
 }
 
 impl<E: Element> WithSimd for Unroll<'_, E> {
@@ -74,13 +79,13 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { packed, projection, options, sequence, initial, c, hoist, record } = self;
+        let Self { packed, projection, options, sequence, initial, c, hoist, record, mut team } = self;
         let (rows, hidden) = (sequence.rows, packed.shape.units);
         for t in 0..sequence.steps {
             // SAFETY: `unroll` and `with_sequence` checked the shapes; both packs were made for this instruction set, in
             // four vectors; the projected rows have room for all units.
             unsafe {
-                let input = hoist.input::<S, 4>(s, packed, &sequence, t);
+                let input = hoist.input::<S, 4>(s, packed, &sequence, t, &mut team);
                 let h = sequence.before(t, initial);
                 let record = record.map(|record| record.step(t));
                 let (out, out_row) = match (projection, record) {
@@ -89,7 +94,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
                     (Some(_), Some(record)) => (record.unprojected, hidden as isize),
                 };
                 let gates = Gates { options, hidden, c, out, out_row, record };
-                pass::<S, E, 4, false>(s, packed, input, Some(h), rows, 0..packed.panels(), &gates);
+                pass::<S, E, 4, false>(s, packed, input, Some(h), rows, &mut team, &gates);
                 if let Some((packed, _)) = projection {
                     let unprojected = Input::Rows(Rows { ptr: out, stride: hidden as isize });
                     let clip = Linear {
@@ -99,7 +104,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
                         out: sequence.outputs(t),
                         out_row: sequence.out_row,
                     };
-                    pass::<S, E, GROUPS, false>(s, packed, unprojected, None, rows, 0..packed.panels(), &clip);
+                    pass::<S, E, GROUPS, false>(s, packed, unprojected, None, rows, &mut team, &clip);
                 }
             }
         }

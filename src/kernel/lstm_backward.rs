@@ -8,6 +8,7 @@ use super::pack::Packed;
 use super::pass::{Input, Linear, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
+use super::team::Team;
 use super::tile::Rows;
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
@@ -148,7 +149,7 @@ pub(crate) fn backward<E: Element>(
     let mut raw = room(projects && options.proj_clip.is_some(), rows * output);
     let (gates, h) = (record.gates.as_mut_ptr(), record.h.as_mut_ptr());
     with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
-        isa.run(Recurrence {
+        let recurrence = Recurrence {
             sequence,
             projection,
             transposed,
@@ -163,7 +164,8 @@ pub(crate) fn backward<E: Element>(
             d_projected: d_projected.as_mut_ptr(),
             d_unprojected: d_unprojected.as_mut_ptr(),
             raw: raw.as_mut_ptr(),
-        });
+        };
+        E::run_lstm_backward(isa, recurrence);
         let h = Source { ptr: h, step_stride: (rows * output) as isize, row_stride: output as isize, features: output };
         let d = Columns { ptr: gates.cast_const(), stride: 4 * hidden, columns: 4 * hidden };
         let bias = gradients.bias.map(|bias| bias.into_slice().expect("gradients are contiguous"));
@@ -192,7 +194,7 @@ pub(crate) fn backward<E: Element>(
     }
 }
 
-struct Recurrence<'a, E> {
+pub struct Recurrence<'a, E> {
     sequence: Gradual<E>,
     projection: Option<&'a Packed<E>>,
     transposed: &'a Transposed<E>,
@@ -234,7 +236,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                         out: self.d_unprojected,
                         out_row: hidden as isize,
                     };
-                    pass::<S, E, 4, false>(s, back, from, None, rows, 0..back.panels(), &to);
+                    pass::<S, E, 4, false>(s, back, from, None, rows, &mut Team::alone(), &to);
                     d_h = (self.d_unprojected.cast_const(), hidden, None);
                 }
                 for row in 0..rows {
@@ -245,7 +247,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 let from = Input::Rows(Rows { ptr: from, stride: 4 * hidden as isize });
                 let to = Linear { clip: None, add: false, units: output, out: self.d_h, out_row: output as isize };
                 let recurrent = &self.transposed.recurrent;
-                pass::<S, E, 4, false>(s, recurrent, from, None, rows, 0..recurrent.panels(), &to);
+                pass::<S, E, 4, false>(s, recurrent, from, None, rows, &mut Team::alone(), &to);
             }
         }
         // SAFETY: every step's gates now hold gradients.
@@ -267,7 +269,7 @@ impl<E: Element> Recurrence<'_, E> {
                 let from = self.unprojected.add(t * rows * self.hidden);
                 let from = Input::Rows(Rows { ptr: from, stride: self.hidden as isize });
                 let raw = Linear { clip: None, add: false, units: output, out: self.raw, out_row: output as isize };
-                pass::<S, E, 4, false>(s, projection, from, None, rows, 0..projection.panels(), &raw);
+                pass::<S, E, 4, false>(s, projection, from, None, rows, &mut Team::alone(), &raw);
             }
             for row in 0..rows {
                 for vector in 0..output.div_ceil(E::lanes::<S>()) {

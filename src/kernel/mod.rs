@@ -23,9 +23,13 @@ pub(crate) mod rnn;
 pub(crate) mod rnn_backward;
 mod sequence;
 mod simd;
+mod team;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "rayon")]
+pub(crate) mod threads;
 mod tile;
 
+pub use isa::instruction_set;
 pub use sequence::Workspace;
 pub use simd::Element;

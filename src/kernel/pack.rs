@@ -88,6 +88,11 @@ impl<E: Element> Packed<E> {
         self.shape.panels(self.lanes)
     }
 
+    /// Numbers that a row is multiplied by, tails included.
+    pub(super) fn numbers(&self) -> usize {
+        (self.shape.inputs + self.shape.recurrent) * self.panels() * self.shape.vectors() * self.lanes
+    }
+
     /// Packs other weights of the same shape, into the same memory.
     pub(crate) fn refill(&mut self, gates: &[Gate<E>], split_bias: Option<&[E]>) {
         let shape = self.shape;
@@ -99,7 +104,7 @@ impl<E: Element> Packed<E> {
             assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units));
         }
         assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units));
-        self.isa.run(Fill { packed: self, gates, split_bias });
+        E::run_fill(self.isa, Fill { packed: self, gates, split_bias });
     }
 }
 
@@ -114,7 +119,7 @@ impl<E: Element> WithSimd for Lanes<E> {
     }
 }
 
-struct Fill<'a, E> {
+pub struct Fill<'a, E> {
     packed: &'a mut Packed<E>,
     gates: &'a [Gate<'a, E>],
     split_bias: Option<&'a [E]>,

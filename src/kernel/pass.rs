@@ -3,10 +3,10 @@
 use super::Element;
 use super::math::clamp;
 use super::pack::Packed;
+use super::team::Team;
 use super::tile::{MAX_ROWS, MAX_SUMS, Operands, Rows, Tile};
 use pulp::Simd;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 /// What becomes of the sums of one row and one panel.
 pub(super) trait Epilogue<E: Element> {
@@ -24,11 +24,11 @@ pub(super) enum Input<E> {
     Hoisted(Rows<E>),
 }
 
-/// `rows` rows times the weights of `panels`, in panels of `V` vectors.
+/// `rows` rows times the packed weights, in panels of `V` vectors; which of them, `team` says.
 ///
 /// # Safety
 /// The packed weights have `V` vectors a panel, were packed for `S`, and are split if `SPLIT`. `input` and `h` have
-/// `rows` rows of the packed sizes; `panels` exist. Without `h` the recurrent half is left out.
+/// `rows` rows of the packed sizes. Without `h` the recurrent half is left out.
 #[inline(always)]
 pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool>(
     s: S,
@@ -36,7 +36,7 @@ pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool
     input: Input<E>,
     h: Option<Rows<E>>,
     rows: usize,
-    panels: Range<usize>,
+    team: &mut Team<'_>,
     epilogue: &impl Epilogue<E>,
 ) {
     let lanes = E::lanes::<S>();
@@ -77,42 +77,49 @@ pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool
             }
         };
 
+        let mut turn = team.turn(packed.panels());
         if rows == 1 {
             // One row has too few sums to hide an addition's latency: several panels at once.
-            let mut panel = panels.start;
-            macro_rules! blocks {
-                ($($block:literal)+) => {$(
-                    while S::REGISTER_COUNT >= 8 * $block && panel + $block <= panels.end {
-                        s.vectorize(Tile::<E, V, 1, $block, SPLIT> { operands: operands(panel, 0), sums });
-                        for p in 0..$block {
-                            epilogue.finish(s, sums.add(p * MAX_SUMS * lanes), panel + p, 0);
+            while let Some(panels) = turn.next() {
+                let mut panel = panels.start;
+                macro_rules! blocks {
+                    ($($block:literal)+) => {$(
+                        while S::REGISTER_COUNT >= 8 * $block && panel + $block <= panels.end {
+                            s.vectorize(Tile::<E, V, 1, $block, SPLIT> { operands: operands(panel, 0), sums });
+                            for p in 0..$block {
+                                epilogue.finish(s, sums.add(p * MAX_SUMS * lanes), panel + p, 0);
+                            }
+                            panel += $block;
                         }
-                        panel += $block;
-                    }
-                )+};
+                    )+};
+                }
+                blocks!(4 2 1);
             }
-            blocks!(4 2 1);
             return;
         }
         let tiles = rows.div_ceil(most_rows::<S, V>());
         let (height, higher) = (rows / tiles, rows % tiles);
-        for panel in panels {
-            let mut row = 0;
-            for tile in 0..tiles {
-                let height = height + usize::from(tile < higher);
-                macro_rules! rows {
-                    ($($rows:literal)+) => {
-                        match height {
-                            $($rows => s.vectorize(Tile::<E, V, $rows, 1, SPLIT> { operands: operands(panel, row), sums }),)+
-                            _ => unreachable!("a tile has at most MAX_ROWS rows"),
-                        }
-                    };
+        while let Some(panels) = turn.next() {
+            for panel in panels {
+                let mut row = 0;
+                for tile in 0..tiles {
+                    let height = height + usize::from(tile < higher);
+                    macro_rules! rows {
+                        ($($rows:literal)+) => {
+                            match height {
+                                $($rows => {
+                                    s.vectorize(Tile::<E, V, $rows, 1, SPLIT> { operands: operands(panel, row), sums });
+                                })+
+                                _ => unreachable!("a tile has at most MAX_ROWS rows"),
+                            }
+                        };
+                    }
+                    rows!(1 2 3 4 5 6);
+                    for r in 0..height {
+                        epilogue.finish(s, sums.add(r * MAX_SUMS * lanes), panel, row + r);
+                    }
+                    row += height;
                 }
-                rows!(1 2 3 4 5 6);
-                for r in 0..height {
-                    epilogue.finish(s, sums.add(r * MAX_SUMS * lanes), panel, row + r);
-                }
-                row += height;
             }
         }
     }

@@ -49,7 +49,7 @@ pub(super) unsafe fn add_product<E: Element>(
 ) {
     let features: usize = sources.iter().map(|source| source.features).sum();
     assert_eq!(kernel.dim(), (features, d.columns), "a gradient has its kernel's shape");
-    let width = isa.run(Multiply { samples: (steps, rows), sources, d, features, workspace });
+    let width = E::run_product(isa, Multiply { samples: (steps, rows), sources, d, features, workspace });
     let sums = workspace.sums.as_slice();
     let add = |to: &mut [E], feature: usize| {
         for (panel, to) in to.chunks_mut(width).enumerate() {
@@ -80,7 +80,7 @@ pub(super) struct ProductWorkspace<E> {
 /// From one row of a transposed block to the next: not a power of two, which would share cache sets.
 const TRANSPOSED_STRIDE: usize = BLOCK + 16;
 
-struct Multiply<'a, E> {
+pub struct Multiply<'a, E> {
     samples: (usize, usize),
     sources: &'a [Source<E>],
     d: Columns<E>,

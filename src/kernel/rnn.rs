@@ -5,6 +5,7 @@ use super::math::activate;
 use super::pack::Packed;
 use super::pass::{Epilogue, Units, pass};
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -26,16 +27,19 @@ pub(crate) fn unroll<E: Element>(
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
     with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
-        packed.isa.run(Unroll { packed, activation, sequence, initial, hoist });
+        with_team(&sequence, packed.shape.units, packed.numbers(), |team| {
+            E::run_rnn(packed.isa, Unroll { packed, activation, sequence, initial, hoist, team });
+        });
     });
 }
 
-struct Unroll<'a, E> {
+pub struct Unroll<'a, E> {
     packed: &'a Packed<E>,
     activation: Activation,
     sequence: Sequence<E>,
     initial: Rows<E>,
     hoist: Hoist<E>,
+    team: Team<'a>,
 }
 
 impl<E: Element> WithSimd for Unroll<'_, E> {
@@ -43,11 +47,11 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { packed, activation, sequence, initial, hoist } = self;
+        let Self { packed, activation, sequence, initial, hoist, mut team } = self;
         for t in 0..sequence.steps {
             // SAFETY: `with_sequence` checked the shapes; `packed` was made for this instruction set, in GROUPS vectors.
             unsafe {
-                let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t);
+                let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t, &mut team);
                 let h = sequence.before(t, initial);
                 let epilogue = Activate {
                     activation,
@@ -55,7 +59,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
                     out: sequence.outputs(t),
                     out_row: sequence.out_row,
                 };
-                pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, 0..packed.panels(), &epilogue);
+                pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, &mut team, &epilogue);
             }
         }
     }

@@ -7,6 +7,7 @@ use super::pack::Packed;
 use super::pass::{Input, Linear, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
+use super::team::Team;
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3};
@@ -63,7 +64,7 @@ pub(crate) fn backward<E: Element>(
     let (d, h) = (d.as_mut_ptr(), record.h.as_mut_ptr());
     with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let d_h = d_h.as_mut_ptr();
-        to_h.isa.run(Recurrence { sequence, to_inputs, to_h, activation, hidden, d, h, d_h });
+        E::run_rnn_backward(to_h.isa, Recurrence { sequence, to_inputs, to_h, activation, hidden, d, h, d_h });
         let (step_stride, row_stride) = ((rows * hidden) as isize, hidden as isize);
         let h = Source { ptr: h.cast_const(), step_stride, row_stride, features: hidden };
         let d = Columns { ptr: d.cast_const(), stride: hidden, columns: hidden };
@@ -73,7 +74,7 @@ pub(crate) fn backward<E: Element>(
     });
 }
 
-struct Recurrence<'a, E> {
+pub struct Recurrence<'a, E> {
     sequence: Gradual<E>,
     to_inputs: &'a Packed<E>,
     to_h: &'a Packed<E>,
@@ -109,7 +110,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 }
                 let from = Rows { ptr: self.d.add(t * rows * hidden).cast_const(), stride: hidden as isize };
                 let to = Linear { clip: None, add: false, units: hidden, out: self.d_h, out_row: hidden as isize };
-                pass::<S, E, 4, false>(s, self.to_h, Input::Rows(from), None, rows, 0..self.to_h.panels(), &to);
+                pass::<S, E, 4, false>(s, self.to_h, Input::Rows(from), None, rows, &mut Team::alone(), &to);
             }
         }
         // SAFETY: every sample of d was written.

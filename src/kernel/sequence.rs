@@ -5,6 +5,7 @@ use super::buffer::Buffer;
 use super::pack::Packed;
 use super::pass::{Input, Linear, Store, pass};
 use super::product::{ProductWorkspace, Source};
+use super::team::Team;
 use super::tile::Rows;
 use ndarray::{Array2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis};
 use pulp::Simd;
@@ -124,6 +125,7 @@ const HOISTED_STEPS: usize = 24;
 const HOIST_BELOW: usize = 6;
 
 /// Input products of some steps, computed in one go where a single step's rows are too few.
+#[derive(Clone, Copy)]
 pub(super) struct Hoist<E> {
     on: bool,
     buffer: *mut E,
@@ -153,6 +155,7 @@ impl<E: Element> Hoist<E> {
         packed: &Packed<E>,
         sequence: &Sequence<E>,
         t: usize,
+        team: &mut Team<'_>,
     ) -> Input<E> {
         // SAFETY: the caller's promise; the buffer was grown for HOISTED_STEPS steps of every row.
         unsafe {
@@ -164,8 +167,7 @@ impl<E: Element> Hoist<E> {
                 for row in 0..sequence.rows {
                     let x = Rows { ptr: sequence.inputs(t).row(row), stride: sequence.x_step };
                     let store = Store { to: self.buffer.add(row * self.row), row_stride: self.step, vectors: V };
-                    let panels = 0..packed.panels();
-                    pass::<S, E, V, false>(s, packed, Input::Rows(x), None, steps, panels, &store);
+                    pass::<S, E, V, false>(s, packed, Input::Rows(x), None, steps, team, &store);
                 }
             }
             let at = self.buffer.add(t % HOISTED_STEPS * self.step);
@@ -215,7 +217,7 @@ impl<E: Element> Gradual<E> {
                 let from = Input::Rows(Rows { ptr: d.add(first * width), stride: (stride * width) as isize });
                 let out = self.d_inputs.offset(product as isize * out);
                 let to = Linear { clip: None, add: false, units: features, out, out_row };
-                pass::<S, E, 4, false>(s, weights, from, None, height, 0..weights.panels(), &to);
+                pass::<S, E, 4, false>(s, weights, from, None, height, &mut Team::alone(), &to);
             }
         }
     }
