@@ -1,5 +1,8 @@
 //! Every built-in cell with every option, in one list: a test written over the list covers a new cell by one line here.
 
+// Each test file uses a part of it.
+#![allow(dead_code)]
+
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
