@@ -1,0 +1,130 @@
+//! Every built-in cell with every option, in one list: a test written over the list covers a new cell by one line here.
+
+// Each test file uses a part of it.
+#![allow(dead_code)]
+
+use ndarray::{Array2, Array3, ArrayView3, Axis};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, GruReset, LstmBuilder};
+use rnn_cell::{Activation, BasicRnn, Float, Gru, Lstm, Parameters, RnnCell, State};
+
+/// The generator of all tests.
+pub type Rng = Xoshiro256PlusPlus;
+
+pub fn rng(seed: u64) -> Rng {
+    Rng::seed_from_u64(seed)
+}
+
+/// What a test does with each cell.
+pub trait Check<E: Float> {
+    /// `make` builds the cell for an input size and a hidden size.
+    fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
+    where
+        C: RnnCell<Elem = E> + Parameters<E>;
+}
+
+/// Options of a builder, by name.
+pub type Options<B> = Vec<(&'static str, fn(B) -> B)>;
+
+pub fn basic_rnn_options() -> Options<BasicRnnBuilder> {
+    vec![
+        ("basic_rnn", |b| b),
+        ("basic_rnn, no bias", |b| b.use_bias(false)),
+        ("basic_rnn, relu", |b| b.activation(Activation::Relu)),
+        ("basic_rnn, elu", |b| b.activation(Activation::Elu)),
+        ("basic_rnn, softsign", |b| b.activation(Activation::Softsign)),
+        ("basic_rnn, sigmoid", |b| b.activation(Activation::Sigmoid)),
+    ]
+}
+
+pub fn lstm_options<E: Float>() -> Options<LstmBuilder<E>> {
+    vec![
+        ("lstm", |b| b),
+        ("lstm, no bias", |b| b.use_bias(false)),
+        ("lstm, forget_bias -0.5", |b| b.forget_bias(E::from_f64(-0.5))),
+        ("lstm, peepholes", |b| b.use_peepholes(true)),
+        ("lstm, cell_clip", |b| b.cell_clip(E::from_f64(0.25))),
+        ("lstm, projection", |b| b.num_proj(3)),
+        ("lstm, wide projection", |b| b.num_proj(37)),
+        ("lstm, proj_clip", |b| b.num_proj(5).proj_clip(E::from_f64(0.1))),
+        ("lstm, softsign and hard sigmoid", |b| {
+            b.activation(Activation::Softsign).gate_activation(Activation::HardSigmoid)
+        }),
+        ("lstm, everything", |b| {
+            let b = b.use_peepholes(true).cell_clip(E::from_f64(0.5)).num_proj(2).proj_clip(E::from_f64(0.3));
+            b.forget_bias(E::from_f64(0.25)).activation(Activation::Sigmoid).use_bias(false)
+        }),
+    ]
+}
+
+pub fn gru_options() -> Options<GruBuilder> {
+    vec![
+        ("gru", |b| b),
+        ("gru, no bias", |b| b.use_bias(false)),
+        ("gru, relu", |b| b.activation(Activation::Relu)),
+        ("gru, linear and hard sigmoid", |b| b.activation(Activation::Linear).gate_activation(Activation::HardSigmoid)),
+        ("gru, reset after", |b| b.reset(GruReset::After)),
+        ("gru, reset after, no bias", |b| b.reset(GruReset::After).use_bias(false)),
+        ("gru, reset after, softsign", |b| b.reset(GruReset::After).activation(Activation::Softsign)),
+    ]
+}
+
+/// Runs `check` over the whole list.
+pub fn each_cell<E: Float>(check: &mut impl Check<E>) {
+    for (name, options) in basic_rnn_options() {
+        check.check(name, |i, h, rng| randomized(options(BasicRnn::<E>::builder(i, h)).build(rng).unwrap(), rng));
+    }
+    for (name, options) in lstm_options() {
+        check.check(name, |i, h, rng| randomized(options(Lstm::<E>::builder(i, h)).build(rng).unwrap(), rng));
+    }
+    for (name, options) in gru_options() {
+        check.check(name, |i, h, rng| randomized(options(Gru::<E>::builder(i, h)).build(rng).unwrap(), rng));
+    }
+    check.check("boxed gru", |i, h, rng| Box::new(Gru::<E>::new(i, h, rng)));
+}
+
+/// The cell with random numbers in all its weights: initial biases are 0 and would hide mistakes.
+pub fn randomized<E: Float, P: Parameters<E>>(mut cell: P, rng: &mut Rng) -> P {
+    cell.visit_parameters_mut(&mut |_, mut weight| weight.mapv_inplace(|_| number(rng, 0.5)));
+    cell
+}
+
+/// Uniform in ±`limit`.
+pub fn number<E: Float>(rng: &mut Rng, limit: f64) -> E {
+    E::from_f64(rng.random_range(-limit..limit))
+}
+
+pub fn array<E: Float>(shape: (usize, usize, usize), rng: &mut Rng) -> Array3<E> {
+    Array3::from_shape_simple_fn(shape, || number(rng, 2.0))
+}
+
+/// A state of random numbers.
+pub fn state<C: RnnCell>(cell: &C, batch: usize, rng: &mut Rng) -> C::State {
+    let mut state = cell.zero_state(batch);
+    state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| number(rng, 1.0)));
+    state
+}
+
+/// The leaves of a state.
+pub fn leaves<E: Float, S: State<E>>(state: &S) -> Vec<Array2<E>> {
+    let mut leaves = Vec::new();
+    state.visit(&mut |leaf| leaves.push(leaf.to_owned()));
+    leaves
+}
+
+/// All numbers of a run in one row, to compare with another run.
+pub fn numbers<E: Float, S: State<E>>(outputs: ArrayView3<E>, state: &S) -> Vec<E> {
+    outputs.iter().copied().chain(leaves(state).iter().flat_map(|leaf| leaf.iter().copied())).collect()
+}
+
+/// Runs `cell` step by step, without a driver, over `x` (batch, seq, input).
+pub fn by_steps<C: RnnCell>(cell: &C, x: ArrayView3<C::Elem>, mut state: C::State) -> (Array3<C::Elem>, C::State) {
+    let (batch, seq, _) = x.dim();
+    let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
+    let mut workspace = C::Workspace::default();
+    for (input, mut output) in x.axis_iter(Axis(1)).zip(outputs.axis_iter_mut(Axis(1))) {
+        cell.step(&input, &mut state, &mut output, &mut workspace);
+    }
+    (outputs, state)
+}

@@ -1,0 +1,175 @@
+//! From a `cell_spec` to a cell.
+
+use crate::case::{Case, Fault};
+use ndarray::{Dimension, Ix1, Ix2};
+use rnn_cell::cells::{BasicRnnWeights, GruReset, GruWeights, LstmWeights, Peepholes};
+use rnn_cell::{Activation, BasicRnn, Float, Gru, Lstm};
+use serde_json::Value;
+
+/// A cell of any kind.
+pub enum Cell<E: Float> {
+    BasicRnn(BasicRnn<E>),
+    Lstm(Lstm<E>),
+    Gru(Gru<E>),
+}
+
+/// Where a leaf of the state stands in the file: a tensor and the leaf's first column.
+pub struct Leaf {
+    pub tensor: String,
+    pub column: usize,
+}
+
+/// A cell's specification, and what its weights' names begin with.
+struct Spec<'a> {
+    case: &'a Case,
+    value: &'a Value,
+    prefix: &'a str,
+}
+
+/// The cell of `spec`, whose weights' names begin with `prefix`.
+pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -> Result<Cell<E>, Fault> {
+    let spec = Spec { case, value, prefix };
+    match spec.kind() {
+        "basic_rnn" => spec.basic_rnn(input).map(Cell::BasicRnn),
+        "basic_lstm" | "lstm" => spec.lstm(input).map(Cell::Lstm),
+        "gru" => spec.gru(input).map(Cell::Gru),
+        other => Err(Fault::NotSupported(other.into())),
+    }
+}
+
+/// The leaves of a cell's state in TensorFlow's order, which is the crate's.
+pub fn leaves(value: &Value, prefix: &str) -> Vec<Leaf> {
+    let leaf = |name: &str, column| Leaf { tensor: format!("{prefix}{name}"), column };
+    match value["kind"].as_str() {
+        Some("multi") => {
+            let cells = value["cells"].as_array().into_iter().flatten().enumerate();
+            cells.flat_map(|(layer, cell)| leaves(cell, &format!("{prefix}cell_{layer}/"))).collect()
+        }
+        Some("residual" | "dropout") => leaves(&value["cell"], prefix),
+        Some("basic_lstm" | "lstm") if value["state_is_tuple"] == false => {
+            vec![leaf("ch", 0), leaf("ch", value["num_units"].as_u64().unwrap_or(0) as usize)]
+        }
+        Some("basic_lstm" | "lstm") => vec![leaf("c", 0), leaf("h", 0)],
+        _ => vec![leaf("h", 0)],
+    }
+}
+
+impl Spec<'_> {
+    fn kind(&self) -> &str {
+        self.value["kind"].as_str().unwrap_or("a cell without a kind")
+    }
+
+    /// An option that this harness does not know must not be passed over.
+    fn only(&self, known: &[&str]) -> Result<(), Fault> {
+        let keys = self.value.as_object().into_iter().flat_map(|spec| spec.keys());
+        match keys.into_iter().find(|key| *key != "kind" && !known.contains(&key.as_str())) {
+            Some(key) => Err(Fault::NotSupported(format!("{} with {key}", self.kind()))),
+            None => Ok(()),
+        }
+    }
+
+    fn size(&self, key: &str) -> Result<Option<usize>, Fault> {
+        match &self.value[key] {
+            Value::Null => Ok(None),
+            value => match value.as_u64() {
+                Some(size) => Ok(Some(size as usize)),
+                None => Err(Fault::Broken(format!("{key} is {value}"))),
+            },
+        }
+    }
+
+    fn units(&self) -> Result<usize, Fault> {
+        self.size("num_units")?.ok_or_else(|| Fault::Broken("no num_units".into()))
+    }
+
+    fn flag(&self, key: &str, default: bool) -> bool {
+        self.value[key].as_bool().unwrap_or(default)
+    }
+
+    fn activation(&self, key: &str, default: Activation) -> Result<Activation, Fault> {
+        Ok(match self.value[key].as_str() {
+            None => default,
+            Some("tanh") => Activation::Tanh,
+            Some("sigmoid") => Activation::Sigmoid,
+            Some("relu") => Activation::Relu,
+            Some("elu") => Activation::Elu,
+            Some("softsign") => Activation::Softsign,
+            Some("hard_sigmoid") => Activation::HardSigmoid,
+            Some("linear") => Activation::Linear,
+            Some(other) => return Err(Fault::NotSupported(format!("activation {other}"))),
+        })
+    }
+
+    fn weight<E: Float, D: Dimension>(&self, name: &str) -> Result<ndarray::Array<E, D>, Fault> {
+        self.case.array(&format!("{}{name}", self.prefix))
+    }
+
+    /// A weight that may be missing: the cell's builder says whether that is right.
+    fn optional<E: Float, D: Dimension>(&self, name: &str) -> Result<Option<ndarray::Array<E, D>>, Fault> {
+        let there = self.case.tensors.contains_key(&format!("{}{name}", self.prefix));
+        there.then(|| self.weight(name)).transpose()
+    }
+
+    fn basic_rnn<E: Float>(&self, input: usize) -> Result<BasicRnn<E>, Fault> {
+        self.only(&["num_units", "activation", "use_bias"])?;
+        let builder = BasicRnn::<E>::builder(input, self.units()?)
+            .activation(self.activation("activation", Activation::Tanh)?)
+            .use_bias(self.flag("use_bias", true));
+        Ok(builder.build_from(BasicRnnWeights { kernel: self.weight("kernel")?, bias: self.optional("bias")? })?)
+    }
+
+    fn lstm<E: Float>(&self, input: usize) -> Result<Lstm<E>, Fault> {
+        let options = ["num_units", "activation", "gate_activation", "use_bias", "forget_bias", "state_is_tuple"];
+        let more = ["use_peepholes", "cell_clip", "num_proj", "proj_clip"];
+        self.only(&[&options[..], &more[..]].concat())?;
+        let number = |key: &str| self.value[key].as_f64().map(E::from_f64);
+        let mut builder = Lstm::<E>::builder(input, self.units()?)
+            .activation(self.activation("activation", Activation::Tanh)?)
+            .gate_activation(self.activation("gate_activation", Activation::Sigmoid)?)
+            .use_bias(self.flag("use_bias", true))
+            .use_peepholes(self.flag("use_peepholes", false));
+        if let Some(forget_bias) = number("forget_bias") {
+            builder = builder.forget_bias(forget_bias);
+        }
+        if let Some(cell_clip) = number("cell_clip") {
+            builder = builder.cell_clip(cell_clip);
+        }
+        if let Some(num_proj) = self.size("num_proj")? {
+            builder = builder.num_proj(num_proj);
+        }
+        if let Some(proj_clip) = number("proj_clip") {
+            builder = builder.proj_clip(proj_clip);
+        }
+        let w_f_diag = self.optional::<E, Ix1>("w_f_diag")?;
+        let peepholes = w_f_diag.map(|w_f_diag| {
+            Ok::<_, Fault>(Peepholes {
+                w_f_diag,
+                w_i_diag: self.weight("w_i_diag")?,
+                w_o_diag: self.weight("w_o_diag")?,
+            })
+        });
+        Ok(builder.build_from(LstmWeights {
+            kernel: self.weight("kernel")?,
+            bias: self.optional("bias")?,
+            peepholes: peepholes.transpose()?,
+            projection: self.optional::<E, Ix2>("projection/kernel")?,
+        })?)
+    }
+
+    fn gru<E: Float>(&self, input: usize) -> Result<Gru<E>, Fault> {
+        self.only(&["num_units", "activation", "gate_activation", "use_bias", "reset"])?;
+        let after = self.value["reset"].as_str() == Some("after");
+        let builder = Gru::<E>::builder(input, self.units()?)
+            .reset(if after { GruReset::After } else { GruReset::Before })
+            .activation(self.activation("activation", Activation::Tanh)?)
+            .gate_activation(self.activation("gate_activation", Activation::Sigmoid)?)
+            .use_bias(self.flag("use_bias", true));
+        Ok(builder.build_from(GruWeights {
+            gates_kernel: self.weight("gates/kernel")?,
+            gates_bias: self.optional("gates/bias")?,
+            candidate_kernel: self.weight("candidate/kernel")?,
+            candidate_bias: self.optional("candidate/bias")?,
+            candidate_recurrent_bias: self.optional("candidate/recurrent_bias")?,
+        })?)
+    }
+}

@@ -1,0 +1,168 @@
+//! A golden file in memory: its metadata and its tensors.
+
+use ndarray::{Array, ArrayD, Dimension, IxDyn};
+use rnn_cell::{Error, Float};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::Path;
+
+/// Why a case has no result to compare.
+#[derive(Debug)]
+pub enum Fault {
+    /// This kind of case is not there yet.
+    NotSupported(String),
+    /// The crate refuses it.
+    Refused(Refusal, String),
+    /// The file is not what its metadata says.
+    Broken(String),
+}
+
+/// What TensorFlow takes and the crate does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    NegativeLength,
+    LengthOverSeq,
+    Clip,
+    ZeroSize,
+    Other,
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let refusal = match error {
+            Error::SequenceLengthTooLong { .. } => Refusal::LengthOverSeq,
+            Error::InvalidNumber { argument: "cell_clip" | "proj_clip", .. } => Refusal::Clip,
+            Error::ZeroSize { .. } => Refusal::ZeroSize,
+            _ => Refusal::Other,
+        };
+        Self::Refused(refusal, error.to_string())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSupported(kind) => write!(f, "not supported yet: {kind}"),
+            Self::Refused(_, message) => write!(f, "refused: {message}"),
+            Self::Broken(what) => write!(f, "{what}"),
+        }
+    }
+}
+
+/// A Keras mask: what stands at the steps it hides.
+pub struct Mask {
+    /// (batch, seq), false where the step is hidden.
+    pub valid: Vec<Vec<bool>>,
+    /// A hidden step repeats the last valid output; else it is 0.
+    pub repeat: bool,
+}
+
+/// How one output is made of two directions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// `outputs/fw` and `outputs/bw`.
+    Apart,
+    /// \[fw, bw\] along the features.
+    Concat,
+    Sum,
+}
+
+/// A case, in TensorFlow 1's words whoever made it.
+pub struct Case {
+    pub f64: bool,
+    pub api: String,
+    /// The cell, nested; of the backward direction `spec_bw`.
+    pub spec: Value,
+    pub spec_bw: Value,
+    pub time_major: bool,
+    pub merge: Merge,
+    pub mask: Option<Mask>,
+    /// All tensors. Every number of an `f32` file is exact in `f64`.
+    pub tensors: BTreeMap<String, ArrayD<f64>>,
+    pub meta: HashMap<String, String>,
+}
+
+impl Case {
+    pub fn read(path: &Path) -> Result<Self, Fault> {
+        let broken = |what: &dyn fmt::Display| Fault::Broken(format!("{}: {what}", path.display()));
+        let bytes = std::fs::read(path).map_err(|error| broken(&error))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(&error))?;
+        let meta = header.metadata().clone().ok_or_else(|| broken(&"no metadata"))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(&error))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            let data = view.data();
+            let numbers: Vec<f64> = match view.dtype() {
+                Dtype::F64 => chunks(data).map(f64::from_le_bytes).collect(),
+                Dtype::F32 => chunks(data).map(|b| f64::from(f32::from_le_bytes(b))).collect(),
+                Dtype::I64 => chunks(data).map(|b| i64::from_le_bytes(b) as f64).collect(),
+                Dtype::U8 => data.iter().map(|&b| f64::from(b)).collect(),
+                other => return Err(broken(&format_args!("{name} is {other:?}"))),
+            };
+            let array = ArrayD::from_shape_vec(IxDyn(view.shape()), numbers).map_err(|error| broken(&error))?;
+            tensors.insert(name, array);
+        }
+        let field = |key: &str| meta.get(key).cloned().ok_or_else(|| broken(&format_args!("no {key}")));
+        let spec = |key: &str| match meta.get(key).filter(|spec| *spec != "none") {
+            Some(spec) => serde_json::from_str(spec).map_err(|error| broken(&error)),
+            None => Ok(Value::Null),
+        };
+        let (spec, spec_bw) = (spec("cell_spec")?, spec("cell_spec_bw")?);
+        Ok(Self {
+            f64: field("dtype")? == "f64",
+            api: field("api")?,
+            spec_bw: if spec_bw.is_null() { spec.clone() } else { spec_bw },
+            spec,
+            time_major: field("time_major")? == "true",
+            merge: if tensors.contains_key("outputs/fw") { Merge::Apart } else { Merge::Concat },
+            mask: None,
+            tensors,
+            meta,
+        })
+    }
+
+    /// A metadata value, if set.
+    pub fn option(&self, key: &str) -> Option<&str> {
+        self.meta.get(key).map(String::as_str).filter(|value| !matches!(*value, "none" | "None"))
+    }
+
+    pub fn flag(&self, key: &str) -> bool {
+        self.option(key) == Some("true")
+    }
+
+    pub fn number<T: std::str::FromStr>(&self, key: &str) -> Result<T, Fault> {
+        let value = self.option(key).and_then(|value| value.parse().ok());
+        value.ok_or_else(|| Fault::Broken(format!("metadata {key} is no number")))
+    }
+
+    /// A tensor, numbers of type `E`.
+    pub fn array<E: Float, D: Dimension>(&self, name: &str) -> Result<Array<E, D>, Fault> {
+        let tensor = self.tensors.get(name).ok_or_else(|| Fault::Broken(format!("tensor {name} is missing")))?;
+        let array = tensor.mapv(E::from_f64).into_dimensionality();
+        array.map_err(|_| Fault::Broken(format!("tensor {name} has shape {:?}", tensor.shape())))
+    }
+
+    /// (batch, seq, features) of `x`.
+    pub fn sizes(&self) -> Result<(usize, usize, usize), Fault> {
+        let (a, b, features) = self.array::<f64, ndarray::Ix3>("x")?.dim();
+        Ok(if self.time_major { (b, a, features) } else { (a, b, features) })
+    }
+
+    /// `sequence_length` as it stands in the file.
+    pub fn raw_lengths(&self) -> Option<Vec<i64>> {
+        self.tensors.get("sequence_length").map(|lengths| lengths.iter().map(|&length| length as i64).collect())
+    }
+
+    /// `sequence_length` as a user of the crate has to convert it.
+    pub fn lengths(&self) -> Result<Option<Vec<usize>>, Fault> {
+        let Some(lengths) = self.raw_lengths() else { return Ok(None) };
+        let lengths: Result<Vec<usize>, _> = lengths.into_iter().map(usize::try_from).collect();
+        lengths.map(Some).map_err(|error| Fault::Refused(Refusal::NegativeLength, format!("sequence_length: {error}")))
+    }
+}
+
+fn chunks<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    data.chunks_exact(N).map(|chunk| chunk.try_into().expect("chunks are N bytes"))
+}

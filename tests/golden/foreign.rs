@@ -1,0 +1,262 @@
+//! PyTorch's, Keras's and the fused ops' cases in TensorFlow 1's words: other names, orders of gates and masks.
+
+use crate::case::{Case, Fault, Mask, Merge};
+use ndarray::{ArrayD, Axis, Ix1, Ix2, concatenate};
+use serde_json::{Value, json};
+
+/// Rewrites a case that another framework made; leaves TensorFlow 1's own as they are.
+pub fn translate(case: &mut Case) -> Result<(), Fault> {
+    match case.api.as_str() {
+        "torch.nn" => torch(case),
+        "keras.layers" => keras(case),
+        "raw_op" => fused(case),
+        _ => Ok(()),
+    }
+}
+
+/// The indices of whole gates, `units` columns each.
+fn columns(gates: &[usize], units: usize) -> Vec<usize> {
+    gates.iter().flat_map(|gate| gate * units..(gate + 1) * units).collect()
+}
+
+/// An array with its last axis cut into gates of `units` and put together again in another order.
+fn reorder(array: &ArrayD<f64>, gates: &[usize], units: usize) -> ArrayD<f64> {
+    array.select(Axis(array.ndim() - 1), &columns(gates, units))
+}
+
+/// Weights of one layer and direction as (inputs, gates · units), (recurrent, gates · units) and two biases or one.
+struct Layer {
+    input: ArrayD<f64>,
+    recurrent: ArrayD<f64>,
+    input_bias: Option<ArrayD<f64>>,
+    recurrent_bias: Option<ArrayD<f64>>,
+    units: usize,
+}
+
+impl Layer {
+    fn kernel(&self, gates: &[usize]) -> ArrayD<f64> {
+        let halves = [&self.input, &self.recurrent].map(|half| reorder(half, gates, self.units));
+        concatenate(Axis(0), &[halves[0].view(), halves[1].view()]).expect("both halves have the gates' columns")
+    }
+    /// Both biases together.
+    fn bias(&self, gates: &[usize]) -> Option<ArrayD<f64>> {
+        let bias = self.input_bias.as_ref()?;
+        let both = self.recurrent_bias.as_ref().map_or_else(|| bias.clone(), |second| bias + second);
+        Some(reorder(&both, gates, self.units))
+    }
+
+    fn simple(&self, case: &mut Case, prefix: &str) {
+        put(case, prefix, "kernel", Some(self.kernel(&[0])));
+        put(case, prefix, "bias", self.bias(&[0]));
+    }
+    /// From i, f, candidate, o to i, candidate, f, o.
+    fn lstm(&self, case: &mut Case, prefix: &str) {
+        put(case, prefix, "kernel", Some(self.kernel(&[0, 2, 1, 3])));
+        put(case, prefix, "bias", self.bias(&[0, 2, 1, 3]));
+    }
+    /// From the given places of r and u, and the candidate behind them.
+    fn gru(&self, case: &mut Case, prefix: &str, gates: &[usize; 2]) {
+        put(case, prefix, "gates/kernel", Some(self.kernel(gates)));
+        put(case, prefix, "gates/bias", self.bias(gates));
+        put(case, prefix, "candidate/kernel", Some(self.kernel(&[2])));
+        let candidate = |bias: &Option<ArrayD<f64>>| bias.as_ref().map(|bias| reorder(bias, &[2], self.units));
+        put(case, prefix, "candidate/bias", candidate(&self.input_bias));
+        put(case, prefix, "candidate/recurrent_bias", candidate(&self.recurrent_bias));
+    }
+}
+
+fn put(case: &mut Case, prefix: &str, name: &str, tensor: Option<ArrayD<f64>>) {
+    let name = format!("{prefix}{name}");
+    match tensor {
+        Some(tensor) => case.tensors.insert(name, tensor),
+        None => case.tensors.remove(&name),
+    };
+}
+
+/// `torch.nn.{RNN, LSTM, GRU}`: rows i, f, g, o and r, z, n; two biases; layers and directions in one module.
+fn torch(case: &mut Case) -> Result<(), Fault> {
+    let (layers, units): (usize, usize) = (case.number("num_layers")?, case.number("num_units")?);
+    let directions: &[&str] = if case.flag("bidirectional") { &["fw/", "bw/"] } else { &[""] };
+    let use_bias = case.flag("bias");
+    let kind = case.option("cell").unwrap_or_default().to_owned();
+    let spec = match kind.as_str() {
+        "torch_rnn_tanh" | "torch_rnn_relu" => {
+            json!({"kind": "basic_rnn", "num_units": units, "activation": case.option("activation"), "use_bias": use_bias})
+        }
+        "torch_lstm" | "torch_lstm_proj" => {
+            let num_proj = Some(case.number::<usize>("proj_size")?).filter(|&size| size > 0);
+            json!({"kind": "lstm", "num_units": units, "num_proj": num_proj, "forget_bias": 0.0, "use_bias": use_bias})
+        }
+        "torch_gru" => json!({"kind": "gru", "num_units": units, "reset": "after", "use_bias": use_bias}),
+        other => return Err(Fault::NotSupported(other.into())),
+    };
+    for layer in 0..layers {
+        for (direction, tag) in directions.iter().enumerate() {
+            let prefix = if layers > 1 { format!("cell_{layer}/{tag}") } else { (*tag).to_owned() };
+            let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
+            let transposed = |name: &str| case.array::<f64, Ix2>(name).map(|matrix| matrix.reversed_axes().into_dyn());
+            let bias = |name: &str| match use_bias {
+                true => case.array::<f64, Ix1>(name).map(|bias| Some(bias.into_dyn())),
+                false => Ok(None),
+            };
+            let weights = Layer {
+                input: transposed(&format!("weight_ih{suffix}"))?,
+                recurrent: transposed(&format!("weight_hh{suffix}"))?,
+                input_bias: bias(&format!("bias_ih{suffix}"))?,
+                recurrent_bias: bias(&format!("bias_hh{suffix}"))?,
+                units,
+            };
+            let projection = format!("weight_hr{suffix}");
+            if case.tensors.contains_key(&projection) {
+                let projection = transposed(&projection)?;
+                put(case, &prefix, "projection/kernel", Some(projection));
+            }
+            match kind.as_str() {
+                "torch_gru" => weights.gru(case, &prefix, &[0, 1]),
+                "torch_lstm" | "torch_lstm_proj" => weights.lstm(case, &prefix),
+                _ => weights.simple(case, &prefix),
+            }
+            for (from, group) in [("_0", "initial_state"), ("_n", "final_state")] {
+                for leaf in ["c", "h"] {
+                    if let Some(states) = case.tensors.get(&format!("{leaf}{from}")) {
+                        let state = states.index_axis(Axis(0), layer * directions.len() + direction).to_owned();
+                        put(case, &format!("{group}/{prefix}"), leaf, Some(state));
+                    }
+                }
+            }
+        }
+    }
+    let layers_spec = if layers > 1 { json!({"kind": "multi", "cells": vec![spec.clone(); layers]}) } else { spec };
+    (case.spec, case.spec_bw) = (layers_spec.clone(), layers_spec);
+    case.api = match (layers, directions.len()) {
+        (_, 1) => "dynamic_rnn",
+        (1, _) => "bidirectional_dynamic_rnn",
+        _ => "stack_bidirectional_dynamic_rnn",
+    }
+    .into();
+    Ok(())
+}
+
+/// `tf.keras.layers`: LSTM i, f, c, o; GRU z, r, h; masks with holes; layers that run backwards.
+fn keras(case: &mut Case) -> Result<(), Fault> {
+    let units: usize = case.number("num_units")?;
+    let options: Value = serde_json::from_str(case.option("layer_kwargs").unwrap_or("{}"))
+        .map_err(|error| Fault::Broken(error.to_string()))?;
+    for option in options.as_object().into_iter().flat_map(|options| options.keys()) {
+        let known =
+            ["reset_after", "use_bias", "recurrent_activation", "activation", "zero_output_for_mask", "go_backwards"];
+        if !known.contains(&option.as_str()) {
+            return Err(Fault::NotSupported(format!("keras option {option}")));
+        }
+    }
+    let option = |name: &str, default: bool| options[name].as_bool().unwrap_or(default);
+    let (use_bias, reset_after) = (option("use_bias", true), option("reset_after", true));
+    let activation = options["activation"].as_str().unwrap_or("tanh");
+    let gates = options["recurrent_activation"].as_str().unwrap_or("sigmoid");
+    let kind = case.option("cell").unwrap_or_default().to_owned();
+    let spec = match kind.as_str() {
+        "keras_simple_rnn" => {
+            json!({"kind": "basic_rnn", "num_units": units, "activation": activation, "use_bias": use_bias})
+        }
+        "keras_lstm" => json!({"kind": "lstm", "num_units": units, "activation": activation, "gate_activation": gates,
+            "forget_bias": 0.0, "use_bias": use_bias}),
+        "keras_gru" => json!({"kind": "gru", "num_units": units, "activation": activation, "gate_activation": gates,
+            "reset": if reset_after { "after" } else { "before" }, "use_bias": use_bias}),
+        other => return Err(Fault::NotSupported(other.into())),
+    };
+    let merge = case.option("bidirectional").map(str::to_owned);
+    let prefixes: &[&str] = if merge.is_some() { &["fw/", "bw/"] } else { &[""] };
+    for prefix in prefixes {
+        let matrix = |name: &str| case.array::<f64, Ix2>(&format!("{prefix}{name}")).map(|matrix| matrix.into_dyn());
+        let (mut input_bias, mut recurrent_bias) = (None, None);
+        if let Some(bias) = case.tensors.get(&format!("{prefix}bias")) {
+            if bias.ndim() == 2 {
+                input_bias = Some(bias.index_axis(Axis(0), 0).to_owned());
+                recurrent_bias = Some(bias.index_axis(Axis(0), 1).to_owned());
+            } else {
+                input_bias = Some(bias.clone());
+            }
+        }
+        let weights = Layer {
+            input: matrix("kernel")?,
+            recurrent: matrix("recurrent_kernel")?,
+            input_bias,
+            recurrent_bias,
+            units,
+        };
+        match kind.as_str() {
+            "keras_gru" => weights.gru(case, prefix, &[1, 0]),
+            "keras_lstm" => weights.lstm(case, prefix),
+            _ => weights.simple(case, prefix),
+        }
+    }
+    (case.spec, case.spec_bw) = (spec.clone(), spec);
+    case.api = if merge.is_some() { "bidirectional_dynamic_rnn" } else { "dynamic_rnn" }.into();
+    case.merge = match merge.as_deref() {
+        None | Some("concat") => Merge::Concat,
+        Some("sum") => Merge::Sum,
+        Some(other) => return Err(Fault::NotSupported(format!("keras merge {other}"))),
+    };
+    if option("go_backwards", false) {
+        for name in ["x", "mask"] {
+            if let Some(tensor) = case.tensors.get_mut(name) {
+                tensor.invert_axis(Axis(1));
+            }
+        }
+    }
+    keras_mask(case, merge.is_none() && !option("zero_output_for_mask", false))
+}
+
+/// Moves each row's valid steps to the front: a hidden step changes nothing, wherever it stands.
+fn keras_mask(case: &mut Case, repeat: bool) -> Result<(), Fault> {
+    if !case.tensors.contains_key("mask") {
+        return Ok(());
+    }
+    let mask = case.array::<f64, Ix2>("mask")?;
+    let valid: Vec<Vec<bool>> = mask.rows().into_iter().map(|row| row.iter().map(|&m| m != 0.0).collect()).collect();
+    let lengths: Vec<f64> = mask.rows().into_iter().map(|row| row.sum()).collect();
+    let x = case.array::<f64, ndarray::Ix3>("x")?;
+    let mut packed = ndarray::Array3::zeros(x.dim());
+    for (row, valid) in valid.iter().enumerate() {
+        for (to, (from, _)) in valid.iter().enumerate().filter(|(_, valid)| **valid).enumerate() {
+            packed.slice_mut(ndarray::s![row, to, ..]).assign(&x.slice(ndarray::s![row, from, ..]));
+        }
+    }
+    case.tensors.insert("x".into(), packed.into_dyn());
+    case.tensors.insert("sequence_length".into(), ndarray::Array1::from(lengths).into_dyn());
+    case.mask = Some(Mask { valid, repeat });
+    Ok(())
+}
+
+/// TensorFlow's fused ops: the same cells, written differently.
+fn fused(case: &mut Case) -> Result<(), Fault> {
+    let units: usize = case.number("num_units")?;
+    let activation = case.option("activation").unwrap_or("tanh").to_owned();
+    let kind = case.option("cell").unwrap_or_default().to_owned();
+    case.spec = match kind.as_str() {
+        "GRUBlockCell" => json!({"kind": "gru", "num_units": units, "activation": activation}),
+        "BlockLSTM" | "LSTMBlockCell" | "BlockLSTMV2" => {
+            let v2 = kind == "BlockLSTMV2";
+            if v2 {
+                // i, f, j, o
+                for name in ["kernel", "bias"] {
+                    let tensor = case.tensors.get(name).map(|tensor| reorder(tensor, &[0, 2, 1, 3], units));
+                    put(case, "", name, tensor);
+                }
+            }
+            // The op's own rule: a clip of 0 or below is off.
+            let clip = case.option("cell_clip").map(|_| case.number::<f64>("cell_clip")).transpose()?;
+            let forget_bias = if v2 { 0.0 } else { case.number("forget_bias")? };
+            json!({"kind": "lstm", "num_units": units, "activation": activation, "forget_bias": forget_bias,
+                "use_peepholes": case.flag("use_peepholes"), "cell_clip": clip.filter(|&clip| clip > 0.0)})
+        }
+        other => return Err(Fault::NotSupported(other.into())),
+    };
+    if case.option("seq_len_max").is_some() {
+        let (batch, _, _) = case.sizes()?;
+        let lengths = ndarray::Array1::from_elem(batch, case.number::<f64>("seq_len_max")?);
+        case.tensors.insert("sequence_length".into(), lengths.into_dyn());
+    }
+    case.api = "dynamic_rnn".into();
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! The parameter visitor: what it shows, and that what it changes is what the cell computes with.
+
+mod common;
+
+use common::{Rng, array, basic_rnn_options, gru_options, lstm_options, number, numbers, randomized, rng};
+use ndarray::Array3;
+use rnn_cell::{BasicRnn, Float, Gru, Lstm, Parameters, RnnCell, dynamic_rnn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Everything the cell computes from `x`, bit by bit.
+fn run<C: RnnCell>(cell: &C, x: &Array3<C::Elem>) -> Vec<C::Elem> {
+    let (outputs, state) = dynamic_rnn(cell, x, None, None).unwrap();
+    numbers(outputs.view(), &state)
+}
+
+fn names<E: Float, P: Parameters<E>>(cell: &P) -> Vec<(String, Vec<usize>)> {
+    let mut names = Vec::new();
+    cell.visit_parameters(&mut |name, weight| names.push((name.to_owned(), weight.shape().to_vec())));
+    names
+}
+
+fn values<E: Float, P: Parameters<E>>(cell: &P) -> Vec<E> {
+    let mut values = Vec::new();
+    cell.visit_parameters(&mut |_, weight| values.extend(weight.iter()));
+    values
+}
+
+/// Changes `cell` through the visitor, weight by weight, and compares with `afresh`: the cell built from its weights.
+fn changes_reach_the_computation<E, C>(name: &str, mut cell: C, afresh: impl Fn(&C) -> C)
+where
+    E: Float,
+    C: RnnCell<Elem = E> + Parameters<E>,
+{
+    let rng = &mut rng(6);
+    let x = array((3, 4, cell.input_size()), rng);
+    let weights = names(&cell);
+    let mut mutable = Vec::new();
+    cell.visit_parameters_mut(&mut |weight, array| mutable.push((weight.to_owned(), array.shape().to_vec())));
+    assert_eq!(weights, mutable, "{name}: both visitors show the same weights in the same order");
+
+    for (changed, _) in &weights {
+        let (before, values_before) = (run(&cell, &x), values(&cell));
+        let mut change = |weight: &str, rng: &mut Rng| {
+            cell.visit_parameters_mut(&mut |name, mut array| {
+                if name == weight {
+                    array.mapv_inplace(|_| number(rng, 0.7));
+                }
+            });
+        };
+        change(changed, rng);
+        assert!(values(&cell) != values_before, "{name}: {changed} did not change");
+        let after = run(&cell, &x);
+        assert!(after != before, "{name}: {changed} changes nothing that is computed");
+        assert_eq!(after, run(&afresh(&cell), &x), "{name}: {changed} is stale");
+    }
+
+    // A visitor that panics half way leaves weights changed, and they count.
+    let last = weights.len() - 1;
+    let mut visited = 0;
+    let panics = catch_unwind(AssertUnwindSafe(|| {
+        cell.visit_parameters_mut(&mut |_, mut array| {
+            array.mapv_inplace(|weight| weight + E::from_f64(0.125));
+            visited += 1;
+            // Not `panic!`, which would print.
+            if visited > last / 2 {
+                std::panic::resume_unwind(Box::new("half way"));
+            }
+        });
+    }));
+    assert!(panics.is_err(), "{name}");
+    assert_eq!(run(&cell, &x), run(&afresh(&cell), &x), "{name}: stale after a panic");
+}
+
+/// The same through a `Box`, for a cell and for a trait object.
+fn boxes_pass_changes_on<E, C>(name: &str, cell: C, afresh: impl Fn(&C) -> C)
+where
+    E: Float,
+    C: RnnCell<Elem = E> + Parameters<E>,
+{
+    let x = array((2, 3, cell.input_size()), &mut rng(7));
+    let before = run(&cell, &x);
+    let mut boxed = Box::new(cell);
+    boxed = randomized(boxed, &mut rng(8));
+    assert_eq!(run(&boxed, &x), run(&afresh(&boxed), &x), "{name}: stale in a Box");
+    assert!(run(&boxed, &x) != before, "{name}");
+
+    let object: &mut dyn Parameters<E> = &mut *boxed;
+    object.visit_parameters_mut(&mut |_, mut array| array.fill(E::from_f64(0.5)));
+    assert_eq!(run(&boxed, &x), run(&afresh(&boxed), &x), "{name}: stale behind dyn");
+}
+
+fn all_cells<E: Float>() {
+    for (name, options) in basic_rnn_options() {
+        let builder = options(BasicRnn::<E>::builder(3, 5));
+        let afresh = |cell: &BasicRnn<E>| builder.clone().build_from(cell.weights().clone()).unwrap();
+        let cell = randomized(builder.clone().build(&mut rng(5)).unwrap(), &mut rng(5));
+        changes_reach_the_computation(name, cell.clone(), afresh);
+        boxes_pass_changes_on(name, cell, afresh);
+    }
+    for (name, options) in lstm_options() {
+        let builder = options(Lstm::<E>::builder(3, 5));
+        let afresh = |cell: &Lstm<E>| builder.clone().build_from(cell.weights().clone()).unwrap();
+        let cell = randomized(builder.clone().build(&mut rng(5)).unwrap(), &mut rng(5));
+        changes_reach_the_computation(name, cell.clone(), afresh);
+        boxes_pass_changes_on(name, cell, afresh);
+    }
+    for (name, options) in gru_options() {
+        let builder = options(Gru::<E>::builder(3, 5));
+        let afresh = |cell: &Gru<E>| builder.clone().build_from(cell.weights().clone()).unwrap();
+        let cell = randomized(builder.clone().build(&mut rng(5)).unwrap(), &mut rng(5));
+        changes_reach_the_computation(name, cell.clone(), afresh);
+        boxes_pass_changes_on(name, cell, afresh);
+    }
+}
+
+#[test]
+fn packed_weights_are_never_stale() {
+    all_cells::<f32>();
+    all_cells::<f64>();
+}
+
+#[test]
+fn names_and_shapes_are_tensorflows() {
+    let shapes = |cell: &dyn Fn() -> Vec<(String, Vec<usize>)>| {
+        cell().into_iter().map(|(name, shape)| format!("{name} {shape:?}")).collect::<Vec<_>>().join(", ")
+    };
+    let rng = || rng(1);
+    assert_eq!(shapes(&|| names(&BasicRnn::<f32>::new(3, 2, &mut rng()))), "kernel [5, 2], bias [2]");
+    assert_eq!(shapes(&|| names(&Lstm::<f32>::new(3, 2, &mut rng()))), "kernel [5, 8], bias [8]");
+    let full = || names(&Lstm::<f32>::builder(3, 2).use_peepholes(true).num_proj(4).build(&mut rng()).unwrap());
+    let expected = "kernel [7, 8], bias [8], w_f_diag [2], w_i_diag [2], w_o_diag [2], projection/kernel [2, 4]";
+    assert_eq!(shapes(&full), expected);
+    let expected = "gates/kernel [5, 4], gates/bias [4], candidate/kernel [5, 2], candidate/bias [2]";
+    assert_eq!(shapes(&|| names(&Gru::<f32>::new(3, 2, &mut rng()))), expected);
+    let after = rnn_cell::cells::GruReset::After;
+    let after = || names(&Gru::<f32>::builder(3, 2).reset(after).build::<f32, _>(&mut rng()).unwrap());
+    assert_eq!(shapes(&after), format!("{expected}, candidate/recurrent_bias [2]"));
+}
+
+#[test]
+fn one_seed_gives_the_same_weights_in_both_types() {
+    let wide = Lstm::<f64>::builder(3, 2).use_peepholes(true).num_proj(4).build(&mut rng(1)).unwrap();
+    let narrow = Lstm::<f32>::builder(3, 2).use_peepholes(true).num_proj(4).build(&mut rng(1)).unwrap();
+    let again = Lstm::<f32>::builder(3, 2).use_peepholes(true).num_proj(4).build(&mut rng(1)).unwrap();
+    assert_eq!(values(&wide).iter().map(|&w| w as f32).collect::<Vec<_>>(), values(&narrow));
+    assert_eq!(values(&narrow), values(&again));
+    assert!(values(&narrow) != values(&randomized(again, &mut rng(2))));
+}
+
+#[test]
+fn initial_weights_are_tensorflows() {
+    let (input, hidden) = (30_usize, 50_usize);
+    let within = |weights: &mut dyn Iterator<Item = f64>, fans: usize| {
+        let limit = (6.0 / fans as f64).sqrt();
+        let (mut count, mut sum, mut largest) = (0, 0.0, 0.0_f64);
+        for weight in weights {
+            (count, sum, largest) = (count + 1, sum + weight, largest.max(weight.abs()));
+        }
+        // A uniform sum of n draws strays by limit · √(n / 3).
+        let stray = 5.0 * limit * (f64::from(count) / 3.0).sqrt();
+        assert!(largest <= limit && largest > 0.8 * limit && sum.abs() < stray, "{count} {sum} {largest} {limit}");
+    };
+    let lstm = Lstm::<f64>::builder(input, hidden).use_peepholes(true).num_proj(20).build(&mut rng(3)).unwrap();
+    let weights = lstm.weights();
+    within(&mut weights.kernel.iter().copied(), input + 20 + 4 * hidden);
+    within(&mut weights.projection.as_ref().unwrap().iter().copied(), hidden + 20);
+    within(&mut weights.peepholes.as_ref().unwrap().w_o_diag.iter().copied(), 2 * hidden);
+    assert!(weights.bias.as_ref().unwrap().iter().all(|&bias| bias == 0.0));
+    let gru = Gru::<f64>::new(input, hidden, &mut rng(3));
+    within(&mut gru.weights().gates_kernel.iter().copied(), input + 3 * hidden);
+    within(&mut gru.weights().candidate_kernel.iter().copied(), input + 2 * hidden);
+    assert!(gru.weights().gates_bias.as_ref().unwrap().iter().all(|&bias| bias == 1.0));
+    assert!(gru.weights().candidate_bias.as_ref().unwrap().iter().all(|&bias| bias == 0.0));
+    let rnn = BasicRnn::<f64>::new(input, hidden, &mut rng(3));
+    within(&mut rnn.weights().kernel.iter().copied(), input + 2 * hidden);
+    assert!(rnn.weights().bias.as_ref().unwrap().iter().all(|&bias| bias == 0.0));
+}
