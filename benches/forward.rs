@@ -180,12 +180,12 @@ fn custom(c: &mut Criterion) {
 }
 
 fn forward(c: &mut Criterion) {
-    bench_cell(c, "lstm", |input, hidden, rng| Lstm::new(input, hidden, rng));
+    bench_cell(c, "lstm", Lstm::new);
     bench_cell(c, "gru", |input, hidden, rng| {
         Gru::<f32>::builder(input, hidden).reset(GruReset::After).build(rng).expect("the sizes are not 0")
     });
-    bench_cell(c, "gru_before", |input, hidden, rng| Gru::new(input, hidden, rng));
-    bench_cell(c, "rnn", |input, hidden, rng| BasicRnn::new(input, hidden, rng));
+    bench_cell(c, "gru_before", Gru::new);
+    bench_cell(c, "rnn", BasicRnn::new);
 }
 
 criterion_group!(benches, forward, custom);
