@@ -1,3 +1,6 @@
+// The README's pictures as data URIs: a page of documentation has no files beside it. Left out where the README's code is
+// tested, so that a failure names the README.
+#![cfg_attr(not(doctest), doc = include_str!("../docs/pictures.md"))]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]

@@ -9,6 +9,11 @@
 //! [`pack`] lays weights out in panels, [`tile`] multiplies a few rows by a panel and hands the sums to an [`Epilogue`]
 //! in registers, [`pass`] walks all panels and rows for one step, [`sequence`] walks the steps.
 
+// Loops over the const generics of a tile index several arrays at once; written so, they unroll.
+#![allow(clippy::needless_range_loop)]
+// A macro counts in blocks of 4, 2 and 1; only for the 1 would another comparison be shorter.
+#![allow(clippy::int_plus_one)]
+
 mod buffer;
 pub(crate) mod gru;
 pub(crate) mod gru_backward;
