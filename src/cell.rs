@@ -60,6 +60,13 @@ pub trait RnnCell: Sync {
     /// The state before the first step, of `batch` rows.
     fn zero_state(&self, batch: usize) -> Self::State;
 
+    /// [`zero_state`](Self::zero_state) with dropout on: the same `seed` gives the same masks. Without it nothing is dropped.
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        let mut state = self.zero_state(batch);
+        state.seed_dropout(Some(seed));
+        state
+    }
+
     /// One step: `input` (batch, input), `state` old → new, `output` (batch, output) overwritten; any strides.
     ///
     /// # Panics

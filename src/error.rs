@@ -65,6 +65,31 @@ pub enum Error {
         /// The number that came.
         found: f64,
     },
+    /// A stack of no cells.
+    EmptyStack,
+    /// A layer of a stack does not take what the layer below gives.
+    StackSizes {
+        /// The layer, from 0.
+        layer: usize,
+        /// Its cell's input size.
+        input_size: usize,
+        /// The output size of the layer below.
+        below: usize,
+    },
+    /// A wrapper that joins a cell's input and output needs them equally wide.
+    UnequalSizes {
+        /// The wrapper.
+        wrapper: &'static str,
+        /// The cell's input size.
+        input_size: usize,
+        /// The cell's output size.
+        output_size: usize,
+    },
+    /// Two weights of a cell would have one name.
+    RepeatedWeight {
+        /// The parameter's name.
+        name: String,
+    },
     /// A weight has another shape than the cell's sizes and options ask for.
     WeightShape {
         /// The parameter's name.
@@ -146,6 +171,19 @@ impl fmt::Display for Error {
             Self::ZeroSize { argument } => write!(f, "{argument} is 0, but must be at least 1"),
             Self::InvalidNumber { argument, expected, found } => {
                 write!(f, "{argument} is {found}, but must be {expected}")
+            }
+            Self::EmptyStack => write!(f, "cells is empty, but a stack needs at least 1 cell"),
+            Self::StackSizes { layer, input_size, below } => write!(
+                f,
+                "cells[{layer}] has input_size {input_size}, but cells[{}] below it has output_size {below}",
+                layer.saturating_sub(1)
+            ),
+            Self::UnequalSizes { wrapper, input_size, output_size } => write!(
+                f,
+                "{wrapper} needs a cell as wide as its input, but input_size is {input_size} and output_size {output_size}"
+            ),
+            Self::RepeatedWeight { name } => {
+                write!(f, "weight {name} came twice, but each weight needs a name of its own")
             }
             Self::WeightShape { name, expected, found } => {
                 write!(f, "weight {name} has shape {found:?}, but the cell needs {expected:?}")

@@ -1,12 +1,14 @@
 //! [`State`]: what a cell carries from one step to the next.
 
 use crate::Float;
+use crate::dropout::child_seed;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 /// What a cell carries from step to step: float leaves of shape (batch, features), one row for each row of the batch.
 ///
 /// Implemented by `Array2`, [`LstmState`], tuples and `Vec`s of states. Drivers never look inside: they visit leaves, and
-/// select, drop and copy rows. Row data that is no float (a dropout mask's row ids) moves with the rows but is no leaf.
+/// select, drop and copy rows. Row data that is no float (what [`DropoutState`](crate::DropoutState) draws masks from) moves
+/// with the rows but is no leaf.
 pub trait State<E: Float>: Clone + Send + 'static {
     /// Number of rows.
     fn batch_size(&self) -> usize;
@@ -35,6 +37,22 @@ pub trait State<E: Float>: Clone + Send + 'static {
     /// # Panics
     /// If a row is out of bounds or the states differ in features.
     fn copy_row(&mut self, row: usize, from: &Self, from_row: usize);
+
+    /// Visits the leaves that state dropout may touch, in the order of [`visit_mut`](Self::visit_mut).
+    ///
+    /// The provided version visits all. An LSTM's c is left out, as in TensorFlow: it is memory, not activation.
+    fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.visit_mut(visit);
+    }
+
+    /// Turns dropout on, its masks drawn from `seed`, rows numbered from 0 and steps counted from 0; with `None`, off.
+    ///
+    /// A [`zero_state`](crate::RnnCell::zero_state) has it off: dropout happens only where it was asked for. The provided
+    /// version does nothing, which is right for a state that has no [`DropoutState`](crate::DropoutState) inside; states
+    /// made of states pass on a different seed to each.
+    fn seed_dropout(&mut self, seed: Option<u64>) {
+        let _ = seed;
+    }
 }
 
 impl<E: Float> State<E> for Array2<E> {
@@ -92,6 +110,9 @@ impl<E: Float> State<E> for LstmState<E> {
         self.c.copy_row(row, &from.c, from_row);
         self.h.copy_row(row, &from.h, from_row);
     }
+    fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        visit(self.h.view_mut());
+    }
 }
 
 impl<E: Float, S: State<E>> State<E> for Vec<S> {
@@ -116,6 +137,14 @@ impl<E: Float, S: State<E>> State<E> for Vec<S> {
             to.copy_row(row, from, from_row);
         }
     }
+    fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.iter_mut().for_each(|state| state.visit_droppable_mut(visit));
+    }
+    fn seed_dropout(&mut self, seed: Option<u64>) {
+        for (index, state) in self.iter_mut().enumerate() {
+            state.seed_dropout(child_seed(seed, index));
+        }
+    }
 }
 
 macro_rules! tuple_state {
@@ -138,6 +167,12 @@ macro_rules! tuple_state {
             }
             fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
                 $(self.$index.copy_row(row, &from.$index, from_row);)+
+            }
+            fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+                $(self.$index.visit_droppable_mut(visit);)+
+            }
+            fn seed_dropout(&mut self, seed: Option<u64>) {
+                $(self.$index.seed_dropout(child_seed(seed, $index));)+
             }
         }
     };

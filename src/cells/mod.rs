@@ -2,9 +2,11 @@
 
 mod basic_rnn;
 mod gru;
+mod layer_norm_lstm;
 mod lstm;
-mod weights;
+pub(crate) mod weights;
 
 pub use basic_rnn::{BasicRnn, BasicRnnBuilder, BasicRnnWeights};
 pub use gru::{Gru, GruBuilder, GruReset, GruWeights};
+pub use layer_norm_lstm::{LayerNorm, LayerNormLstm, LayerNormLstmBuilder, LayerNormLstmWeights, LayerNorms};
 pub use lstm::{Lstm, LstmBuilder, LstmWeights, Peepholes};

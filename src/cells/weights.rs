@@ -4,7 +4,7 @@ use crate::{Error, Float};
 use ndarray::{Array, Array1, ArrayBase, Dimension, OwnedRepr};
 
 /// `Err` if a size is 0.
-pub(super) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Error> {
+pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Error> {
     match sizes.iter().find(|(_, size)| *size == 0) {
         Some(&(argument, _)) => Err(Error::ZeroSize { argument }),
         None => Ok(()),
@@ -12,7 +12,7 @@ pub(super) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Error> 
 }
 
 /// `Err` unless `number` is finite.
-pub(super) fn check_finite<E: Float>(argument: &'static str, number: E) -> Result<(), Error> {
+pub(crate) fn check_finite<E: Float>(argument: &'static str, number: E) -> Result<(), Error> {
     if number.is_finite() {
         return Ok(());
     }
@@ -20,7 +20,7 @@ pub(super) fn check_finite<E: Float>(argument: &'static str, number: E) -> Resul
 }
 
 /// `Err` unless a clip is finite and above 0. (TensorFlow takes 0 and negative clips, and gives nonsense.)
-pub(super) fn check_clip<E: Float>(argument: &'static str, clip: Option<E>) -> Result<(), Error> {
+pub(crate) fn check_clip<E: Float>(argument: &'static str, clip: Option<E>) -> Result<(), Error> {
     match clip {
         Some(clip) if !(clip.is_finite() && clip > E::zero()) => {
             Err(Error::InvalidNumber { argument, expected: "finite and above 0", found: clip.as_f64() })
@@ -30,7 +30,7 @@ pub(super) fn check_clip<E: Float>(argument: &'static str, clip: Option<E>) -> R
 }
 
 /// The weight in standard layout, if it has the shape the cell needs.
-pub(super) fn checked<E: Float, D: Dimension>(
+pub(crate) fn checked<E: Float, D: Dimension>(
     name: &str,
     weight: Array<E, D>,
     expected: &[usize],
@@ -42,7 +42,7 @@ pub(super) fn checked<E: Float, D: Dimension>(
 }
 
 /// As [`checked`], for a weight that is there exactly when the options ask for it.
-pub(super) fn checked_option<E: Float, D: Dimension>(
+pub(crate) fn checked_option<E: Float, D: Dimension>(
     name: &str,
     weight: Option<Array<E, D>>,
     wanted: bool,
@@ -61,17 +61,17 @@ fn standard<E: Float, D: Dimension>(weight: Array<E, D>) -> ArrayBase<OwnedRepr<
 }
 
 /// The numbers of a weight in standard layout.
-pub(super) fn numbers<E: Float, D: Dimension>(weight: &Array<E, D>) -> &[E] {
+pub(crate) fn numbers<E: Float, D: Dimension>(weight: &Array<E, D>) -> &[E] {
     weight.as_slice().expect("weights are kept in standard layout")
 }
 
 /// The numbers of an optional bias.
-pub(super) fn bias_numbers<E: Float>(bias: &Option<Array1<E>>) -> Option<&[E]> {
+pub(crate) fn bias_numbers<E: Float>(bias: &Option<Array1<E>>) -> Option<&[E]> {
     bias.as_ref().map(numbers)
 }
 
 /// Runs `visit` on a cell's weights and repacks them however `visit` ends, so that packed weights are never stale.
-pub(super) fn visit_then_repack<C: ?Sized>(cell: &mut C, visit: impl FnOnce(&mut C), repack: fn(&mut C)) {
+pub(crate) fn visit_then_repack<C: ?Sized>(cell: &mut C, visit: impl FnOnce(&mut C), repack: fn(&mut C)) {
     struct Repack<'a, C: ?Sized>(&'a mut C, fn(&mut C));
     impl<C: ?Sized> Drop for Repack<'_, C> {
         fn drop(&mut self) {

@@ -18,6 +18,7 @@ mod buffer;
 pub(crate) mod gru;
 pub(crate) mod gru_backward;
 pub(crate) mod isa;
+pub(crate) mod linear;
 pub(crate) mod lstm;
 pub(crate) mod lstm_backward;
 mod math;

@@ -65,11 +65,12 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
     }
 }
 
-struct Activate<E> {
-    activation: Activation,
-    units: usize,
-    out: *mut E,
-    out_row: isize,
+/// The sums through an activation, to rows of outputs.
+pub(super) struct Activate<E> {
+    pub activation: Activation,
+    pub units: usize,
+    pub out: *mut E,
+    pub out_row: isize,
 }
 
 impl<E: Element> Epilogue<E> for Activate<E> {

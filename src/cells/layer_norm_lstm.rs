@@ -1,0 +1,417 @@
+//! The LSTM with layer normalization.
+
+use super::weights::{bias_numbers, check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use crate::dropout::{Keep, Site};
+use crate::kernel::isa::Isa;
+use crate::kernel::linear::activate_all;
+use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::{self, Workspace};
+use crate::{Activation, DropoutState, Error, Float, LstmState, Parameters, RnnCell, init};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use rand::Rng;
+
+/// LSTM with layer normalization and recurrent dropout: tf.contrib.rnn's `LayerNormBasicLSTMCell`, after Ba, Kiros and
+/// Hinton (2016) and Semeniuta, Severyn and Barth (2016).
+///
+/// With \[x, h\] · kernel cut into quarters **i, j, f, o** (input gate, candidate, forget gate, output gate):
+///
+/// ```text
+/// norm(v) = gamma ⊙ (v − mean(v)) / √(variance(v) + 1e-12) + beta,  over the units of one row; gamma and beta of each use
+/// g  = drop(act(norm(j)))
+/// c' = norm(σ(norm(f) + forget_bias) ⊙ c + σ(norm(i)) ⊙ g)
+/// h' = σ(norm(o)) ⊙ act(c')
+/// ```
+///
+/// The output is h'. The c kept in the state is the normalized one, as in tf.contrib. `forget_bias` is added after the
+/// normalization. There is a bias only without layer normalization: beta does its work.
+///
+/// Dropout (each value of g is 0, or with probability `dropout_keep_prob` itself divided by it, drawn anew at every step)
+/// happens only in a state from [`training_state`](RnnCell::training_state) or [`seed_dropout`](crate::State::seed_dropout).
+///
+/// | parameter | shape | initial value |
+/// |---|---|---|
+/// | `kernel` | (input + hidden, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](init::glorot_uniform) |
+/// | `bias` | (4 · hidden), without `layer_norm` | 0 |
+/// | `input/gamma`, `transform/gamma`, `forget/gamma`, `output/gamma`, `state/gamma` | (hidden) | `norm_gain` |
+/// | `input/beta`, `transform/beta`, `forget/beta`, `output/beta`, `state/beta` | (hidden) | `norm_shift` |
+///
+/// The state is [`LstmState`] in a [`DropoutState`].
+///
+/// ```
+/// use rand::SeedableRng;
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = rnn_cell::LayerNormLstm::<f32>::builder(4, 8).dropout_keep_prob(0.9).build(&mut rng)?;
+/// let x = rnn_cell::one_hot(&["hello"], "helo")?;
+/// let (outputs, state) = rnn_cell::dynamic_rnn(&cell, &x, None, None)?;
+/// assert_eq!((outputs.dim(), state.inner().c.dim()), ((1, 5, 8), (1, 8)));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct LayerNormLstm<E: Float> {
+    options: LayerNormLstmBuilder<E>,
+    keep: Keep,
+    weights: LayerNormLstmWeights<E>,
+    packed: Packed<E>,
+}
+
+/// The parameters of a [`LayerNormLstm`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNormLstmWeights<E> {
+    /// (input + hidden, 4 · hidden), columns i, j, f, o.
+    pub kernel: Array2<E>,
+    /// (4 · hidden); there without `layer_norm`.
+    pub bias: Option<Array1<E>>,
+    /// There with `layer_norm`.
+    pub norms: Option<LayerNorms<E>>,
+}
+
+/// Gains and shifts of a [`LayerNormLstm`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNorms<E> {
+    /// Of the input gate i.
+    pub input: LayerNorm<E>,
+    /// Of the candidate j.
+    pub transform: LayerNorm<E>,
+    /// Of the forget gate f.
+    pub forget: LayerNorm<E>,
+    /// Of the output gate o.
+    pub output: LayerNorm<E>,
+    /// Of the new c.
+    pub state: LayerNorm<E>,
+}
+
+/// Gain and shift of one layer normalization.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNorm<E> {
+    /// Gain, (hidden).
+    pub gamma: Array1<E>,
+    /// Shift, (hidden).
+    pub beta: Array1<E>,
+}
+
+/// Options of a [`LayerNormLstm`].
+#[derive(Debug, Clone)]
+pub struct LayerNormLstmBuilder<E> {
+    input_size: usize,
+    hidden_size: usize,
+    forget_bias: E,
+    layer_norm: bool,
+    norm_gain: E,
+    norm_shift: E,
+    dropout_keep_prob: f64,
+    activation: Activation,
+}
+
+impl<E: Float> LayerNormLstm<E> {
+    /// A cell with tf.contrib's initial weights and default options.
+    ///
+    /// # Panics
+    /// If a size is 0.
+    pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
+        Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A cell with options: forget_bias 1, layer normalization of gain 1 and shift 0, no dropout and tanh unless set
+    /// otherwise.
+    #[must_use]
+    pub fn builder(input_size: usize, hidden_size: usize) -> LayerNormLstmBuilder<E> {
+        LayerNormLstmBuilder {
+            input_size,
+            hidden_size,
+            forget_bias: E::one(),
+            layer_norm: true,
+            norm_gain: E::one(),
+            norm_shift: E::zero(),
+            dropout_keep_prob: 1.0,
+            activation: Activation::Tanh,
+        }
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn weights(&self) -> &LayerNormLstmWeights<E> {
+        &self.weights
+    }
+
+    fn repack(&mut self) {
+        self.packed.refill(&[gate(&self.weights)], None);
+    }
+
+    /// One row's gates, given as `sums`, to its new `c` and `h`. `drop` is the dropout of the candidate.
+    fn finish(&self, sums: &mut [E], c: &mut [E], h: &mut [E], drop: impl FnOnce(&mut [E])) {
+        let Self { options, weights: LayerNormLstmWeights { norms, .. }, .. } = self;
+        let mut gates = sums.chunks_exact_mut(options.hidden_size);
+        let [i, j, f, o] = std::array::from_fn(|_| gates.next().expect("four gates"));
+        if let Some(norms) = norms {
+            norms.input.apply(i);
+            norms.transform.apply(j);
+            norms.forget.apply(f);
+            norms.output.apply(o);
+        }
+        f.iter_mut().for_each(|f| *f += options.forget_bias);
+        activate_all(options.activation, j);
+        drop(j);
+        for gate in [&mut *i, &mut *f, &mut *o] {
+            activate_all(Activation::Sigmoid, gate);
+        }
+        for (((c, &f), &i), &j) in c.iter_mut().zip(&*f).zip(&*i).zip(&*j) {
+            *c = *c * f + i * j;
+        }
+        if let Some(norms) = norms {
+            norms.state.apply(c);
+        }
+        h.copy_from_slice(c);
+        activate_all(options.activation, h);
+        for (h, &o) in h.iter_mut().zip(&*o) {
+            *h *= o;
+        }
+    }
+}
+
+/// The four gates are packed as one: their sums come out side by side.
+fn gate<E: Float>(weights: &LayerNormLstmWeights<E>) -> Gate<'_, E> {
+    let (kernel, bias) = (&weights.kernel, bias_numbers(&weights.bias));
+    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, bias, offset: 0.0 }
+}
+
+/// Added to a variance, as tf.contrib.layers does.
+const EPSILON: f64 = 1e-12;
+
+impl<E: Float> LayerNorm<E> {
+    fn filled(size: usize, gain: E, shift: E) -> Self {
+        Self { gamma: Array1::from_elem(size, gain), beta: Array1::from_elem(size, shift) }
+    }
+
+    fn checked(self, name: &str, size: usize) -> Result<Self, Error> {
+        Ok(Self {
+            gamma: checked(&format!("{name}/gamma"), self.gamma, &[size])?,
+            beta: checked(&format!("{name}/beta"), self.beta, &[size])?,
+        })
+    }
+
+    /// Normalizes one row in place.
+    fn apply(&self, values: &mut [E]) {
+        let count = E::from_f64(values.len() as f64);
+        let mean = sum(values, |value| value) / count;
+        let variance = sum(values, |value| (value - mean) * (value - mean)) / count;
+        let scale = (variance + E::from_f64(EPSILON)).sqrt().recip();
+        for ((value, &gamma), &beta) in values.iter_mut().zip(numbers(&self.gamma)).zip(numbers(&self.beta)) {
+            *value = (*value - mean) * scale * gamma + beta;
+        }
+    }
+}
+
+/// Σ term(value), in sixteen chains, so that it can be vectorized; their number is fixed, so the bits are too.
+fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
+    let mut chains = [E::zero(); 16];
+    for values in values.chunks(16) {
+        for (chain, &value) in chains.iter_mut().zip(values) {
+            *chain += term(value);
+        }
+    }
+    chains.into_iter().sum()
+}
+
+impl<E: Float> LayerNorms<E> {
+    fn named(&self) -> [(&'static str, &LayerNorm<E>); 5] {
+        let Self { input, transform, forget, output, state } = self;
+        [("input", input), ("transform", transform), ("forget", forget), ("output", output), ("state", state)]
+    }
+
+    fn named_mut(&mut self) -> [(&'static str, &mut LayerNorm<E>); 5] {
+        let Self { input, transform, forget, output, state } = self;
+        [("input", input), ("transform", transform), ("forget", forget), ("output", output), ("state", state)]
+    }
+}
+
+impl<E: Float> LayerNormLstmBuilder<E> {
+    /// Added to the forget gate at every step, after normalization; 1 if not set. Finite.
+    #[must_use]
+    pub fn forget_bias(mut self, forget_bias: E) -> Self {
+        self.forget_bias = forget_bias;
+        self
+    }
+
+    /// Whether gates and c are normalized; they are if not set. Without, there is a bias instead.
+    #[must_use]
+    pub fn layer_norm(mut self, layer_norm: bool) -> Self {
+        self.layer_norm = layer_norm;
+        self
+    }
+
+    /// Initial gain, 1 if not set. Finite.
+    #[must_use]
+    pub fn norm_gain(mut self, norm_gain: E) -> Self {
+        self.norm_gain = norm_gain;
+        self
+    }
+
+    /// Initial shift, 0 if not set. Finite.
+    #[must_use]
+    pub fn norm_shift(mut self, norm_shift: E) -> Self {
+        self.norm_shift = norm_shift;
+        self
+    }
+
+    /// Probability of keeping a value of the candidate, above 0 and at most 1; 1 if not set.
+    #[must_use]
+    pub fn dropout_keep_prob(mut self, dropout_keep_prob: f64) -> Self {
+        self.dropout_keep_prob = dropout_keep_prob;
+        self
+    }
+
+    /// The activation of the candidate and of c; tanh if not set.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// The cell, with tf.contrib's initial weights.
+    ///
+    /// # Errors
+    /// [`Error::ZeroSize`] for a size of 0, [`Error::InvalidNumber`] for a forget_bias, gain or shift that is not finite or
+    /// a keep probability that is not above 0 and at most 1.
+    pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<LayerNormLstm<E>, Error> {
+        let (rows, hidden, norm) = (self.input_size + self.hidden_size, self.hidden_size, self.layer_norm);
+        let filled = || LayerNorm::filled(hidden, self.norm_gain, self.norm_shift);
+        let norms = norm.then(|| LayerNorms {
+            input: filled(),
+            transform: filled(),
+            forget: filled(),
+            output: filled(),
+            state: filled(),
+        });
+        let kernel = init::glorot_uniform((rows, 4 * hidden), rng);
+        self.build_from(LayerNormLstmWeights { kernel, bias: (!norm).then(|| Array1::zeros(4 * hidden)), norms })
+    }
+
+    /// The cell, with existing weights.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); and [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
+    /// if the weights are not those of these sizes and options.
+    pub fn build_from(self, weights: LayerNormLstmWeights<E>) -> Result<LayerNormLstm<E>, Error> {
+        let (input, hidden) = (self.input_size, self.hidden_size);
+        check_sizes(&[("input_size", input), ("hidden_size", hidden)])?;
+        check_finite("forget_bias", self.forget_bias)?;
+        check_finite("norm_gain", self.norm_gain)?;
+        check_finite("norm_shift", self.norm_shift)?;
+        let keep = Keep::new("dropout_keep_prob", self.dropout_keep_prob, false)?;
+        let norms = match (weights.norms, self.layer_norm) {
+            (Some(norms), true) => Some(LayerNorms {
+                input: norms.input.checked("input", hidden)?,
+                transform: norms.transform.checked("transform", hidden)?,
+                forget: norms.forget.checked("forget", hidden)?,
+                output: norms.output.checked("output", hidden)?,
+                state: norms.state.checked("state", hidden)?,
+            }),
+            (None, false) => None,
+            (None, true) => return Err(Error::MissingWeight { name: "input/gamma".into() }),
+            (Some(_), false) => return Err(Error::UnexpectedWeight { name: "input/gamma".into() }),
+        };
+        let weights = LayerNormLstmWeights {
+            kernel: checked("kernel", weights.kernel, &[input + hidden, 4 * hidden])?,
+            bias: checked_option("bias", weights.bias, !self.layer_norm, &[4 * hidden])?,
+            norms,
+        };
+        let shape = PackShape {
+            inputs: input,
+            recurrent: hidden,
+            units: 4 * hidden,
+            gates: 1,
+            groups: kernel::rnn::GROUPS,
+            split: false,
+        };
+        let packed = Packed::new(Isa::get(), shape, &[gate(&weights)], None);
+        Ok(LayerNormLstm { options: self, keep, weights, packed })
+    }
+}
+
+impl<E: Float> RnnCell for LayerNormLstm<E> {
+    type Elem = E;
+    type State = DropoutState<LstmState<E>>;
+    type Workspace = Workspace<E>;
+
+    fn input_size(&self) -> usize {
+        self.options.input_size
+    }
+    fn output_size(&self) -> usize {
+        self.options.hidden_size
+    }
+    fn zero_state(&self, batch: usize) -> Self::State {
+        let zeros = || Array2::zeros((batch, self.options.hidden_size));
+        DropoutState::new(LstmState { c: zeros(), h: zeros() })
+    }
+    fn step(
+        &self,
+        input: &ArrayRef2<E>,
+        state: &mut Self::State,
+        output: &mut ArrayRef2<E>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
+        self.unroll(&inputs, state, &mut outputs, workspace);
+    }
+    fn unroll(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut Self::State,
+        outputs: &mut ArrayRef3<E>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let (steps, batch, _) = inputs.dim();
+        let DropoutState { inner: LstmState { c, h }, masks } = state;
+        let hidden = self.options.hidden_size;
+        assert_eq!(c.dim(), (batch, hidden), "the state's c must be (batch, hidden)");
+        if let Some(masks) = masks {
+            masks.check_batch(batch);
+        }
+        if !c.is_standard_layout() {
+            *c = c.as_standard_layout().into_owned();
+        }
+        let c = c.as_slice_mut().expect("c was just made standard");
+        kernel::linear::unroll(&self.packed, inputs.view(), h, outputs.view_mut(), workspace, |t, row, sums, h| {
+            self.finish(sums, &mut c[row * hidden..][..hidden], h, |candidate| {
+                if let Some(masks) = masks {
+                    masks.drop_row(self.keep, Site::Candidate, t, row, candidate.iter_mut());
+                }
+            });
+        });
+        if let Some(masks) = masks {
+            masks.advance(steps);
+        }
+    }
+}
+
+impl<E: Float> Parameters<E> for LayerNormLstm<E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        visit("kernel", self.weights.kernel.view().into_dyn());
+        if let Some(bias) = &self.weights.bias {
+            visit("bias", bias.view().into_dyn());
+        }
+        for (name, norm) in self.weights.norms.iter().flat_map(LayerNorms::named) {
+            visit(&format!("{name}/gamma"), norm.gamma.view().into_dyn());
+            visit(&format!("{name}/beta"), norm.beta.view().into_dyn());
+        }
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        let visit = |cell: &mut Self| {
+            visit("kernel", cell.weights.kernel.view_mut().into_dyn());
+            if let Some(bias) = &mut cell.weights.bias {
+                visit("bias", bias.view_mut().into_dyn());
+            }
+            for (name, norm) in cell.weights.norms.iter_mut().flat_map(LayerNorms::named_mut) {
+                visit(&format!("{name}/gamma"), norm.gamma.view_mut().into_dyn());
+                visit(&format!("{name}/beta"), norm.beta.view_mut().into_dyn());
+            }
+        };
+        visit_then_repack(self, visit, Self::repack);
+    }
+}
+
+impl<E: Float> std::fmt::Debug for LayerNormLstm<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LayerNormLstm").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,223 @@
+//! Dropout's masks, and [`DropoutState`], which carries what they are drawn from.
+//!
+//! A mask is a function of (seed, position in a state made of states, row, step, what is masked, feature), so it follows
+//! its row wherever a driver moves it, and a backward pass draws it again instead of keeping it.
+
+use crate::{Error, Float, State};
+use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Axis};
+
+/// A cell's state and, with dropout on, what each row's masks are drawn from.
+///
+/// The state of [`DropoutWrapper`](crate::DropoutWrapper) and [`LayerNormLstm`](crate::LayerNormLstm). Leaves and rows are
+/// those of the inner state. Each row carries a key, hashed from the seed and the row's number, and the number of its
+/// step; both move with the row. Dropout is off until [`seed_dropout`](State::seed_dropout) turns it on.
+///
+/// Copying a row between two states with dropout on copies its key and step too: the row goes on as it would have there.
+/// If it is off in either, the row keeps its own.
+///
+/// To cut a batch in parts, seed the whole and [`select`](State::select) the parts: each row keeps its masks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DropoutState<S> {
+    pub(crate) inner: S,
+    pub(crate) masks: Option<Masks>,
+}
+
+impl<S> DropoutState<S> {
+    /// An inner state with dropout off.
+    pub fn new(inner: S) -> Self {
+        Self { inner, masks: None }
+    }
+
+    /// The inner state.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner state, without its masks.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// Whether dropout is on.
+    pub fn is_on(&self) -> bool {
+        self.masks.is_some()
+    }
+}
+
+impl<E: Float, S: State<E>> State<E> for DropoutState<S> {
+    fn batch_size(&self) -> usize {
+        self.inner.batch_size()
+    }
+    fn visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.inner.visit(visit);
+    }
+    fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.inner.visit_mut(visit);
+    }
+    fn select(&self, rows: &[usize]) -> Self {
+        let masks = self.masks.as_ref().map(|masks| Masks { rows: rows.iter().map(|&row| masks.rows[row]).collect() });
+        Self { inner: self.inner.select(rows), masks }
+    }
+    fn truncate(&mut self, rows: usize) {
+        self.inner.truncate(rows);
+        if let Some(masks) = &mut self.masks {
+            masks.rows.truncate(rows);
+        }
+    }
+    fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
+        self.inner.copy_row(row, &from.inner, from_row);
+        if let (Some(to), Some(from)) = (&mut self.masks, &from.masks) {
+            to.rows[row] = from.rows[from_row];
+        }
+    }
+    fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.inner.visit_droppable_mut(visit);
+    }
+    fn seed_dropout(&mut self, seed: Option<u64>) {
+        self.inner.seed_dropout(child_seed(seed, 0));
+        let batch = self.inner.batch_size();
+        self.masks = seed.map(|seed| Masks {
+            rows: (0..batch as u64).map(|row| MaskRow { key: fold(seed, row), step: 0 }).collect(),
+        });
+    }
+}
+
+/// What the masks of a batch are drawn from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Masks {
+    rows: Vec<MaskRow>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MaskRow {
+    key: u64,
+    step: u64,
+}
+
+/// What a mask is for: each has masks of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Site {
+    Input,
+    Output,
+    /// An LSTM's candidate.
+    Candidate,
+    /// The state's leaf of this number, of those that may be dropped.
+    Leaf(usize),
+}
+
+impl Site {
+    fn word(self) -> u64 {
+        match self {
+            Self::Input => 0,
+            Self::Output => 1,
+            Self::Candidate => 2,
+            Self::Leaf(leaf) => 3 + leaf as u64,
+        }
+    }
+}
+
+/// A checked keep probability, and whether its masks are the same at every step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Keep {
+    probability: f64,
+    every_step: bool,
+}
+
+impl Keep {
+    /// # Errors
+    /// [`Error::InvalidNumber`] unless 0 < `probability` ≤ 1.
+    pub(crate) fn new(argument: &'static str, probability: f64, every_step: bool) -> Result<Self, Error> {
+        if probability > 0.0 && probability <= 1.0 {
+            return Ok(Self { probability, every_step });
+        }
+        Err(Error::InvalidNumber { argument, expected: "above 0 and at most 1", found: probability })
+    }
+
+    pub(crate) fn all(self) -> bool {
+        self.probability == 1.0
+    }
+}
+
+impl Masks {
+    /// # Panics
+    /// If the masks are of another batch.
+    pub(crate) fn check_batch(&self, batch: usize) {
+        assert_eq!(self.rows.len(), batch, "the state's masks must be of the inputs' batch");
+    }
+
+    /// Counts `steps` steps.
+    pub(crate) fn advance(&mut self, steps: usize) {
+        for row in &mut self.rows {
+            row.step = row.step.wrapping_add(steps as u64);
+        }
+    }
+
+    /// Drops from each row of `values`, `later` steps from now: a dropped value becomes 0, a kept one is divided by the
+    /// keep probability. The same for a gradient.
+    pub(crate) fn drop_rows<E: Float>(&self, keep: Keep, site: Site, later: usize, values: &mut ArrayRef2<E>) {
+        if keep.all() {
+            return;
+        }
+        for (row, mut values) in values.axis_iter_mut(Axis(0)).enumerate() {
+            self.drop_row(keep, site, later, row, values.iter_mut());
+        }
+    }
+
+    /// As [`drop_rows`](Self::drop_rows), for one row.
+    pub(crate) fn drop_row<'a, E: Float>(
+        &self,
+        keep: Keep,
+        site: Site,
+        later: usize,
+        row: usize,
+        values: impl Iterator<Item = &'a mut E>,
+    ) {
+        if keep.all() {
+            return;
+        }
+        let MaskRow { key, step } = self.rows[row];
+        let step = if keep.every_step { 0 } else { step.wrapping_add(later as u64) };
+        let mut random = fold(fold(key, step), site.word());
+        let scale = E::from_f64(keep.probability);
+        for value in values {
+            random = random.wrapping_add(GOLDEN);
+            // 53 bits: a uniform number of [0, 1), exact in f64.
+            let uniform = (mix(random) >> 11) as f64 / (1_u64 << 53) as f64;
+            *value = if uniform < keep.probability { *value / scale } else { E::zero() };
+        }
+    }
+}
+
+/// The seed of a state's part number `index`.
+pub(crate) fn child_seed(seed: Option<u64>, index: usize) -> Option<u64> {
+    seed.map(|seed| fold(seed, index as u64))
+}
+
+/// 2⁶⁴ divided by the golden ratio, odd.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// SplitMix64's output function (Steele, Lea and Flood, 2014, with Stafford's constants): every bit of `z` reaches every bit.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A hash of `hash` and one more word.
+fn fold(hash: u64, word: u64) -> u64 {
+    mix(hash ^ mix(word.wrapping_add(GOLDEN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mix_and_golden_are_splitmix64() {
+        // The first outputs of the reference implementation for the state 1234567.
+        let outputs = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        for (n, output) in (1..).zip(outputs) {
+            assert_eq!(mix(1_234_567_u64.wrapping_add(GOLDEN.wrapping_mul(n))), output);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The packed product on its own, for what no fused kernel does: sums of whole rows, handed to the caller.
+
+use super::Element;
+use super::isa::Isa;
+use super::math::activate;
+use super::pack::Packed;
+use super::pass::{Input, Units, pass};
+use super::rnn::{Activate, GROUPS};
+use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
+use super::tile::Rows;
+use crate::Activation;
+use ndarray::{Array2, ArrayView3, ArrayViewMut3};
+use pulp::{Simd, WithSimd};
+
+/// Runs a recurrence whose step is `finish(t, row, sums, output)`: `sums` is bias + \[x, h\]·W of one row, h the last step's
+/// output. `packed` has one gate; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll).
+pub(crate) fn unroll<E: Element>(
+    packed: &Packed<E>,
+    inputs: ArrayView3<E>,
+    h: &mut Array2<E>,
+    outputs: ArrayViewMut3<E>,
+    workspace: &mut Workspace<E>,
+    finish: impl FnMut(usize, usize, &mut [E], &mut [E]),
+) {
+    let width = h.ncols();
+    assert_eq!(width, packed.shape.recurrent, "the state's h must be (batch, output)");
+    assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
+    with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
+        let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
+        workspace.rows[0].grow(sequence.rows * packed.shape.units);
+        let sums = workspace.rows[0].as_mut_ptr();
+        packed.isa.run(Unroll { packed, sequence, initial, hoist, sums, width, finish });
+    });
+}
+
+struct Unroll<'a, E, F> {
+    packed: &'a Packed<E>,
+    sequence: Sequence<E>,
+    initial: Rows<E>,
+    hoist: Hoist<E>,
+    sums: *mut E,
+    width: usize,
+    finish: F,
+}
+
+impl<E: Element, F: FnMut(usize, usize, &mut [E], &mut [E])> WithSimd for Unroll<'_, E, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { packed, sequence, initial, hoist, sums, width, mut finish } = self;
+        let units = packed.shape.units;
+        for t in 0..sequence.steps {
+            // SAFETY: `with_sequence` checked the shapes; `packed` was made for this instruction set, in GROUPS vectors;
+            // `sums` has room for every row's units, and each output row for `width` numbers that nothing else refers to.
+            unsafe {
+                let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t);
+                let h = sequence.before(t, initial);
+                let store = Activate { activation: Activation::Linear, units, out: sums, out_row: units as isize };
+                pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, 0..packed.panels(), &store);
+                for row in 0..sequence.rows {
+                    let sums = std::slice::from_raw_parts_mut(sums.add(row * units), units);
+                    let out = sequence.outputs(t).offset(row as isize * sequence.out_row);
+                    finish(t, row, sums, std::slice::from_raw_parts_mut(out, width));
+                }
+            }
+        }
+    }
+}
+
+/// Rows whose products are computed at once: a few full tiles.
+const ROWS: usize = 24;
+
+/// Calls `finish(t, row, sums)` for each row of `inputs` (seq, batch, input), with `sums` = bias + x·W. `packed` has one
+/// gate and no recurrent half.
+pub(crate) fn project<E: Element>(
+    packed: &Packed<E>,
+    inputs: ArrayView3<E>,
+    workspace: &mut Workspace<E>,
+    mut finish: impl FnMut(usize, usize, &mut [E]),
+) {
+    let (steps, batch, features) = inputs.dim();
+    assert_eq!((features, 0), (packed.shape.inputs, packed.shape.recurrent), "inputs must be (seq, batch, input)");
+    let units = packed.shape.units;
+    let [gathered, sums] = &mut workspace.rows;
+    gathered.grow(ROWS * features);
+    sums.grow(ROWS * units);
+    let mut rows = (0..steps).flat_map(|t| (0..batch).map(move |row| (t, row)));
+    loop {
+        let mut places = [(0, 0); ROWS];
+        let mut count = 0;
+        for (place, at) in places.iter_mut().zip(rows.by_ref()) {
+            *place = at;
+            let x = gathered.as_mut_slice()[count * features..].iter_mut();
+            x.zip(inputs.slice(ndarray::s![at.0, at.1, ..])).for_each(|(to, &from)| *to = from);
+            count += 1;
+        }
+        if count == 0 {
+            return;
+        }
+        packed.isa.run(Project { packed, x: gathered.as_ptr(), sums: sums.as_mut_ptr(), rows: count });
+        for (sums, &(t, row)) in sums.as_mut_slice().chunks_exact_mut(units).zip(&places[..count]) {
+            finish(t, row, sums);
+        }
+    }
+}
+
+/// Products of contiguous rows.
+struct Project<'a, E> {
+    packed: &'a Packed<E>,
+    x: *const E,
+    sums: *mut E,
+    rows: usize,
+}
+
+impl<E: Element> WithSimd for Project<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { packed, x, sums, rows } = self;
+        let units = packed.shape.units;
+        let x = Input::Rows(Rows { ptr: x, stride: packed.shape.inputs as isize });
+        let store = Activate { activation: Activation::Linear, units, out: sums, out_row: units as isize };
+        // SAFETY: `project` grew both buffers for `rows` rows; `packed` was made for this instruction set, in GROUPS vectors.
+        unsafe { pass::<S, E, GROUPS, false>(s, packed, x, None, rows, 0..packed.panels(), &store) };
+    }
+}
+
+/// Applies `activation` to every value.
+pub(crate) fn activate_all<E: Element>(activation: Activation, values: &mut [E]) {
+    Isa::get().run(ActivateAll { activation, values });
+}
+
+struct ActivateAll<'a, E> {
+    activation: Activation,
+    values: &'a mut [E],
+}
+
+impl<E: Element> WithSimd for ActivateAll<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let len = self.values.len();
+        let values = self.values.as_mut_ptr();
+        for vector in 0..len.div_ceil(E::lanes::<S>()) {
+            let units = Units::of::<S, E>(vector, len);
+            // SAFETY: `Units` keeps to the values that exist.
+            unsafe { units.store(s, values, activate::<S, E>(s, self.activation, units.load(s, values))) };
+        }
+    }
+}

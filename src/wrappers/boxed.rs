@@ -1,0 +1,284 @@
+//! [`BoxedCell`]: a cell whose type is known at run time only.
+
+use crate::{Float, Parameters, RnnCell, State};
+use ndarray::{ArrayRef2, ArrayRef3, ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD};
+use std::any::{Any, type_name};
+use std::fmt;
+
+/// Any cell of element type `E`: stacks of them can be mixed at run time.
+///
+/// It runs as fast as the cell inside: `unroll` is one virtual call. Its state is a [`DynState`]. Parameters are the
+/// cell's, under the same names.
+///
+/// An initial state made for another cell is the driver's error where its leaves differ in number or shape. A state whose
+/// leaves fit but whose type is another (made from a cell of another type) panics in `step` and `unroll`.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{BoxedCell, Gru, Lstm, LstmState, MultiRnnCell, ResidualWrapper, dynamic_rnn, one_hot};
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let mut layers = vec![BoxedCell::new(Lstm::<f32>::new(4, 2, &mut rng))];
+/// for _ in 0..2 {
+///     layers.push(BoxedCell::new(ResidualWrapper::new(Gru::new(2, 2, &mut rng))?));
+/// }
+/// let cell = MultiRnnCell::new(layers)?;
+/// let (outputs, states) = dynamic_rnn(&cell, &one_hot(&["hello"], "helo")?, None, None)?;
+/// assert_eq!(outputs.dim(), (1, 5, 2));
+/// assert!(states[0].downcast_ref::<LstmState<f32>>().is_some());
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+pub struct BoxedCell<E: Float>(Box<dyn ErasedCell<E>>);
+
+impl<E: Float> BoxedCell<E> {
+    /// Erases the type of `cell`.
+    pub fn new<C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static>(cell: C) -> Self {
+        Self(Box::new(cell))
+    }
+}
+
+impl<E: Float> fmt::Debug for BoxedCell<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (input_size, output_size) = (self.input_size(), self.output_size());
+        write!(f, "BoxedCell({}, input_size: {input_size}, output_size: {output_size})", self.0.erased_name())
+    }
+}
+
+impl<E: Float> RnnCell for BoxedCell<E> {
+    type Elem = E;
+    type State = DynState<E>;
+    type Workspace = DynWorkspace;
+
+    fn input_size(&self) -> usize {
+        self.0.erased_sizes().0
+    }
+    fn output_size(&self) -> usize {
+        self.0.erased_sizes().1
+    }
+    fn zero_state(&self, batch: usize) -> DynState<E> {
+        self.0.erased_zero_state(batch)
+    }
+    fn step(
+        &self,
+        input: &ArrayRef2<E>,
+        state: &mut DynState<E>,
+        output: &mut ArrayRef2<E>,
+        workspace: &mut DynWorkspace,
+    ) {
+        self.0.erased_step(input, state, output, workspace);
+    }
+    fn unroll(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut DynState<E>,
+        outputs: &mut ArrayRef3<E>,
+        workspace: &mut DynWorkspace,
+    ) {
+        self.0.erased_unroll(inputs, state, outputs, workspace);
+    }
+}
+
+impl<E: Float> Parameters<E> for BoxedCell<E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.0.visit_parameters(visit);
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.0.visit_parameters_mut(visit);
+    }
+}
+
+/// [`RnnCell`] without associated types.
+trait ErasedCell<E: Float>: Parameters<E> + Send + Sync {
+    fn erased_name(&self) -> &'static str;
+    fn erased_sizes(&self) -> (usize, usize);
+    fn erased_zero_state(&self, batch: usize) -> DynState<E>;
+    fn erased_step(
+        &self,
+        input: &ArrayRef2<E>,
+        state: &mut DynState<E>,
+        output: &mut ArrayRef2<E>,
+        workspace: &mut DynWorkspace,
+    );
+    fn erased_unroll(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut DynState<E>,
+        outputs: &mut ArrayRef3<E>,
+        workspace: &mut DynWorkspace,
+    );
+}
+
+impl<E: Float, C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static> ErasedCell<E> for C {
+    fn erased_name(&self) -> &'static str {
+        type_name::<C>()
+    }
+    fn erased_sizes(&self) -> (usize, usize) {
+        (self.input_size(), self.output_size())
+    }
+    fn erased_zero_state(&self, batch: usize) -> DynState<E> {
+        DynState::new(self.zero_state(batch))
+    }
+    fn erased_step(
+        &self,
+        input: &ArrayRef2<E>,
+        state: &mut DynState<E>,
+        output: &mut ArrayRef2<E>,
+        workspace: &mut DynWorkspace,
+    ) {
+        self.step(input, state.expect_mut(), output, workspace.get());
+    }
+    fn erased_unroll(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut DynState<E>,
+        outputs: &mut ArrayRef3<E>,
+        workspace: &mut DynWorkspace,
+    ) {
+        self.unroll(inputs, state.expect_mut(), outputs, workspace.get());
+    }
+}
+
+/// The workspace of whatever cell uses it: empty at first, opaque.
+#[derive(Default)]
+pub struct DynWorkspace(Option<Box<dyn Any + Send>>);
+
+impl DynWorkspace {
+    /// The workspace inside; a new one if another type of cell used it before.
+    fn get<W: Default + Send + 'static>(&mut self) -> &mut W {
+        if !self.0.as_ref().is_some_and(|inside| inside.is::<W>()) {
+            self.0 = Some(Box::new(W::default()));
+        }
+        self.0.as_mut().and_then(|inside| inside.downcast_mut()).expect("a workspace of this type was just put there")
+    }
+}
+
+impl fmt::Debug for DynWorkspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynWorkspace").finish_non_exhaustive()
+    }
+}
+
+/// Any state of element type `E`: the state of a [`BoxedCell`].
+pub struct DynState<E: Float>(Box<dyn ErasedState<E>>);
+
+impl<E: Float> DynState<E> {
+    /// Erases the type of `state`.
+    pub fn new<S: State<E>>(state: S) -> Self {
+        Self(Box::new(state))
+    }
+
+    /// The state inside, if it is an `S`.
+    pub fn downcast_ref<S: State<E>>(&self) -> Option<&S> {
+        self.0.erased_any().downcast_ref()
+    }
+
+    /// The state inside, mutable, if it is an `S`.
+    pub fn downcast_mut<S: State<E>>(&mut self) -> Option<&mut S> {
+        self.0.erased_any_mut().downcast_mut()
+    }
+
+    fn expect_mut<S: State<E>>(&mut self) -> &mut S {
+        let found = self.0.erased_name();
+        self.downcast_mut()
+            .unwrap_or_else(|| panic!("the state is a {found}, but the cell's state is a {}", type_name::<S>()))
+    }
+}
+
+impl<E: Float> Clone for DynState<E> {
+    fn clone(&self) -> Self {
+        self.0.erased_clone()
+    }
+}
+
+impl<E: Float> fmt::Debug for DynState<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut leaves = Vec::new();
+        self.visit(&mut |leaf| leaves.push(leaf));
+        f.debug_struct("DynState").field("type", &self.0.erased_name()).field("leaves", &leaves).finish()
+    }
+}
+
+impl<E: Float> State<E> for DynState<E> {
+    fn batch_size(&self) -> usize {
+        self.0.erased_batch_size()
+    }
+    fn visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.0.erased_visit(visit);
+    }
+    fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.0.erased_visit_mut(visit);
+    }
+    fn select(&self, rows: &[usize]) -> Self {
+        self.0.erased_select(rows)
+    }
+    fn truncate(&mut self, rows: usize) {
+        self.0.erased_truncate(rows);
+    }
+    fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
+        self.0.erased_copy_row(row, from, from_row);
+    }
+    fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.0.erased_visit_droppable_mut(visit);
+    }
+    fn seed_dropout(&mut self, seed: Option<u64>) {
+        self.0.erased_seed_dropout(seed);
+    }
+}
+
+/// [`State`] without `Self` in its signatures.
+trait ErasedState<E: Float>: Send {
+    fn erased_name(&self) -> &'static str;
+    fn erased_any(&self) -> &dyn Any;
+    fn erased_any_mut(&mut self) -> &mut dyn Any;
+    fn erased_clone(&self) -> DynState<E>;
+    fn erased_batch_size(&self) -> usize;
+    fn erased_visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>));
+    fn erased_visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
+    fn erased_select(&self, rows: &[usize]) -> DynState<E>;
+    fn erased_truncate(&mut self, rows: usize);
+    fn erased_copy_row(&mut self, row: usize, from: &DynState<E>, from_row: usize);
+    fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
+    fn erased_seed_dropout(&mut self, seed: Option<u64>);
+}
+
+impl<E: Float, S: State<E>> ErasedState<E> for S {
+    fn erased_name(&self) -> &'static str {
+        type_name::<S>()
+    }
+    fn erased_any(&self) -> &dyn Any {
+        self
+    }
+    fn erased_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+    fn erased_clone(&self) -> DynState<E> {
+        DynState::new(self.clone())
+    }
+    fn erased_batch_size(&self) -> usize {
+        self.batch_size()
+    }
+    fn erased_visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.visit(visit);
+    }
+    fn erased_visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.visit_mut(visit);
+    }
+    fn erased_select(&self, rows: &[usize]) -> DynState<E> {
+        DynState::new(self.select(rows))
+    }
+    fn erased_truncate(&mut self, rows: usize) {
+        self.truncate(rows);
+    }
+    fn erased_copy_row(&mut self, row: usize, from: &DynState<E>, from_row: usize) {
+        let found = from.0.erased_name();
+        let from = from
+            .downcast_ref::<S>()
+            .unwrap_or_else(|| panic!("a row of a {found} cannot be copied to a {}", type_name::<S>()));
+        self.copy_row(row, from, from_row);
+    }
+    fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
+        self.visit_droppable_mut(visit);
+    }
+    fn erased_seed_dropout(&mut self, seed: Option<u64>) {
+        self.seed_dropout(seed);
+    }
+}

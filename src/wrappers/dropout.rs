@@ -1,0 +1,221 @@
+//! [`DropoutWrapper`]: a cell with dropout on inputs, outputs and state.
+
+use super::WrapperWorkspace;
+use crate::dropout::{Keep, Site};
+use crate::{DropoutState, Error, Float, Parameters, RnnCell, State};
+use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, s};
+
+/// Dropout on a cell's inputs, outputs and state: TensorFlow 1's `DropoutWrapper`, after Zaremba, Sutskever and Vinyals
+/// (2014) and, with `variational_recurrent`, Gal and Ghahramani (2016).
+///
+/// ```text
+/// y, s = cell(drop(x), state);  state' = drop(s);  the output is drop(y)
+/// drop(v) = v / keep with probability keep, else 0, drawn for each value
+/// ```
+///
+/// Each of the three has a keep probability and masks of its own. State dropout leaves an LSTM's c alone
+/// ([`State::visit_droppable_mut`]). A mask is new at every step, or with `variational_recurrent` the same at each.
+/// Parameters are the cell's, under the same names.
+///
+/// **Nothing is dropped unless the state says so.** [`zero_state`](RnnCell::zero_state), and so a driver without an
+/// initial state, is for inference: the wrapper passes everything through, bit for bit. For training, the state starts as
+/// [`training_state`](RnnCell::training_state) with a seed, a new one for each pass; or turn dropout on in any state
+/// with [`State::seed_dropout`], however deep the wrapper is nested. The same seed gives the same masks. A mask is a
+/// function of the seed, the wrapper's place in the state, the row and its step, so it does not depend on how a driver
+/// sorts and cuts the batch, and a state carried over to the next piece of a sequence goes on where it was.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{DropoutWrapper, Lstm, RnnCell, dynamic_rnn, one_hot};
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = DropoutWrapper::builder(Lstm::<f32>::new(4, 8, &mut rng)).output_keep_prob(0.5).build()?;
+/// let x = one_hot(&["hello"], "helo")?;
+/// let (plain, _) = dynamic_rnn(&cell, &x, None, None)?;
+/// let (dropped, _) = dynamic_rnn(&cell, &x, None, Some(cell.training_state(1, 42)))?;
+/// assert!(plain.iter().all(|&y| y != 0.0) && dropped.iter().any(|&y| y == 0.0));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct DropoutWrapper<C> {
+    cell: C,
+    input: Keep,
+    output: Keep,
+    state: Keep,
+}
+
+/// Options of a [`DropoutWrapper`].
+#[derive(Debug, Clone)]
+pub struct DropoutWrapperBuilder<C> {
+    cell: C,
+    input_keep_prob: f64,
+    output_keep_prob: f64,
+    state_keep_prob: f64,
+    variational_recurrent: bool,
+}
+
+impl<C> DropoutWrapper<C> {
+    /// `cell` with options: all keep probabilities 1 unless set otherwise.
+    #[must_use]
+    pub fn builder(cell: C) -> DropoutWrapperBuilder<C> {
+        DropoutWrapperBuilder {
+            cell,
+            input_keep_prob: 1.0,
+            output_keep_prob: 1.0,
+            state_keep_prob: 1.0,
+            variational_recurrent: false,
+        }
+    }
+
+    /// The wrapped cell.
+    pub fn cell(&self) -> &C {
+        &self.cell
+    }
+
+    /// The wrapped cell.
+    pub fn into_cell(self) -> C {
+        self.cell
+    }
+}
+
+impl<C> DropoutWrapperBuilder<C> {
+    /// Probability of keeping an input, above 0 and at most 1; 1 if not set.
+    #[must_use]
+    pub fn input_keep_prob(mut self, input_keep_prob: f64) -> Self {
+        self.input_keep_prob = input_keep_prob;
+        self
+    }
+
+    /// Probability of keeping an output, above 0 and at most 1; 1 if not set. The state is not touched by it.
+    #[must_use]
+    pub fn output_keep_prob(mut self, output_keep_prob: f64) -> Self {
+        self.output_keep_prob = output_keep_prob;
+        self
+    }
+
+    /// Probability of keeping a value of the new state (but for an LSTM's c), above 0 and at most 1; 1 if not set. Below 1
+    /// the cell is stepped: its own unroll cannot be used.
+    #[must_use]
+    pub fn state_keep_prob(mut self, state_keep_prob: f64) -> Self {
+        self.state_keep_prob = state_keep_prob;
+        self
+    }
+
+    /// Whether a row's masks are the same at every step; they are not if not set.
+    #[must_use]
+    pub fn variational_recurrent(mut self, variational_recurrent: bool) -> Self {
+        self.variational_recurrent = variational_recurrent;
+        self
+    }
+
+    /// The wrapped cell.
+    ///
+    /// # Errors
+    /// [`Error::InvalidNumber`] for a keep probability that is not above 0 and at most 1.
+    pub fn build(self) -> Result<DropoutWrapper<C>, Error> {
+        let keep = |argument, probability| Keep::new(argument, probability, self.variational_recurrent);
+        Ok(DropoutWrapper {
+            input: keep("input_keep_prob", self.input_keep_prob)?,
+            output: keep("output_keep_prob", self.output_keep_prob)?,
+            state: keep("state_keep_prob", self.state_keep_prob)?,
+            cell: self.cell,
+        })
+    }
+}
+
+impl<C: RnnCell> DropoutWrapper<C> {
+    /// A run of steps without state dropout; the steps are not counted.
+    fn run(
+        &self,
+        inputs: &ArrayRef3<C::Elem>,
+        state: &mut DropoutState<C::State>,
+        outputs: &mut ArrayRef3<C::Elem>,
+        workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
+    ) {
+        let DropoutState { inner, masks } = state;
+        let WrapperWorkspace { buffers: [buffer, _], inner: workspace } = workspace;
+        let Some(masks) = masks else {
+            return self.cell.unroll(inputs, inner, outputs, workspace);
+        };
+        masks.check_batch(inputs.dim().1);
+        if self.input.all() {
+            self.cell.unroll(inputs, inner, outputs, workspace);
+        } else {
+            let mut dropped = buffer.array(inputs.dim());
+            dropped.assign(inputs);
+            for (t, mut input) in dropped.outer_iter_mut().enumerate() {
+                masks.drop_rows(self.input, Site::Input, t, &mut input);
+            }
+            self.cell.unroll(&dropped, inner, outputs, workspace);
+        }
+        for (t, mut output) in outputs.outer_iter_mut().enumerate() {
+            masks.drop_rows(self.output, Site::Output, t, &mut output);
+        }
+    }
+
+    /// Drops from the state after a step, and counts the step.
+    fn end_step(&self, state: &mut DropoutState<C::State>) {
+        let DropoutState { inner, masks: Some(masks) } = state else { return };
+        let mut leaf = 0;
+        inner.visit_droppable_mut(&mut |mut values| {
+            masks.drop_rows(self.state, Site::Leaf(leaf), 0, &mut values);
+            leaf += 1;
+        });
+        masks.advance(1);
+    }
+}
+
+impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
+    type Elem = C::Elem;
+    type State = DropoutState<C::State>;
+    type Workspace = WrapperWorkspace<C::Elem, C::Workspace>;
+
+    fn input_size(&self) -> usize {
+        self.cell.input_size()
+    }
+    fn output_size(&self) -> usize {
+        self.cell.output_size()
+    }
+    fn zero_state(&self, batch: usize) -> Self::State {
+        DropoutState::new(self.cell.zero_state(batch))
+    }
+    fn step(
+        &self,
+        input: &ArrayRef2<C::Elem>,
+        state: &mut Self::State,
+        output: &mut ArrayRef2<C::Elem>,
+        workspace: &mut Self::Workspace,
+    ) {
+        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
+        self.unroll(&inputs, state, &mut outputs, workspace);
+    }
+    fn unroll(
+        &self,
+        inputs: &ArrayRef3<C::Elem>,
+        state: &mut Self::State,
+        outputs: &mut ArrayRef3<C::Elem>,
+        workspace: &mut Self::Workspace,
+    ) {
+        if !state.is_on() || self.state.all() {
+            self.run(inputs, state, outputs, workspace);
+            if let Some(masks) = &mut state.masks {
+                masks.advance(inputs.dim().0);
+            }
+            return;
+        }
+        assert_eq!(inputs.dim().0, outputs.dim().0, "inputs and outputs differ in steps");
+        for t in 0..inputs.dim().0 {
+            let mut output = outputs.slice_mut(s![t..t + 1, .., ..]);
+            self.run(&inputs.slice(s![t..t + 1, .., ..]), state, &mut output, workspace);
+            self.end_step(state);
+        }
+    }
+}
+
+impl<E: Float, C: Parameters<E>> Parameters<E> for DropoutWrapper<C> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.cell.visit_parameters(visit);
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.cell.visit_parameters_mut(visit);
+    }
+}

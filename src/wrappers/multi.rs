@@ -1,0 +1,237 @@
+//! [`MultiRnnCell`]: layers, one above the other.
+
+use super::workspace::{Buffer, WrapperWorkspace};
+use crate::{Error, Float, Parameters, RnnCell, State};
+use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis};
+
+/// A stack of cells, each fed with the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
+///
+/// ```text
+/// y₀ = cell_0(x, state₀),  y₁ = cell_1(y₀, state₁),  …;  the output is the last y
+/// ```
+///
+/// `Cells` is a `Vec` of one cell type, with a `Vec` of states, or a tuple of one to four cells of different types, with
+/// the tuple of their states. A stack mixed at run time is a `Vec` of [`BoxedCell`](super::BoxedCell)s. Parameters are
+/// those of the cells, prefixed `cell_0/`, `cell_1/`, ….
+///
+/// `unroll` takes the layers one after the other, each over the whole run of steps.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{Gru, Lstm, MultiRnnCell, dynamic_rnn, one_hot};
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = MultiRnnCell::new((Lstm::<f32>::new(4, 8, &mut rng), Gru::new(8, 2, &mut rng)))?;
+/// let x = one_hot(&["hello"], "helo")?;
+/// let (outputs, (lstm, gru)) = dynamic_rnn(&cell, &x, None, None)?;
+/// assert_eq!((outputs.dim(), lstm.c.dim(), gru.dim()), ((1, 5, 2), (1, 8), (1, 2)));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct MultiRnnCell<Cells> {
+    cells: Cells,
+    input_size: usize,
+    output_size: usize,
+}
+
+impl<Cells: Layers> MultiRnnCell<Cells> {
+    /// A stack of `cells`, the lowest first.
+    ///
+    /// # Errors
+    /// [`Error::EmptyStack`]; [`Error::StackSizes`] if a cell's input size is not the output size of the one below.
+    pub fn new(cells: Cells) -> Result<Self, Error> {
+        let sizes = cells.sizes();
+        for (layer, pair) in (1..).zip(sizes.windows(2)) {
+            let ((_, below), (input_size, _)) = (pair[0], pair[1]);
+            if input_size != below {
+                return Err(Error::StackSizes { layer, input_size, below });
+            }
+        }
+        match (sizes.first(), sizes.last()) {
+            (Some(&(input_size, _)), Some(&(_, output_size))) => Ok(Self { cells, input_size, output_size }),
+            _ => Err(Error::EmptyStack),
+        }
+    }
+}
+
+impl<Cells> MultiRnnCell<Cells> {
+    /// The cells, the lowest first.
+    pub fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
+    /// The cells, the lowest first.
+    pub fn into_cells(self) -> Cells {
+        self.cells
+    }
+}
+
+impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
+    type Elem = Cells::Elem;
+    type State = Cells::State;
+    type Workspace = WrapperWorkspace<Cells::Elem, Cells::Workspace>;
+
+    fn input_size(&self) -> usize {
+        self.input_size
+    }
+    fn output_size(&self) -> usize {
+        self.output_size
+    }
+    fn zero_state(&self, batch: usize) -> Self::State {
+        self.cells.zero_state(batch)
+    }
+    fn step(
+        &self,
+        input: &ArrayRef2<Self::Elem>,
+        state: &mut Self::State,
+        output: &mut ArrayRef2<Self::Elem>,
+        workspace: &mut Self::Workspace,
+    ) {
+        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
+        self.unroll(&inputs, state, &mut outputs, workspace);
+    }
+    fn unroll(
+        &self,
+        inputs: &ArrayRef3<Self::Elem>,
+        state: &mut Self::State,
+        outputs: &mut ArrayRef3<Self::Elem>,
+        workspace: &mut Self::Workspace,
+    ) {
+        let [below, above] = &mut workspace.buffers;
+        let pipe = Pipe { inputs: inputs.view(), outputs: outputs.view_mut(), below, above };
+        self.cells.unroll(pipe, state, &mut workspace.inner);
+    }
+}
+
+/// The cells of a [`MultiRnnCell`]: a `Vec` of cells, or a tuple of one to four. Sealed.
+pub trait Layers: Sync + sealed::Sealed {
+    /// `f32` or `f64`.
+    type Elem: Float;
+    /// The cells' states.
+    type State: State<Self::Elem>;
+    /// The cells' workspaces.
+    type Workspace: Default + Send;
+
+    #[doc(hidden)]
+    fn sizes(&self) -> Vec<(usize, usize)>;
+    #[doc(hidden)]
+    fn zero_state(&self, batch: usize) -> Self::State;
+    #[doc(hidden)]
+    fn unroll(&self, pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace);
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What flows through the layers: from `inputs` through two buffers in turn to `outputs`.
+#[doc(hidden)]
+pub struct Pipe<'a, E> {
+    inputs: ArrayView3<'a, E>,
+    outputs: ArrayViewMut3<'a, E>,
+    below: &'a mut Buffer<E>,
+    above: &'a mut Buffer<E>,
+}
+
+impl<E: Float> Pipe<'_, E> {
+    fn layer<C: RnnCell<Elem = E>>(
+        &mut self,
+        (index, layers): (usize, usize),
+        cell: &C,
+        state: &mut C::State,
+        workspace: &mut C::Workspace,
+    ) {
+        let (steps, batch, _) = self.inputs.dim();
+        let inputs = match index {
+            0 => self.inputs.view(),
+            _ => self.below.written((steps, batch, cell.input_size())),
+        };
+        if index + 1 == layers {
+            cell.unroll(&inputs, state, &mut self.outputs, workspace);
+        } else {
+            let mut outputs = self.above.array((steps, batch, cell.output_size()));
+            cell.unroll(&inputs, state, &mut outputs, workspace);
+            std::mem::swap(self.below, self.above);
+        }
+    }
+}
+
+impl<C> sealed::Sealed for Vec<C> {}
+
+impl<C: RnnCell> Layers for Vec<C> {
+    type Elem = C::Elem;
+    type State = Vec<C::State>;
+    type Workspace = Vec<C::Workspace>;
+
+    fn sizes(&self) -> Vec<(usize, usize)> {
+        self.iter().map(|cell| (cell.input_size(), cell.output_size())).collect()
+    }
+    fn zero_state(&self, batch: usize) -> Self::State {
+        self.iter().map(|cell| cell.zero_state(batch)).collect()
+    }
+    fn unroll(&self, mut pipe: Pipe<'_, C::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
+        assert_eq!(state.len(), self.len(), "the state must have as many layers as the stack");
+        workspaces.resize_with(self.len(), C::Workspace::default);
+        for (index, ((cell, state), workspace)) in self.iter().zip(state).zip(workspaces).enumerate() {
+            pipe.layer((index, self.len()), cell, state, workspace);
+        }
+    }
+}
+
+impl<E: Float, C: Parameters<E>> Parameters<E> for MultiRnnCell<Vec<C>> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        for (index, cell) in self.cells.iter().enumerate() {
+            cell.visit_parameters(&mut |name, weight| visit(&layer_name(index, name), weight));
+        }
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        for (index, cell) in self.cells.iter_mut().enumerate() {
+            cell.visit_parameters_mut(&mut |name, weight| visit(&layer_name(index, name), weight));
+        }
+    }
+}
+
+fn layer_name(index: usize, name: &str) -> String {
+    format!("cell_{index}/{name}")
+}
+
+macro_rules! tuple_layers {
+    ($count:literal: $first:ident 0 $($name:ident $index:tt)*) => {
+        impl<$first $(, $name)*> sealed::Sealed for ($first, $($name,)*) {}
+
+        impl<$first: RnnCell $(, $name: RnnCell<Elem = $first::Elem>)*> Layers for ($first, $($name,)*) {
+            type Elem = $first::Elem;
+            type State = ($first::State, $($name::State,)*);
+            type Workspace = ($first::Workspace, $($name::Workspace,)*);
+
+            fn sizes(&self) -> Vec<(usize, usize)> {
+                vec![(self.0.input_size(), self.0.output_size())
+                    $(, (self.$index.input_size(), self.$index.output_size()))*]
+            }
+            fn zero_state(&self, batch: usize) -> Self::State {
+                (self.0.zero_state(batch), $(self.$index.zero_state(batch),)*)
+            }
+            fn unroll(&self, mut pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
+                pipe.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);
+                $(pipe.layer(($index, $count), &self.$index, &mut state.$index, &mut workspaces.$index);)*
+            }
+        }
+
+        impl<Elem: Float, $first: Parameters<Elem> $(, $name: Parameters<Elem>)*> Parameters<Elem>
+            for MultiRnnCell<($first, $($name,)*)>
+        {
+            fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, Elem>)) {
+                self.cells.0.visit_parameters(&mut |name, weight| visit(&layer_name(0, name), weight));
+                $(self.cells.$index.visit_parameters(&mut |name, weight| visit(&layer_name($index, name), weight));)*
+            }
+            fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, Elem>)) {
+                self.cells.0.visit_parameters_mut(&mut |name, weight| visit(&layer_name(0, name), weight));
+                $(self.cells.$index.visit_parameters_mut(&mut |name, weight| visit(&layer_name($index, name), weight));)*
+            }
+        }
+    };
+}
+
+tuple_layers!(1: A 0);
+tuple_layers!(2: A 0 B 1);
+tuple_layers!(3: A 0 B 1 C 2);
+tuple_layers!(4: A 0 B 1 C 2 D 3);
