@@ -143,6 +143,66 @@ pub enum Error {
         /// Letters in this word.
         found: usize,
     },
+    /// A list that must have entries has none.
+    Empty {
+        /// Name of the argument.
+        argument: &'static str,
+    },
+    /// The array of one step has another shape than the cell, or the steps before it, ask for.
+    StepShape {
+        /// The argument, with its step where there are several.
+        argument: String,
+        /// The (batch, features) asked for.
+        expected: (usize, usize),
+        /// The (batch, features) that came.
+        found: (usize, usize),
+    },
+    /// `resets` have not one entry for each row and step of `inputs`.
+    ResetsShape {
+        /// The first two axes of `inputs`.
+        expected: (usize, usize),
+        /// The shape of `resets`.
+        found: (usize, usize),
+    },
+    /// The cells of the two directions take inputs of different sizes.
+    InputSizesDiffer {
+        /// The forward cell's input size.
+        fw: usize,
+        /// The backward cell's input size.
+        bw: usize,
+    },
+    /// A list has not one entry for each layer of `cells_fw`.
+    LayerCount {
+        /// Name of the list.
+        argument: &'static str,
+        /// Layers in `cells_fw`.
+        expected: usize,
+        /// Entries that came.
+        found: usize,
+    },
+    /// A layer's input size is not what the layer below it puts out.
+    LayerInputSize {
+        /// The layer, as the argument and its position.
+        layer: String,
+        /// Features that the layer below puts out.
+        expected: usize,
+        /// The layer's input size.
+        found: usize,
+    },
+    /// A row lies outside the batch.
+    RowOutOfBounds {
+        /// The row.
+        row: usize,
+        /// Rows there are.
+        batch: usize,
+    },
+    /// A mistake in one of several arguments of a kind.
+    In {
+        /// The argument.
+        argument: String,
+        /// The mistake.
+        error: Box<Error>,
+    },
 }
 
 impl fmt::Display for Error {
@@ -206,8 +266,33 @@ impl fmt::Display for Error {
             Self::WordLength { word, expected, found } => {
                 write!(f, "words[{word}] has {found} letters, but words[0] has {expected}")
             }
+            Self::Empty { argument } => write!(f, "{argument} must not be empty"),
+            Self::StepShape { argument, expected, found } => {
+                write!(f, "{argument} is {found:?}, but must be {expected:?} (batch, features)")
+            }
+            Self::ResetsShape { expected, found } => {
+                write!(f, "resets are {found:?}, but the first two axes of inputs are {expected:?}")
+            }
+            Self::InputSizesDiffer { fw, bw } => {
+                write!(f, "cell_bw's input_size is {bw}, but cell_fw's is {fw}: both read the same inputs")
+            }
+            Self::LayerCount { argument, expected, found } => {
+                write!(f, "{argument} has {found} layers, but cells_fw has {expected}")
+            }
+            Self::LayerInputSize { layer, expected, found } => {
+                write!(f, "{layer} has an input_size of {found}, but the layer below puts out {expected} features")
+            }
+            Self::RowOutOfBounds { row, batch } => write!(f, "row is {row}, but the batch has only {batch} rows"),
+            Self::In { argument, error } => write!(f, "{argument}: {error}"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::In { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}

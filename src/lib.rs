@@ -23,7 +23,11 @@ pub mod wrappers;
 pub use activation::Activation;
 pub use cell::RnnCell;
 pub use cells::{BasicRnn, Gru, LayerNormLstm, Lstm};
-pub use drivers::{dynamic_rnn, dynamic_rnn_time_major};
+pub use drivers::{
+    Bidirectional, DynamicRnn, RawStep, Stream, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major,
+    concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn, stack_bidirectional_dynamic_rnn,
+    static_bidirectional_rnn, static_rnn,
+};
 pub use dropout::DropoutState;
 pub use error::Error;
 pub use float::Float;

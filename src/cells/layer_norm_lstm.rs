@@ -171,7 +171,7 @@ impl<E: Float> LayerNormLstm<E> {
 /// The four gates are packed as one: their sums come out side by side.
 fn gate<E: Float>(weights: &LayerNormLstmWeights<E>) -> Gate<'_, E> {
     let (kernel, bias) = (&weights.kernel, bias_numbers(&weights.bias));
-    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, bias, offset: 0.0 }
+    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, transposed: false, bias, offset: 0.0 }
 }
 
 /// Added to a variance, as tf.contrib.layers does.

@@ -1,11 +1,12 @@
 //! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths.
 
-use super::lengths::{check_inputs, checked_state, runs};
+use super::DynamicRnn;
+use super::lengths::runs;
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, s};
 
 /// What a driver returns: outputs and the final state.
-type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State);
+pub(super) type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State);
 
 /// Runs `cell` over `inputs` (batch, seq, input): returns outputs (batch, seq, output), C-contiguous, and the final state.
 ///
@@ -21,7 +22,7 @@ type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State);
 /// Without `sequence_length` every row is `seq` long. Past a row's length its output is exactly 0, its state stays as the
 /// last valid step left it, and nothing is computed: what stands in the padding, NaN included, does not matter. A row of
 /// length 0 keeps the initial state. Without `initial_state` the state starts as [`RnnCell::zero_state`]. An empty batch
-/// and a sequence of no steps are fine. `inputs` may have any strides.
+/// and a sequence of no steps are fine. `inputs` may have any strides. [`DynamicRnn`] has more options.
 ///
 /// # Errors
 /// [`Error::InputSize`] if `inputs` are not as wide as the cell's input, [`Error::SequenceLengthBatch`] if
@@ -33,13 +34,7 @@ pub fn dynamic_rnn<C: RnnCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<Unrolled<C>, Error> {
-    let (batch, seq, _) = inputs.dim();
-    check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
-    let state = checked_state(cell, batch, initial_state)?;
-    let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
-    let by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
-    let state = unroll_masked(cell, inputs.view().permuted_axes([1, 0, 2]), sequence_length, state, by_step);
-    Ok((outputs, state))
+    DynamicRnn { sequence_length, initial_state, ..DynamicRnn::new(cell) }.run(inputs)
 }
 
 /// [`dynamic_rnn`] over time-major arrays: `inputs` (seq, batch, input), outputs (seq, batch, output).
@@ -52,16 +47,11 @@ pub fn dynamic_rnn_time_major<C: RnnCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<Unrolled<C>, Error> {
-    let (seq, batch, _) = inputs.dim();
-    check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
-    let state = checked_state(cell, batch, initial_state)?;
-    let mut outputs = Array3::zeros((seq, batch, cell.output_size()));
-    let state = unroll_masked(cell, inputs.view(), sequence_length, state, outputs.view_mut());
-    Ok((outputs, state))
+    DynamicRnn { sequence_length, initial_state, time_major: true, ..DynamicRnn::new(cell) }.run(inputs)
 }
 
 /// Runs each row for its length over checked, time-major arrays. `outputs` must be zeros; steps past a length stay so.
-fn unroll_masked<C: RnnCell>(
+pub(super) fn unroll_masked<C: RnnCell>(
     cell: &C,
     inputs: ArrayView3<C::Elem>,
     sequence_length: Option<&[usize]>,

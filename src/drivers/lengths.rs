@@ -31,20 +31,35 @@ pub(crate) fn checked_state<C: RnnCell>(
     initial_state: Option<C::State>,
 ) -> Result<C::State, Error> {
     let Some(state) = initial_state else { return Ok(cell.zero_state(batch)) };
-    let expected = leaf_shapes(&cell.zero_state(0));
-    let found = leaf_shapes(&state);
-    if expected.len() != found.len() {
-        return Err(Error::InitialStateLeaves { expected: expected.len(), found: found.len() });
-    }
-    for (leaf, (&(_, features), &found)) in expected.iter().zip(&found).enumerate() {
-        if found != (batch, features) {
-            return Err(Error::InitialStateShape { leaf, expected: (batch, features), found });
-        }
-    }
+    check_state(&leaf_shapes(&cell.zero_state(0)), batch, &state)?;
     Ok(state)
 }
 
-fn leaf_shapes<E: Float, S: State<E>>(state: &S) -> Vec<(usize, usize)> {
+/// `Err` unless `state` has `batch` rows and as many leaves as the cell's state, of the same features.
+pub(super) fn check_state<E: Float, S: State<E>>(
+    expected: &[(usize, usize)],
+    batch: usize,
+    state: &S,
+) -> Result<(), Error> {
+    let (mut leaves, mut wrong) = (0, None);
+    state.visit(&mut |leaf| {
+        let expected = expected.get(leaves).map(|&(_, features)| (batch, features));
+        if wrong.is_none() && expected.is_some_and(|expected| leaf.dim() != expected) {
+            wrong = Some((leaves, expected.unwrap_or_default(), leaf.dim()));
+        }
+        leaves += 1;
+    });
+    if leaves != expected.len() {
+        return Err(Error::InitialStateLeaves { expected: expected.len(), found: leaves });
+    }
+    match wrong {
+        Some((leaf, expected, found)) => Err(Error::InitialStateShape { leaf, expected, found }),
+        None => Ok(()),
+    }
+}
+
+/// The shapes of a state's leaves, in their fixed order.
+pub(super) fn leaf_shapes<E: Float, S: State<E>>(state: &S) -> Vec<(usize, usize)> {
     let mut shapes = Vec::new();
     state.visit(&mut |leaf| shapes.push(leaf.dim()));
     shapes

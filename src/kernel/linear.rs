@@ -7,6 +7,7 @@ use super::pack::Packed;
 use super::pass::{Input, Units, pass};
 use super::rnn::{Activate, GROUPS};
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
+use super::team::Team;
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -54,10 +55,10 @@ impl<E: Element, F: FnMut(usize, usize, &mut [E], &mut [E])> WithSimd for Unroll
             // SAFETY: `with_sequence` checked the shapes; `packed` was made for this instruction set, in GROUPS vectors;
             // `sums` has room for every row's units, and each output row for `width` numbers that nothing else refers to.
             unsafe {
-                let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t);
+                let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t, &mut Team::alone());
                 let h = sequence.before(t, initial);
                 let store = Activate { activation: Activation::Linear, units, out: sums, out_row: units as isize };
-                pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, 0..packed.panels(), &store);
+                pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, &mut Team::alone(), &store);
                 for row in 0..sequence.rows {
                     let sums = std::slice::from_raw_parts_mut(sums.add(row * units), units);
                     let out = sequence.outputs(t).offset(row as isize * sequence.out_row);
@@ -123,7 +124,7 @@ impl<E: Element> WithSimd for Project<'_, E> {
         let x = Input::Rows(Rows { ptr: x, stride: packed.shape.inputs as isize });
         let store = Activate { activation: Activation::Linear, units, out: sums, out_row: units as isize };
         // SAFETY: `project` grew both buffers for `rows` rows; `packed` was made for this instruction set, in GROUPS vectors.
-        unsafe { pass::<S, E, GROUPS, false>(s, packed, x, None, rows, 0..packed.panels(), &store) };
+        unsafe { pass::<S, E, GROUPS, false>(s, packed, x, None, rows, &mut Team::alone(), &store) };
     }
 }
 

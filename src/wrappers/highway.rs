@@ -101,7 +101,14 @@ impl<C: RnnCell> HighwayWrapper<C> {
 }
 
 fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: &'a Array1<E>) -> Gate<'a, E> {
-    Gate { matrix: numbers(matrix), width: matrix.ncols(), column: 0, bias: Some(numbers(bias)), offset: 0.0 }
+    Gate {
+        matrix: numbers(matrix),
+        width: matrix.ncols(),
+        column: 0,
+        transposed: false,
+        bias: Some(numbers(bias)),
+        offset: 0.0,
+    }
 }
 
 fn pack<E: Float>(matrix: &Array2<E>, bias: &Array1<E>) -> Packed<E> {

@@ -1,0 +1,67 @@
+//! A decoder: each row reads the letter that it wrote last, and stops when it writes a full stop.
+//!
+//! The cell is no trained one: its weights are written by hand so that the letter that follows `h` is `e`, then `l`, `o`
+//! and the full stop. Trained weights would run in the same loop.
+
+use ndarray::{Array1, Array2, ArrayView1};
+use rnn_cell::cells::BasicRnnWeights;
+use rnn_cell::{Activation, BasicRnn, Error, raw_rnn};
+
+const ALPHABET: [char; 5] = ['h', 'e', 'l', 'o', '.'];
+const STOP: usize = 4;
+
+/// Reads the one-hot vector of a letter, puts out that of the next one.
+fn speller() -> Result<BasicRnn<f32>, Error> {
+    let letters = ALPHABET.len();
+    let mut kernel = Array2::zeros((letters + letters, letters)); // rows: the input's letters, then the state's
+    for letter in 0..STOP {
+        kernel[[letter, letter + 1]] = 1.0;
+    }
+    let weights = BasicRnnWeights { kernel, bias: Some(Array1::zeros(letters)) };
+    BasicRnn::<f32>::builder(letters, letters).activation(Activation::Linear).build_from(weights)
+}
+
+/// The letter of the largest number.
+fn argmax(scores: ArrayView1<f32>) -> usize {
+    (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
+}
+
+fn main() -> Result<(), Error> {
+    let first_letters = [0, 2, 3]; // h, l, o
+    let batch = first_letters.len();
+    let mut words: Vec<String> = first_letters.iter().map(|&letter| ALPHABET[letter].to_string()).collect();
+
+    let cell = speller()?;
+    println!("time   what each row reads next");
+    let (outputs, _state) = raw_rnn(&cell, batch, |step| {
+        for row in 0..batch {
+            if step.finished[row] {
+                continue;
+            }
+            let letter = match &step.output {
+                None => first_letters[row], // time 0: no step was made yet
+                Some(output) => argmax(output.row(row)),
+            };
+            if step.time > 0 {
+                words[row].push(ALPHABET[letter]);
+            }
+            step.finished[row] = letter == STOP;
+            step.next_input.row_mut(row).fill(0.0);
+            step.next_input[[row, letter]] = 1.0;
+        }
+        let letter = |row| if step.finished[row] { '-' } else { ALPHABET[argmax(step.next_input.row(row))] };
+        println!("   {}   {:?}", step.time, (0..batch).map(letter).collect::<String>());
+    })?;
+
+    println!("\nwords: {words:?}\n");
+    println!("outputs {:?} = (steps, batch, letter): as many steps as the longest row made", outputs.dim());
+    println!("             {}", ALPHABET.map(|letter| format!("{letter:>3}")).concat());
+    for (t, step) in outputs.outer_iter().enumerate() {
+        for (row, scores) in step.outer_iter().enumerate() {
+            let numbers: String = scores.iter().map(|number| format!("{number:3}")).collect();
+            let finished = if scores.sum() == 0.0 { "   finished" } else { "" };
+            println!("step {t}  row {row} {numbers}{finished}");
+        }
+    }
+    Ok(())
+}

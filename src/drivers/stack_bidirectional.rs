@@ -1,0 +1,92 @@
+//! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each over both outputs of the one below.
+
+use super::bidirectional::{check_directions, checked_state_of, unroll_both};
+use super::builder::by_step;
+use super::lengths::check_inputs;
+use crate::{Error, RnnCell};
+use ndarray::{Array3, ArrayRef3, Axis};
+
+/// What a stack returns: outputs, and the final states of each layer, forward and backward.
+type UnrolledStack<C, D> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
+
+/// Runs bidirectional layers one over the other: each layer reads the outputs of the one below, \[fw, bw\] along the last
+/// axis. Returns the last layer's outputs (batch, seq, fw output + bw output), C-contiguous, and the final states of each
+/// layer, forward and backward.
+///
+/// It is `stack_bidirectional_dynamic_rnn` of TensorFlow's `tf.contrib.rnn`, and what other frameworks call a
+/// bidirectional RNN of several layers:
+///
+/// ```text
+/// for layer in 0..layers {
+///     ((fw, bw), states[layer]) = bidirectional_dynamic_rnn(cells_fw[layer], cells_bw[layer], x)
+///     x = concat_outputs(fw, bw)
+/// }
+/// ```
+///
+/// It differs from `bidirectional_dynamic_rnn` over two stacks of cells, where no layer sees the other direction.
+/// The cells of one direction are of one type; their sizes and options may differ.
+///
+/// # Errors
+/// [`Error::Empty`] if there is no layer, [`Error::LayerCount`] if a list has another length than `cells_fw`,
+/// [`Error::LayerInputSize`] if a layer does not read what the one below puts out;
+/// as [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn).
+pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
+    cells_fw: &[C],
+    cells_bw: &[D],
+    inputs: &ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_states_fw: Option<Vec<C::State>>,
+    initial_states_bw: Option<Vec<D::State>>,
+) -> Result<UnrolledStack<C, D>, Error> {
+    check_layers(cells_fw, cells_bw)?;
+    let (batch, seq, _) = inputs.dim();
+    check_inputs(&cells_fw[0], inputs.dim(), (batch, seq), sequence_length)?;
+    let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, initial_states_fw)?;
+    let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, initial_states_bw)?;
+
+    let mut below = None;
+    for (layer, (cell_fw, cell_bw)) in cells_fw.iter().zip(cells_bw).enumerate() {
+        let (width_fw, width_bw) = (cell_fw.output_size(), cell_bw.output_size());
+        let mut outputs = Array3::zeros((batch, seq, width_fw + width_bw));
+        let (fw, bw) = by_step(outputs.view_mut(), false).split_at(Axis(2), width_fw);
+        let x = by_step(below.as_ref().map_or(inputs.view(), |below: &Array3<_>| below.view()), false);
+        let states = (states_fw[layer].clone(), states_bw[layer].clone());
+        (states_fw[layer], states_bw[layer]) = unroll_both(cell_fw, cell_bw, x, sequence_length, states, (fw, bw));
+        below = Some(outputs);
+    }
+    Ok((below.unwrap_or_default(), states_fw, states_bw))
+}
+
+fn check_layers<C: RnnCell, D: RnnCell>(cells_fw: &[C], cells_bw: &[D]) -> Result<(), Error> {
+    if cells_fw.is_empty() {
+        return Err(Error::Empty { argument: "cells_fw" });
+    }
+    check_count("cells_bw", cells_fw.len(), cells_bw.len())?;
+    check_directions(&cells_fw[0], &cells_bw[0])?;
+    for layer in 1..cells_fw.len() {
+        let expected = cells_fw[layer - 1].output_size() + cells_bw[layer - 1].output_size();
+        for (cells, found) in [("cells_fw", cells_fw[layer].input_size()), ("cells_bw", cells_bw[layer].input_size())] {
+            if found != expected {
+                return Err(Error::LayerInputSize { layer: format!("{cells}[{layer}]"), expected, found });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_count(argument: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if found == expected { Ok(()) } else { Err(Error::LayerCount { argument, expected, found }) }
+}
+
+/// The initial states of one direction, checked against the cells', or zeros.
+fn checked_states<C: RnnCell>(
+    argument: &'static str,
+    cells: &[C],
+    batch: usize,
+    initial_states: Option<Vec<C::State>>,
+) -> Result<Vec<C::State>, Error> {
+    let Some(states) = initial_states else { return Ok(cells.iter().map(|cell| cell.zero_state(batch)).collect()) };
+    check_count(argument, cells.len(), states.len())?;
+    let checked = |(layer, (cell, state))| checked_state_of(&format!("{argument}[{layer}]"), cell, batch, Some(state));
+    cells.iter().zip(states).enumerate().map(checked).collect()
+}
