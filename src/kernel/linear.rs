@@ -21,7 +21,7 @@ pub(crate) fn unroll<E: Element>(
     h: &mut Array2<E>,
     outputs: ArrayViewMut3<E>,
     workspace: &mut Workspace<E>,
-    finish: impl FnMut(usize, usize, &mut [E], &mut [E]),
+    mut finish: impl FnMut(usize, usize, &mut [E], &mut [E]),
 ) {
     let width = h.ncols();
     assert_eq!(width, packed.shape.recurrent, "the state's h must be (batch, output)");
@@ -30,26 +30,29 @@ pub(crate) fn unroll<E: Element>(
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
         workspace.rows[0].grow(sequence.rows * packed.shape.units);
         let sums = workspace.rows[0].as_mut_ptr();
-        packed.isa.run(Unroll { packed, sequence, initial, hoist, sums, width, finish });
+        let finish = &mut finish;
+        E::run_linear(packed.isa, Unroll { packed, sequence, initial, hoist, sums, width, finish });
     });
 }
 
-struct Unroll<'a, E, F> {
+pub struct Unroll<'a, E> {
     packed: &'a Packed<E>,
     sequence: Sequence<E>,
     initial: Rows<E>,
     hoist: Hoist<E>,
     sums: *mut E,
     width: usize,
-    finish: F,
+    finish: &'a mut Finish<'a, E>,
 }
 
-impl<E: Element, F: FnMut(usize, usize, &mut [E], &mut [E])> WithSimd for Unroll<'_, E, F> {
+type Finish<'a, E> = dyn FnMut(usize, usize, &mut [E], &mut [E]) + 'a;
+
+impl<E: Element> WithSimd for Unroll<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self { packed, sequence, initial, hoist, sums, width, mut finish } = self;
+        let Self { packed, sequence, initial, hoist, sums, width, finish } = self;
         let units = packed.shape.units;
         for t in 0..sequence.steps {
             // SAFETY: `with_sequence` checked the shapes; `packed` was made for this instruction set, in GROUPS vectors;
@@ -99,7 +102,7 @@ pub(crate) fn project<E: Element>(
         if count == 0 {
             return;
         }
-        packed.isa.run(Project { packed, x: gathered.as_ptr(), sums: sums.as_mut_ptr(), rows: count });
+        E::run_project(packed.isa, Project { packed, x: gathered.as_ptr(), sums: sums.as_mut_ptr(), rows: count });
         for (sums, &(t, row)) in sums.as_mut_slice().chunks_exact_mut(units).zip(&places[..count]) {
             finish(t, row, sums);
         }
@@ -107,7 +110,7 @@ pub(crate) fn project<E: Element>(
 }
 
 /// Products of contiguous rows.
-struct Project<'a, E> {
+pub struct Project<'a, E> {
     packed: &'a Packed<E>,
     x: *const E,
     sums: *mut E,
@@ -130,10 +133,10 @@ impl<E: Element> WithSimd for Project<'_, E> {
 
 /// Applies `activation` to every value.
 pub(crate) fn activate_all<E: Element>(activation: Activation, values: &mut [E]) {
-    Isa::get().run(ActivateAll { activation, values });
+    E::run_activate_all(Isa::get(), ActivateAll { activation, values });
 }
 
-struct ActivateAll<'a, E> {
+pub struct ActivateAll<'a, E> {
     activation: Activation,
     values: &'a mut [E],
 }

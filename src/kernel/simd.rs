@@ -1,7 +1,7 @@
 //! [`Element`]: `f32` and `f64` as vectors of any instruction set, so that a kernel is written once.
 
 use super::isa::Isa;
-use super::{gru, gru_backward, lstm, lstm_backward, pack, product, rnn, rnn_backward};
+use super::{gru, gru_backward, linear, lstm, lstm_backward, pack, product, rnn, rnn_backward};
 use pulp::{MemMask, Simd};
 
 /// A number the kernels compute with: pulp's operations without the type in their names.
@@ -47,6 +47,12 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     fn run_product(isa: Isa, multiply: product::Multiply<'_, Self>) -> usize;
     #[doc(hidden)]
     fn run_gru(isa: Isa, unroll: gru::Unroll<'_, Self>);
+    #[doc(hidden)]
+    fn run_linear(isa: Isa, unroll: linear::Unroll<'_, Self>);
+    #[doc(hidden)]
+    fn run_project(isa: Isa, project: linear::Project<'_, Self>);
+    #[doc(hidden)]
+    fn run_activate_all(isa: Isa, activate: linear::ActivateAll<'_, Self>);
     #[doc(hidden)]
     fn run_fill(isa: Isa, fill: pack::Fill<'_, Self>);
 
@@ -156,6 +162,15 @@ macro_rules! element {
             }
             fn run_gru(isa: Isa, unroll: gru::Unroll<'_, Self>) {
                 isa.run(unroll);
+            }
+            fn run_linear(isa: Isa, unroll: linear::Unroll<'_, Self>) {
+                isa.run(unroll);
+            }
+            fn run_project(isa: Isa, project: linear::Project<'_, Self>) {
+                isa.run(project);
+            }
+            fn run_activate_all(isa: Isa, activate: linear::ActivateAll<'_, Self>) {
+                isa.run(activate);
             }
             fn run_fill(isa: Isa, fill: pack::Fill<'_, Self>) {
                 isa.run(fill);
