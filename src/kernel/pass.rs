@@ -84,7 +84,7 @@ pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool
                 let mut panel = panels.start;
                 macro_rules! blocks {
                     ($($block:literal)+) => {$(
-                        while S::REGISTER_COUNT >= 8 * $block && panel + $block <= panels.end {
+                        while S::REGISTER_COUNT >= 8 * $block && panels.end - panel >= $block {
                             s.vectorize(Tile::<E, V, 1, $block, SPLIT> { operands: operands(panel, 0), sums });
                             for p in 0..$block {
                                 epilogue.finish(s, sums.add(p * MAX_SUMS * lanes), panel + p, 0);

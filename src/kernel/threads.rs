@@ -95,10 +95,10 @@ pub(super) struct Patience(u32);
 impl Patience {
     pub(super) fn wait(&mut self) {
         self.0 += 1;
-        if self.0 % 4096 != 0 {
-            std::hint::spin_loop();
-        } else {
+        if self.0.is_multiple_of(4096) {
             std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
         }
     }
 }

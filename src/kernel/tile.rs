@@ -1,5 +1,10 @@
 //! The products: a few rows times one panel, or one row times a few panels, every sum in a register.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices name what a register holds, and keep loops plain enough to unroll"
+)]
+
 use super::Element;
 use pulp::{Simd, WithSimd};
 

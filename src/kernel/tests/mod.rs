@@ -1,0 +1,257 @@
+//! Each kernel on each of this machine's instruction sets, in `f32` and `f64`.
+
+mod math;
+mod twin;
+
+use super::isa::Isa;
+use super::pack::{Gate, PackShape, Packed};
+use super::{Workspace, gru, lstm, rnn};
+use crate::{Activation, Float};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, s};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use twin::{Dense, LstmExtras};
+
+/// A cell as the twin knows it.
+#[derive(Clone)]
+enum Kind {
+    Rnn(Activation),
+    Lstm(Box<LstmExtras>),
+    Gru { recurrent_bias: Option<Array1<f64>>, gate_activation: Activation, activation: Activation },
+}
+
+#[derive(Clone)]
+struct Case {
+    name: String,
+    kind: Kind,
+    input: usize,
+    hidden: usize,
+    output: usize,
+    gates: Vec<Dense>,
+}
+
+/// Numbers that both types hold.
+fn number(rng: &mut Xoshiro256PlusPlus) -> f64 {
+    f64::from(rng.random_range(-1.0_f32..1.0))
+}
+
+fn dense(depth: usize, units: usize, rng: &mut Xoshiro256PlusPlus) -> Dense {
+    let scale = f64::from((1.0 / depth as f32).sqrt());
+    let weights = Array2::from_shape_simple_fn((depth, units), || f64::from((number(rng) * scale) as f32));
+    Dense { weights, bias: Array1::from_shape_simple_fn(units, || number(rng)) }
+}
+
+/// Every kernel and option, of one size.
+fn cases(input: usize, hidden: usize, rng: &mut Xoshiro256PlusPlus) -> Vec<Case> {
+    use Activation::{Elu, HardSigmoid, Linear, Relu, Sigmoid, Softsign, Tanh};
+    let mut cases = Vec::new();
+    let mut add = |name: &str, kind: Kind, output: usize, gates: usize, rng: &mut Xoshiro256PlusPlus| {
+        let gates = (0..gates).map(|_| dense(input + output, hidden, rng)).collect();
+        cases.push(Case { name: format!("{name} {input} {hidden}"), kind, input, hidden, output, gates });
+    };
+    for activation in [Tanh, Sigmoid, Relu, Elu, Softsign, HardSigmoid, Linear] {
+        add("rnn", Kind::Rnn(activation), hidden, 1, rng);
+    }
+    let plain = LstmExtras {
+        activation: Tanh,
+        gate_activation: Sigmoid,
+        peepholes: None,
+        cell_clip: None,
+        projection: None,
+        proj_clip: None,
+    };
+    add("lstm", Kind::Lstm(Box::new(plain.clone())), hidden, 4, rng);
+    let peepholes = [0, 1, 2].map(|_| Array1::from_shape_simple_fn(hidden, || number(rng)));
+    let peeping = LstmExtras { peepholes: Some(peepholes), cell_clip: Some(0.25), ..plain.clone() };
+    add("peepholes, clip", Kind::Lstm(Box::new(peeping.clone())), hidden, 4, rng);
+    for (output, proj_clip) in [(hidden.div_ceil(2), None), (hidden + 3, Some(0.125))] {
+        let projection = Some(dense(hidden, output, rng));
+        let all = LstmExtras { projection, proj_clip, gate_activation: HardSigmoid, ..peeping.clone() };
+        add("projection", Kind::Lstm(Box::new(all)), output, 4, rng);
+    }
+    let gru = |recurrent_bias| Kind::Gru { recurrent_bias, gate_activation: Sigmoid, activation: Tanh };
+    add("gru before", gru(None), hidden, 3, rng);
+    add("gru after", gru(Some(Array1::from_shape_simple_fn(hidden, || number(rng)))), hidden, 3, rng);
+    cases
+}
+
+impl Case {
+    /// The twin's outputs (seq, batch, output) and final c and h.
+    fn expected(&self, x: &Array3<f64>, c: &Array2<f64>, h: &Array2<f64>) -> [Array3<f64>; 3] {
+        let (steps, rows, _) = x.dim();
+        let mut outputs = Array3::zeros((steps, rows, self.output));
+        let mut finals = [Array3::zeros((1, rows, self.hidden)), Array3::zeros((1, rows, self.output))];
+        for row in 0..rows {
+            let (mut c, mut h) = (c.row(row).to_vec(), h.row(row).to_vec());
+            for t in 0..steps {
+                let x = x.slice(s![t, row, ..]).to_vec();
+                match &self.kind {
+                    Kind::Rnn(activation) => twin::rnn(&self.gates[0], *activation, &x, &mut h),
+                    Kind::Lstm(extras) => twin::lstm(&self.gates, extras, &x, &mut c, &mut h),
+                    Kind::Gru { recurrent_bias, gate_activation, activation } => {
+                        let [r, u, n] = &self.gates[..] else { unreachable!() };
+                        let activations = (*gate_activation, *activation);
+                        twin::gru([r, u, n], recurrent_bias.as_ref(), activations, &x, &mut h);
+                    }
+                }
+                outputs.slice_mut(s![t, row, ..]).assign(&Array1::from(h.clone()));
+            }
+            finals[0].slice_mut(s![0, row, ..]).assign(&Array1::from(c));
+            finals[1].slice_mut(s![0, row, ..]).assign(&Array1::from(h));
+        }
+        let [c, h] = finals;
+        [outputs, c, h]
+    }
+
+    fn pack<E: Float>(&self, isa: Isa, gates: &[Dense], groups: usize, split: Option<&Array1<f64>>) -> Packed<E> {
+        let gates: Vec<_> =
+            gates.iter().map(|gate| (gate.weights.mapv(E::from_f64), gate.bias.mapv(E::from_f64))).collect();
+        let (depth, units) = gates[0].0.dim();
+        let inputs = if depth == self.input + self.output { self.input } else { depth };
+        let shape =
+            PackShape { inputs, recurrent: depth - inputs, units, gates: gates.len(), groups, split: split.is_some() };
+        let gates: Vec<_> = gates
+            .iter()
+            .map(|(weights, bias)| Gate {
+                matrix: weights.as_slice().unwrap(),
+                width: units,
+                column: 0,
+                transposed: false,
+                bias: bias.as_slice(),
+                offset: 0.0,
+            })
+            .collect();
+        let split = split.map(|bias| bias.mapv(E::from_f64));
+        Packed::new(isa, shape, &gates, split.as_ref().and_then(|bias| bias.as_slice()))
+    }
+
+    /// The kernel's, all at once or step by step.
+    fn found<E: Float>(
+        &self,
+        isa: Isa,
+        x: &Array3<E>,
+        c: ArrayView2<E>,
+        h: ArrayView2<E>,
+        stepwise: bool,
+    ) -> [Array3<E>; 3] {
+        let (steps, rows, _) = x.dim();
+        let (mut c, mut h) = (c.to_owned(), h.to_owned());
+        let mut outputs = Array3::zeros((steps, rows, self.output));
+        let mut workspace = Workspace::default();
+        let runs: Vec<_> = if stepwise { (0..steps).map(|t| t..t + 1).collect() } else { vec![0..steps] };
+        let weights = match &self.kind {
+            Kind::Gru { recurrent_bias: Some(bias), .. } => {
+                gru::Weights::ResetAfter(self.pack::<E>(isa, &self.gates, 1, Some(bias)))
+            }
+            Kind::Gru { recurrent_bias: None, .. } => gru::Weights::ResetBefore {
+                gates: self.pack(isa, &self.gates[..2], gru::GATE_GROUPS, None),
+                candidate: self.pack(isa, &self.gates[2..], rnn::GROUPS, None),
+            },
+            // Not a GRU's, but a place for one pack.
+            Kind::Rnn(_) => gru::Weights::ResetAfter(self.pack(isa, &self.gates, rnn::GROUPS, None)),
+            Kind::Lstm(_) => gru::Weights::ResetAfter(self.pack(isa, &self.gates, 1, None)),
+        };
+        for run in runs {
+            let x = x.slice(s![run.clone(), .., ..]);
+            let mut out = outputs.slice_mut(s![run, .., ..]);
+            match (&self.kind, &weights) {
+                (Kind::Gru { gate_activation, activation, .. }, weights) => {
+                    gru::unroll(weights, *gate_activation, *activation, x, &mut h, out.view_mut(), &mut workspace);
+                }
+                (Kind::Rnn(activation), gru::Weights::ResetAfter(packed)) => {
+                    rnn::unroll(packed, *activation, x, &mut h, out.view_mut(), &mut workspace);
+                }
+                (Kind::Lstm(extras), gru::Weights::ResetAfter(packed)) => {
+                    let projection = extras.projection.as_ref().map(|gate| {
+                        self.pack(isa, &[Dense { bias: Array1::zeros(self.output), ..gate.clone() }], rnn::GROUPS, None)
+                    });
+                    let peepholes = extras.peepholes.as_ref().map(|all| all.each_ref().map(|w| w.mapv(E::from_f64)));
+                    let options = lstm::Options {
+                        activation: extras.activation,
+                        gate_activation: extras.gate_activation,
+                        peepholes: peepholes.as_ref().map(|all| all.each_ref().map(|w| w.as_slice().unwrap())),
+                        cell_clip: extras.cell_clip.map(E::from_f64),
+                        proj_clip: extras.proj_clip.map(E::from_f64),
+                    };
+                    let (projection, out) = (projection.as_ref(), out.view_mut());
+                    lstm::unroll(packed, projection, options, x, &mut c, &mut h, out, None, &mut workspace);
+                }
+                _ => unreachable!("only a GRU is packed as one"),
+            }
+        }
+        [outputs, c.insert_axis(Axis(0)), h.insert_axis(Axis(0))]
+    }
+}
+
+/// Every kernel, of odd sizes and row counts, with the input half hoisted (few rows, many steps) and not.
+fn all(mut check: impl FnMut(&Case, Array3<f64>, Array2<f64>, Array2<f64>)) {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+    for (at, (input, hidden)) in [(1, 1), (5, 7), (3, 33), (17, 16), (2, 65), (4, 130)].into_iter().enumerate() {
+        for case in cases(input, hidden, &mut rng) {
+            // All row counts up to two tiles and one, spread over the sizes.
+            for rows in (1..=13).filter(|rows| rows % 6 == at || *rows == 1) {
+                let steps = if rows == 1 { 27 } else { 3 };
+                let mut array = |shape| Array3::from_shape_simple_fn(shape, || number(&mut rng));
+                let x = array((steps, rows, input));
+                let c = array((1, rows, hidden)).remove_axis(Axis(0));
+                let h = array((1, rows, case.output)).remove_axis(Axis(0));
+                check(&case, x, c, h);
+            }
+        }
+    }
+}
+
+fn is_its_equations<E: Float>(tolerance: f64) {
+    all(|case, x, c, h| {
+        let expected = case.expected(&x, &c, &h);
+        let (x, c, h) = (x.mapv(E::from_f64), c.mapv(E::from_f64), h.mapv(E::from_f64));
+        for isa in Isa::available() {
+            let found = case.found(isa, &x, c.view(), h.view(), false);
+            for (which, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                // A cell without c leaves it alone.
+                for ((at, found), expected) in found.indexed_iter().zip(expected) {
+                    let error = (found.as_f64() - expected).abs();
+                    // Without a bounded activation numbers grow.
+                    let bound = tolerance * expected.abs().max(1.0);
+                    assert!(error <= bound, "{isa:?} {}: {which} {at:?}: {found} {expected}", case.name);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn every_kernel_is_its_equations_in_f64() {
+    is_its_equations::<f64>(1e-13);
+}
+
+#[test]
+fn every_kernel_is_its_equations_in_f32() {
+    is_its_equations::<f32>(2e-6);
+}
+
+/// A row alone, a step alone: the same bits as all rows and all steps at once.
+fn bits_are_the_same<E: Float>() {
+    all(|case, x, c, h| {
+        let (x, c, h) = (x.mapv(E::from_f64), c.mapv(E::from_f64), h.mapv(E::from_f64));
+        for isa in Isa::available() {
+            let together = case.found(isa, &x, c.view(), h.view(), false);
+            assert!(together == case.found(isa, &x, c.view(), h.view(), true), "{isa:?} {}: stepwise", case.name);
+            for row in 0..x.len_of(Axis(1)) {
+                let rows = row..row + 1;
+                let x = x.slice(s![.., rows.clone(), ..]).to_owned();
+                let (c, h) = (c.slice(s![rows.clone(), ..]), h.slice(s![rows.clone(), ..]));
+                for (alone, together) in case.found(isa, &x, c, h, false).iter().zip(&together) {
+                    let together = together.slice(s![.., rows.clone(), ..]);
+                    assert!(alone.view() == together, "{isa:?} {}: row {row} alone", case.name);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn bits_do_not_depend_on_rows_or_steps_that_share_a_call() {
+    bits_are_the_same::<f32>();
+    bits_are_the_same::<f64>();
+}
