@@ -138,7 +138,8 @@ impl Case {
         let (mut c, mut h) = (c.to_owned(), h.to_owned());
         let mut outputs = Array3::zeros((steps, rows, self.output));
         let mut workspace = Workspace::default();
-        let runs: Vec<_> = if stepwise { (0..steps).map(|t| t..t + 1).collect() } else { vec![0..steps] };
+        let at_once = if stepwise { 1 } else { steps };
+        let runs = (0..steps).step_by(at_once).map(|t| t..t + at_once);
         let weights = match &self.kind {
             Kind::Gru { recurrent_bias: Some(bias), .. } => {
                 gru::Weights::ResetAfter(self.pack::<E>(isa, &self.gates, 1, Some(bias)))
@@ -156,7 +157,8 @@ impl Case {
             let mut out = outputs.slice_mut(s![run, .., ..]);
             match (&self.kind, &weights) {
                 (Kind::Gru { gate_activation, activation, .. }, weights) => {
-                    gru::unroll(weights, *gate_activation, *activation, x, &mut h, out.view_mut(), &mut workspace);
+                    let out = out.view_mut();
+                    gru::unroll(weights, *gate_activation, *activation, x, &mut h, out, None, &mut workspace);
                 }
                 (Kind::Rnn(activation), gru::Weights::ResetAfter(packed)) => {
                     rnn::unroll(packed, *activation, x, &mut h, out.view_mut(), &mut workspace);
