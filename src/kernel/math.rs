@@ -6,7 +6,7 @@
 
 use super::Element;
 use crate::Activation;
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 /// (p(r), 2ⁿ) for |y| up to `EXP_LIMIT`.
 #[inline(always)]
@@ -56,25 +56,52 @@ pub(super) fn tanh<S: Simd, E: Element>(s: S, x: E::Vector<S>) -> E::Vector<S> {
     E::div(s, e, E::add(s, e, E::splat(s, E::number(2.0))))
 }
 
-/// Any of the activations.
+/// Any of the activations: the usual two here, the others in a function of their own, compiled once.
 #[inline(always)]
 pub(super) fn activate<S: Simd, E: Element>(s: S, activation: Activation, x: E::Vector<S>) -> E::Vector<S> {
-    let (zero, one) = (E::splat(s, E::number(0.0)), E::splat(s, E::number(1.0)));
     match activation {
         Activation::Tanh => tanh::<S, E>(s, x),
         Activation::Sigmoid => sigmoid::<S, E>(s, x),
-        Activation::Relu => E::select(s, E::less(s, x, zero), zero, x),
-        Activation::Elu => {
-            let negative = E::select(s, E::less(s, zero, x), zero, x);
-            let e = exp_minus_one::<S, E>(s, clamp::<S, E>(s, negative, E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
-            E::select(s, E::less(s, zero, x), x, e)
+        _ => {
+            let mut y = x;
+            let at = (&raw mut y).cast::<E>();
+            s.vectorize(Unusual { activation, at });
+            y
         }
-        Activation::Softsign => E::div(s, x, E::add(s, one, E::abs(s, x))),
-        Activation::HardSigmoid => {
-            let line = E::mul_add(s, x, E::splat(s, E::number(0.2)), E::splat(s, E::number(0.5)));
-            clamp::<S, E>(s, line, E::number(0.0), E::number(1.0))
-        }
-        Activation::Linear => x,
+    }
+}
+
+/// Applies an activation other than tanh and sigmoid to the vector at `at`.
+struct Unusual<E> {
+    activation: Activation,
+    at: *mut E,
+}
+
+impl<E: Element> WithSimd for Unusual<E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (zero, one) = (E::splat(s, E::number(0.0)), E::splat(s, E::number(1.0)));
+        // SAFETY: `activate` made `at` point to a whole vector.
+        let x = unsafe { E::load(s, self.at) };
+        let y = match self.activation {
+            Activation::Relu => E::select(s, E::less(s, x, zero), zero, x),
+            Activation::Elu => {
+                let negative = E::select(s, E::less(s, zero, x), zero, x);
+                let e = exp_minus_one::<S, E>(s, clamp::<S, E>(s, negative, E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
+                E::select(s, E::less(s, zero, x), x, e)
+            }
+            Activation::Softsign => E::div(s, x, E::add(s, one, E::abs(s, x))),
+            Activation::HardSigmoid => {
+                let line = E::mul_add(s, x, E::splat(s, E::number(0.2)), E::splat(s, E::number(0.5)));
+                clamp::<S, E>(s, line, E::number(0.0), E::number(1.0))
+            }
+            Activation::Linear => x,
+            Activation::Tanh | Activation::Sigmoid => unreachable!("`activate` does these itself"),
+        };
+        // SAFETY: as above.
+        unsafe { E::store(s, self.at, y) };
     }
 }
 

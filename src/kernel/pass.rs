@@ -78,50 +78,46 @@ pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool
         };
 
         let mut turn = team.turn(packed.panels());
-        if rows == 1 {
-            // One row has too few sums to hide an addition's latency: several panels at once.
-            while let Some(panels) = turn.next() {
-                let mut panel = panels.start;
-                macro_rules! blocks {
-                    ($($block:literal)+) => {$(
-                        while S::REGISTER_COUNT >= 8 * $block && panels.end - panel >= $block {
-                            s.vectorize(Tile::<E, V, 1, $block, SPLIT> { operands: operands(panel, 0), sums });
-                            for p in 0..$block {
-                                epilogue.finish(s, sums.add(p * MAX_SUMS * lanes), panel + p, 0);
-                            }
-                            panel += $block;
-                        }
-                    )+};
-                }
-                blocks!(4 2 1);
-            }
-            return;
-        }
         let tiles = rows.div_ceil(most_rows::<S, V>());
         let (height, higher) = (rows / tiles, rows % tiles);
         while let Some(panels) = turn.next() {
-            for panel in panels {
+            let mut panel = panels.start;
+            while panel < panels.end {
+                // One row has too few sums to hide an addition's latency: several panels at once.
+                let block = if rows == 1 { most_panels::<S>(panels.end - panel) } else { 1 };
                 let mut row = 0;
                 for tile in 0..tiles {
                     let height = height + usize::from(tile < higher);
-                    macro_rules! rows {
-                        ($($rows:literal)+) => {
-                            match height {
-                                $($rows => {
-                                    s.vectorize(Tile::<E, V, $rows, 1, SPLIT> { operands: operands(panel, row), sums });
+                    macro_rules! tiles {
+                        ($(($rows:literal $panels:literal))+) => {
+                            match (height, block) {
+                                $(($rows, $panels) => {
+                                    s.vectorize(Tile::<E, V, $rows, $panels, SPLIT> { operands: operands(panel, row), sums });
                                 })+
-                                _ => unreachable!("a tile has at most MAX_ROWS rows"),
+                                _ => unreachable!("a tile has at most MAX_ROWS rows, or one and a block of panels"),
                             }
                         };
                     }
-                    rows!(1 2 3 4 5 6);
-                    for r in 0..height {
-                        epilogue.finish(s, sums.add(r * MAX_SUMS * lanes), panel, row + r);
+                    tiles!((1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
+                    for sum in 0..height * block {
+                        let (panel, row) = if block == 1 { (panel, row + sum) } else { (panel + sum, row) };
+                        epilogue.finish(s, sums.add(sum * MAX_SUMS * lanes), panel, row);
                     }
                     row += height;
                 }
+                panel += block;
             }
         }
+    }
+}
+
+/// Panels of one row's tile, of `left`: as many as the registers hold sums of.
+#[inline(always)]
+fn most_panels<S: Simd>(left: usize) -> usize {
+    match S::REGISTER_COUNT {
+        32.. if left >= 4 => 4,
+        16.. if left >= 2 => 2,
+        _ => 1,
     }
 }
 
