@@ -82,6 +82,19 @@ impl<E: Float> BasicRnn<E> {
         self.activation
     }
 
+    /// [`RnnCell::unroll`]; `recording` is for training.
+    pub(crate) fn run(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut Array2<E>,
+        outputs: &mut ArrayRef3<E>,
+        recording: bool,
+        workspace: &mut Workspace<E>,
+    ) {
+        let (inputs, outputs) = (inputs.view(), outputs.view_mut());
+        kernel::rnn::unroll(&self.packed, self.activation, inputs, state, outputs, recording, workspace);
+    }
+
     /// The weights as backward multiplies by them, packed anew: (inputs, recurrent).
     pub(crate) fn transposed(&self) -> (Packed<E>, Packed<E>) {
         let (input, hidden) = (self.input_size, self.hidden_size);
@@ -199,7 +212,7 @@ impl<E: Float> RnnCell for BasicRnn<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut Workspace<E>,
     ) {
-        kernel::rnn::unroll(&self.packed, self.activation, inputs.view(), state, outputs.view_mut(), workspace);
+        self.run(inputs, state, outputs, false, workspace);
     }
 }
 

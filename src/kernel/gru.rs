@@ -7,7 +7,7 @@ use super::pack::Packed;
 use super::pass::{Epilogue, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
-use super::team::{Team, with_team};
+use super::team::{Team, with_team, with_training_team};
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -71,12 +71,17 @@ pub(crate) fn unroll<E: Element>(
         let [reset, update] = &mut workspace.rows;
         let (reset, update) = (reset.as_mut_ptr(), update.as_mut_ptr());
         let activations = (gate_activation, activation);
-        with_team(&sequence, hidden, first.numbers(), |team| {
+        let run = |team: Team<'_>| {
             E::run_gru(
                 first.isa,
                 Unroll { weights, activations, sequence, initial, hoist, hoist_candidate, reset, update, record, team },
             );
-        });
+        };
+        if record.is_some() {
+            with_training_team(sequence.steps, sequence.rows * first.numbers(), run);
+        } else {
+            with_team(&sequence, hidden, first.numbers(), run);
+        }
     });
 }
 

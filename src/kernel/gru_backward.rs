@@ -7,7 +7,7 @@ use super::pack::Packed;
 use super::pass::{Input, Linear, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
-use super::team::Team;
+use super::team::{Team, with_training_team};
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, s};
@@ -104,10 +104,12 @@ pub(crate) fn backward<E: Element>(
     let d_reset = d_reset.as_mut_ptr();
     with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let d_h = d_h.as_mut_ptr();
-        E::run_gru_backward(
-            isa,
-            Recurrence { sequence, transposed, gate_activation, activation, hidden, gates, h, d_h, d_reset },
-        );
+        with_training_team(2 * steps, rows * 3 * hidden * hidden, |team| {
+            E::run_gru_backward(
+                isa,
+                Recurrence { sequence, transposed, gate_activation, activation, hidden, gates, h, d_h, d_reset, team },
+            );
+        });
         let rows_of = |ptr: *mut E, width: usize| {
             let (step_stride, row_stride) = ((rows * width) as isize, width as isize);
             Source { ptr: ptr.cast_const(), step_stride, row_stride, features: hidden }
@@ -150,6 +152,7 @@ pub struct Recurrence<'a, E> {
     d_h: *mut E,
     /// The gradient of r ⊙ h, (rows, hidden).
     d_reset: *mut E,
+    team: Team<'a>,
 }
 
 impl<E: Element> WithSimd for Recurrence<'_, E> {
@@ -158,6 +161,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Gradual { steps, rows, .. } = self.sequence;
+        let mut team = self.team;
         let hidden = self.hidden;
         let width = 4 * hidden;
         let to_h = Linear { clip: None, add: true, units: hidden, out: self.d_h, out_row: hidden as isize };
@@ -169,27 +173,33 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 let from = |which: usize| {
                     Input::Rows(Rows { ptr: d.wrapping_add(which * hidden).cast_const(), stride: width as isize })
                 };
-                for row in 0..rows {
-                    self.blend_back(s, t, row, d_out.row(row));
+                let mut turn = team.turn(rows);
+                while let Some(some) = turn.next() {
+                    for row in some {
+                        self.blend_back(s, t, row, d_out.row(row));
+                    }
                 }
                 match self.transposed {
                     Transposed::After { recurrent, .. } => {
-                        pass::<S, E, 4, false>(s, recurrent, from(1), None, rows, &mut Team::alone(), &to_h);
+                        pass::<S, E, 4, false>(s, recurrent, from(1), None, rows, &mut team, &to_h);
                     }
                     Transposed::Before { gates, candidate, .. } => {
                         let to_reset = Linear { add: false, out: self.d_reset, ..to_h };
-                        pass::<S, E, 4, false>(s, candidate, from(0), None, rows, &mut Team::alone(), &to_reset);
-                        for row in 0..rows {
-                            self.reset_back(s, t, row);
+                        pass::<S, E, 4, false>(s, candidate, from(0), None, rows, &mut team, &to_reset);
+                        let mut turn = team.turn(rows);
+                        while let Some(some) = turn.next() {
+                            for row in some {
+                                self.reset_back(s, t, row);
+                            }
                         }
-                        pass::<S, E, 4, false>(s, gates, from(1), None, rows, &mut Team::alone(), &to_h);
+                        pass::<S, E, 4, false>(s, gates, from(1), None, rows, &mut team, &to_h);
                     }
                 }
             }
         }
         let (Transposed::Before { inputs, .. } | Transposed::After { inputs, .. }) = self.transposed;
         // SAFETY: every step's gates now hold gradients, n, r and u first.
-        unsafe { self.sequence.input_gradients(s, inputs, self.gates, width) };
+        unsafe { self.sequence.input_gradients(s, inputs, self.gates, width, &mut team) };
     }
 }
 

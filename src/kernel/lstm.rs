@@ -7,7 +7,7 @@ use super::pack::Packed;
 use super::pass::{Epilogue, Input, Linear, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, make_standard, with_sequence};
-use super::team::{Team, with_team};
+use super::team::{Team, with_team, with_training_team};
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -54,10 +54,15 @@ pub(crate) fn unroll<E: Element>(
             workspace.rows[0].grow(sequence.rows * hidden);
             (packed, workspace.rows[0].as_mut_ptr())
         });
-        with_team(&sequence, hidden, packed.numbers(), |team| {
+        let run = |team: Team<'_>| {
             let unroll = Unroll { packed, projection, options, sequence, initial, c, hoist, record, team };
             E::run_lstm(packed.isa, unroll);
-        });
+        };
+        if record.is_some() {
+            with_training_team(sequence.steps, sequence.rows * packed.numbers(), run);
+        } else {
+            with_team(&sequence, hidden, packed.numbers(), run);
+        }
     });
 }
 

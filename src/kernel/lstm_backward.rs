@@ -8,7 +8,7 @@ use super::pack::Packed;
 use super::pass::{Input, Linear, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
-use super::team::Team;
+use super::team::{Team, with_training_team};
 use super::tile::Rows;
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
@@ -149,23 +149,30 @@ pub(crate) fn backward<E: Element>(
     let mut raw = room(projects && options.proj_clip.is_some(), rows * output);
     let (gates, h) = (record.gates.as_mut_ptr(), record.h.as_mut_ptr());
     with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
-        let recurrence = Recurrence {
-            sequence,
-            projection,
-            transposed,
-            options,
-            hidden,
-            output,
-            gates,
-            c: record.c.as_mut_ptr(),
-            unprojected: record.unprojected.as_mut_ptr(),
-            d_c: d_c.as_mut_ptr(),
-            d_h: d_h.as_mut_ptr(),
-            d_projected: d_projected.as_mut_ptr(),
-            d_unprojected: d_unprojected.as_mut_ptr(),
-            raw: raw.as_mut_ptr(),
-        };
-        E::run_lstm_backward(isa, recurrence);
+        let (c, unprojected) = (record.c.as_mut_ptr(), record.unprojected.as_mut_ptr());
+        let (d_c, d_h) = (d_c.as_mut_ptr(), d_h.as_mut_ptr());
+        let (d_projected_at, d_unprojected) = (d_projected.as_mut_ptr(), d_unprojected.as_mut_ptr());
+        let raw = raw.as_mut_ptr();
+        with_training_team(2 * steps, rows * 4 * hidden * output, |team| {
+            let recurrence = Recurrence {
+                sequence,
+                projection,
+                transposed,
+                options,
+                hidden,
+                output,
+                gates,
+                c,
+                unprojected,
+                d_c,
+                d_h,
+                d_projected: d_projected_at,
+                d_unprojected,
+                raw,
+                team,
+            };
+            E::run_lstm_backward(isa, recurrence);
+        });
         let h = Source { ptr: h, step_stride: (rows * output) as isize, row_stride: output as isize, features: output };
         let d = Columns { ptr: gates.cast_const(), stride: 4 * hidden, columns: 4 * hidden };
         let bias = gradients.bias.map(|bias| bias.into_slice().expect("gradients are contiguous"));
@@ -211,6 +218,7 @@ pub struct Recurrence<'a, E> {
     d_unprojected: *mut E,
     /// With its clip: what it gave before, (rows, output).
     raw: *mut E,
+    team: Team<'a>,
 }
 
 impl<E: Element> WithSimd for Recurrence<'_, E> {
@@ -219,6 +227,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Gradual { steps, rows, .. } = self.sequence;
+        let mut team = self.team;
         let (hidden, output) = (self.hidden, self.output);
         for t in (0..steps).rev() {
             // SAFETY: `backward` checked the shapes and made room; t is a step of the record.
@@ -227,7 +236,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 let mut d_h = (self.d_h.cast_const(), output, Some(d_out));
                 if let Some((projection, back)) = self.projection.zip(self.transposed.projection.as_ref()) {
                     let d_projected = self.d_projected.add(t * rows * output);
-                    self.undo_clip(s, projection, t, d_out, d_projected);
+                    self.undo_clip(s, projection, t, d_out, d_projected, &mut team);
                     let from = Input::Rows(Rows { ptr: d_projected, stride: output as isize });
                     let to = Linear {
                         clip: None,
@@ -236,22 +245,25 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                         out: self.d_unprojected,
                         out_row: hidden as isize,
                     };
-                    pass::<S, E, 4, false>(s, back, from, None, rows, &mut Team::alone(), &to);
+                    pass::<S, E, 4, false>(s, back, from, None, rows, &mut team, &to);
                     d_h = (self.d_unprojected.cast_const(), hidden, None);
                 }
-                for row in 0..rows {
-                    let d_out = d_h.2.map(|d_out| d_out.row(row));
-                    self.gates_back(s, t, row, d_h.0.add(row * d_h.1), d_out);
+                let mut turn = team.turn(rows);
+                while let Some(some) = turn.next() {
+                    for row in some {
+                        let d_out = d_h.2.map(|d_out| d_out.row(row));
+                        self.gates_back(s, t, row, d_h.0.add(row * d_h.1), d_out);
+                    }
                 }
                 let from = self.gates.add(t * rows * 4 * hidden);
                 let from = Input::Rows(Rows { ptr: from, stride: 4 * hidden as isize });
                 let to = Linear { clip: None, add: false, units: output, out: self.d_h, out_row: output as isize };
                 let recurrent = &self.transposed.recurrent;
-                pass::<S, E, 4, false>(s, recurrent, from, None, rows, &mut Team::alone(), &to);
+                pass::<S, E, 4, false>(s, recurrent, from, None, rows, &mut team, &to);
             }
         }
         // SAFETY: every step's gates now hold gradients.
-        unsafe { self.sequence.input_gradients(s, &self.transposed.inputs, self.gates, 4 * hidden) };
+        unsafe { self.sequence.input_gradients(s, &self.transposed.inputs, self.gates, 4 * hidden, &mut team) };
     }
 }
 
@@ -261,7 +273,15 @@ impl<E: Element> Recurrence<'_, E> {
     /// # Safety
     /// Step `t` exists, buffers hold its rows.
     #[inline(always)]
-    unsafe fn undo_clip<S: Simd>(&self, s: S, projection: &Packed<E>, t: usize, d_out: Rows<E>, to: *mut E) {
+    unsafe fn undo_clip<S: Simd>(
+        &self,
+        s: S,
+        projection: &Packed<E>,
+        t: usize,
+        d_out: Rows<E>,
+        to: *mut E,
+        team: &mut Team<'_>,
+    ) {
         let (rows, output) = (self.sequence.rows, self.output);
         // SAFETY: the caller's promise.
         unsafe {
@@ -269,17 +289,20 @@ impl<E: Element> Recurrence<'_, E> {
                 let from = self.unprojected.add(t * rows * self.hidden);
                 let from = Input::Rows(Rows { ptr: from, stride: self.hidden as isize });
                 let raw = Linear { clip: None, add: false, units: output, out: self.raw, out_row: output as isize };
-                pass::<S, E, 4, false>(s, projection, from, None, rows, &mut Team::alone(), &raw);
+                pass::<S, E, 4, false>(s, projection, from, None, rows, team, &raw);
             }
-            for row in 0..rows {
-                for vector in 0..output.div_ceil(E::lanes::<S>()) {
-                    let units = Units::of::<S, E>(vector, output);
-                    let d_h = units.load(s, self.d_h.add(row * output).cast_const());
-                    let mut d = E::add(s, d_h, units.load(s, d_out.row(row)));
-                    if let Some(clip) = self.options.proj_clip {
-                        d = inside::<S, E>(s, units.load(s, self.raw.add(row * output).cast_const()), clip, d);
+            let mut turn = team.turn(rows);
+            while let Some(some) = turn.next() {
+                for row in some {
+                    for vector in 0..output.div_ceil(E::lanes::<S>()) {
+                        let units = Units::of::<S, E>(vector, output);
+                        let d_h = units.load(s, self.d_h.add(row * output).cast_const());
+                        let mut d = E::add(s, d_h, units.load(s, d_out.row(row)));
+                        if let Some(clip) = self.options.proj_clip {
+                            d = inside::<S, E>(s, units.load(s, self.raw.add(row * output).cast_const()), clip, d);
+                        }
+                        units.store(s, to.add(row * output), d);
                     }
-                    units.store(s, to.add(row * output), d);
                 }
             }
         }

@@ -8,7 +8,6 @@ use super::buffer::Buffer;
 use super::isa::Isa;
 use super::tile::MAX_SUMS;
 use pulp::{Simd, WithSimd};
-use std::marker::PhantomData;
 
 /// Weights of all gates, packed for one instruction set.
 #[derive(Clone)]
@@ -70,8 +69,7 @@ pub(crate) struct Gate<'a, E> {
 impl<E: Element> Packed<E> {
     /// Packs `gates`, one for each gate of `shape`, and the second bias of the last one if `shape.split`.
     pub(crate) fn new(isa: Isa, shape: PackShape, gates: &[Gate<E>], split_bias: Option<&[E]>) -> Self {
-        let mut packed =
-            Self { isa, shape, lanes: isa.run(Lanes(PhantomData::<E>)), weights: Buffer::new(0), bias: Buffer::new(0) };
+        let mut packed = Self { isa, shape, lanes: isa.lanes::<E>(), weights: Buffer::new(0), bias: Buffer::new(0) };
         packed.refill(gates, split_bias);
         packed
     }
@@ -105,17 +103,6 @@ impl<E: Element> Packed<E> {
         }
         assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units));
         E::run_fill(self.isa, Fill { packed: self, gates, split_bias });
-    }
-}
-
-struct Lanes<E>(PhantomData<E>);
-
-impl<E: Element> WithSimd for Lanes<E> {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        E::lanes::<S>()
     }
 }
 

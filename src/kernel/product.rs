@@ -7,6 +7,8 @@
 use super::Element;
 use super::buffer::Buffer;
 use super::isa::Isa;
+use super::pass::Units;
+use super::team::{Team, with_training_team};
 use super::tile::{MAX_SUMS, Operands, Rows, Tile};
 use ndarray::ArrayViewMut2;
 use pulp::{Simd, WithSimd};
@@ -49,11 +51,24 @@ pub(super) unsafe fn add_product<E: Element>(
 ) {
     let features: usize = sources.iter().map(|source| source.features).sum();
     assert_eq!(kernel.dim(), (features, d.columns), "a gradient has its kernel's shape");
-    let width = E::run_product(isa, Multiply { samples: (steps, rows), sources, d, features, workspace });
-    let sums = workspace.sums.as_slice();
+    let ProductWorkspace { transposed, sums } = workspace;
+    let width = V * isa.lanes::<E>();
+    let panels = d.columns.div_ceil(width);
+    // A whole number of tiles, of 6 rows or 3.
+    let height = (features + 1).next_multiple_of(6);
+    transposed.grow(height * TRANSPOSED_STRIDE);
+    transposed.as_mut_slice()[features * TRANSPOSED_STRIDE..][..BLOCK].fill(E::number(1.0));
+    sums.grow(panels * height * width);
+    sums.as_mut_slice()[..panels * height * width].fill(E::number(0.0));
+    let (transposed, at) = (transposed.as_mut_ptr(), sums.as_mut_ptr());
+    let blocks = (steps * rows).div_ceil(BLOCK);
+    with_training_team(blocks, BLOCK.min(steps * rows) * height * d.columns, |team| {
+        E::run_product(isa, Multiply { samples: (steps, rows), sources, d, height, transposed, sums: at, team });
+    });
+    let sums = sums.as_slice();
     let add = |to: &mut [E], feature: usize| {
         for (panel, to) in to.chunks_mut(width).enumerate() {
-            let from = &sums[(panel * workspace.height + feature) * width..][..to.len()];
+            let from = &sums[(panel * height + feature) * width..][..to.len()];
             for (to, &from) in to.iter_mut().zip(from) {
                 *to = E::plus(*to, from);
             }
@@ -70,11 +85,10 @@ pub(super) unsafe fn add_product<E: Element>(
 /// Buffers of [`add_product`].
 #[derive(Default)]
 pub(super) struct ProductWorkspace<E> {
+    /// A block of \[sources, 1\]ᵀ.
     transposed: Buffer<E>,
-    panel: Buffer<E>,
-    /// C in panels of `height` rows.
+    /// C in panels, a row for each feature and the sums of D.
     sums: Buffer<E>,
-    height: usize,
 }
 
 /// From one row of a transposed block to the next: not a power of two, which would share cache sets.
@@ -84,108 +98,109 @@ pub struct Multiply<'a, E> {
     samples: (usize, usize),
     sources: &'a [Source<E>],
     d: Columns<E>,
-    features: usize,
-    workspace: &'a mut ProductWorkspace<E>,
+    height: usize,
+    transposed: *mut E,
+    sums: *mut E,
+    team: Team<'a>,
 }
 
 impl<E: Element> WithSimd for Multiply<'_, E> {
-    /// Columns of a panel.
-    type Output = usize;
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> usize {
-        let width = V * E::lanes::<S>();
-        if S::REGISTER_COUNT >= 32 {
-            self.run::<S, 6>(s)
-        } else {
-            self.run::<S, 3>(s)
-        }
-        width
+    fn with_simd<S: Simd>(self, s: S) {
+        if S::REGISTER_COUNT >= 32 { self.run::<S, 6>(s) } else { self.run::<S, 3>(s) }
     }
 }
 
 impl<E: Element> Multiply<'_, E> {
     #[inline(always)]
     fn run<S: Simd, const R: usize>(self, s: S) {
-        let Self { samples: (steps, rows), sources, d, features, workspace } = self;
-        let width = V * E::lanes::<S>();
-        let panels = d.columns.div_ceil(width);
-        let height = (features + 1).next_multiple_of(R);
-        let ProductWorkspace { transposed, panel: packed, sums, height: stored } = workspace;
-        *stored = height;
-        transposed.grow(height * TRANSPOSED_STRIDE);
-        packed.grow(BLOCK * width);
-        sums.grow(panels * height * width);
-        sums.as_mut_slice()[..panels * height * width].fill(E::number(0.0));
-        transposed.as_mut_slice()[features * TRANSPOSED_STRIDE..][..BLOCK].fill(E::number(1.0));
-
+        let Self { samples: (steps, rows), sources, d, height, transposed, sums, mut team } = self;
+        let lanes = E::lanes::<S>();
+        let width = V * lanes;
+        let mut packed = Buffer::new(BLOCK * width);
         let count = steps * rows;
-        let mut first = 0;
-        while first < count {
-            let block = first..count.min(first + BLOCK);
-            // SAFETY: the caller promised `count` samples in every source and in D; the buffers were grown above for
-            // `height` rows of a block, a panel of a block, and all sums.
+        for first in (0..count).step_by(BLOCK) {
+            let depth = BLOCK.min(count - first);
+            // SAFETY: the caller promised `count` samples in every source and in D; `add_product` made room for `height`
+            // rows of a block and for all sums. Members write different columns of the block, then different panels.
             unsafe {
-                transpose(rows, sources, block.clone(), transposed.as_mut_slice());
-                for panel in 0..panels {
-                    let columns = width.min(d.columns - panel * width);
-                    for (sample, to) in block.clone().zip(packed.as_mut_slice().chunks_mut(width)) {
-                        let from = d.ptr.add(sample * d.stride + panel * width);
-                        if columns == width {
-                            for v in 0..V {
-                                let at = v * E::lanes::<S>();
-                                E::store(s, to.as_mut_ptr().add(at), E::load(s, from.add(at)));
-                            }
-                        } else {
-                            to[..columns].copy_from_slice(std::slice::from_raw_parts(from, columns));
-                            to[columns..].fill(E::number(0.0));
+                let mut turn = team.turn(depth);
+                while let Some(samples) = turn.next() {
+                    transpose(rows, sources, first, samples, transposed);
+                }
+                let mut turn = team.turn(d.columns.div_ceil(width));
+                while let Some(panels) = turn.next() {
+                    for panel in panels {
+                        pack::<S, E>(s, d, panel * width, first, depth, packed.as_mut_ptr());
+                        for row in (0..height).step_by(R) {
+                            let sums = sums.add((panel * height + row) * width);
+                            let start = Rows { ptr: sums.cast_const(), stride: width as isize };
+                            let x = Rows {
+                                ptr: transposed.add(row * TRANSPOSED_STRIDE).cast_const(),
+                                stride: TRANSPOSED_STRIDE as isize,
+                            };
+                            let operands = Operands {
+                                start,
+                                start_panel: 0,
+                                weights: packed.as_ptr(),
+                                weights_panel: 0,
+                                split: start.ptr,
+                                split_panel: 0,
+                                x,
+                                inputs: depth,
+                                h: x,
+                                recurrent: 0,
+                            };
+                            s.vectorize(Tile::<E, V, R, 1, false> { operands, sums });
                         }
-                    }
-                    for row in (0..height).step_by(R) {
-                        let sums = sums.as_mut_ptr().add((panel * height + row) * width);
-                        let start = Rows { ptr: sums.cast_const(), stride: width as isize };
-                        let x = Rows {
-                            ptr: transposed.as_ptr().add(row * TRANSPOSED_STRIDE),
-                            stride: TRANSPOSED_STRIDE as isize,
-                        };
-                        let operands = Operands {
-                            start,
-                            start_panel: 0,
-                            weights: packed.as_ptr(),
-                            weights_panel: 0,
-                            split: start.ptr,
-                            split_panel: 0,
-                            x,
-                            inputs: block.len(),
-                            h: x,
-                            recurrent: 0,
-                        };
-                        s.vectorize(Tile::<E, V, R, 1, false> { operands, sums });
                     }
                 }
             }
-            first = block.end;
         }
     }
 }
 
-/// Writes the sources' features of the samples of `block`, a row a feature.
+/// Writes a panel of D, from `column` on, of `depth` samples: V vectors a sample, 0 past the last column.
 ///
 /// # Safety
-/// The samples exist.
-unsafe fn transpose<E: Element>(rows: usize, sources: &[Source<E>], block: Range<usize>, to: &mut [E]) {
+/// The samples exist, `to` has room.
+#[inline(always)]
+unsafe fn pack<S: Simd, E: Element>(s: S, d: Columns<E>, column: usize, first: usize, depth: usize, to: *mut E) {
+    let lanes = E::lanes::<S>();
+    for sample in 0..depth {
+        for v in 0..V {
+            let units = Units::of::<S, E>(column / lanes + v, d.columns);
+            // SAFETY: the caller's promise; `Units` keeps to the columns that exist.
+            unsafe {
+                let to = to.add((sample * V + v) * lanes);
+                if units.count == 0 {
+                    E::store(s, to, E::splat(s, E::number(0.0)));
+                } else {
+                    E::store(s, to, units.load(s, d.ptr.add((first + sample) * d.stride)));
+                }
+            }
+        }
+    }
+}
+
+/// Writes the sources' features of some samples of the block that begins at sample `first`, a row a feature.
+///
+/// # Safety
+/// The samples exist, `to` has room for all features of a block.
+unsafe fn transpose<E: Element>(rows: usize, sources: &[Source<E>], first: usize, samples: Range<usize>, to: *mut E) {
     let mut row = 0;
     for source in sources {
-        for (at, sample) in block.clone().enumerate() {
+        for at in samples.clone() {
+            let sample = first + at;
             let (step, of_step) = ((sample / rows) as isize, (sample % rows) as isize);
             // SAFETY: the caller's promise.
-            let from = unsafe {
-                let ptr = source.ptr.offset(step * source.step_stride + of_step * source.row_stride);
-                std::slice::from_raw_parts(ptr, source.features)
-            };
-            let column = to[row * TRANSPOSED_STRIDE + at..].iter_mut().step_by(TRANSPOSED_STRIDE);
-            for (to, from) in column.zip(from) {
-                *to = *from;
+            unsafe {
+                let from = source.ptr.offset(step * source.step_stride + of_step * source.row_stride);
+                for feature in 0..source.features {
+                    *to.add((row + feature) * TRANSPOSED_STRIDE + at) = *from.add(feature);
+                }
             }
         }
         row += source.features;

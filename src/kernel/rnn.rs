@@ -5,7 +5,7 @@ use super::math::activate;
 use super::pack::Packed;
 use super::pass::{Epilogue, Units, pass};
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
-use super::team::{Team, with_team};
+use super::team::{Team, with_team, with_training_team};
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -14,22 +14,29 @@ use pulp::{Simd, WithSimd};
 /// Vectors of units in a panel: as many sums as an LSTM's four gates.
 pub(crate) const GROUPS: usize = 4;
 
-/// Runs the recurrence; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll).
+/// Runs the recurrence; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll). `recording` is for training.
 pub(crate) fn unroll<E: Element>(
     packed: &Packed<E>,
     activation: Activation,
     inputs: ArrayView3<E>,
     h: &mut Array2<E>,
     outputs: ArrayViewMut3<E>,
+    recording: bool,
     workspace: &mut Workspace<E>,
 ) {
     assert_eq!(h.ncols(), packed.shape.units, "the state's width must be the hidden size");
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
     with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
-        with_team(&sequence, packed.shape.units, packed.numbers(), |team| {
+        let run = |team: Team<'_>| {
             E::run_rnn(packed.isa, Unroll { packed, activation, sequence, initial, hoist, team });
-        });
+        };
+        let weights = packed.numbers();
+        if recording {
+            with_training_team(sequence.steps, sequence.rows * weights, run);
+        } else {
+            with_team(&sequence, packed.shape.units, weights, run);
+        }
     });
 }
 

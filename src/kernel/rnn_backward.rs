@@ -7,7 +7,7 @@ use super::pack::Packed;
 use super::pass::{Input, Linear, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
-use super::team::Team;
+use super::team::{Team, with_training_team};
 use super::tile::Rows;
 use crate::Activation;
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3};
@@ -64,7 +64,10 @@ pub(crate) fn backward<E: Element>(
     let (d, h) = (d.as_mut_ptr(), record.h.as_mut_ptr());
     with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let d_h = d_h.as_mut_ptr();
-        E::run_rnn_backward(to_h.isa, Recurrence { sequence, to_inputs, to_h, activation, hidden, d, h, d_h });
+        with_training_team(2 * steps, rows * hidden * hidden, |team| {
+            let recurrence = Recurrence { sequence, to_inputs, to_h, activation, hidden, d, h, d_h, team };
+            E::run_rnn_backward(to_h.isa, recurrence);
+        });
         let (step_stride, row_stride) = ((rows * hidden) as isize, hidden as isize);
         let h = Source { ptr: h.cast_const(), step_stride, row_stride, features: hidden };
         let d = Columns { ptr: d.cast_const(), stride: hidden, columns: hidden };
@@ -84,6 +87,7 @@ pub struct Recurrence<'a, E> {
     d: *mut E,
     h: *mut E,
     d_h: *mut E,
+    team: Team<'a>,
 }
 
 impl<E: Element> WithSimd for Recurrence<'_, E> {
@@ -92,28 +96,32 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Gradual { steps, rows, .. } = self.sequence;
+        let mut team = self.team;
         let hidden = self.hidden;
         for t in (0..steps).rev() {
             // SAFETY: `backward` checked the shapes; t is a step of the record; `d` and `h` hold its samples.
             unsafe {
                 let d_out = self.sequence.d_outputs(t);
-                for row in 0..rows {
-                    let sample = t * rows + row;
-                    for vector in 0..hidden.div_ceil(E::lanes::<S>()) {
-                        let units = Units::of::<S, E>(vector, hidden);
-                        let y = units.load(s, self.h.add((sample + rows) * hidden).cast_const());
-                        let d_h = units.load(s, self.d_h.add(row * hidden).cast_const());
-                        let dy = E::add(s, d_h, units.load(s, d_out.row(row)));
-                        let d = E::mul(s, dy, derivative::<S, E>(s, self.activation, y));
-                        units.store(s, self.d.add(sample * hidden), d);
+                let mut turn = team.turn(rows);
+                while let Some(some) = turn.next() {
+                    for row in some {
+                        let sample = t * rows + row;
+                        for vector in 0..hidden.div_ceil(E::lanes::<S>()) {
+                            let units = Units::of::<S, E>(vector, hidden);
+                            let y = units.load(s, self.h.add((sample + rows) * hidden).cast_const());
+                            let d_h = units.load(s, self.d_h.add(row * hidden).cast_const());
+                            let dy = E::add(s, d_h, units.load(s, d_out.row(row)));
+                            let d = E::mul(s, dy, derivative::<S, E>(s, self.activation, y));
+                            units.store(s, self.d.add(sample * hidden), d);
+                        }
                     }
                 }
                 let from = Rows { ptr: self.d.add(t * rows * hidden).cast_const(), stride: hidden as isize };
                 let to = Linear { clip: None, add: false, units: hidden, out: self.d_h, out_row: hidden as isize };
-                pass::<S, E, 4, false>(s, self.to_h, Input::Rows(from), None, rows, &mut Team::alone(), &to);
+                pass::<S, E, 4, false>(s, self.to_h, Input::Rows(from), None, rows, &mut team, &to);
             }
         }
         // SAFETY: every sample of d was written.
-        unsafe { self.sequence.input_gradients(s, self.to_inputs, self.d, hidden) };
+        unsafe { self.sequence.input_gradients(s, self.to_inputs, self.d, hidden, &mut team) };
     }
 }

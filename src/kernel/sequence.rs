@@ -203,25 +203,66 @@ impl<E: Element> Gradual<E> {
     /// # Safety
     /// `d` holds every sample, from the column on that `weights` start with.
     #[inline(always)]
-    pub(super) unsafe fn input_gradients<S: Simd>(&self, s: S, weights: &Packed<E>, d: *const E, width: usize) {
-        let Self { steps, rows, .. } = *self;
-        let Source { step_stride, row_stride, features, .. } = self.d_inputs_shape;
+    pub(super) unsafe fn input_gradients<S: Simd>(
+        &self,
+        s: S,
+        weights: &Packed<E>,
+        d: *const E,
+        width: usize,
+        team: &mut Team<'_>,
+    ) {
         // Rows of a product are the longer axis: steps of one row, or rows of one step.
-        let along_steps = steps > rows;
-        let (products, height) = if along_steps { (rows, steps) } else { (steps, rows) };
-        for product in 0..products {
-            let (first, stride) = if along_steps { (product, rows) } else { (product * rows, 1) };
-            let (out, out_row) = if along_steps { (row_stride, step_stride) } else { (step_stride, row_stride) };
-            // SAFETY: the caller's promise; `with_gradients` checked `d_inputs`.
-            unsafe {
-                let from = Input::Rows(Rows { ptr: d.add(first * width), stride: (stride * width) as isize });
-                let out = self.d_inputs.offset(product as isize * out);
-                let to = Linear { clip: None, add: false, units: features, out, out_row };
-                pass::<S, E, 4, false>(s, weights, from, None, height, &mut Team::alone(), &to);
+        let products = self.steps.min(self.rows);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if products < SHARED_PRODUCTS {
+                for product in 0..products {
+                    self.input_gradient::<S>(s, weights, d, width, product, team);
+                }
+                return;
+            }
+            let mut turn = team.turn(products);
+            while let Some(products) = turn.next() {
+                for product in products {
+                    self.input_gradient::<S>(s, weights, d, width, product, &mut Team::alone());
+                }
             }
         }
     }
+
+    /// One of the products of [`input_gradients`](Self::input_gradients).
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn input_gradient<S: Simd>(
+        &self,
+        s: S,
+        weights: &Packed<E>,
+        d: *const E,
+        width: usize,
+        product: usize,
+        team: &mut Team<'_>,
+    ) {
+        let Self { steps, rows, .. } = *self;
+        let Source { step_stride, row_stride, features, .. } = self.d_inputs_shape;
+        let (height, first, stride, out, out_row) = if steps > rows {
+            (steps, product, rows, row_stride, step_stride)
+        } else {
+            (rows, product * rows, 1, step_stride, row_stride)
+        };
+        // SAFETY: the caller's promise; `with_gradients` checked `d_inputs`.
+        unsafe {
+            let from = Input::Rows(Rows { ptr: d.add(first * width), stride: (stride * width) as isize });
+            let out = self.d_inputs.offset(product as isize * out);
+            let to = Linear { clip: None, add: false, units: features, out, out_row };
+            pass::<S, E, 4, false>(s, weights, from, None, height, team, &to);
+        }
+    }
 }
+
+/// From so many products on each is one thread's, below a product's panels are shared.
+const SHARED_PRODUCTS: usize = 8;
 
 /// Calls `run` with contiguous features; arrays that lack them go through the workspace's buffers.
 ///

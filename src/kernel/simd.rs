@@ -44,7 +44,7 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     #[doc(hidden)]
     fn run_rnn_backward(isa: Isa, recurrence: rnn_backward::Recurrence<'_, Self>);
     #[doc(hidden)]
-    fn run_product(isa: Isa, multiply: product::Multiply<'_, Self>) -> usize;
+    fn run_product(isa: Isa, multiply: product::Multiply<'_, Self>);
     #[doc(hidden)]
     fn run_gru(isa: Isa, unroll: gru::Unroll<'_, Self>);
     #[doc(hidden)]
@@ -157,8 +157,8 @@ macro_rules! element {
             fn run_rnn_backward(isa: Isa, recurrence: rnn_backward::Recurrence<'_, Self>) {
                 isa.run(recurrence);
             }
-            fn run_product(isa: Isa, multiply: product::Multiply<'_, Self>) -> usize {
-                isa.run(multiply)
+            fn run_product(isa: Isa, multiply: product::Multiply<'_, Self>) {
+                isa.run(multiply);
             }
             fn run_gru(isa: Isa, unroll: gru::Unroll<'_, Self>) {
                 isa.run(unroll);

@@ -77,6 +77,20 @@ pub(super) fn with_team<E>(sequence: &Sequence<E>, units: usize, weights: usize,
     run(Team::alone());
 }
 
+/// [`with_team`] for training, whose driver leaves all rows together: whatever their number, `passes` passes of
+/// `products` products each are shared if they are worth it.
+#[cfg_attr(not(feature = "rayon"), allow(unused_variables))]
+pub(super) fn with_training_team(passes: usize, products: usize, run: impl Fn(Team<'_>)) {
+    #[cfg(feature = "rayon")]
+    if products >= shared::PRODUCTS && passes * products >= super::threads::WORTH_SHARING {
+        let members = super::threads::threads().min(products / shared::PRODUCTS + 1);
+        if members > 1 {
+            return shared::run(members, &run);
+        }
+    }
+    run(Team::alone());
+}
+
 #[cfg(feature = "rayon")]
 mod shared {
     use super::Team;
@@ -87,6 +101,8 @@ mod shared {
 
     /// Units from which on a second thread pays, and then another for every half of it.
     pub(super) const UNITS: usize = 256;
+    /// Products of a pass, multiply and add, from which on a second thread pays: several microseconds of work.
+    pub(super) const PRODUCTS: usize = 300_000;
     /// More even out members of different speed, fewer cost less to claim.
     const BLOCKS_A_MEMBER: usize = 4;
 

@@ -4,7 +4,7 @@ use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
 use crate::cells::BasicRnn;
 use crate::kernel::rnn_backward::{Record, backward};
-use crate::{Float, RnnCell, Workspace};
+use crate::{Float, Workspace};
 use ndarray::{Array2, ArrayD, ArrayRef2, ArrayRef3, Axis, Ix1, Ix2};
 
 /// What a recorded run of a [`BasicRnn`] keeps: for each step and row hidden outputs.
@@ -24,7 +24,7 @@ impl<E: Float> TrainableCell for BasicRnn<E> {
         workspace: &mut Workspace<E>,
     ) {
         let initial = Record::start(inputs.dim().0, state);
-        self.unroll(inputs, state, outputs, workspace);
+        self.run(inputs, state, outputs, true, workspace);
         records.push(BasicRnnRecord(Record::new(initial, outputs.view())));
     }
 

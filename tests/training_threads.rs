@@ -1,0 +1,56 @@
+//! Law 8 for training: the same bits whatever the number of threads.
+#![cfg(feature = "rayon")]
+
+use ndarray::Array3;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use rnn_cell::cells::GruReset;
+use rnn_cell::train::{self, TrainableCell};
+use rnn_cell::{BasicRnn, Gru, Lstm, State};
+
+/// Outputs, final state and every gradient of a run in a pool of `threads`, as bits.
+fn bits<C: TrainableCell<Elem = f32> + Send>(cell: &C, batch: usize, seq: usize, threads: usize) -> Vec<u32>
+where
+    C::Record: Send,
+{
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(9);
+    let x = Array3::from_shape_simple_fn((batch, seq, cell.input_size()), || rng.random_range(-1.0..1.0f32));
+    let lengths: Vec<usize> = (0..batch).map(|row| seq - (row * 5) % (seq / 2)).collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let mut bits = Vec::new();
+        for lengths in [None, Some(&lengths[..])] {
+            let (outputs, state, tape) = train::dynamic_rnn(cell, &x, lengths, None).unwrap();
+            let gradients = tape.backward(&outputs, Some(state.clone())).unwrap();
+            bits.extend(outputs.iter().map(|v| v.to_bits()));
+            bits.extend(gradients.inputs.iter().map(|v| v.to_bits()));
+            for state in [&state, &gradients.initial_state] {
+                state.visit(&mut |leaf| bits.extend(leaf.iter().map(|v| v.to_bits())));
+            }
+            bits.extend(gradients.parameters.arrays().iter().flatten().map(|v| v.to_bits()));
+        }
+        bits
+    })
+}
+
+fn check<C: TrainableCell<Elem = f32> + Send>(name: &str, cell: &C) {
+    for (batch, seq) in [(17, 20), (1, 300)] {
+        let alone = bits(cell, batch, seq, 1);
+        assert!(alone.iter().any(|&bits| bits != 0));
+        for threads in [2, 5] {
+            assert!(alone == bits(cell, batch, seq, threads), "{name}, batch {batch}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn gradients_have_the_same_bits_on_any_number_of_threads() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(4);
+    check("lstm", &Lstm::new(40, 72, rng));
+    let all = Lstm::builder(40, 72).use_peepholes(true).cell_clip(0.4).num_proj(50).proj_clip(0.3);
+    check("lstm, all options", &all.build(rng).unwrap());
+    check("gru", &Gru::<f32>::builder(70, 100).reset(GruReset::After).build(rng).unwrap());
+    check("gru, reset before", &Gru::new(70, 100, rng));
+    check("rnn", &BasicRnn::new(150, 160, rng));
+    check("large lstm at batch 1", &Lstm::new(64, 256, rng));
+}
