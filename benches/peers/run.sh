@@ -1,0 +1,39 @@
+#!/bin/bash
+# Measures this crate and its peers, one after the other, on an otherwise idle machine: about ten minutes. Writes a line of
+# JSON a measurement to $OUT (default: results.jsonl) and prints the table.
+#   ONLY=regex  some of the runs     BENCH_SEC=0.1  seconds a measurement     WLS, CELLS, MODES  comma-separated choices
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+export PEERS_ROOT=${PEERS_ROOT:-$here} BENCH_SEC=${BENCH_SEC:-0.1}
+export OUT=${OUT:-$PEERS_ROOT/results.jsonl}
+native=$PEERS_ROOT/target_native/release python=$PEERS_ROOT/venv/bin/python
+ours=$PEERS_ROOT/target_default/release/p_rnn_cell
+mkdir -p "$PEERS_ROOT/logs"
+[ -n "${APPEND:-}" ] || : > "$OUT"
+
+# go NAME THREADS COMMAND...: one thread is held to one core; a peer stops by itself after 100 seconds
+go() {
+  local name=$1 threads=$2 pin=() start=$SECONDS
+  shift 2
+  [[ $name =~ ${ONLY:-.} ]] || return 0
+  [ "$threads" = 1 ] && pin=(taskset -c $(($(nproc) - 1)))
+  BENCH_DEADLINE=100 OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads \
+    RAYON_NUM_THREADS=$threads MATMUL_NUM_THREADS=$threads \
+    timeout -k 5 120 "${pin[@]}" "$@" > "$PEERS_ROOT/logs/$name.log" 2>&1
+  echo "$name: exit $?, $((SECONDS - start)) s, $(grep -c FAIL "$PEERS_ROOT/logs/$name.log") failed" >&2
+}
+
+for t in 1 2; do
+  go limits-$t $t "$native/limits" $t hw
+  go torch-$t $t "$python" "$here/py/peer_torch.py" $t
+  go onnxruntime-$t $t "$python" "$here/py/peer_ort.py" $t
+  go rnn-cell-$t $t "$ours" $t
+  go openvino-$t $t "$python" "$here/py/peer_openvino.py" $t
+  go jax-$t $t "$python" "$here/py/peer_jax.py" $t
+  go rten-$t $t "$native/p_rten" $t
+  go tract-$t $t "$native/p_tract" $t
+  go ndarray-$t $t "$native/p_ndarray" $t
+  GRU=before go gru-before-$t $t "$ours" $t
+done
+RNN_CELL_ISA=avx2 PEER_SUFFIX=/avx2 go rnn-cell-avx2 1 "$ours" 1
+"$here/table.py" "$OUT" --focus rnn-cell

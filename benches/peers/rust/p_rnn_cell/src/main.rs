@@ -1,0 +1,102 @@
+//! This crate as one of the peers. GRU=before measures `Gru` with TF1's reset gate, which no other peer here has.
+use common::*;
+use ndarray::prelude::*;
+use rnn_cell::cells::*;
+use rnn_cell::{BasicRnn, Gru, Lstm, State, Stream, TrainableCell, dynamic_rnn_time_major, train};
+use std::hint::black_box;
+
+/// Torch's gates, rows of (gates · hidden, depth), as columns of a kernel (inputs + hidden, gates · hidden).
+fn kernel(c: &Case, gates: &[usize]) -> Array2<f32> {
+    let h = c.h;
+    Array2::from_shape_fn((c.i + h, gates.len() * h), |(row, column)| {
+        let unit = gates[column / h] * h + column % h;
+        if row < c.i { c.wih[unit * c.i + row] } else { c.whh[unit * h + row - c.i] }
+    })
+}
+
+fn bias(c: &Case, gates: &[usize], input: bool, recurrent: bool) -> Array1<f32> {
+    let part = |on: bool, bias: &[f32], at: usize| if on { bias[at] } else { 0.0 };
+    Array1::from_shape_fn(gates.len() * c.h, |k| {
+        let at = gates[k / c.h] * c.h + k % c.h;
+        part(input, &c.bih, at) + part(recurrent, &c.bhh, at)
+    })
+}
+
+fn measure<C: TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mode: &str, cell: C, known: bool) -> Result<(), String> {
+    let x = Array3::from_shape_vec((c.t, c.b, c.i), c.x.clone()).unwrap();
+    if mode == "train" {
+        let x = x.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
+        let dy = Array3::from_shape_vec((c.t, c.b, c.h), c.dy.clone()).unwrap();
+        let dy = dy.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
+        let run = || {
+            let (_, _, tape) = train::dynamic_rnn(&cell, &x, None, None).unwrap();
+            tape.backward(&dy, None).unwrap()
+        };
+        if known {
+            let d_inputs = run().inputs.permuted_axes([1, 0, 2]).iter().copied().collect::<Vec<_>>();
+            let largest = c.gx.iter().fold(1.0, |m: f32, v| m.max(v.abs()));
+            check("gx", &d_inputs, &c.gx, 1e-3 * largest)?;
+        }
+        return bench.time(c, mode, || {
+            black_box(run());
+        });
+    }
+    if c.wl == "stream" {
+        let mut state = cell.zero_state(1);
+        let mut starts = if c.cell == "lstm" { vec![&c.c0, &c.h0] } else { vec![&c.h0] }.into_iter();
+        state.visit_mut(&mut |mut leaf| leaf.as_slice_mut().unwrap().copy_from_slice(starts.next().unwrap()));
+        let mut stream = Stream::new(&cell, 1);
+        stream.set_state(state).unwrap();
+        let x = x.index_axis(Axis(0), 0);
+        let first = stream.push(&x).unwrap().iter().copied().collect::<Vec<_>>();
+        if known {
+            check("h1", &first, &c.y, 1e-4)?;
+        }
+        return bench.time(c, mode, || {
+            black_box(stream.push(black_box(&x)).unwrap());
+        });
+    }
+    let lengths: Vec<usize> = c.lens.iter().map(|&n| n as usize).collect();
+    let lengths = (c.wl == "ragged").then_some(&lengths[..]);
+    let run = || dynamic_rnn_time_major(&cell, black_box(&x), lengths, None).unwrap();
+    if known {
+        let (mut outputs, _) = run();
+        if let Some(lengths) = lengths {
+            // What the others leave in the padding does not matter.
+            let expected = Array3::from_shape_vec((c.t, c.b, c.h), c.y.clone()).unwrap();
+            for (row, &n) in lengths.iter().enumerate() {
+                outputs.slice_mut(s![n.., row, ..]).assign(&expected.slice(s![n.., row, ..]));
+            }
+        }
+        check("y", outputs.as_slice().unwrap(), &c.y, 1e-4)?;
+    }
+    bench.time(c, mode, || {
+        black_box(run());
+    })
+}
+
+fn main() {
+    let before = std::env::var("GRU").is_ok_and(|form| form == "before");
+    let threads = Bench::threads_arg();
+    Bench::new(if before { "rnn-cell/gru-before" } else { "rnn-cell" }, threads).run(|bench, c, mode| match c.cell.as_str() {
+        _ if before && c.cell != "gru" => Err("n/a".into()),
+        "rnn" => measure(bench, c, mode, BasicRnn::from_weights(kernel(c, &[0]), bias(c, &[0], true, true)).unwrap(), true),
+        "lstm" => {
+            let gates = [0, 2, 1, 3];
+            let weights =
+                LstmWeights { kernel: kernel(c, &gates), bias: Some(bias(c, &gates, true, true)), peepholes: None, projection: None };
+            measure(bench, c, mode, Lstm::builder(c.i, c.h).forget_bias(0.0).build_from(weights).unwrap(), true)
+        }
+        _ => {
+            let reset = if before { GruReset::Before } else { GruReset::After };
+            let weights = GruWeights {
+                gates_kernel: kernel(c, &[0, 1]),
+                gates_bias: Some(bias(c, &[0, 1], true, true)),
+                candidate_kernel: kernel(c, &[2]),
+                candidate_bias: Some(bias(c, &[2], true, before)),
+                candidate_recurrent_bias: (!before).then(|| bias(c, &[2], false, true)),
+            };
+            measure(bench, c, mode, Gru::<f32>::builder(c.i, c.h).reset(reset).build_from(weights).unwrap(), !before)
+        }
+    });
+}
