@@ -1,10 +1,11 @@
 //! The forward pass of every cell, through the driver and through a plain loop over `step`.
 //!
-//! - `forward/<cell>/<workload>`: `dynamic_rnn` over the whole sequence, from the zero state to all outputs
+//! - `forward/<cell>/<workload>`: `dynamic_rnn` over the whole sequence, from the zero state to all outputs; `stream`
+//!   pushes one step into a `Stream`
 //! - `step_loop/<cell>/<workload>`: the same with `step` called by hand; a ragged batch steps its padding too
 //! - `custom/driver`, `custom/loop`: a cell written with ndarray alone, through the driver and by hand
 //!
-//! Everything is f32 on one thread. `cargo bench --bench forward -- forward/lstm` runs what its name matches.
+//! Everything is f32, and on one thread without the feature `rayon`. `cargo bench --bench forward -- forward/lstm` runs what its name matches.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
@@ -12,7 +13,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, s};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::GruReset;
-use rnn_cell::{BasicRnn, Gru, Lstm, RnnCell, State, dynamic_rnn, init};
+use rnn_cell::{BasicRnn, Gru, Lstm, RnnCell, State, Stream, dynamic_rnn, init};
 use std::time::Duration;
 
 struct Workload {
@@ -111,18 +112,14 @@ fn bench_cell<C: RnnCell<Elem = f32>>(
     }
 }
 
-/// One step with the state carried over: `dynamic_rnn` over a sequence of one, and `step` with everything kept.
+/// One step with the state carried over: pushed into a `Stream`, and `step` with everything kept by hand.
 fn bench_stream<C: RnnCell<Elem = f32>>(c: &mut Criterion, name: &str, cell: &C, x: &Array3<f32>) {
-    let mut carried = Some(cell.zero_state(1));
+    let input = x.index_axis(Axis(1), 0);
+    let mut stream = Stream::new(cell, 1);
     group(c, format!("forward/{name}")).bench_function(STREAM.name, |b| {
-        b.iter(|| {
-            let (outputs, state) = dynamic_rnn(cell, x, None, carried.take()).expect("the workload is valid");
-            carried = Some(state);
-            outputs
-        });
+        b.iter(|| stream.push(&input).expect("the workload is valid")[[0, 0]]);
     });
 
-    let input = x.index_axis(Axis(1), 0);
     let mut state = cell.zero_state(1);
     let mut output = Array2::zeros((1, cell.output_size()));
     let mut workspace = C::Workspace::default();

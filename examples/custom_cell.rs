@@ -3,9 +3,12 @@
 mod common;
 
 use common::{draw, draw_rows};
-use ndarray::{Array1, Array2, ArrayRef2, arr1};
+use ndarray::{Array1, Array2, ArrayRef2, Axis, arr1};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::{Error, RnnCell, dynamic_rnn, dynamic_rnn_time_major, init, one_hot};
+use rnn_cell::{
+    DynamicRnn, Error, RnnCell, Stream, bidirectional_dynamic_rnn, dynamic_rnn, dynamic_rnn_time_major, init, one_hot,
+    raw_rnn, stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
+};
 
 /// An independently recurrent network, after Li et al. (2018), with tanh: h' = tanh(x · w + u ⊙ h).
 struct IndRnn {
@@ -45,10 +48,43 @@ fn main() -> Result<(), Error> {
     draw("outputs", "hidden", &outputs, &words, &lengths);
     draw_rows("state", "hidden", &state, &words);
 
-    // Time-major arrays, (seq, batch, features), give the same numbers.
-    let by_time = x.permuted_axes([1, 0, 2]);
-    let (by_time, _) = dynamic_rnn_time_major(&cell, &by_time, Some(&lengths), None)?;
-    println!("dynamic_rnn_time_major gives outputs {:?} = (seq, batch, hidden)", by_time.dim());
-    assert_eq!(by_time.permuted_axes([1, 0, 2]), outputs);
+    println!("The other drivers take it just so:\n");
+    let by_time = x.view().permuted_axes([1, 0, 2]);
+    let (outputs, _) = dynamic_rnn_time_major(&cell, &by_time, Some(&lengths), None)?;
+    println!("dynamic_rnn_time_major           {:?} = (seq, batch, hidden)", outputs.dim());
+
+    let (_, states, _) = DynamicRnn::new(&cell).sequence_length(&lengths).run_with_states(&x)?;
+    println!("DynamicRnn                       {} states of {:?} = (batch, hidden)", states.len(), states[0].dim());
+
+    let ((fw, bw), _) = bidirectional_dynamic_rnn(&cell, &cell, &x, Some(&lengths), None, None)?;
+    println!("bidirectional_dynamic_rnn        {:?} forward, {:?} backward", fw.dim(), bw.dim());
+
+    let layers = [cell];
+    let (outputs, ..) = stack_bidirectional_dynamic_rnn(&layers, &layers, &x, Some(&lengths), None, None)?;
+    println!("stack_bidirectional_dynamic_rnn  {:?} = (batch, seq, 2 · hidden)", outputs.dim());
+
+    let [cell] = layers;
+    let steps: Vec<_> = x.axis_iter(Axis(1)).collect();
+    let (outputs, _) = static_rnn(&cell, &steps, Some(&lengths), None)?;
+    println!("static_rnn                       {} steps of {:?} = (batch, hidden)", outputs.len(), outputs[0].dim());
+
+    let (outputs, ..) = static_bidirectional_rnn(&cell, &cell, &steps, Some(&lengths), None, None)?;
+    println!("static_bidirectional_rnn         {} steps of {:?}", outputs.len(), outputs[0].dim());
+
+    let (outputs, _) = raw_rnn(&cell, words.len(), |step| {
+        for (row, &length) in lengths.iter().enumerate() {
+            step.finished[row] = step.time >= length;
+        }
+        if let Some(input) = steps.get(step.time) {
+            step.next_input.assign(input);
+        }
+    })?;
+    println!("raw_rnn                          {:?} = (seq, batch, hidden)", outputs.dim());
+
+    let mut stream = Stream::new(&cell, words.len());
+    for input in &steps {
+        stream.push(input)?;
+    }
+    println!("Stream                           {:?} = (batch, hidden), the last step's", stream.output().dim());
     Ok(())
 }

@@ -95,8 +95,8 @@ impl Worst {
     fn compare<C: RnnCell>(&mut self, gradient: C::Elem, more: f64, less: f64) {
         let (gradient, difference) = (gradient.as_f64(), (more - less) / (2.0 * STEP));
         let error = (gradient - difference).abs() / gradient.abs().max(1.0);
-        // A NaN is the worst of all.
-        if !(error <= self.0) {
+        // A NaN is the worst of all, and stays.
+        if error.is_nan() || error > self.0 {
             self.0 = error;
         }
     }
@@ -110,4 +110,18 @@ fn weight<E: Float>(index: usize) -> E {
 fn next(counter: &mut usize) -> usize {
     *counter += 1;
     *counter - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Worst;
+
+    #[test]
+    fn a_nan_is_the_worst_and_stays() {
+        let mut worst = Worst(0.0);
+        for gradient in [0.5, f64::NAN, 0.25] {
+            worst.compare::<crate::BasicRnn<f64>>(gradient, 0.0, 0.0);
+        }
+        assert!(worst.0.is_nan());
+    }
 }

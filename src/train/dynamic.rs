@@ -13,8 +13,8 @@ type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tap
 /// Nothing in the padding, NaN included, reaches an output or a gradient. For truncated backpropagation run one window
 /// after the other, each from the state that the last one returned.
 ///
-/// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 4 · hidden + hidden
-/// + output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden.
+/// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 5 · hidden +
+/// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden.
 /// [`dynamic_rnn_checkpointed`] holds less.
 ///
 /// ```
