@@ -60,11 +60,13 @@ fn all_cases() {
 /// What was found right about a file.
 fn check(file: &Path) -> Result<String, Fault> {
     let mut case = Case::read(file)?;
-    let (tolerance, run): (f64, fn(&Case) -> Result<Results, Fault>) =
-        if case.f64 { (1e-12, drive::run::<f64>) } else { (2e-6, drive::run::<f32>) };
     foreign::translate(&mut case)?;
     let refusals = expected_refusals(&case)?;
-    match run(&case) {
+    let (tolerance, results) = match case.f64 {
+        true => (1e-12, drive::run::<f64>(&case)),
+        false => (2e-6, drive::run::<f32>(&case)),
+    };
+    match results {
         Err(Fault::Refused(refusal, message)) if refusals.contains(&refusal) => {
             Ok(format!("refused as it should be ({message})"))
         }
