@@ -112,6 +112,11 @@ fn compare(case: &Case, results: &Results, tolerance: f64) -> Result<String, Fau
     if expected != found {
         return Err(Fault::Broken(format!("results are {found:?}, but the file has {expected:?}")));
     }
+    // An initial state that belongs to no leaf was not used.
+    let initial = case.tensors.keys().filter_map(|name| name.strip_prefix("initial_state/"));
+    if let Some(name) = initial.into_iter().find(|name| !results.contains_key(&format!("final_state/{name}"))) {
+        return Err(Fault::Broken(format!("initial_state/{name} belongs to no leaf of the state")));
+    }
     let (mut outputs, mut states) = (0.0_f64, 0.0_f64);
     for (name, result) in results {
         let tensor = &case.tensors[name];
