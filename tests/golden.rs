@@ -60,11 +60,13 @@ fn all_cases() {
 /// What was found right about a file.
 fn check(file: &Path) -> Result<String, Fault> {
     let mut case = Case::read(file)?;
-    let (tolerance, run): (f64, fn(&Case) -> Result<Results, Fault>) =
-        if case.f64 { (1e-12, drive::run::<f64>) } else { (2e-6, drive::run::<f32>) };
     foreign::translate(&mut case)?;
     let refusals = expected_refusals(&case)?;
-    match run(&case) {
+    let (tolerance, results) = match case.f64 {
+        true => (1e-12, drive::run::<f64>(&case)),
+        false => (2e-6, drive::run::<f32>(&case)),
+    };
+    match results {
         Err(Fault::Refused(refusal, message)) if refusals.contains(&refusal) => {
             Ok(format!("refused as it should be ({message})"))
         }
@@ -109,6 +111,11 @@ fn compare(case: &Case, results: &Results, tolerance: f64) -> Result<String, Fau
     let found: Vec<&String> = results.keys().collect();
     if expected != found {
         return Err(Fault::Broken(format!("results are {found:?}, but the file has {expected:?}")));
+    }
+    // An initial state that belongs to no leaf was not used.
+    let initial = case.tensors.keys().filter_map(|name| name.strip_prefix("initial_state/"));
+    if let Some(name) = initial.into_iter().find(|name| !results.contains_key(&format!("final_state/{name}"))) {
+        return Err(Fault::Broken(format!("initial_state/{name} belongs to no leaf of the state")));
     }
     let (mut outputs, mut states) = (0.0_f64, 0.0_f64);
     for (name, result) in results {

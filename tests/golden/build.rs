@@ -3,15 +3,10 @@
 use crate::case::{Case, Fault};
 use ndarray::{Dimension, Ix1, Ix2};
 use rnn_cell::cells::{BasicRnnWeights, GruReset, GruWeights, LstmWeights, Peepholes};
-use rnn_cell::{Activation, BasicRnn, Float, Gru, Lstm};
+use rnn_cell::{
+    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, Lstm, MultiRnnCell, ResidualWrapper, RnnCell,
+};
 use serde_json::Value;
-
-/// A cell of any kind.
-pub enum Cell<E: Float> {
-    BasicRnn(BasicRnn<E>),
-    Lstm(Lstm<E>),
-    Gru(Gru<E>),
-}
 
 /// Where a leaf of the state stands in the file: a tensor and the leaf's first column.
 pub struct Leaf {
@@ -27,12 +22,15 @@ struct Spec<'a> {
 }
 
 /// The cell of `spec`, whose weights' names begin with `prefix`.
-pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -> Result<Cell<E>, Fault> {
+pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -> Result<BoxedCell<E>, Fault> {
     let spec = Spec { case, value, prefix };
     match spec.kind() {
-        "basic_rnn" => spec.basic_rnn(input).map(Cell::BasicRnn),
-        "basic_lstm" | "lstm" => spec.lstm(input).map(Cell::Lstm),
-        "gru" => spec.gru(input).map(Cell::Gru),
+        "basic_rnn" => spec.basic_rnn(input).map(BoxedCell::new),
+        "basic_lstm" | "lstm" => spec.lstm(input).map(BoxedCell::new),
+        "gru" => spec.gru(input).map(BoxedCell::new),
+        "multi" => spec.multi(input),
+        "residual" => spec.residual(input),
+        "dropout" => spec.dropout(input),
         other => Err(Fault::NotSupported(other.into())),
     }
 }
@@ -108,6 +106,39 @@ impl Spec<'_> {
     fn optional<E: Float, D: Dimension>(&self, name: &str) -> Result<Option<ndarray::Array<E, D>>, Fault> {
         let there = self.case.tensors.contains_key(&format!("{}{name}", self.prefix));
         there.then(|| self.weight(name)).transpose()
+    }
+
+    /// The cell that a wrapper wraps.
+    fn inner<E: Float>(&self, input: usize) -> Result<BoxedCell<E>, Fault> {
+        build(self.case, &self.value["cell"], self.prefix, input)
+    }
+
+    fn multi<E: Float>(&self, mut input: usize) -> Result<BoxedCell<E>, Fault> {
+        self.only(&["cells"])?;
+        let mut cells = Vec::new();
+        for (layer, cell) in self.value["cells"].as_array().into_iter().flatten().enumerate() {
+            cells.push(build::<E>(self.case, cell, &format!("{}cell_{layer}/", self.prefix), input)?);
+            input = cells[layer].output_size();
+        }
+        Ok(BoxedCell::new(MultiRnnCell::new(cells)?))
+    }
+
+    fn residual<E: Float>(&self, input: usize) -> Result<BoxedCell<E>, Fault> {
+        self.only(&["cell"])?;
+        Ok(BoxedCell::new(ResidualWrapper::new(self.inner::<E>(input)?)?))
+    }
+
+    /// Keep probabilities of 1 only: what another framework drops cannot be known.
+    fn dropout<E: Float>(&self, input: usize) -> Result<BoxedCell<E>, Fault> {
+        self.only(&["cell", "input_keep_prob", "output_keep_prob", "state_keep_prob"])?;
+        let keep = |key: &str| self.value[key].as_f64().unwrap_or(1.0);
+        let (input_keep, output_keep) = (keep("input_keep_prob"), keep("output_keep_prob"));
+        let state_keep = keep("state_keep_prob");
+        if [input_keep, output_keep, state_keep] != [1.0; 3] {
+            return Err(Fault::NotSupported("dropout with a keep probability other than 1".into()));
+        }
+        let builder = DropoutWrapper::builder(self.inner::<E>(input)?).input_keep_prob(input_keep);
+        Ok(BoxedCell::new(builder.output_keep_prob(output_keep).state_keep_prob(state_keep).build()?))
     }
 
     fn basic_rnn<E: Float>(&self, input: usize) -> Result<BasicRnn<E>, Fault> {

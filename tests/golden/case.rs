@@ -31,7 +31,11 @@ pub enum Refusal {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        let refusal = match error {
+        let mut cause = &error;
+        while let Error::In { error, .. } = cause {
+            cause = error;
+        }
+        let refusal = match cause {
             Error::SequenceLengthTooLong { .. } => Refusal::LengthOverSeq,
             Error::InvalidNumber { argument: "cell_clip" | "proj_clip", .. } => Refusal::Clip,
             Error::ZeroSize { .. } => Refusal::ZeroSize,
