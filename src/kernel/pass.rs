@@ -78,7 +78,7 @@ pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool
         };
 
         let mut turn = team.turn(packed.panels());
-        let tiles = rows.div_ceil(most_rows::<S, V>());
+        let tiles = rows.div_ceil(most_rows::<S>());
         let (height, higher) = (rows / tiles, rows % tiles);
         while let Some(panels) = turn.next() {
             let mut panel = panels.start;
@@ -121,10 +121,11 @@ fn most_panels<S: Simd>(left: usize) -> usize {
     }
 }
 
-/// Rows whose sums, with a panel's weights and one broadcast, fit the registers.
+/// Rows whose sums, with a panel's weights and one broadcast, fit the registers. (4 rows of 3 vectors would fit 16 too, but
+/// the compiler finds no order that needs no more.)
 #[inline(always)]
-fn most_rows<S: Simd, const V: usize>() -> usize {
-    if S::REGISTER_COUNT >= 32 { MAX_ROWS } else { 12 / V }
+fn most_rows<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { MAX_ROWS } else { 3 }
 }
 
 /// Stores the sums: the hoisted input products of many steps.

@@ -128,15 +128,32 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
         let mut acc = *sums;
         let mut weights = weights;
         for k in 0..depth {
-            for p in 0..P {
-                let mut w = [E::splat(s, E::number(0.0)); V];
-                for v in 0..V {
-                    w[v] = E::load(s, weights.add(p * weights_panel + v * lanes));
-                }
+            // The fewer of the two, rows' numbers and weights, are held at once, the others come one by one: min(R, V) + 1
+            // registers beside the sums. Of sixteen, twelve sums leave no more; one too many and the sums move about.
+            if R <= V {
+                let mut a = [E::splat(s, E::number(0.0)); R];
                 for r in 0..R {
-                    let a = E::splat(s, *rows.row(r).add(k));
+                    a[r] = E::splat(s, *rows.row(r).add(k));
+                }
+                for p in 0..P {
                     for v in 0..V {
-                        acc[p][r][v] = E::mul_add(s, a, w[v], acc[p][r][v]);
+                        let w = E::load(s, weights.add(p * weights_panel + v * lanes));
+                        for r in 0..R {
+                            acc[p][r][v] = E::mul_add(s, a[r], w, acc[p][r][v]);
+                        }
+                    }
+                }
+            } else {
+                for p in 0..P {
+                    let mut w = [E::splat(s, E::number(0.0)); V];
+                    for v in 0..V {
+                        w[v] = E::load(s, weights.add(p * weights_panel + v * lanes));
+                    }
+                    for r in 0..R {
+                        let a = E::splat(s, *rows.row(r).add(k));
+                        for v in 0..V {
+                            acc[p][r][v] = E::mul_add(s, a, w[v], acc[p][r][v]);
+                        }
                     }
                 }
             }
