@@ -203,6 +203,66 @@ pub enum Error {
         /// The mistake.
         error: Box<Error>,
     },
+    /// A tensor is not among those that came.
+    MissingTensor {
+        /// The tensor's name.
+        name: String,
+        /// Names of some that did come, in order.
+        found: Vec<String>,
+        /// How many came.
+        count: usize,
+    },
+    /// A tensor came that nothing takes.
+    ExtraTensor {
+        /// The tensor's name.
+        name: String,
+        /// What is taken instead, in words.
+        expected: String,
+    },
+    /// A tensor has another shape than asked for.
+    TensorShape {
+        /// The tensor's name.
+        name: String,
+        /// The shape asked for, in words where a size is free.
+        expected: String,
+        /// The shape that came.
+        found: Vec<usize>,
+    },
+    /// A tensor's numbers are of a type that cannot be read without loss.
+    TensorDtype {
+        /// The tensor's name.
+        name: String,
+        /// The types that can be read.
+        expected: &'static str,
+        /// The type that came.
+        found: String,
+    },
+    /// Two parameters have the same name.
+    RepeatedParameter {
+        /// The name.
+        name: String,
+    },
+    /// A cell has an option that the framework it is written for does not know.
+    NotRepresentable {
+        /// The framework's module.
+        module: &'static str,
+        /// What the module has, in words.
+        expected: &'static str,
+        /// The option that came.
+        found: String,
+    },
+    /// Bytes are not a safetensors file.
+    InvalidFile {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    Io {
+        /// Its path.
+        path: String,
+        /// What the operating system says.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Error {
@@ -284,6 +344,23 @@ impl fmt::Display for Error {
             }
             Self::RowOutOfBounds { row, batch } => write!(f, "row is {row}, but the batch has only {batch} rows"),
             Self::In { argument, error } => write!(f, "{argument}: {error}"),
+            Self::MissingTensor { name, found, count } => {
+                let more = if found.len() < *count { ", …" } else { "" };
+                write!(f, "tensor {name:?} is missing; {count} came: {}{more}", found.join(", "))
+            }
+            Self::ExtraTensor { name, expected } => write!(f, "tensor {name:?} came, but {expected}"),
+            Self::TensorShape { name, expected, found } => {
+                write!(f, "tensor {name:?} has shape {found:?}, but must have {expected}")
+            }
+            Self::TensorDtype { name, expected, found } => {
+                write!(f, "tensor {name:?} is {found}, but must be {expected}")
+            }
+            Self::RepeatedParameter { name } => write!(f, "two parameters are named {name:?}, but names must differ"),
+            Self::NotRepresentable { module, expected, found } => {
+                write!(f, "{module} has {expected}, but the cell has {found}")
+            }
+            Self::InvalidFile { reason } => write!(f, "the bytes must be a safetensors file: {reason}"),
+            Self::Io { path, reason } => write!(f, "file {path:?}: {reason}"),
         }
     }
 }

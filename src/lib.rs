@@ -18,6 +18,7 @@ mod one_hot;
 mod parameters;
 mod state;
 pub mod train;
+pub mod weights;
 pub mod wrappers;
 
 pub use activation::Activation;

@@ -29,3 +29,17 @@ impl<E: Float, P: Parameters<E> + ?Sized> Parameters<E> for Box<P> {
         (**self).visit_parameters_mut(visit);
     }
 }
+
+/// Layers, prefixed `cell_0/`, `cell_1/`, … as in a [`MultiRnnCell`](crate::MultiRnnCell).
+impl<E: Float, P: Parameters<E>> Parameters<E> for Vec<P> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        for (layer, cell) in self.iter().enumerate() {
+            cell.visit_parameters(&mut |name, array| visit(&format!("cell_{layer}/{name}"), array));
+        }
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        for (layer, cell) in self.iter_mut().enumerate() {
+            cell.visit_parameters_mut(&mut |name, array| visit(&format!("cell_{layer}/{name}"), array));
+        }
+    }
+}

@@ -83,14 +83,14 @@ pub struct Peepholes<E> {
 pub struct LstmBuilder<E> {
     input_size: usize,
     hidden_size: usize,
-    forget_bias: E,
+    pub(crate) forget_bias: E,
     use_bias: bool,
     use_peepholes: bool,
-    cell_clip: Option<E>,
+    pub(crate) cell_clip: Option<E>,
     num_proj: Option<usize>,
-    proj_clip: Option<E>,
-    activation: Activation,
-    gate_activation: Activation,
+    pub(crate) proj_clip: Option<E>,
+    pub(crate) activation: Activation,
+    pub(crate) gate_activation: Activation,
 }
 
 impl<E: Float> Lstm<E> {
@@ -186,6 +186,10 @@ impl<E: Float> Lstm<E> {
         let (inputs, outputs) = (inputs.view(), outputs.view_mut());
         let options = self.kernel_options();
         kernel::lstm::unroll(&self.packed, projection, options, inputs, c, h, outputs, record, workspace);
+    }
+
+    pub(crate) fn options(&self) -> &LstmBuilder<E> {
+        &self.options
     }
 
     fn repack(&mut self) {

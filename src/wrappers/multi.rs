@@ -179,14 +179,10 @@ impl<C: RnnCell> Layers for Vec<C> {
 
 impl<E: Float, C: Parameters<E>> Parameters<E> for MultiRnnCell<Vec<C>> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        for (index, cell) in self.cells.iter().enumerate() {
-            cell.visit_parameters(&mut |name, weight| visit(&layer_name(index, name), weight));
-        }
+        self.cells.visit_parameters(visit);
     }
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        for (index, cell) in self.cells.iter_mut().enumerate() {
-            cell.visit_parameters_mut(&mut |name, weight| visit(&layer_name(index, name), weight));
-        }
+        self.cells.visit_parameters_mut(visit);
     }
 }
 

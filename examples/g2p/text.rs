@@ -1,0 +1,32 @@
+//! Words in, lines out.
+
+use crate::model::G2p;
+use std::io::{BufRead, Result, Write};
+
+/// Words read before the first of them is answered.
+const CHUNK: usize = 1536;
+
+/// Answers words, one a line; blank lines are none.
+pub fn answer_lines(model: &G2p, input: impl BufRead, mut output: impl Write) -> Result<()> {
+    let mut words = Vec::new();
+    for line in input.lines() {
+        let line = line?;
+        if !line.trim().is_empty() {
+            words.push(line.trim().to_string());
+        }
+        if words.len() == CHUNK {
+            answer(model, &words, &mut output)?;
+            words.clear();
+        }
+    }
+    answer(model, &words, &mut output)
+}
+
+/// For each word a line: the word, a tab, its phonemes. The network knows small letters only.
+pub fn answer(model: &G2p, words: &[String], output: &mut impl Write) -> Result<()> {
+    let small: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+    for (word, phonemes) in words.iter().zip(model.phonemes(&small)) {
+        writeln!(output, "{word}\t{}", phonemes.join(" "))?;
+    }
+    output.flush()
+}

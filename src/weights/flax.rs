@@ -1,0 +1,132 @@
+//! Flax (`flax.linen`): `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`.
+//!
+//! Every gate has matrices of its own, named by where they lead from (`i` input, `h` hidden) and to:
+//!
+//! | cell | `kernel` (input, hidden) | `kernel` (hidden, hidden) | `bias` (hidden) |
+//! |---|---|---|---|
+//! | SimpleCell | `i/kernel` | `h/kernel` | `i/bias` |
+//! | LSTMCell, OptimizedLSTMCell | `ii`, `if`, `ig`, `io` | `hi`, `hf`, `hg`, `ho` | `hi/bias`, `hf/bias`, … |
+//! | GRUCell | `ir`, `iz`, `in` | `hr`, `hz`, `hn` | `ir/bias`, `iz/bias`, `in/bias`, `hn/bias` |
+//!
+//! g is our j, z our u, n our candidate; matrices stand as ours do. The GRU resets after the product
+//! ([`GruReset::After`]), h' = (1 − z) ⊙ n + z ⊙ h, and `hn/bias` stands inside the reset gate. There is no `forget_bias`.
+//! Parameters are nested dictionaries; their keys joined by `/` are the names, and what stands before them the prefix
+//! (`params/encoder/`).
+//!
+//! # Writing the file
+//!
+//! ```python
+//! from flax.traverse_util import flatten_dict
+//! from safetensors.flax import save_file
+//!
+//! save_file(flatten_dict(variables["params"], sep="/"), "model.safetensors")
+//! ```
+//!
+//! The script is `tools/flax_fixture.py`.
+
+use super::Tensors;
+use crate::cells::{BasicRnnWeights, GruReset, GruWeights, LstmWeights};
+use crate::{BasicRnn, Error, Float, Gru, Lstm};
+use ndarray::{Array1, Array2, s};
+
+/// A `SimpleCell` with its default options (tanh, not residual).
+///
+/// # Errors
+/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+pub fn simple<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<BasicRnn<E>, Error> {
+    let gates = Gates::new(tensors, prefix, &["i"], &["h"], &["i/bias"])?;
+    let bias = Some(gates.bias(tensors, "i")?);
+    let kernel = gates.kernel(tensors, &["i"], &["h"])?;
+    BasicRnn::<E>::builder(gates.input, gates.hidden).build_from(BasicRnnWeights { kernel, bias })
+}
+
+/// An `LSTMCell` or `OptimizedLSTMCell` with its default activations.
+///
+/// # Errors
+/// As [`simple`].
+pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Lstm<E>, Error> {
+    // In our order: i, j, f, o.
+    let (input, hidden) = (["ii", "ig", "if", "io"], ["hi", "hg", "hf", "ho"]);
+    let gates = Gates::new(tensors, prefix, &input, &hidden, &["hi/bias", "hg/bias", "hf/bias", "ho/bias"])?;
+    let bias = Some(gates.biases(tensors, &hidden)?);
+    let kernel = gates.kernel(tensors, &input, &hidden)?;
+    let builder = Lstm::builder(gates.input, gates.hidden).forget_bias(E::zero());
+    builder.build_from(LstmWeights { kernel, bias, peepholes: None, projection: None })
+}
+
+/// A `GRUCell` with its default activations.
+///
+/// # Errors
+/// As [`simple`].
+pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Gru<E>, Error> {
+    let (input, hidden) = (["ir", "iz", "in"], ["hr", "hz", "hn"]);
+    let gates = Gates::new(tensors, prefix, &input, &hidden, &["ir/bias", "iz/bias", "in/bias", "hn/bias"])?;
+    let weights = GruWeights {
+        gates_bias: Some(gates.biases(tensors, &input[..2])?),
+        candidate_bias: Some(gates.bias(tensors, "in")?),
+        candidate_recurrent_bias: Some(gates.bias(tensors, "hn")?),
+        gates_kernel: gates.kernel(tensors, &input[..2], &hidden[..2])?,
+        candidate_kernel: gates.kernel(tensors, &input[2..], &hidden[2..])?,
+    };
+    Gru::<E>::builder(gates.input, gates.hidden).reset(GruReset::After).build_from(weights)
+}
+
+/// A cell's prefix, and its sizes as the checked shapes tell them.
+struct Gates<'p> {
+    prefix: &'p str,
+    input: usize,
+    hidden: usize,
+}
+
+impl<'p> Gates<'p> {
+    fn new<E: Float>(
+        tensors: &Tensors<'_, E>,
+        prefix: &'p str,
+        from_input: &[&str],
+        from_hidden: &[&str],
+        biases: &[&str],
+    ) -> Result<Self, Error> {
+        let first = format!("{prefix}{}/kernel", from_input[0]);
+        let [input, hidden] = tensors.axes(&first, "(input, hidden)")?;
+        for gate in from_input {
+            tensors.expect(&format!("{prefix}{gate}/kernel"), &[input, hidden])?;
+        }
+        for gate in from_hidden {
+            tensors.expect(&format!("{prefix}{gate}/kernel"), &[hidden, hidden])?;
+        }
+        for bias in biases {
+            tensors.expect(&format!("{prefix}{bias}"), &[hidden])?;
+        }
+        Ok(Self { prefix, input, hidden })
+    }
+
+    /// Our kernel: a column block for each gate, the input's rows first.
+    fn kernel<E: Float>(
+        &self,
+        tensors: &mut Tensors<'_, E>,
+        from_input: &[&str],
+        from_hidden: &[&str],
+    ) -> Result<Array2<E>, Error> {
+        let Self { prefix, input, hidden } = *self;
+        let mut kernel = Array2::zeros((input + hidden, from_input.len() * hidden));
+        for (gates, rows) in [(from_input, 0..input), (from_hidden, input..input + hidden)] {
+            for (block, gate) in gates.iter().enumerate() {
+                let matrix = tensors.take_matrix(&format!("{prefix}{gate}/kernel"), (rows.len(), hidden))?;
+                kernel.slice_mut(s![rows.clone(), block * hidden..(block + 1) * hidden]).assign(&matrix);
+            }
+        }
+        Ok(kernel)
+    }
+
+    fn bias<E: Float>(&self, tensors: &mut Tensors<'_, E>, gate: &str) -> Result<Array1<E>, Error> {
+        tensors.take_vector(&format!("{}{gate}/bias", self.prefix), self.hidden)
+    }
+
+    fn biases<E: Float>(&self, tensors: &mut Tensors<'_, E>, gates: &[&str]) -> Result<Array1<E>, Error> {
+        let mut biases = Array1::zeros(gates.len() * self.hidden);
+        for (gate, mut block) in gates.iter().zip(biases.exact_chunks_mut(self.hidden)) {
+            block.assign(&self.bias(tensors, gate)?);
+        }
+        Ok(biases)
+    }
+}

@@ -1,0 +1,142 @@
+//! Keras: `SimpleRNN`, `LSTM` and `GRU`.
+//!
+//! | name | shape | blocks of columns |
+//! |---|---|---|
+//! | `kernel` | (input, gates · hidden) | SimpleRNN: one; LSTM: i, f, c, o; GRU: z, r, h |
+//! | `recurrent_kernel` | (hidden, gates · hidden) | the same |
+//! | `bias` | (gates · hidden) | the same; none with `use_bias=False` |
+//! | `bias` of a GRU with `reset_after` | (2, 3 · hidden) | the same; row 0 the input's, row 1 the recurrent one |
+//!
+//! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. The 1 of `unit_forget_bias` is in `bias`, so our `forget_bias` is 0.
+//! Activations and `reset_after` are not in the weights: see [`Options`]. Keras writes the layer's name before each name
+//! (`lstm/lstm_cell/kernel`, in a `Bidirectional` `bidirectional/forward_lstm/lstm_cell/kernel`): that is the prefix.
+//! Keras repeats the last output where a mask is off; the drivers here give zeros, as with `zero_output_for_mask=True`.
+//!
+//! # Writing the file
+//!
+//! ```python
+//! from safetensors.numpy import save_file
+//!
+//! # Keras 2; in Keras 3 the name is w.path
+//! save_file({w.name.removesuffix(":0"): w.numpy() for w in model.weights}, "model.safetensors")
+//! ```
+//!
+//! The script is `tools/keras_fixture.py`.
+
+use super::Tensors;
+use super::layout::{BlockGru, IFCO, ZRH, pick, put};
+use crate::cells::{BasicRnnWeights, GruReset, LstmWeights};
+use crate::{Activation, BasicRnn, Error, Float, Gru, Lstm};
+use ndarray::{Array1, Array2};
+
+/// What a Keras layer's weights do not tell; the default is Keras's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// `activation`; tanh by default.
+    pub activation: Activation,
+    /// `recurrent_activation` of LSTM and GRU; sigmoid by default. (`tf.compat.v1.keras` has hard sigmoid.)
+    pub recurrent_activation: Activation,
+    /// `reset_after` of GRU; true by default. (`tf.compat.v1.keras` has false.)
+    pub reset_after: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { activation: Activation::Tanh, recurrent_activation: Activation::Sigmoid, reset_after: true }
+    }
+}
+
+/// A `SimpleRNN`; of the options only the activation matters.
+///
+/// # Errors
+/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+pub fn simple_rnn<E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: &Options,
+) -> Result<BasicRnn<E>, Error> {
+    let layer = Layer::new(tensors, prefix, 1)?;
+    let bias = layer.bias(tensors, 1)?;
+    let mut kernel = Array2::zeros((layer.input + layer.hidden, layer.hidden));
+    layer.matrices(tensors, 1, |row, from| put(&mut kernel, row, from.view(), &[0]))?;
+    BasicRnn::<E>::builder(layer.input, layer.hidden)
+        .activation(options.activation)
+        .use_bias(bias.is_some())
+        .build_from(BasicRnnWeights { kernel, bias })
+}
+
+/// An `LSTM`.
+///
+/// # Errors
+/// As [`simple_rnn`].
+pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Lstm<E>, Error> {
+    let layer = Layer::new(tensors, prefix, 4)?;
+    let bias = layer.bias(tensors, 4)?.map(|bias| pick(bias.view(), layer.hidden, &IFCO));
+    let mut kernel = Array2::zeros((layer.input + layer.hidden, 4 * layer.hidden));
+    layer.matrices(tensors, 4, |row, from| put(&mut kernel, row, from.view(), &IFCO))?;
+    Lstm::builder(layer.input, layer.hidden)
+        .forget_bias(E::zero())
+        .use_bias(bias.is_some())
+        .activation(options.activation)
+        .gate_activation(options.recurrent_activation)
+        .build_from(LstmWeights { kernel, bias, peepholes: None, projection: None })
+}
+
+/// A `GRU`.
+///
+/// # Errors
+/// As [`simple_rnn`].
+pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Gru<E>, Error> {
+    let layer = Layer::new(tensors, prefix, 3)?;
+    let biases = if options.reset_after {
+        let name = &layer.names[2];
+        let both = layer.use_bias.then(|| tensors.take_matrix(name, (2, 3 * layer.hidden))).transpose()?;
+        both.map(|both| [both.row(0).to_owned(), both.row(1).to_owned()])
+    } else {
+        layer.bias(tensors, 3)?.map(|bias| [Array1::zeros(bias.len()), bias])
+    };
+    let mut gru = BlockGru::new(layer.input, layer.hidden, ZRH);
+    layer.matrices(tensors, 3, |row, from| gru.put(row, from.view()))?;
+    let biases = biases.as_ref().map(|[input, recurrent]| [input.view(), recurrent.view()]);
+    let reset = if options.reset_after { GruReset::After } else { GruReset::Before };
+    gru.build(biases, reset, [options.activation, options.recurrent_activation])
+}
+
+/// A layer's names, and its sizes as the checked shapes tell them.
+struct Layer {
+    names: [String; 3],
+    input: usize,
+    hidden: usize,
+    use_bias: bool,
+}
+
+impl Layer {
+    fn new<E: Float>(tensors: &Tensors<'_, E>, prefix: &str, gates: usize) -> Result<Self, Error> {
+        let names = ["kernel", "recurrent_kernel", "bias"].map(|name| format!("{prefix}{name}"));
+        let [kernel, recurrent_kernel, bias] = &names;
+        let [input, _] = tensors.axes(kernel, &format!("(input, {gates} · hidden)"))?;
+        let [hidden, _] = tensors.axes(recurrent_kernel, &format!("(hidden, {gates} · hidden)"))?;
+        tensors.expect(recurrent_kernel, &[hidden, gates * hidden])?;
+        tensors.expect(kernel, &[input, gates * hidden])?;
+        let use_bias = tensors.contains(bias);
+        Ok(Self { input, hidden, use_bias, names })
+    }
+
+    /// The bias of a layer that has one vector of them.
+    fn bias<E: Float>(&self, tensors: &mut Tensors<'_, E>, gates: usize) -> Result<Option<Array1<E>>, Error> {
+        self.use_bias.then(|| tensors.take_vector(&self.names[2], gates * self.hidden)).transpose()
+    }
+
+    /// `put` is called with both weight matrices and the rows of our kernel where they belong.
+    fn matrices<E: Float>(
+        &self,
+        tensors: &mut Tensors<'_, E>,
+        gates: usize,
+        mut put: impl FnMut(usize, Array2<E>),
+    ) -> Result<(), Error> {
+        let columns = gates * self.hidden;
+        put(0, tensors.take_matrix(&self.names[0], (self.input, columns))?);
+        put(self.input, tensors.take_matrix(&self.names[1], (self.hidden, columns))?);
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! ONNX: the tensors of the operators `RNN`, `LSTM` and `GRU`.
+//!
+//! | name | shape | blocks of the second axis |
+//! |---|---|---|
+//! | `W` | (directions, gates · hidden, input) | RNN: one; LSTM: i, o, f, c; GRU: z, r, h |
+//! | `R` | (directions, gates · hidden, hidden) | the same |
+//! | `B` | (directions, 2 · gates · hidden), optional | W's bias, then R's; both are added |
+//! | `P` | (directions, 3 · hidden), optional, LSTM | peepholes i, o, f |
+//!
+//! Direction 0 is forward (or the only one), 1 backward. Matrices are transposed against ours. c is our j; z is our u,
+//! h' = (1 − z) ⊙ h̃ + z ⊙ h. There is no `forget_bias`. What the operator keeps in attributes is in [`Options`]. `clip`
+//! (which cuts the sums before the activations, not c) and `input_forget` = 1 have no counterpart here.
+//!
+//! In a graph these tensors are initializers with names of any kind; the script below calls them `{node}/W` and so on.
+//!
+//! # Writing the file
+//!
+//! ```python
+//! import onnx
+//! from safetensors.numpy import save_file
+//!
+//! graph = onnx.load("model.onnx").graph
+//! arrays = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+//! inputs = {"W": 1, "R": 2, "B": 3, "P": 7}  # where each stands among the operator's inputs
+//! save_file({f"{node.name}/{name}": arrays[node.input[at]] for node in graph.node if node.op_type in ("RNN", "LSTM", "GRU")
+//!            for name, at in inputs.items() if at < len(node.input) and node.input[at]}, "model.safetensors")
+//! ```
+//!
+//! The script is `tools/onnx_fixture.py`.
+
+use super::Tensors;
+use super::layout::{BlockGru, IOFC, ZRH, pick, put};
+use crate::cells::{BasicRnnWeights, GruReset, LstmWeights, Peepholes};
+use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
+use ndarray::{Array2, ArrayD, ArrayView1, ArrayView2, Axis};
+
+/// What an operator keeps in its attributes; the default is ONNX's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Of the candidate and of c (`g` and `h` in `activations`, which must be the same); tanh by default.
+    pub activation: Activation,
+    /// Of the gates (`f` in `activations`); sigmoid by default. An `RNN` has none.
+    pub gate_activation: Activation,
+    /// `linear_before_reset` of `GRU`: the reset gate stands after the product; false by default. (PyTorch writes true.)
+    pub linear_before_reset: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { activation: Activation::Tanh, gate_activation: Activation::Sigmoid, linear_before_reset: false }
+    }
+}
+
+/// An `RNN` of one direction; of the options only the activation matters.
+///
+/// # Errors
+/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+pub fn rnn<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<BasicRnn<E>, Error> {
+    rnn_directions(tensors, prefix, options).map(|[cell]| cell)
+}
+
+/// An `RNN` of both directions, forward and backward.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn bidirectional_rnn<E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: &Options,
+) -> Result<Bidirectional<BasicRnn<E>>, Error> {
+    rnn_directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
+}
+
+/// An `LSTM` of one direction, with peepholes if there is a `P`.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Lstm<E>, Error> {
+    lstm_directions(tensors, prefix, options).map(|[cell]| cell)
+}
+
+/// An `LSTM` of both directions, forward and backward.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn bidirectional_lstm<E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: &Options,
+) -> Result<Bidirectional<Lstm<E>>, Error> {
+    lstm_directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
+}
+
+/// A `GRU` of one direction.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Gru<E>, Error> {
+    gru_directions(tensors, prefix, options).map(|[cell]| cell)
+}
+
+/// A `GRU` of both directions, forward and backward.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn bidirectional_gru<E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: &Options,
+) -> Result<Bidirectional<Gru<E>>, Error> {
+    gru_directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
+}
+
+fn rnn_directions<E: Float, const N: usize>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: &Options,
+) -> Result<[BasicRnn<E>; N], Error> {
+    let node = Node::<N>::new(tensors, prefix, 1)?;
+    let mut kernels: [_; N] = std::array::from_fn(|_| Array2::zeros((node.input + node.hidden, node.hidden)));
+    node.matrices(tensors, |direction, row, from| put(&mut kernels[direction], row, from, &[0]))?;
+    let biases = node.biases(tensors)?;
+    each(kernels, |direction, kernel| {
+        let bias = biases.as_ref().map(|biases| biases.direction(direction)).map(|[w, r]| &w + &r);
+        BasicRnn::<E>::builder(node.input, node.hidden)
+            .activation(options.activation)
+            .use_bias(bias.is_some())
+            .build_from(BasicRnnWeights { kernel, bias })
+    })
+}
+
+fn lstm_directions<E: Float, const N: usize>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: &Options,
+) -> Result<[Lstm<E>; N], Error> {
+    let node = Node::<N>::new(tensors, prefix, 4)?;
+    let hidden = node.hidden;
+    let p = format!("{prefix}P");
+    if tensors.contains(&p) {
+        tensors.expect(&p, &[N, 3 * hidden])?;
+    }
+    let mut kernels: [_; N] = std::array::from_fn(|_| Array2::zeros((node.input + hidden, 4 * hidden)));
+    node.matrices(tensors, |direction, row, from| put(&mut kernels[direction], row, from, &IOFC))?;
+    let biases = node.biases(tensors)?;
+    let peepholes = tensors.contains(&p).then(|| tensors.take_matrix(&p, (N, 3 * hidden))).transpose()?;
+    each(kernels, |direction, kernel| {
+        let bias = biases.as_ref().map(|biases| biases.direction(direction)).map(|[w, r]| &w + &r);
+        let bias = bias.map(|bias| pick(bias.view(), hidden, &IOFC));
+        let peepholes = peepholes.as_ref().map(|peepholes| {
+            let [w_i_diag, w_o_diag, w_f_diag] =
+                [0, 1, 2].map(|block| pick(peepholes.row(direction), hidden, &[block]));
+            Peepholes { w_f_diag, w_i_diag, w_o_diag }
+        });
+        Lstm::builder(node.input, hidden)
+            .forget_bias(E::zero())
+            .use_bias(bias.is_some())
+            .use_peepholes(peepholes.is_some())
+            .activation(options.activation)
+            .gate_activation(options.gate_activation)
+            .build_from(LstmWeights { kernel, bias, peepholes, projection: None })
+    })
+}
+
+fn gru_directions<E: Float, const N: usize>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: &Options,
+) -> Result<[Gru<E>; N], Error> {
+    let node = Node::<N>::new(tensors, prefix, 3)?;
+    let mut grus: [_; N] = std::array::from_fn(|_| BlockGru::new(node.input, node.hidden, ZRH));
+    node.matrices(tensors, |direction, row, from| grus[direction].put(row, from))?;
+    let biases = node.biases(tensors)?;
+    let reset = if options.linear_before_reset { GruReset::After } else { GruReset::Before };
+    each(grus, |direction, gru| {
+        let biases = biases.as_ref().map(|biases| biases.direction(direction));
+        gru.build(biases, reset, [options.activation, options.gate_activation])
+    })
+}
+
+/// The cells of all directions, or the first error.
+fn each<T, C, const N: usize>(
+    parts: [T; N],
+    mut cell: impl FnMut(usize, T) -> Result<C, Error>,
+) -> Result<[C; N], Error> {
+    let cells: Result<Vec<C>, Error> = parts.into_iter().enumerate().map(|(i, part)| cell(i, part)).collect();
+    Ok(cells?.try_into().unwrap_or_else(|_| unreachable!("one cell a direction")))
+}
+
+/// An operator of `N` directions: its prefix, and its sizes as the checked shapes tell them.
+struct Node<'p, const N: usize> {
+    prefix: &'p str,
+    gates: usize,
+    input: usize,
+    hidden: usize,
+    use_bias: bool,
+}
+
+/// `B`, (directions, 2 · gates · hidden).
+struct Biases<E>(Array2<E>);
+
+impl<E: Float> Biases<E> {
+    /// W's and R's bias of a direction.
+    fn direction(&self, direction: usize) -> [ArrayView1<'_, E>; 2] {
+        let (w, r) = self.0.index_axis(Axis(0), direction).split_at(Axis(0), self.0.ncols() / 2);
+        [w, r]
+    }
+}
+
+impl<'p, const N: usize> Node<'p, N> {
+    fn new<E: Float>(tensors: &Tensors<'_, E>, prefix: &'p str, gates: usize) -> Result<Self, Error> {
+        let [w, r, b] = ["W", "R", "B"].map(|name| format!("{prefix}{name}"));
+        let [_, _, input] = tensors.axes(&w, &format!("({N}, {gates} · hidden, input)"))?;
+        let [_, _, hidden] = tensors.axes(&r, &format!("({N}, {gates} · hidden, hidden)"))?;
+        tensors.expect(&r, &[N, gates * hidden, hidden])?;
+        tensors.expect(&w, &[N, gates * hidden, input])?;
+        let use_bias = tensors.contains(&b);
+        if use_bias {
+            tensors.expect(&b, &[N, 2 * gates * hidden])?;
+        }
+        Ok(Self { prefix, gates, input, hidden, use_bias })
+    }
+
+    /// `put` is called with each direction's weight matrices, transposed, and the rows of our kernel where they belong.
+    fn matrices<E: Float>(
+        &self,
+        tensors: &mut Tensors<'_, E>,
+        mut put: impl FnMut(usize, usize, ArrayView2<E>),
+    ) -> Result<(), Error> {
+        for (name, row) in [("W", 0), ("R", self.input)] {
+            let matrices: ArrayD<E> = tensors.take(&format!("{}{name}", self.prefix))?;
+            for (direction, matrix) in matrices.outer_iter().enumerate() {
+                put(direction, row, matrix.into_dimensionality().expect("three axes were checked").reversed_axes());
+            }
+        }
+        Ok(())
+    }
+
+    fn biases<E: Float>(&self, tensors: &mut Tensors<'_, E>) -> Result<Option<Biases<E>>, Error> {
+        let shape = (N, 2 * self.gates * self.hidden);
+        let name = format!("{}B", self.prefix);
+        self.use_bias.then(|| tensors.take_matrix(&name, shape).map(Biases)).transpose()
+    }
+}

@@ -1,0 +1,272 @@
+//! Files: the parameters of anything to and from [safetensors](https://github.com/huggingface/safetensors), and a file's
+//! tensors to the importers.
+//!
+//! [`save`] and [`load`] go by parameter name, through [`Parameters`]: a cell, a stack, a pair of directions, an optimizer.
+//! The round trip is bit-exact. [`read_tensors`] opens a file of another framework for the importers.
+//!
+//! Types: what fits without loss is converted. An `f32` cell reads F32, F16 and BF16, an `f64` cell F64 too; F64 into `f32`
+//! would round and is refused ([`Tensors::cast`] rounds where that is wanted), and so are integers.
+//!
+//! Files are not trusted. A wrong shape or type, a missing or an extra tensor, a truncated or hostile file is an error that
+//! names the tensor, what was expected and what came. All of it is checked before the first parameter is written: after an
+//! error a cell is what it was. No claim of a file is believed before its bytes are there: nothing larger than the file is
+//! set aside, and its header may be [`HEADER_LIMIT`] long.
+//!
+//! ```
+//! use rand::SeedableRng;
+//! use rnn_cell::{Lstm, weights::safetensors};
+//!
+//! let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+//! let trained = Lstm::<f32>::new(4, 8, &mut rng);
+//! let bytes = safetensors::to_bytes(&trained)?;          // or save(&trained, "lstm.safetensors")?
+//!
+//! let mut cell = Lstm::<f32>::new(4, 8, &mut rng);
+//! safetensors::from_bytes(&mut cell, &bytes)?;           // or load(&mut cell, "lstm.safetensors")?
+//! assert_eq!(cell.weights(), trained.weights());
+//! # Ok::<(), rnn_cell::Error>(())
+//! ```
+
+use super::Tensors;
+use crate::{Error, Float, Parameters};
+use ::safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use half::{bf16, f16};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+/// The longest header that is read, in bytes: room for some 40,000 tensors. (The format allows 100 MB, which parsed take a
+/// multiple of that in memory.)
+pub const HEADER_LIMIT: usize = 4 << 20;
+
+/// Writes the parameters to a file, each under its name. A file that is there is replaced at once, when the new one is
+/// complete.
+///
+/// # Errors
+/// [`Error::RepeatedParameter`] if two parameters have one name, [`Error::Io`] if the file cannot be written.
+pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    // The library makes its temporary file beside `path`, and a bare file name has an empty parent.
+    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
+    ::safetensors::serialize_to_file(named(parameters)?, None, &full).map_err(|error| io(path, &error))
+}
+
+/// The bytes that [`save`] writes.
+///
+/// # Errors
+/// [`Error::RepeatedParameter`] if two parameters have one name.
+pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Vec<u8>, Error> {
+    ::safetensors::serialize(named(parameters)?, None).map_err(|error| invalid(&error))
+}
+
+/// Reads the parameters from a file: exactly those, by name.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read, and those of [`from_bytes`].
+pub fn load<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    from_bytes(parameters, &std::fs::read(path).map_err(|error| io(path, &error))?)
+}
+
+/// Reads the parameters from the bytes of a file, read or mapped; nothing is allocated but the list of its tensors.
+///
+/// # Errors
+/// [`Error::InvalidFile`] for bytes that are no safetensors file, [`Error::MissingTensor`], [`Error::ExtraTensor`],
+/// [`Error::TensorShape`], [`Error::TensorDtype`], [`Error::RepeatedParameter`]. The parameters then are what they were.
+pub fn from_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, bytes: &[u8]) -> Result<(), Error> {
+    let tensors = read_tensors::<E>(bytes)?;
+    check(parameters, &tensors)?;
+    let mut result = Ok(());
+    parameters.visit_parameters_mut(&mut |name, to| {
+        if result.is_ok() {
+            result = tensors.copy_to(name, to);
+        }
+    });
+    result
+}
+
+/// `Ok` if each parameter has its tensor and each tensor its parameter.
+fn check<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, tensors: &Tensors<'_, E>) -> Result<(), Error> {
+    let mut names = BTreeSet::new();
+    let mut result = Ok(());
+    parameters.visit_parameters(&mut |name, array| {
+        if result.is_ok() {
+            result = tensors.expect(name, array.shape());
+        }
+        if !names.insert(name.to_string()) && result.is_ok() {
+            result = Err(Error::RepeatedParameter { name: name.into() });
+        }
+    });
+    result?;
+    match tensors.names().find(|&name| !names.contains(name)) {
+        Some(extra) => Err(Error::ExtraTensor {
+            name: extra.into(),
+            expected: format!("the parameters are {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The tensors in the bytes of a file, read or mapped. Each stays there until it is taken; types are checked then.
+///
+/// # Errors
+/// [`Error::InvalidFile`].
+pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
+    let file = open(bytes)?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.iter() {
+        let stored = Stored { dtype: view.dtype(), shape: view.shape().into(), bytes: view.data() };
+        tensors.insert_stored(name.into(), stored);
+    }
+    Ok(tensors)
+}
+
+/// Writes tensors to a file, each under its name: what the exporters made.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written, [`Error::TensorDtype`] if a tensor of another file cannot be read.
+pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
+    let names: Vec<String> = tensors.names().map(String::from).collect();
+    let arrays: Result<Vec<_>, _> = names.iter().map(|name| tensors.take(name)).collect();
+    let arrays = arrays?;
+    let views = names.into_iter().zip(arrays.iter().map(|array| Numbers(array.view())));
+    ::safetensors::serialize_to_file(views, None, &full).map_err(|error| io(path, &error))
+}
+
+/// The metadata of a file: strings by name, none if there are none.
+///
+/// # Errors
+/// [`Error::InvalidFile`].
+pub fn read_metadata(bytes: &[u8]) -> Result<HashMap<String, String>, Error> {
+    check_header(bytes)?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| invalid(&error))?;
+    Ok(metadata.metadata().clone().unwrap_or_default())
+}
+
+fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Error> {
+    check_header(bytes)?;
+    SafeTensors::deserialize(bytes).map_err(|error| invalid(&error))
+}
+
+fn check_header(bytes: &[u8]) -> Result<(), Error> {
+    let len = bytes.first_chunk().map(|len| u64::from_le_bytes(*len));
+    match len {
+        Some(len) if len > HEADER_LIMIT as u64 => {
+            Err(Error::InvalidFile { reason: format!("its header is {len} bytes, but may be {HEADER_LIMIT}") })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn invalid(error: &SafeTensorError) -> Error {
+    Error::InvalidFile { reason: error.to_string() }
+}
+
+fn io(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::Io { path: path.display().to_string(), reason: error.to_string() }
+}
+
+/// A tensor where it lies in a file.
+#[derive(Debug, Clone)]
+pub(super) struct Stored<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: &'a [u8],
+}
+
+impl Stored<'_> {
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub(super) fn check_dtype<E: Float>(&self, name: &str) -> Result<(), Error> {
+        let double = size_of::<E>() == 8;
+        match self.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(()),
+            Dtype::F64 if double => Ok(()),
+            found => Err(Error::TensorDtype {
+                name: name.into(),
+                expected: if double { "F64, F32, F16 or BF16" } else { "F32, F16 or BF16" },
+                found: format!("{found:?}"),
+            }),
+        }
+    }
+
+    pub(super) fn read<E: Float>(&self, name: &str) -> Result<ArrayD<E>, Error> {
+        self.check_dtype::<E>(name)?;
+        // An empty tensor may claim any other axis, more than an array can have.
+        let product = self.shape.iter().filter(|&&len| len > 0).try_fold(1_usize, |all, &len| all.checked_mul(len));
+        if product.is_none_or(|product| product > isize::MAX as usize) {
+            let expected = format!("axes whose product is at most {}", isize::MAX);
+            return Err(Error::TensorShape { name: name.into(), expected, found: self.shape.clone() });
+        }
+        let mut array = ArrayD::zeros(self.shape.clone());
+        self.copy_to(name, array.view_mut())?;
+        Ok(array)
+    }
+
+    /// Copies the numbers to `to`, which has this shape.
+    pub(super) fn copy_to<E: Float>(&self, name: &str, to: ArrayViewMutD<'_, E>) -> Result<(), Error> {
+        self.check_dtype::<E>(name)?;
+        match self.dtype {
+            Dtype::F16 => self.decode(to, |bytes| widened(f16::from_le_bytes(bytes).to_f32())),
+            Dtype::BF16 => self.decode(to, |bytes| widened(bf16::from_le_bytes(bytes).to_f32())),
+            Dtype::F64 => self.decode(to, |bytes| widened(f64::from_le_bytes(bytes))),
+            _ => self.decode(to, |bytes| widened(f32::from_le_bytes(bytes))),
+        }
+        Ok(())
+    }
+
+    fn decode<E: Float, const N: usize>(&self, mut to: ArrayViewMutD<'_, E>, number: impl Fn([u8; N]) -> E) {
+        let (numbers, _) = self.bytes.as_chunks();
+        for (to, from) in to.iter_mut().zip(numbers) {
+            *to = number(*from);
+        }
+    }
+}
+
+/// The same number in a type at least as wide, bit for bit if the types are the same.
+fn widened<F: Copy + Into<f64> + 'static, E: Float>(number: F) -> E {
+    let same: Option<&E> = (&number as &dyn Any).downcast_ref();
+    same.copied().unwrap_or_else(|| E::from_f64(number.into()))
+}
+
+/// The parameters under their names.
+fn named<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Vec<(String, Numbers<'_, E>)>, Error> {
+    let mut views: Vec<(String, Numbers<'_, E>)> = Vec::new();
+    parameters.visit_parameters(&mut |name, array| views.push((name.into(), Numbers(array))));
+    let mut names = BTreeSet::new();
+    match views.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => Err(Error::RepeatedParameter { name: name.clone() }),
+        None => Ok(views),
+    }
+}
+
+/// An array as the library writes it: its bytes are made when its turn comes.
+struct Numbers<'a, E>(ArrayViewD<'a, E>);
+
+impl<E: Float> View for Numbers<'_, E> {
+    fn dtype(&self) -> Dtype {
+        if size_of::<E>() == 8 { Dtype::F64 } else { Dtype::F32 }
+    }
+    fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+    fn data_len(&self) -> usize {
+        size_of::<E>() * self.0.len()
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Vec::with_capacity(self.data_len());
+        for number in &self.0 {
+            let number = number as &dyn Any;
+            match number.downcast_ref::<f32>() {
+                Some(number) => bytes.extend(number.to_le_bytes()),
+                None => bytes.extend(number.downcast_ref::<f64>().expect("Float is f32 or f64").to_le_bytes()),
+            }
+        }
+        bytes.into()
+    }
+}

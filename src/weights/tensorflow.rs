@@ -1,0 +1,208 @@
+//! TensorFlow 1: the variables of `BasicRNNCell`, `LSTMCell` (and `BasicLSTMCell`) and `GRUCell`.
+//!
+//! | name | shape | blocks of columns |
+//! |---|---|---|
+//! | RNN `kernel` | (input + hidden, hidden) | one |
+//! | LSTM `kernel` | (input + output, 4 · hidden) | i, j, f, o |
+//! | `bias` | as wide as `kernel` | the same |
+//! | LSTM `w_f_diag`, `w_i_diag`, `w_o_diag` | (hidden), with `use_peepholes` | |
+//! | LSTM `projection/kernel` | (hidden, output), with `num_proj` | |
+//! | GRU `gates/kernel`, `gates/bias` | (input + hidden, 2 · hidden) | r, u |
+//! | GRU `candidate/kernel`, `candidate/bias` | (input + hidden, hidden) | one |
+//!
+//! Names, layout and gate order are this crate's own. The GRU resets before the product. `forget_bias` is not in `bias`: it
+//! is an option, 1 by default there and here. Before each name stand the scopes, and they are the prefix:
+//!
+//! | graph | prefix |
+//! |---|---|
+//! | `dynamic_rnn` of an `LSTMCell` | `rnn/lstm_cell/` |
+//! | of a `BasicLSTMCell`, a `GRUCell`, a `BasicRNNCell` | `rnn/basic_lstm_cell/`, `rnn/gru_cell/`, `rnn/basic_rnn_cell/` |
+//! | of a `MultiRNNCell` | `rnn/multi_rnn_cell/cell_0/lstm_cell/`, …: [`multi`] |
+//! | `bidirectional_dynamic_rnn` | `bidirectional_rnn/fw/lstm_cell/` and `…/bw/…`: [`bidirectional`] |
+//!
+//! Other wrappers add no scope.
+//!
+//! # Writing the file
+//!
+//! ```python
+//! import tensorflow as tf
+//! from safetensors.numpy import save_file
+//!
+//! reader = tf.train.load_checkpoint("model.ckpt")
+//! save_file({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}, "model.safetensors")
+//! ```
+//!
+//! A checkpoint of a training run also holds `global_step` and the optimizer's slots: [`drop_training_variables`].
+//! The script is `tools/tensorflow_fixture.py`.
+
+use super::Tensors;
+use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
+use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
+
+/// A `BasicRNNCell`. `options` sets what the variables do not tell: the activation.
+///
+/// # Errors
+/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+pub fn basic_rnn<E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: impl FnOnce(BasicRnnBuilder) -> BasicRnnBuilder,
+) -> Result<BasicRnn<E>, Error> {
+    let [kernel, bias] = ["kernel", "bias"].map(|name| format!("{prefix}{name}"));
+    let [rows, hidden] = tensors.axes(&kernel, "(input + hidden, hidden)")?;
+    let input = input_size(tensors, &kernel, rows, hidden)?;
+    let bias = Some(tensors.take_vector(&bias, hidden)?);
+    let kernel = tensors.take_matrix(&kernel, (rows, hidden))?;
+    options(BasicRnn::<E>::builder(input, hidden)).build_from(BasicRnnWeights { kernel, bias })
+}
+
+/// An `LSTMCell` or `BasicLSTMCell`, with peepholes and a projection if there are variables for them. `options` sets what
+/// the variables do not tell: forget_bias, the clips and the activation.
+///
+/// ```
+/// # use ndarray::{Array1, Array2};
+/// # use rnn_cell::weights::{Tensors, tensorflow};
+/// # let mut tensors = Tensors::<f32>::new();
+/// # tensors.insert("rnn/lstm_cell/kernel", Array2::zeros((5, 8)));
+/// # tensors.insert("rnn/lstm_cell/bias", Array1::zeros(8));
+/// let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder.cell_clip(3.0))?;
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`basic_rnn`], and those of [`LstmBuilder::build_from`] for the options.
+pub fn lstm<E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: impl FnOnce(LstmBuilder<E>) -> LstmBuilder<E>,
+) -> Result<Lstm<E>, Error> {
+    let names = ["kernel", "bias", "w_f_diag", "w_i_diag", "w_o_diag", "projection/kernel"];
+    let [kernel, bias, w_f_diag, w_i_diag, w_o_diag, projection] = names.map(|name| format!("{prefix}{name}"));
+    let [rows, columns] = tensors.axes(&kernel, "(input + output, 4 · hidden)")?;
+    let hidden = columns / 4;
+    tensors.expect(&bias, &[4 * hidden])?;
+    tensors.expect(&kernel, &[rows, 4 * hidden])?;
+    let mut output = hidden;
+    let projects = tensors.contains(&projection);
+    if projects {
+        [_, output] = tensors.axes(&projection, "(hidden, output)")?;
+        tensors.expect(&projection, &[hidden, output])?;
+    }
+    let mut builder = Lstm::builder(input_size(tensors, &kernel, rows, output)?, hidden);
+    if projects {
+        builder = builder.num_proj(output);
+    }
+    let peepholes = if [&w_f_diag, &w_i_diag, &w_o_diag].into_iter().any(|name| tensors.contains(name)) {
+        builder = builder.use_peepholes(true);
+        Some(Peepholes {
+            w_f_diag: tensors.take_vector(&w_f_diag, hidden)?,
+            w_i_diag: tensors.take_vector(&w_i_diag, hidden)?,
+            w_o_diag: tensors.take_vector(&w_o_diag, hidden)?,
+        })
+    } else {
+        None
+    };
+    options(builder).build_from(LstmWeights {
+        bias: Some(tensors.take_vector(&bias, 4 * hidden)?),
+        projection: projects.then(|| tensors.take_matrix(&projection, (hidden, output))).transpose()?,
+        kernel: tensors.take_matrix(&kernel, (rows, 4 * hidden))?,
+        peepholes,
+    })
+}
+
+/// A `GRUCell`. `options` sets what the variables do not tell: the activation.
+///
+/// # Errors
+/// As [`basic_rnn`].
+pub fn gru<E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    prefix: &str,
+    options: impl FnOnce(GruBuilder) -> GruBuilder,
+) -> Result<Gru<E>, Error> {
+    let names = ["gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"];
+    let [gates_kernel, gates_bias, candidate_kernel, candidate_bias] = names.map(|name| format!("{prefix}{name}"));
+    let [rows, hidden] = tensors.axes(&candidate_kernel, "(input + hidden, hidden)")?;
+    let input = input_size(tensors, &candidate_kernel, rows, hidden)?;
+    let weights = GruWeights {
+        gates_bias: Some(tensors.take_vector(&gates_bias, 2 * hidden)?),
+        candidate_bias: Some(tensors.take_vector(&candidate_bias, hidden)?),
+        candidate_recurrent_bias: None,
+        gates_kernel: tensors.take_matrix(&gates_kernel, (rows, 2 * hidden))?,
+        candidate_kernel: tensors.take_matrix(&candidate_kernel, (rows, hidden))?,
+    };
+    options(Gru::<E>::builder(input, hidden)).build_from(weights)
+}
+
+/// The cells of a `MultiRNNCell`: calls `cell` with the prefix of `cell_0`, `cell_1`, … for as long as there are any.
+///
+/// ```
+/// # use ndarray::{Array1, Array2};
+/// # use rnn_cell::weights::{Tensors, tensorflow};
+/// # let mut tensors = Tensors::<f32>::new();
+/// # for (k, input) in [(0, 3), (1, 2)] {
+/// #     tensors.insert(format!("rnn/multi_rnn_cell/cell_{k}/lstm_cell/kernel"), Array2::zeros((input + 2, 8)));
+/// #     tensors.insert(format!("rnn/multi_rnn_cell/cell_{k}/lstm_cell/bias"), Array1::zeros(8));
+/// # }
+/// let cells = tensorflow::multi(&mut tensors, "rnn/multi_rnn_cell/", |tensors, prefix| {
+///     tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), |builder| builder)
+/// })?;
+/// let stack = rnn_cell::MultiRnnCell::new(cells)?;
+/// assert_eq!(stack.cells().len(), 2);
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of `cell`; [`Error::MissingTensor`] if there is no `cell_0`.
+pub fn multi<'a, E: Float, C>(
+    tensors: &mut Tensors<'a, E>,
+    prefix: &str,
+    mut cell: impl FnMut(&mut Tensors<'a, E>, &str) -> Result<C, Error>,
+) -> Result<Vec<C>, Error> {
+    let mut cells = Vec::new();
+    loop {
+        let prefix = format!("{prefix}cell_{}/", cells.len());
+        if !cells.is_empty() && !tensors.names().any(|name| name.starts_with(&prefix)) {
+            return Ok(cells);
+        }
+        cells.push(cell(tensors, &prefix)?);
+    }
+}
+
+/// Both sides of a `bidirectional_dynamic_rnn`: calls `cell` with the prefixes of `fw` and `bw`.
+///
+/// # Errors
+/// Those of `cell`.
+pub fn bidirectional<'a, E: Float, C>(
+    tensors: &mut Tensors<'a, E>,
+    prefix: &str,
+    mut cell: impl FnMut(&mut Tensors<'a, E>, &str) -> Result<C, Error>,
+) -> Result<Bidirectional<C>, Error> {
+    let fw = cell(tensors, &format!("{prefix}fw/"))?;
+    Ok(Bidirectional { fw, bw: cell(tensors, &format!("{prefix}bw/"))? })
+}
+
+/// Removes what a checkpoint holds only to go on training: `global_step`, `beta1_power` and `beta2_power`, and the slots
+/// that TensorFlow's optimizers keep for each variable (`…/Adam`, `…/Adam_1`, `…/Momentum`, `…/RMSProp`, …).
+///
+/// Moving averages (`…/ExponentialMovingAverage`) stay: they are weights somebody may want.
+pub fn drop_training_variables<E: Float>(tensors: &mut Tensors<'_, E>) {
+    const SLOTS: [&str; 8] =
+        ["Adam", "Momentum", "RMSProp", "Adagrad", "Adadelta", "Ftrl", "AdaMax", "GradientDescent"];
+    tensors.retain(|name| {
+        let last = name.rsplit('/').next().unwrap_or(name);
+        // A second slot or optimizer is numbered: Adam_1, beta1_power_1.
+        let numbered = last.rsplit_once('_').filter(|(_, n)| n.bytes().all(|b| b.is_ascii_digit()));
+        let kind = numbered.map_or(last, |(kind, _)| kind);
+        let slot = name.contains('/') && SLOTS.contains(&kind);
+        !(slot || ["global_step", "beta1_power", "beta2_power"].contains(&kind))
+    });
+}
+
+/// Rows of a kernel less those of the state, at least 1.
+fn input_size<E: Float>(tensors: &Tensors<'_, E>, kernel: &str, rows: usize, state: usize) -> Result<usize, Error> {
+    rows.checked_sub(state).filter(|&input| input > 0).ok_or_else(|| Error::TensorShape {
+        name: kernel.into(),
+        expected: format!("more than {state} rows, input + {state}"),
+        found: tensors.shape(kernel).unwrap_or_default().into(),
+    })
+}

@@ -1,0 +1,225 @@
+//! [`Tensors`]: named arrays, from memory or from a file, for the importers to take from.
+
+use crate::{Error, Float};
+use ndarray::{Array1, Array2, ArrayBase, ArrayD, CowArray, CowRepr, Dimension, IxDyn};
+use std::collections::BTreeMap;
+
+#[cfg(feature = "safetensors")]
+use super::safetensors::Stored;
+
+/// Named tensors, the way a framework hands its weights over.
+///
+/// An importer takes what it knows by name and leaves the rest, so that one file may hold several modules. After the last
+/// one [`finish`](Self::finish) makes sure that nothing was overlooked. Tensors of a file stay in the file until they are
+/// taken: only one at a time is in memory beside it.
+///
+/// ```
+/// use ndarray::array;
+/// use rnn_cell::weights::{Tensors, tensorflow};
+///
+/// let mut tensors = Tensors::new();
+/// tensors.insert("rnn/basic_rnn_cell/kernel", array![[0.1_f32], [0.2], [0.3]]);
+/// tensors.insert("rnn/basic_rnn_cell/bias", array![0.0_f32]);
+/// let cell = tensorflow::basic_rnn(&mut tensors, "rnn/basic_rnn_cell/", |builder| builder)?;
+/// tensors.finish()?;
+/// # use rnn_cell::RnnCell;
+/// assert_eq!((cell.input_size(), cell.output_size()), (2, 1));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Tensors<'a, E: Float> {
+    map: BTreeMap<String, Tensor<'a, E>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Tensor<'a, E: Float> {
+    // A `CowArray`; spelled out it is covariant in 'a, as the alias is not.
+    Array(ArrayBase<CowRepr<'a, E>, IxDyn, E>),
+    #[cfg(feature = "safetensors")]
+    Stored(Stored<'a>),
+}
+
+impl<E: Float> Tensor<'_, E> {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Array(array) => array.shape(),
+            #[cfg(feature = "safetensors")]
+            Self::Stored(stored) => stored.shape(),
+        }
+    }
+}
+
+impl<E: Float> Default for Tensors<'_, E> {
+    fn default() -> Self {
+        Self { map: BTreeMap::new() }
+    }
+}
+
+impl<'a, E: Float> Tensors<'a, E> {
+    /// No tensors.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an array or a view of one; a tensor of the same name is replaced.
+    pub fn insert<D: Dimension>(&mut self, name: impl Into<String>, array: impl Into<CowArray<'a, E, D>>) {
+        self.map.insert(name.into(), Tensor::Array(array.into().into_dyn()));
+    }
+
+    #[cfg(feature = "safetensors")]
+    pub(super) fn insert_stored(&mut self, name: String, stored: Stored<'a>) {
+        self.map.insert(name, Tensor::Stored(stored));
+    }
+
+    /// The names, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.map.keys().map(String::as_str)
+    }
+
+    /// Number of tensors.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Whether there is a tensor of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
+    /// The shape of a tensor.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`].
+    pub fn shape(&self, name: &str) -> Result<&[usize], Error> {
+        self.map.get(name).map(Tensor::shape).ok_or_else(|| self.missing(name))
+    }
+
+    /// Gives a tensor another name, such as the one an importer looks for; a tensor that has it is replaced.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`].
+    pub fn rename(&mut self, from: &str, to: impl Into<String>) -> Result<(), Error> {
+        let tensor = self.map.remove(from).ok_or_else(|| self.missing(from))?;
+        self.map.insert(to.into(), tensor);
+        Ok(())
+    }
+
+    /// Keeps only the tensors whose names `keep` says yes to.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.map.retain(|name, _| keep(name));
+    }
+
+    /// Removes and returns a tensor of any shape.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`]; [`Error::TensorDtype`] for a tensor of a file whose numbers cannot be read without loss.
+    pub fn take(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
+        match self.map.remove(name).ok_or_else(|| self.missing(name))? {
+            Tensor::Array(array) => Ok(array.into_owned()),
+            #[cfg(feature = "safetensors")]
+            Tensor::Stored(stored) => stored.read(name),
+        }
+    }
+
+    /// Removes and returns a matrix of the given shape.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take), and [`Error::TensorShape`].
+    pub fn take_matrix(&mut self, name: &str, (rows, columns): (usize, usize)) -> Result<Array2<E>, Error> {
+        self.expect(name, &[rows, columns])?;
+        Ok(self.take(name)?.into_dimensionality().expect("two axes were checked"))
+    }
+
+    /// Removes and returns a vector of the given length.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take), and [`Error::TensorShape`].
+    pub fn take_vector(&mut self, name: &str, len: usize) -> Result<Array1<E>, Error> {
+        self.expect(name, &[len])?;
+        Ok(self.take(name)?.into_dimensionality().expect("one axis was checked"))
+    }
+
+    /// `Ok` if a tensor is there, has this shape and can be read.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`].
+    pub fn expect(&self, name: &str, shape: &[usize]) -> Result<(), Error> {
+        let found = self.shape(name)?;
+        if found != shape {
+            return Err(Error::TensorShape { name: name.into(), expected: format!("{shape:?}"), found: found.into() });
+        }
+        self.check_dtype(name)
+    }
+
+    fn check_dtype(&self, name: &str) -> Result<(), Error> {
+        match self.map.get(name) {
+            #[cfg(feature = "safetensors")]
+            Some(Tensor::Stored(stored)) => stored.check_dtype::<E>(name),
+            _ => Ok(()),
+        }
+    }
+
+    /// The lengths of the `N` axes of a tensor that can be read, none of them 0; `expected` words its shape for the error.
+    pub(super) fn axes<const N: usize>(&self, name: &str, expected: &str) -> Result<[usize; N], Error> {
+        let found = self.shape(name)?;
+        let axes = found.try_into().ok().filter(|axes: &[usize; N]| axes.iter().all(|&len| len > 0));
+        let axes = axes.ok_or_else(|| Error::TensorShape {
+            name: name.into(),
+            expected: format!("{expected}, no axis 0"),
+            found: found.into(),
+        })?;
+        self.check_dtype(name)?;
+        Ok(axes)
+    }
+
+    /// Copies a tensor whose shape was checked to `to`.
+    #[cfg(feature = "safetensors")]
+    pub(super) fn copy_to(&self, name: &str, mut to: ndarray::ArrayViewMutD<'_, E>) -> Result<(), Error> {
+        match self.map.get(name).ok_or_else(|| self.missing(name))? {
+            Tensor::Array(array) => to.assign(array),
+            Tensor::Stored(stored) => stored.copy_to(name, to)?,
+        }
+        Ok(())
+    }
+
+    /// `Err` if a tensor is left that nothing took.
+    ///
+    /// # Errors
+    /// [`Error::ExtraTensor`].
+    pub fn finish(self) -> Result<(), Error> {
+        match self.map.into_keys().next() {
+            Some(name) => Err(Error::ExtraTensor { name, expected: "nothing takes it".into() }),
+            None => Ok(()),
+        }
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        /// More names than this make a message that nobody reads.
+        const SHOWN: usize = 12;
+        let found = self.names().take(SHOWN).map(String::from).collect();
+        Error::MissingTensor { name: name.into(), found, count: self.len() }
+    }
+
+    /// All tensors as arrays of another element type, each number rounded to the nearest one: the way to run weights that
+    /// were trained in `f64` in `f32`.
+    ///
+    /// # Errors
+    /// [`Error::TensorDtype`], as [`take`](Self::take).
+    pub fn cast<T: Float>(mut self) -> Result<Tensors<'static, T>, Error> {
+        let mut cast = Tensors::new();
+        while let Some(name) = self.map.keys().next().cloned() {
+            let array = self.take(&name)?;
+            cast.insert(name, array.mapv(|value| T::from_f64(value.as_f64())));
+        }
+        Ok(cast)
+    }
+}

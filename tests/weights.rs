@@ -1,0 +1,306 @@
+//! Weights that other frameworks wrote, run here, against the outputs those frameworks computed; and the way back.
+//!
+//! The files are made by the scripts in `tools/`. They hold each case's tensors, an input `CASE/x` and `CASE/outputs`.
+
+use ndarray::{Array3, ArrayD, Ix3};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+use rnn_cell::cells::GruReset;
+use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
+use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
+use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};
+use std::path::PathBuf;
+
+/// A fixture's bytes.
+fn fixture(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.safetensors"));
+    std::fs::read(path).unwrap()
+}
+
+/// The outputs of a cell.
+fn run<E: Float, C: RnnCell<Elem = E>>(cell: &C, x: &Array3<E>) -> Array3<E> {
+    dynamic_rnn(cell, x, None, None).unwrap().0
+}
+
+/// The outputs of bidirectional layers one on the other, each taking both sides of the one below.
+fn both<E: Float, C: RnnCell<Elem = E>>(cells: &Bidirectional<Vec<C>>, x: &Array3<E>) -> Array3<E> {
+    stack_bidirectional_dynamic_rnn(&cells.fw, &cells.bw, x, None, None, None).unwrap().0
+}
+
+/// The outputs of one bidirectional layer.
+fn pair<E: Float, C: RnnCell<Elem = E>>(cells: &Bidirectional<C>, x: &Array3<E>) -> Array3<E> {
+    let ((fw, bw), _) = bidirectional_dynamic_rnn(&cells.fw, &cells.bw, x, None, None, None).unwrap();
+    concat_outputs(&fw, &bw)
+}
+
+/// Runs `model` on the case's input and compares; `model` must have taken all of the case's tensors.
+fn check<E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    case: &str,
+    mut model: impl FnMut(&mut Tensors<'_, E>, &Array3<E>) -> Array3<E>,
+) {
+    let mut take = |what: &str| -> Array3<E> {
+        let array: ArrayD<E> = tensors.take(&format!("{case}/{what}")).unwrap();
+        array.into_dimensionality::<Ix3>().unwrap()
+    };
+    let (x, expected) = (take("x"), take("outputs"));
+    let outputs = model(tensors, &x);
+    assert_eq!(outputs.dim(), expected.dim(), "{case}");
+    let left =
+        tensors.names().find(|name| name.starts_with(&format!("{case}/")) || name.starts_with(&format!("{case}.")));
+    assert_eq!(left, None, "{case}");
+    let error = outputs.iter().zip(&expected).map(|(a, b)| (a.as_f64() - b.as_f64()).abs()).fold(0.0, f64::max);
+    let tolerance = if size_of::<E>() == 8 { 1e-12 } else { 2e-6 };
+    assert!(error <= tolerance, "{case}: outputs differ by {error:e}");
+}
+
+fn pytorch_cases<E: Float>(file: &str) {
+    let bytes = fixture(file);
+    let t = &mut safetensors::read_tensors::<E>(&bytes).unwrap();
+    check(t, "rnn_tanh", |t, x| both(&pytorch::bidirectional_rnn(t, "rnn_tanh.", Activation::Tanh).unwrap(), x));
+    check(t, "rnn_relu", |t, x| run(&pytorch::rnn(t, "rnn_relu.", Activation::Relu).unwrap(), x));
+    check(t, "lstm", |t, x| both(&pytorch::bidirectional_lstm(t, "lstm.").unwrap(), x));
+    check(t, "lstm_no_bias", |t, x| run(&pytorch::lstm(t, "lstm_no_bias.").unwrap(), x));
+    check(t, "lstm_proj", |t, x| both(&pytorch::bidirectional_lstm(t, "lstm_proj.").unwrap(), x));
+    check(t, "gru", |t, x| run(&pytorch::gru(t, "gru.").unwrap(), x));
+    check(t, "gru_bidirectional", |t, x| both(&pytorch::bidirectional_gru(t, "gru_bidirectional.").unwrap(), x));
+    check(t, "gru_no_bias", |t, x| run(&pytorch::gru(t, "gru_no_bias.").unwrap(), x));
+    assert!(t.is_empty());
+}
+
+#[test]
+fn pytorch_files() {
+    pytorch_cases::<f32>("pytorch_f32");
+    pytorch_cases::<f64>("pytorch_f64");
+}
+
+fn keras_cases<E: Float>(file: &str) {
+    let bytes = fixture(file);
+    let t = &mut safetensors::read_tensors::<E>(&bytes).unwrap();
+    let default = keras::Options::default();
+    let relu = keras::Options { activation: Activation::Relu, ..default };
+    let hard = keras::Options { recurrent_activation: Activation::HardSigmoid, ..default };
+    let before = keras::Options { reset_after: false, ..default };
+    check(t, "simple_rnn", |t, x| {
+        run(&keras::simple_rnn(t, "simple_rnn/simple_rnn/simple_rnn_cell/", &relu).unwrap(), x)
+    });
+    check(t, "lstm", |t, x| run(&keras::lstm(t, "lstm/lstm/lstm_cell/", &default).unwrap(), x));
+    check(t, "lstm_hard_sigmoid", |t, x| {
+        run(&keras::lstm(t, "lstm_hard_sigmoid/lstm_1/lstm_cell/", &hard).unwrap(), x)
+    });
+    check(t, "gru", |t, x| run(&keras::gru(t, "gru/gru/gru_cell/", &default).unwrap(), x));
+    check(t, "gru_reset_before", |t, x| run(&keras::gru(t, "gru_reset_before/gru_1/gru_cell/", &before).unwrap(), x));
+    check(t, "gru_no_bias", |t, x| run(&keras::gru(t, "gru_no_bias/gru_2/gru_cell/", &default).unwrap(), x));
+    check(t, "both", |t, x| {
+        let mut side = |side| keras::lstm(t, &format!("both/bidirectional/{side}_lstm/lstm_cell/"), &default).unwrap();
+        pair(&Bidirectional { fw: side("forward"), bw: side("backward") }, x)
+    });
+    assert!(t.is_empty());
+}
+
+#[test]
+fn keras_files() {
+    keras_cases::<f32>("keras_f32");
+    keras_cases::<f64>("keras_f64");
+}
+
+fn tensorflow_cases<E: Float>(file: &str) {
+    let bytes = fixture(file);
+    let t = &mut safetensors::read_tensors::<E>(&bytes).unwrap();
+    assert!(t.contains("lstm/global_step") && t.contains("lstm/rnn/lstm_cell/kernel/Adam_1"));
+    tensorflow::drop_training_variables(t);
+    check(t, "basic_rnn", |t, x| {
+        run(&tensorflow::basic_rnn(t, "basic_rnn/rnn/basic_rnn_cell/", |builder| builder).unwrap(), x)
+    });
+    check(t, "lstm", |t, x| {
+        let number = E::from_f64;
+        let cell = tensorflow::lstm(t, "lstm/rnn/lstm_cell/", |builder| {
+            builder.cell_clip(number(0.5)).proj_clip(number(0.3)).forget_bias(number(0.5))
+        });
+        run(&cell.unwrap(), x)
+    });
+    check(t, "multi", |t, x| {
+        let cells = tensorflow::multi(t, "multi/rnn/multi_rnn_cell/", |t, prefix| {
+            tensorflow::lstm(t, &format!("{prefix}lstm_cell/"), |builder| builder)
+        });
+        run(&MultiRnnCell::new(cells.unwrap()).unwrap(), x)
+    });
+    check(t, "bidirectional", |t, x| {
+        let cells = tensorflow::bidirectional(t, "bidirectional/bidirectional_rnn/", |t, prefix| {
+            tensorflow::gru(t, &format!("{prefix}gru_cell/"), |builder| builder)
+        });
+        pair(&cells.unwrap(), x)
+    });
+    assert!(t.is_empty());
+}
+
+#[test]
+fn tensorflow_files() {
+    tensorflow_cases::<f32>("tensorflow_f32");
+    tensorflow_cases::<f64>("tensorflow_f64");
+}
+
+#[test]
+fn onnx_files() {
+    let bytes = fixture("onnx_f32");
+    let t = &mut safetensors::read_tensors::<f32>(&bytes).unwrap();
+    let default = onnx::Options::default();
+    let relu = onnx::Options { activation: Activation::Relu, ..default };
+    let after = onnx::Options { linear_before_reset: true, ..default };
+    check(t, "rnn", |t, x| run(&onnx::rnn(t, "rnn/", &default).unwrap(), x));
+    check(t, "rnn_relu_both", |t, x| pair(&onnx::bidirectional_rnn(t, "rnn_relu_both/", &relu).unwrap(), x));
+    check(t, "lstm", |t, x| run(&onnx::lstm(t, "lstm/", &default).unwrap(), x));
+    check(t, "lstm_both", |t, x| pair(&onnx::bidirectional_lstm(t, "lstm_both/", &default).unwrap(), x));
+    check(t, "lstm_no_bias", |t, x| run(&onnx::lstm(t, "lstm_no_bias/", &default).unwrap(), x));
+    check(t, "gru", |t, x| run(&onnx::gru(t, "gru/", &default).unwrap(), x));
+    check(t, "gru_both", |t, x| pair(&onnx::bidirectional_gru(t, "gru_both/", &after).unwrap(), x));
+    assert!(t.is_empty());
+}
+
+fn flax_cases<E: Float>(file: &str) {
+    let bytes = fixture(file);
+    let t = &mut safetensors::read_tensors::<E>(&bytes).unwrap();
+    check(t, "simple", |t, x| run(&flax::simple(t, "simple/cell/").unwrap(), x));
+    check(t, "lstm", |t, x| run(&flax::lstm(t, "lstm/cell/").unwrap(), x));
+    check(t, "optimized_lstm", |t, x| run(&flax::lstm(t, "optimized_lstm/cell/").unwrap(), x));
+    check(t, "gru", |t, x| run(&flax::gru(t, "gru/cell/").unwrap(), x));
+    assert!(t.is_empty());
+}
+
+#[test]
+fn flax_files() {
+    flax_cases::<f32>("flax_f32");
+    flax_cases::<f64>("flax_f64");
+}
+
+/// Random weights, biases too.
+fn randomize<P: Parameters<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
+    for cell in cells {
+        cell.visit_parameters_mut(&mut |_, mut array| {
+            let len = array.len();
+            let random = rnn_cell::init::uniform::<f64, _>((1, len), 0.6, rng);
+            array.iter_mut().zip(&random).for_each(|(to, from)| *to = *from);
+        });
+    }
+}
+
+fn input(rng: &mut Xoshiro256PlusPlus) -> Array3<f64> {
+    rnn_cell::init::uniform((12, 3), 2.0, rng).into_shape_with_order((2, 6, 3)).unwrap()
+}
+
+/// Writes what was exported with an input and our outputs, for `tools/pytorch_load.py`.
+fn write(case: &str, tensors: &Tensors<'_, f64>, x: &Array3<f64>, outputs: &Array3<f64>) {
+    let mut tensors = tensors.clone();
+    tensors.insert("x", x.view());
+    tensors.insert("outputs", outputs.view());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("exported_{case}.safetensors"));
+    safetensors::save_tensors(tensors, path).unwrap();
+}
+
+#[test]
+fn exported_to_pytorch_and_back() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(6);
+    let x = input(rng);
+    let near = |a: Array3<f64>, b: &Array3<f64>| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+
+    let mut layers = |input| {
+        let mut cells = [BasicRnn::<f64>::new(3, 4, rng), BasicRnn::new(input, 4, rng)];
+        randomize(&mut cells, rng);
+        cells.to_vec()
+    };
+    let cells = Bidirectional { fw: layers(8), bw: layers(8) };
+    let outputs = both(&cells, &x);
+    let mut tensors = pytorch::export_rnn(&cells.fw, Some(&cells.bw), "").unwrap();
+    write("rnn", &tensors, &x, &outputs);
+    let back = pytorch::bidirectional_rnn(&mut tensors, "", Activation::Tanh).unwrap();
+    assert!(near(both(&back, &x), &outputs));
+    tensors.finish().unwrap();
+
+    // forget_bias 1 must end up in PyTorch's bias.
+    let mut cells = [Lstm::<f64>::new(3, 4, rng), Lstm::new(4, 4, rng)];
+    randomize(&mut cells, rng);
+    let outputs = run(&MultiRnnCell::new(cells.to_vec()).unwrap(), &x);
+    let mut tensors = pytorch::export_lstm(&cells, None, "").unwrap();
+    write("lstm", &tensors, &x, &outputs);
+    assert!(near(run(&pytorch::lstm(&mut tensors, "").unwrap(), &x), &outputs));
+    tensors.finish().unwrap();
+
+    let mut cells = [(); 2].map(|()| Lstm::<f64>::builder(3, 5).num_proj(2).build(rng).unwrap());
+    randomize(&mut cells, rng);
+    let [fw, bw] = cells;
+    let cells = Bidirectional { fw: vec![fw], bw: vec![bw] };
+    let outputs = both(&cells, &x);
+    let mut tensors = pytorch::export_lstm(&cells.fw, Some(&cells.bw), "").unwrap();
+    write("lstm_proj", &tensors, &x, &outputs);
+    assert!(near(both(&pytorch::bidirectional_lstm(&mut tensors, "").unwrap(), &x), &outputs));
+    tensors.finish().unwrap();
+
+    let mut cells = [3, 4].map(|input| Gru::<f64>::builder(input, 4).reset(GruReset::After).build(rng).unwrap());
+    randomize(&mut cells, rng);
+    let outputs = run(&MultiRnnCell::new(cells.to_vec()).unwrap(), &x);
+    let mut tensors = pytorch::export_gru(&cells, None, "decoder.").unwrap();
+    assert!(tensors.contains("decoder.weight_hh_l1"));
+    assert!(near(run(&pytorch::gru(&mut tensors, "decoder.").unwrap(), &x), &outputs));
+    tensors.finish().unwrap();
+    write("gru", &pytorch::export_gru(&cells, None, "").unwrap(), &x, &outputs);
+}
+
+#[test]
+fn what_pytorch_does_not_have_is_not_exported() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(7);
+    let refused = |result: Result<Tensors<'_, f64>, Error>, found: &str| match result {
+        Err(Error::NotRepresentable { found: what, .. }) => assert!(what.contains(found), "{what}"),
+        other => panic!("{other:?}"),
+    };
+    let lstm = |options: &dyn Fn(rnn_cell::cells::LstmBuilder<f64>) -> rnn_cell::cells::LstmBuilder<f64>| {
+        options(Lstm::builder(3, 4)).build(&mut Xoshiro256PlusPlus::seed_from_u64(7)).unwrap()
+    };
+    let export = |cell| pytorch::export_lstm(&[cell], None, "");
+    refused(export(lstm(&|b| b.use_peepholes(true))), "peepholes");
+    refused(export(lstm(&|b| b.cell_clip(1.0))), "clip");
+    refused(export(lstm(&|b| b.num_proj(2).proj_clip(1.0))), "clip");
+    refused(export(lstm(&|b| b.num_proj(4))), "num_proj");
+    refused(export(lstm(&|b| b.use_bias(false))), "forget_bias");
+    refused(export(lstm(&|b| b.activation(Activation::Relu))), "Relu");
+    assert!(export(lstm(&|b| b.use_bias(false).forget_bias(0.0))).is_ok());
+    refused(pytorch::export_gru(&[Gru::<f64>::new(3, 4, rng)], None, ""), "Before");
+    refused(pytorch::export_rnn(&[BasicRnn::<f64>::new(3, 4, rng), BasicRnn::new(3, 4, rng)], None, ""), "layer 1");
+    refused(pytorch::export_rnn::<f64>(&[], None, ""), "0 forward");
+    let sigmoid = BasicRnn::<f64>::builder(3, 4).activation(Activation::Sigmoid).build(rng).unwrap();
+    refused(pytorch::export_rnn(&[sigmoid], None, ""), "Sigmoid");
+}
+
+#[test]
+fn pytorch_tensors_that_do_not_fit() {
+    let bytes = fixture("pytorch_f64");
+    let tensors = || safetensors::read_tensors::<f64>(&bytes).unwrap();
+
+    // One direction of a module that has two.
+    let error = pytorch::lstm(&mut tensors(), "lstm.").unwrap_err();
+    assert!(matches!(&error, Error::TensorShape { name, .. } if name == "lstm.weight_ih_l1"), "{error}");
+    let error = pytorch::bidirectional_gru(&mut tensors(), "gru.").unwrap_err();
+    assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru.weight_ih_l0_reverse"), "{error}");
+
+    // Another kind of module.
+    let error = pytorch::gru(&mut tensors(), "lstm.").unwrap_err();
+    assert!(matches!(&error, Error::TensorShape { name, .. } if name == "lstm.weight_ih_l0"), "{error}");
+    assert_eq!(error.to_string(), "tensor \"lstm.weight_ih_l0\" has shape [16, 3], but must have [12, 3]");
+
+    // One tensor more, one less.
+    let mut more = tensors();
+    more.insert("gru.weight_hr_l0", ndarray::Array2::zeros((2, 4)));
+    let error = pytorch::gru(&mut more, "gru.").unwrap_err();
+    assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "gru.weight_hr_l0"), "{error}");
+    let mut less = tensors();
+    less.retain(|name| name != "gru.bias_ih_l1");
+    let error = pytorch::gru(&mut less, "gru.").unwrap_err();
+    assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru.bias_ih_l1"), "{error}");
+
+    // f64 is not rounded in silence, but on demand.
+    let mut single = safetensors::read_tensors::<f32>(&bytes).unwrap();
+    let error = pytorch::gru(&mut single, "gru.").unwrap_err();
+    assert_eq!(error.to_string(), "tensor \"gru.weight_ih_l0\" is F64, but must be F32, F16 or BF16");
+    let mut single = tensors().cast::<f32>().unwrap();
+    assert_eq!(pytorch::gru(&mut single, "gru.").unwrap().cells().len(), 3);
+    let error = single.finish().unwrap_err();
+    assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "gru/outputs"), "{error}");
+}

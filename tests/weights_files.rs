@@ -1,0 +1,279 @@
+//! Saving and loading by parameter name: bit-exact there and back, and what a file that is not ours leads to.
+
+use ndarray::{ArrayViewD, ArrayViewMutD};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+use rnn_cell::cells::GruReset;
+use rnn_cell::weights::safetensors::{self, HEADER_LIMIT};
+use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters};
+use std::path::PathBuf;
+
+fn rng(seed: u64) -> Xoshiro256PlusPlus {
+    Xoshiro256PlusPlus::seed_from_u64(seed)
+}
+
+/// Several cells under prefixes, as wrappers make them.
+struct Named<E: Float>(Vec<(&'static str, Box<dyn Parameters<E>>)>);
+
+impl<E: Float> Parameters<E> for Named<E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        for (prefix, cell) in &self.0 {
+            cell.visit_parameters(&mut |name, array| visit(&format!("{prefix}{name}"), array));
+        }
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        for (prefix, cell) in &mut self.0 {
+            cell.visit_parameters_mut(&mut |name, array| visit(&format!("{prefix}{name}"), array));
+        }
+    }
+}
+
+/// Every kind of cell and option that has parameters of its own.
+fn every_cell<E: Float>(seed: u64) -> Named<E> {
+    let rng = &mut rng(seed);
+    let lstm = Lstm::<E>::builder(3, 5).use_peepholes(true).num_proj(2).build(rng).unwrap();
+    let gru = Gru::<E>::builder(3, 4).reset(GruReset::After).build(rng).unwrap();
+    Named(vec![
+        ("fw/cell_0/", Box::new(lstm)),
+        ("fw/cell_1/", Box::new(BasicRnn::<E>::new(2, 4, rng))),
+        ("bw/cell_0/", Box::new(gru)),
+        ("bw/cell_1/", Box::new(Gru::<E>::new(4, 4, rng))),
+    ])
+}
+
+/// All numbers, by bits.
+fn bits<E: Float>(parameters: &dyn Parameters<E>) -> Vec<u64> {
+    let mut bits = Vec::new();
+    parameters.visit_parameters(&mut |_, array| {
+        let any = |number: &E| {
+            let number: &dyn std::any::Any = number;
+            number
+                .downcast_ref::<f32>()
+                .map_or_else(|| number.downcast_ref::<f64>().unwrap().to_bits(), |number| u64::from(number.to_bits()))
+        };
+        bits.extend(array.iter().map(any));
+    });
+    bits
+}
+
+fn round_trip<E: Float>(odd: &[E]) {
+    let mut saved = every_cell::<E>(1);
+    saved.visit_parameters_mut(&mut |_, mut array| array.iter_mut().zip(odd).for_each(|(to, from)| *to = *from));
+    let expected = bits(&saved);
+
+    let mut loaded = every_cell::<E>(2);
+    assert_ne!(bits(&loaded), expected);
+    safetensors::from_bytes(&mut loaded, &safetensors::to_bytes(&saved).unwrap()).unwrap();
+    assert_eq!(bits(&loaded), expected);
+
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("round_trip_{}.safetensors", size_of::<E>()));
+    let mut loaded = every_cell::<E>(3);
+    safetensors::save(&saved, &path).unwrap();
+    safetensors::load(&mut loaded, &path).unwrap();
+    assert_eq!(bits(&loaded), expected);
+    assert_eq!(std::fs::read(&path).unwrap(), safetensors::to_bytes(&saved).unwrap());
+}
+
+#[test]
+fn the_round_trip_keeps_every_bit() {
+    // The last one is a signalling NaN with a payload.
+    round_trip([-0.0, f32::INFINITY, f32::MIN_POSITIVE / 8.0, f32::from_bits(0xffa1_2345)].as_ref());
+    round_trip([-0.0, f64::NEG_INFINITY, f64::MIN_POSITIVE / 8.0, f64::from_bits(0xfff4_5678_9abc_def0)].as_ref());
+}
+
+#[test]
+fn a_loaded_cell_computes_what_the_saved_one_does() {
+    let saved = Lstm::<f32>::new(3, 4, &mut rng(1));
+    let mut loaded = Lstm::<f32>::new(3, 4, &mut rng(2));
+    safetensors::from_bytes(&mut loaded, &safetensors::to_bytes(&saved).unwrap()).unwrap();
+    let x = ndarray::Array3::from_shape_fn((2, 5, 3), |(b, t, i)| (b + 2 * t + 3 * i) as f32 * 0.1);
+    let run = |cell| rnn_cell::dynamic_rnn(cell, &x, None, None).unwrap().0;
+    assert_eq!(run(&saved), run(&loaded));
+}
+
+#[test]
+fn stacks_and_pairs_are_saved_by_prefixed_names() {
+    let stack =
+        |seed| MultiRnnCell::new([3, 4].map(|input| Gru::<f32>::new(input, 4, &mut rng(seed))).to_vec()).unwrap();
+    let saved = Bidirectional { fw: stack(1), bw: stack(2).into_cells() };
+    let bytes = safetensors::to_bytes(&saved).unwrap();
+    let names: Vec<String> = safetensors::read_tensors::<f32>(&bytes).unwrap().names().map(String::from).collect();
+    assert_eq!(names.len(), 16);
+    assert!(names.contains(&"bw/cell_1/candidate/kernel".to_string()), "{names:?}");
+    assert!(names.contains(&"fw/cell_0/gates/bias".to_string()), "{names:?}");
+    let mut loaded = Bidirectional { fw: stack(3), bw: stack(4).into_cells() };
+    safetensors::from_bytes(&mut loaded, &bytes).unwrap();
+    assert_eq!(bits(&loaded), bits(&saved));
+}
+
+/// A file of tensors: name, dtype, shape, bytes.
+fn file(tensors: &[(&str, &str, &[usize], &[u8])]) -> Vec<u8> {
+    let mut data = Vec::new();
+    let mut header = Vec::new();
+    for (name, dtype, shape, bytes) in tensors {
+        let (start, end) = (data.len(), data.len() + bytes.len());
+        header.push(format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#));
+        data.extend(*bytes);
+    }
+    with_header(&format!("{{{}}}", header.join(",")), &data)
+}
+
+fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+/// A cell of one input and one unit: `kernel` (2, 1) and `bias` (1).
+fn small<E: Float>() -> BasicRnn<E> {
+    BasicRnn::new(1, 1, &mut rng(1))
+}
+
+/// What loading `bytes` says; the cell must be what it was.
+fn refused(bytes: &[u8]) -> Error {
+    let mut cell = small::<f32>();
+    let before = bits(&cell);
+    let error = safetensors::from_bytes(&mut cell, bytes).unwrap_err();
+    assert_eq!(bits(&cell), before, "{error}");
+    error
+}
+
+#[test]
+fn narrower_types_are_widened() {
+    // 1.5, -2 and 0.25 in each type.
+    let f16 = [0x00, 0x3e, 0x00, 0xc0, 0x00, 0x34];
+    let bf16 = [0xc0, 0x3f, 0x00, 0xc0, 0x80, 0x3e];
+    let f32: Vec<u8> = [1.5_f32, -2.0, 0.25].iter().flat_map(|number| number.to_le_bytes()).collect();
+    for (dtype, numbers) in [("F16", &f16[..]), ("BF16", &bf16), ("F32", &f32)] {
+        let (kernel, bias) = numbers.split_at(numbers.len() / 3 * 2);
+        let bytes = file(&[("kernel", dtype, &[2, 1], kernel), ("bias", dtype, &[1], bias)]);
+        let mut single = small::<f32>();
+        safetensors::from_bytes(&mut single, &bytes).unwrap();
+        assert_eq!(single.weights().kernel, ndarray::array![[1.5], [-2.0]], "{dtype}");
+        assert_eq!(single.weights().bias, Some(ndarray::array![0.25]), "{dtype}");
+        let mut double = small::<f64>();
+        safetensors::from_bytes(&mut double, &bytes).unwrap();
+        assert_eq!(double.weights().kernel, ndarray::array![[1.5], [-2.0]], "{dtype}");
+    }
+}
+
+#[test]
+fn other_types_are_refused() {
+    for (dtype, width) in [("F64", 8), ("I64", 8), ("I32", 4), ("U16", 2), ("I8", 1), ("U8", 1), ("BOOL", 1)] {
+        let kernel = vec![0; 2 * width];
+        let error = refused(&file(&[("kernel", dtype, &[2, 1], &kernel), ("bias", "F32", &[1], &[0; 4])]));
+        let expected = "F32, F16 or BF16";
+        assert_eq!(error, Error::TensorDtype { name: "kernel".into(), expected, found: dtype.into() });
+    }
+    // The second tensor: nothing of the first may have been written.
+    let error = refused(&file(&[("kernel", "F32", &[2, 1], &[1; 8]), ("bias", "I32", &[1], &[0; 4])]));
+    assert_eq!(error.to_string(), "tensor \"bias\" is I32, but must be F32, F16 or BF16");
+    let mut double = small::<f64>();
+    let bytes = file(&[("kernel", "F64", &[2, 1], &[0; 16]), ("bias", "F64", &[1], &[0; 8])]);
+    safetensors::from_bytes(&mut double, &bytes).unwrap();
+    assert_eq!(double.weights().kernel, ndarray::array![[0.0], [0.0]]);
+}
+
+#[test]
+fn shapes_and_names_must_be_exactly_ours() {
+    let kernel: (&str, &str, &[usize], &[u8]) = ("kernel", "F32", &[2, 1], &[1; 8]);
+    let bias: (&str, &str, &[usize], &[u8]) = ("bias", "F32", &[1], &[1; 4]);
+    let error = refused(&file(&[kernel, ("bias", "F32", &[2], &[1; 8])]));
+    assert_eq!(error.to_string(), "tensor \"bias\" has shape [2], but must have [1]");
+    // As many numbers, but lying: no reshaping.
+    let error = refused(&file(&[("kernel", "F32", &[1, 2], &[1; 8]), bias]));
+    assert_eq!(error.to_string(), "tensor \"kernel\" has shape [1, 2], but must have [2, 1]");
+    let error = refused(&file(&[kernel]));
+    assert_eq!(error.to_string(), "tensor \"bias\" is missing; 1 came: kernel");
+    let error = refused(&file(&[kernel, bias, ("gates/kernel", "F32", &[1], &[1; 4])]));
+    assert_eq!(error.to_string(), "tensor \"gates/kernel\" came, but the parameters are bias, kernel");
+    let mut cell = small::<f32>();
+    safetensors::from_bytes(&mut cell, &file(&[bias, kernel])).unwrap();
+}
+
+#[test]
+fn parameters_of_one_name_are_refused() {
+    let twice = || Named::<f32>(vec![("", Box::new(small::<f32>())), ("", Box::new(small::<f32>()))]);
+    let repeated = Error::RepeatedParameter { name: "kernel".into() };
+    assert_eq!(safetensors::to_bytes(&twice()).unwrap_err(), repeated);
+    let bytes = safetensors::to_bytes(&small::<f32>()).unwrap();
+    assert_eq!(safetensors::from_bytes(&mut twice(), &bytes).unwrap_err(), repeated);
+}
+
+#[test]
+fn truncated_files_are_refused_wherever_they_end() {
+    let bytes = safetensors::to_bytes(&small::<f32>()).unwrap();
+    for len in 0..bytes.len() {
+        let error = refused(&bytes[..len]);
+        assert!(matches!(error, Error::InvalidFile { .. }), "{len}: {error}");
+    }
+    let longer = [&bytes[..], &[0]].concat();
+    assert!(matches!(refused(&longer), Error::InvalidFile { .. }));
+}
+
+#[test]
+fn a_file_with_any_byte_changed_is_refused_or_read() {
+    let bytes = safetensors::to_bytes(&small::<f32>()).unwrap();
+    for at in 0..bytes.len() {
+        for value in [0, 1, b'"', b'0', b'9', b'-', b'[', b'}', 0x7f, 0xff] {
+            let mut bytes = bytes.clone();
+            bytes[at] = value;
+            let mut cell = small::<f32>();
+            let before = bits(&cell);
+            if safetensors::from_bytes(&mut cell, &bytes).is_err() {
+                assert_eq!(bits(&cell), before);
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_headers_are_refused() {
+    let tensor = |shape: &str, offsets: &str| {
+        let kernel = format!(r#"{{"kernel":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#);
+        with_header(&kernel, &[0; 8])
+    };
+    let max = usize::MAX;
+    let invalid = [
+        tensor("[2,1]", "[0,16]"),
+        tensor("[2,1]", "[8,0]"),
+        tensor("[2,1]", "[4,12]"),
+        tensor("[2,1]", &format!("[0,{max}]")),
+        tensor(&format!("[{max},{max}]"), "[0,8]"),
+        tensor(&format!("[{max}]"), "[0,8]"),
+        tensor("[-2,1]", "[0,8]"),
+        tensor("[2.5,1]", "[0,8]"),
+        tensor("null", "[0,8]"),
+        tensor(&"[".repeat(100_000), "[0,8]"),
+        with_header("{}", &[0; 8]),
+        with_header("[]", &[]),
+        with_header("\u{0}", &[]),
+        [&u64::MAX.to_le_bytes()[..], b"{}"].concat(),
+        [&(HEADER_LIMIT as u64 + 1).to_le_bytes()[..], &vec![b' '; HEADER_LIMIT + 1]].concat(),
+        [&1_u64.to_le_bytes()[..], &[0xff]].concat(),
+    ];
+    for bytes in invalid {
+        let error = refused(&bytes);
+        assert!(matches!(error, Error::InvalidFile { .. }), "{error}");
+    }
+    // Legal in the format: an empty tensor whose other axis is larger than any memory.
+    let empty = file(&[("kernel", "F32", &[0, max], &[]), ("bias", "F32", &[1], &[0; 4])]);
+    assert!(matches!(refused(&empty), Error::TensorShape { .. }));
+    let mut tensors = safetensors::read_tensors::<f32>(&empty).unwrap();
+    assert!(matches!(tensors.take("kernel"), Err(Error::TensorShape { .. })));
+    // A file of nothing is a file, but not ours.
+    assert!(matches!(refused(&with_header("{}", &[])), Error::MissingTensor { .. }));
+}
+
+#[test]
+fn metadata_is_read() {
+    let bytes = with_header(r#"{"__metadata__":{"cell":"Lstm"}}"#, &[]);
+    assert_eq!(safetensors::read_metadata(&bytes).unwrap()["cell"], "Lstm");
+    assert!(safetensors::read_metadata(&with_header("{}", &[])).unwrap().is_empty());
+    assert!(matches!(safetensors::read_metadata(b"{}"), Err(Error::InvalidFile { .. })));
+}
+
+#[test]
+fn a_path_that_is_not_there_is_named() {
+    let error = safetensors::load(&mut small::<f32>(), "no/such/file.safetensors").unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if path == "no/such/file.safetensors"), "{error}");
+    let error = safetensors::save(&small::<f32>(), "no/such/folder/file.safetensors").unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+}
