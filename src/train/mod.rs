@@ -28,5 +28,5 @@ pub use gradients::{Gradients, parameter_count};
 pub use gru::GruRecord;
 pub use loss::{Average, mean_squared_error, sequence_loss, sequence_losses, sequence_weights};
 pub use lstm::LstmRecord;
-pub use optimizer::{Adam, AdamBuilder, Optimizer, Sgd, SgdBuilder};
+pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd};
 pub use parts::Parts;

@@ -10,20 +10,21 @@ use ndarray::{ArrayViewD, ArrayViewMutD};
 ///
 /// ```
 /// use rand::SeedableRng;
-/// use rnn_cell::train::{self, Adam, Dense, Gradients, Optimizer, Parts, sequence_loss, sequence_weights};
+/// use rnn_cell::train::{self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts};
 /// use rnn_cell::{Lstm, one_hot};
 ///
 /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
 /// let (mut cell, mut dense) = (Lstm::<f32>::new(4, 8, &mut rng), Dense::new(8, 4, &mut rng));
-/// let mut adam = Adam::builder().learning_rate(0.1).build(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]))?;
+/// let options = AdamOptions { learning_rate: 0.1, ..AdamOptions::default() };
+/// let mut adam = Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), options)?;
 ///
 /// let x = one_hot(&["hell"], "helo")?;
-/// let (targets, weights) = (ndarray::array![[1, 2, 2, 3]], sequence_weights(&[4], 4)?); // e, l, l, o
+/// let (targets, weights) = (ndarray::array![[1, 2, 2, 3]], train::sequence_weights(&[4], 4)?); // e, l, l, o
 /// let mut losses = Vec::new();
 /// for _ in 0..10 {
 ///     let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, None)?;
 ///     let logits = dense.forward(&outputs)?;
-///     let (loss, d_logits) = sequence_loss(&logits, &targets, &weights)?;
+///     let (loss, d_logits) = train::sequence_loss(&logits, &targets, &weights)?;
 ///     let (d_outputs, d_dense) = dense.backward(&outputs, &d_logits)?;
 ///     let d_cell = tape.backward(&d_outputs, None)?.parameters;
 ///     let gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);

@@ -20,76 +20,50 @@ use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
 /// (An `f32` counts steps up to 2²⁴; the corrections are long 1 by then.)
 #[derive(Debug, Clone)]
 pub struct Adam<E> {
-    options: AdamBuilder,
+    options: AdamOptions,
     m: Slots<E>,
     v: Slots<E>,
     step: Array0<E>,
 }
 
-/// Options of [`Adam`].
-#[derive(Debug, Clone)]
-pub struct AdamBuilder {
-    learning_rate: f64,
-    beta1: f64,
-    beta2: f64,
-    epsilon: f64,
+/// Options of [`Adam`]; TensorFlow's by default.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamOptions {
+    /// The learning rate, finite and at least 0; 0.001 by default.
+    pub learning_rate: f64,
+    /// How much of m stays at each step, at least 0 and below 1; 0.9 by default.
+    pub beta1: f64,
+    /// How much of v stays at each step, at least 0 and below 1; 0.999 by default.
+    pub beta2: f64,
+    /// Keeps the division from exploding, finite and above 0; 1e-8 by default.
+    pub epsilon: f64,
 }
 
-impl AdamBuilder {
-    /// The learning rate, finite and at least 0; 0.001 if not set.
-    #[must_use]
-    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
-        self.learning_rate = learning_rate;
-        self
+impl Default for AdamOptions {
+    fn default() -> Self {
+        Self { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
     }
+}
 
-    /// How much of m stays at each step, at least 0 and below 1; 0.9 if not set.
-    #[must_use]
-    pub fn beta1(mut self, beta1: f64) -> Self {
-        self.beta1 = beta1;
-        self
-    }
-
-    /// How much of v stays at each step, at least 0 and below 1; 0.999 if not set.
-    #[must_use]
-    pub fn beta2(mut self, beta2: f64) -> Self {
-        self.beta2 = beta2;
-        self
-    }
-
-    /// Keeps the division from exploding, finite and above 0; 1e-8 if not set.
-    #[must_use]
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
+impl<E: Float> Adam<E> {
     /// The optimizer of the parameters of `model`.
     ///
     /// # Errors
     /// [`Error::InvalidNumber`] for an option outside its range.
-    pub fn build<E: Float, P: Parameters<E> + ?Sized>(self, model: &P) -> Result<Adam<E>, Error> {
-        check_learning_rate(self.learning_rate)?;
-        check_decay("beta1", self.beta1)?;
-        check_decay("beta2", self.beta2)?;
-        let right = self.epsilon.is_finite() && self.epsilon > 0.0;
-        check("epsilon", "finite and above 0", right, self.epsilon)?;
-        Ok(Adam { options: self, m: Slots::zeros("m", model), v: Slots::zeros("v", model), step: arr0(E::zero()) })
-    }
-}
-
-impl Adam<f32> {
-    /// Adam with options: TensorFlow's defaults unless set otherwise.
-    #[must_use]
-    pub fn builder() -> AdamBuilder {
-        AdamBuilder { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    pub fn new<P: Parameters<E> + ?Sized>(model: &P, options: AdamOptions) -> Result<Self, Error> {
+        check_learning_rate(options.learning_rate)?;
+        check_decay("beta1", options.beta1)?;
+        check_decay("beta2", options.beta2)?;
+        let right = options.epsilon.is_finite() && options.epsilon > 0.0;
+        check("epsilon", "finite and above 0", right, options.epsilon)?;
+        Ok(Self { options, m: Slots::zeros("m", model), v: Slots::zeros("v", model), step: arr0(E::zero()) })
     }
 }
 
 impl<E: Float> Optimizer<E> for Adam<E> {
     fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error> {
         self.m.check(model, gradients)?;
-        let AdamBuilder { learning_rate, beta1, beta2, epsilon } = self.options;
+        let AdamOptions { learning_rate, beta1, beta2, epsilon } = self.options;
         self.step += E::one();
         let step = self.step[()].as_f64();
         let rate = learning_rate * (1.0 - beta2.powf(step)).sqrt() / (1.0 - beta1.powf(step));

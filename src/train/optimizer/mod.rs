@@ -4,8 +4,8 @@ mod adam;
 mod sgd;
 mod slots;
 
-pub use adam::{Adam, AdamBuilder};
-pub use sgd::{Sgd, SgdBuilder};
+pub use adam::{Adam, AdamOptions};
+pub use sgd::Sgd;
 
 use super::Gradients;
 use crate::{Error, Float, Parameters};
