@@ -5,6 +5,7 @@
 //! [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
 
 mod basic_rnn;
+mod bidirectional;
 mod cell;
 mod check;
 mod clip;
@@ -19,6 +20,7 @@ mod parts;
 mod runs;
 
 pub use basic_rnn::BasicRnnRecord;
+pub use bidirectional::{BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn};
 pub use cell::TrainableCell;
 pub use check::gradient_error;
 pub use clip::clip_by_global_norm;
