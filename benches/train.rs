@@ -11,12 +11,8 @@ use rnn_cell::{BasicRnn, Gru, Lstm};
 use std::time::Duration;
 
 /// Name, batch, seq, input and hidden size.
-const WORKLOADS: [(&str, usize, usize, usize, usize); 4] = [
-    ("hello", 3, 5, 4, 2),
-    ("small", 1, 100, 64, 128),
-    ("batch32", 32, 100, 128, 256),
-    ("batch64", 64, 100, 512, 512),
-];
+const WORKLOADS: [(&str, usize, usize, usize, usize); 4] =
+    [("hello", 3, 5, 4, 2), ("small", 1, 100, 64, 128), ("batch32", 32, 100, 128, 256), ("batch64", 64, 100, 512, 512)];
 
 fn bench_cell<C: TrainableCell<Elem = f32>>(
     c: &mut Criterion,

@@ -24,11 +24,12 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Trains both cells on that many batches: their mean squared errors on sequences they have not seen.
-pub fn compare(batches: usize) -> Result<(f32, f32), Error> {
+/// Trains an LSTM until it adds, on at most that many batches, and a simple network on as many: their mean squared errors
+/// on sequences they have not seen.
+pub fn compare(at_most: usize) -> Result<(f32, f32), Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-    let lstm = learn("Lstm", Lstm::new(2, HIDDEN, &mut rng), batches)?;
-    let rnn = learn("BasicRnn", BasicRnn::new(2, HIDDEN, &mut rng), batches)?;
+    let (lstm, batches) = learn("Lstm", Lstm::new(2, HIDDEN, &mut rng), at_most)?;
+    let (rnn, _) = learn("BasicRnn", BasicRnn::new(2, HIDDEN, &mut rng), batches)?;
     Ok((lstm, rnn))
 }
 
@@ -47,15 +48,16 @@ fn sequences(count: usize, rng: &mut Xoshiro256PlusPlus) -> (Array3<f32>, Array2
     (x, sums)
 }
 
-fn learn<C: TrainableCell<Elem = f32>>(name: &str, mut cell: C, batches: usize) -> Result<f32, Error> {
+/// The mean squared error, and the number of batches it took.
+fn learn<C: TrainableCell<Elem = f32>>(name: &str, mut cell: C, at_most: usize) -> Result<(f32, usize), Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(2);
     let mut dense = Dense::new(HIDDEN, 1, &mut rng);
     let options = AdamOptions { learning_rate: 0.005, ..AdamOptions::default() };
     let mut adam = Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), options)?;
 
-    let progress = Progress::new(batches);
-    let mut running = 1.0 / 6.0;
-    for batch in 1..=batches {
+    let progress = Progress::new(at_most);
+    let (mut running, mut batches) = (1.0 / 6.0, 0);
+    while batches < at_most && running > 0.002 {
         let (x, sums) = sequences(BATCH, &mut rng);
         let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, None)?;
         let last = outputs.slice(s![.., -1, ..]);
@@ -69,10 +71,11 @@ fn learn<C: TrainableCell<Elem = f32>>(name: &str, mut cell: C, batches: usize) 
         clip_by_global_norm(&mut gradients, 1.0)?;
         adam.apply_gradients(&mut Parts::new([("cell", &mut cell), ("dense", &mut dense)]), &gradients)?;
 
+        batches += 1;
         running += 0.01 * (loss - running);
-        progress.show(batch, format!("{name}, error {running:.4}"));
-        if batch % 500 == 0 {
-            progress.println(format!("{name:8}  batch {batch:4}  error {running:.4}"));
+        progress.show(batches, format!("{name}, error {running:.4}"));
+        if batches % 250 == 0 {
+            progress.println(format!("{name:8}  batch {batches:4}  error {running:.4}"));
         }
     }
     progress.clear();
@@ -80,5 +83,5 @@ fn learn<C: TrainableCell<Elem = f32>>(name: &str, mut cell: C, batches: usize) 
     let (x, sums) = sequences(1000, &mut Xoshiro256PlusPlus::seed_from_u64(3));
     let (outputs, _) = dynamic_rnn(&cell, &x, None, None)?;
     let (error, _) = mean_squared_error(&dense.forward(&outputs.slice(s![.., -1, ..]))?, &sums)?;
-    Ok(error)
+    Ok((error, batches))
 }

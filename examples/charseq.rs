@@ -2,9 +2,11 @@
 
 mod training;
 
-use ndarray::{Array2, Array3, ArrayRef1, ArrayRef2, Axis, s};
+use ndarray::{Array2, Array3, ArrayRef1};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss};
+use rnn_cell::train::{
+    self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss,
+};
 use rnn_cell::{Error, Lstm, dynamic_rnn, one_hot};
 use training::Progress;
 
@@ -15,8 +17,8 @@ const HIDDEN: usize = 64;
 
 fn main() -> Result<(), Error> {
     let (model, accuracy) = learn(300)?;
-    for start in ["if you want", "teach them"] {
-        println!("{start}|{}", model.write(start, 80)?);
+    for start in ["i", "teach them"] {
+        println!("{start}|{}", model.write(start, 200)?);
     }
     println!("accuracy {accuracy:.3}");
     Ok(())
@@ -30,32 +32,77 @@ pub struct Model {
     dense: Dense<f32>,
 }
 
+/// What is learned: windows of letters, and the letter that follows each.
+struct Lesson {
+    /// One-hot, (windows, 10, letters).
+    x: Array3<f32>,
+    lengths: Vec<usize>,
+    /// (windows, 10): the letter that follows the window, at each of its steps.
+    targets: Array2<usize>,
+    /// (windows, 10): 1 at the last letter of the window, which alone can know what follows.
+    weights: Array2<f32>,
+}
+
+impl Lesson {
+    /// The ten letters before each letter of the sentence but the first; fewer at its beginning, and then padding.
+    fn new(sentence: &str, letters: &str) -> Result<Self, Error> {
+        let sentence: Vec<char> = sentence.chars().collect();
+        let ends = 1..sentence.len();
+        let lengths: Vec<usize> = ends.clone().map(|end| end.min(WINDOW)).collect();
+        let windows = ends.clone().map(|end| {
+            let window = sentence[end.saturating_sub(WINDOW)..end].iter();
+            window.chain(std::iter::repeat(&sentence[0])).take(WINDOW).collect::<String>()
+        });
+        let windows: Vec<String> = windows.collect();
+        let windows: Vec<&str> = windows.iter().map(String::as_str).collect();
+        let next: Vec<usize> = ends.filter_map(|end| letters.chars().position(|l| l == sentence[end])).collect();
+        let shape = (windows.len(), WINDOW);
+        Ok(Self {
+            x: one_hot(&windows, letters)?,
+            targets: Array2::from_shape_fn(shape, |(row, _)| next[row]),
+            weights: Array2::from_shape_fn(shape, |(row, step)| if step + 1 == lengths[row] { 1.0 } else { 0.0 }),
+            lengths,
+        })
+    }
+}
+
 impl Model {
-    /// The letter that follows each letter of each word, (words, letters), as positions in the alphabet.
-    fn follow(&self, words: &[&str]) -> Result<Array2<usize>, Error> {
-        let x = one_hot(words, &self.letters)?;
-        let (below, _) = dynamic_rnn(&self.lower, &x, None, None)?;
-        let (outputs, _) = dynamic_rnn(&self.upper, &below, None, None)?;
-        Ok(self.dense.forward(&outputs)?.map_axis(Axis(2), |logits| most_probable(&logits)))
+    fn new(letters: String, rng: &mut Xoshiro256PlusPlus) -> Self {
+        let count = letters.chars().count();
+        Self {
+            letters,
+            lower: Lstm::new(count, HIDDEN, rng),
+            upper: Lstm::new(HIDDEN, HIDDEN, rng),
+            dense: Dense::new(HIDDEN, count, rng),
+        }
     }
 
-    /// Writes on from `start`: `count` letters, each from the ten before it.
-    fn write(&self, start: &str, count: usize) -> Result<String, Error> {
+    /// The letter that follows each window, as its position in the alphabet.
+    fn follow(&self, x: &Array3<f32>, lengths: &[usize]) -> Result<Vec<usize>, Error> {
+        let (below, _) = dynamic_rnn(&self.lower, x, Some(lengths), None)?;
+        let (_, last) = dynamic_rnn(&self.upper, &below, Some(lengths), None)?;
+        Ok(self.dense.forward(&last.h)?.rows().into_iter().map(|logits| most_probable(&logits)).collect())
+    }
+
+    /// Writes on from `start`, each letter from the ten before it, up to a full stop or `at_most` letters.
+    fn write(&self, start: &str, at_most: usize) -> Result<String, Error> {
         let mut text: Vec<char> = start.chars().collect();
-        for _ in 0..count {
+        while text.len() < at_most && text.last() != Some(&'.') {
             let window: String = text[text.len().saturating_sub(WINDOW)..].iter().collect();
-            let next = self.follow(&[&window])?;
-            text.extend(self.letters.chars().nth(next[[0, next.ncols() - 1]]));
+            let x = one_hot(&[&window], &self.letters)?;
+            let next = self.follow(&x, &[window.chars().count()])?;
+            text.extend(self.letters.chars().nth(next[0]));
         }
         Ok(text[start.chars().count()..].iter().collect())
     }
 
-    /// One step of Adam towards `targets` (batch, seq): the loss before it.
-    fn train(&mut self, adam: &mut Adam<f32>, x: &Array3<f32>, targets: &ArrayRef2<usize>) -> Result<f32, Error> {
-        let (below, _, lower_tape) = train::dynamic_rnn(&self.lower, x, None, None)?;
-        let (outputs, _, upper_tape) = train::dynamic_rnn(&self.upper, &below, None, None)?;
+    /// One step of Adam: the loss before it.
+    fn train(&mut self, adam: &mut Adam<f32>, lesson: &Lesson) -> Result<f32, Error> {
+        let lengths = Some(&lesson.lengths[..]);
+        let (below, _, lower_tape) = train::dynamic_rnn(&self.lower, &lesson.x, lengths, None)?;
+        let (outputs, _, upper_tape) = train::dynamic_rnn(&self.upper, &below, lengths, None)?;
         let logits = self.dense.forward(&outputs)?;
-        let (loss, d_logits) = sequence_loss(&logits, targets, &Array2::ones(targets.dim()))?;
+        let (loss, d_logits) = sequence_loss(&logits, &lesson.targets, &lesson.weights)?;
 
         let (d_outputs, d_dense) = self.dense.backward(&outputs, &d_logits)?;
         let upper = upper_tape.backward(&d_outputs, None)?;
@@ -74,44 +121,26 @@ impl Model {
 
 /// Trains for at most that many steps, until the whole sentence is right: the model and the share of right letters.
 pub fn learn(steps: usize) -> Result<(Model, f64), Error> {
-    let sentence: Vec<char> = SENTENCE.chars().collect();
-    let mut letters = sentence.clone();
+    let mut letters: Vec<char> = SENTENCE.chars().collect();
     letters.sort_unstable();
     letters.dedup();
-    let place = |letter: &char| letters.iter().position(|other| other == letter).expect("a letter of the sentence");
-
-    // Each window of ten letters, and for each of its letters the one that follows.
-    let windows: Vec<String> = sentence[..sentence.len() - 1].windows(WINDOW).map(|w| w.iter().collect()).collect();
-    let windows: Vec<&str> = windows.iter().map(String::as_str).collect();
-    let targets = Array2::from_shape_fn((windows.len(), WINDOW), |(start, step)| place(&sentence[start + step + 1]));
-
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-    let mut model = Model {
-        letters: letters.iter().collect(),
-        lower: Lstm::new(letters.len(), HIDDEN, &mut rng),
-        upper: Lstm::new(HIDDEN, HIDDEN, &mut rng),
-        dense: Dense::new(HIDDEN, letters.len(), &mut rng),
-    };
-    let x = one_hot(&windows, &model.letters)?;
+    let mut model = Model::new(letters.iter().collect(), &mut Xoshiro256PlusPlus::seed_from_u64(1));
+    let lesson = Lesson::new(SENTENCE, &model.letters)?;
     let options = AdamOptions { learning_rate: 0.01, ..AdamOptions::default() };
     let mut adam = Adam::new(&model.parts(), options)?;
 
     let progress = Progress::new(steps);
     let mut accuracy = 0.0;
     for step in 1..=steps {
-        let loss = model.train(&mut adam, &x, &targets)?;
+        let loss = model.train(&mut adam, &lesson)?;
         progress.show(step, format!("loss {loss:.4}, accuracy {accuracy:.3}"));
         if step % 10 != 0 {
             continue;
         }
-        // The sentence as the model tells it: the first window's letters, then of each next window the last one.
-        let follow = model.follow(&windows)?;
-        let told = follow.row(0).into_iter().chain(follow.slice(s![1.., -1]));
-        let right = told.zip(&sentence[1..]).filter(|&(&told, letter)| told == place(letter)).count();
-        accuracy = right as f64 / (sentence.len() - 1) as f64;
-        if step % 50 == 0 || accuracy == 1.0 {
-            progress.println(format!("step {step:3}  loss {loss:.4}  accuracy {accuracy:.3}"));
-        }
+        let told = model.follow(&lesson.x, &lesson.lengths)?;
+        let right = told.iter().zip(lesson.targets.column(0)).filter(|(told, target)| told == target).count();
+        accuracy = right as f64 / told.len() as f64;
+        progress.println(format!("step {step:3}  loss {loss:.4}  accuracy {accuracy:.3}"));
         if accuracy == 1.0 {
             break;
         }

@@ -75,7 +75,7 @@ pub fn forecast(steps: usize, path: &Path) -> Result<(f64, f64), Box<dyn Error>>
 fn mackey_glass(count: usize) -> Vec<f64> {
     const DELAY: usize = 170;
     const FORGET: usize = 1000;
-    let mut x = vec![1.2; DELAY + 1];
+    let mut x = vec![1.2_f64; DELAY + 1];
     for _ in 0..60 * (FORGET + count) {
         let (now, past) = (x[x.len() - 1], x[x.len() - 1 - DELAY]);
         x.push(now + 0.1 * (0.2 * past / (1.0 + past.powi(10)) - 0.1 * now));

@@ -29,7 +29,7 @@ type Recorded<'a, C, D> = (
 /// let ((fw, bw), _, tape) =
 ///     train::bidirectional_dynamic_rnn(&cell_fw, &cell_bw, &x, Some(&[5, 3, 4]), None, None)?;
 /// // The loss is half the sum of all squares: the gradient of the outputs are the outputs.
-/// let gradients = tape.backward((&fw, &bw), (None, None))?;
+/// let gradients = tape.backward(&fw, &bw, None, None)?;
 /// assert_eq!(gradients.parameters.get("fw/kernel").unwrap().shape(), [7, 12]);
 /// assert_eq!(gradients.parameters.get("bw/gates/kernel").unwrap().shape(), [6, 4]);
 /// assert_eq!(gradients.inputs.dim(), (3, 5, 4));
@@ -103,15 +103,16 @@ pub struct BidirectionalGradients<C: RnnCell, D: RnnCell> {
 }
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C, D> {
-    /// Runs back from the gradients of the (forward, backward) outputs, each (batch, seq, output), and of the (forward,
-    /// backward) final states (0 without).
+    /// Runs back from the gradients of each direction's outputs, (batch, seq, output), and final state (0 without).
     ///
     /// # Errors
     /// As [`Tape::backward`], inside an [`Error::In`] that says which direction.
     pub fn backward(
         self,
-        (d_outputs_fw, d_outputs_bw): (&ArrayRef3<C::Elem>, &ArrayRef3<C::Elem>),
-        (d_final_state_fw, d_final_state_bw): (Option<C::State>, Option<D::State>),
+        d_outputs_fw: &ArrayRef3<C::Elem>,
+        d_outputs_bw: &ArrayRef3<C::Elem>,
+        d_final_state_fw: Option<C::State>,
+        d_final_state_bw: Option<D::State>,
     ) -> Result<BidirectionalGradients<C, D>, Error> {
         let lengths = self.lengths.as_deref();
         self.bw.check_d_outputs(d_outputs_bw).map_err(|error| within("backward", error))?;
