@@ -118,6 +118,37 @@ pub enum Error {
         /// The shape that came.
         found: Vec<usize>,
     },
+    /// An array has another shape than the layer or the other arguments ask for.
+    ArrayShape {
+        /// Name of the argument.
+        argument: &'static str,
+        /// The shape asked for.
+        expected: Vec<usize>,
+        /// The shape that came.
+        found: Vec<usize>,
+    },
+    /// A target is not a class.
+    TargetClass {
+        /// Its row in `targets`.
+        row: usize,
+        /// Its step in `targets`.
+        step: usize,
+        /// The target.
+        target: usize,
+        /// Classes in `logits`.
+        classes: usize,
+    },
+    /// A parameter, or a gradient, is not that of the model an optimizer was built for.
+    OptimizerParameter {
+        /// Name of the argument.
+        argument: &'static str,
+        /// Position of the parameter.
+        position: usize,
+        /// Name and shape in the model that the optimizer was built for.
+        expected: String,
+        /// Name and shape that came.
+        found: String,
+    },
     /// A letter of a word is not in the alphabet.
     UnknownLetter {
         /// The letter.
@@ -317,6 +348,16 @@ impl fmt::Display for Error {
             Self::GradientShape { argument, expected, found } => {
                 write!(f, "{argument} has shape {found:?}, but is the gradient of something of shape {expected:?}")
             }
+            Self::ArrayShape { argument, expected, found } => {
+                write!(f, "{argument} has shape {found:?}, but must have {expected:?}")
+            }
+            Self::TargetClass { row, step, target, classes } => {
+                write!(f, "targets[{row}, {step}] is {target}, but logits have only {classes} classes")
+            }
+            Self::OptimizerParameter { argument, position, expected, found } => write!(
+                f,
+                "parameter {position} of {argument} is {found}, but the optimizer was built for {expected} there"
+            ),
             Self::UnknownLetter { letter, word, alphabet } => {
                 write!(f, "letter {letter:?} of word {word:?} is not in the alphabet {alphabet:?}")
             }

@@ -6,7 +6,7 @@ use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, ArrayView3, CowArray, Ix3, s};
 
 /// What a recorded driver returns: outputs, the final state and the tape.
-type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tape<'a, C>);
+pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tape<'a, C>);
 
 /// [`dynamic_rnn`](crate::dynamic_rnn), recorded: `inputs` (batch, seq, input), outputs (batch, seq, output).
 ///
@@ -40,7 +40,7 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<Recorded<'a, C>, Error> {
-    record(cell, inputs, sequence_length, initial_state, None)
+    record(cell, inputs.view().into(), sequence_length, initial_state, None)
 }
 
 /// [`dynamic_rnn`] that keeps only the state every `every` steps, and runs those steps again on the way back.
@@ -60,7 +60,7 @@ pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
     if every == 0 {
         return Err(Error::ZeroSize { argument: "every" });
     }
-    record(cell, inputs, sequence_length, initial_state, Some(every))
+    record(cell, inputs.view().into(), sequence_length, initial_state, Some(every))
 }
 
 /// A recorded run of [`dynamic_rnn`]: turns gradients of its results into gradients of what it was given.
@@ -103,9 +103,10 @@ pub struct RunGradients<C: RnnCell> {
     pub initial_state: C::State,
 }
 
-fn record<'a, C: TrainableCell>(
+/// [`dynamic_rnn`] of `inputs` borrowed or owned, checkpointed `every` so many steps or not at all.
+pub(super) fn record<'a, C: TrainableCell>(
     cell: &'a C,
-    inputs: &'a ArrayRef3<C::Elem>,
+    inputs: CowArray<'a, C::Elem, Ix3>,
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
     every: Option<usize>,
@@ -123,12 +124,12 @@ fn record<'a, C: TrainableCell>(
         order
     });
     let lengths = order.as_ref().map_or(lengths.clone(), |order| order.iter().map(|&row| lengths[row]).collect());
-    let by_step = inputs.view().permuted_axes([1, 0, 2]);
+    let by_step = inputs.permuted_axes([1, 0, 2]);
     let mut tape = Tape {
         cell,
         inputs: match &order {
-            None => by_step.into(),
-            Some(order) => gather(by_step, order, &lengths, features).into(),
+            None => by_step,
+            Some(order) => gather(by_step.view(), order, &lengths, features).into(),
         },
         order,
         lengths,
@@ -215,14 +216,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         d_outputs: &ArrayRef3<C::Elem>,
         d_final_state: Option<C::State>,
     ) -> Result<RunGradients<C>, Error> {
-        if d_outputs.dim() != self.outputs {
-            let (batch, seq, output) = self.outputs;
-            return Err(Error::GradientShape {
-                argument: "d_outputs",
-                expected: vec![batch, seq, output],
-                found: d_outputs.shape().to_vec(),
-            });
-        }
+        self.check_d_outputs(d_outputs)?;
         let mut d_state = self.checked_gradient(d_final_state)?;
         let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
         let mut parameters = Gradients::zeros(self.cell);
@@ -280,6 +274,15 @@ impl<C: TrainableCell> Tape<'_, C> {
                 d_state.copy_row(row, &running, row);
             }
         }
+    }
+
+    pub(super) fn check_d_outputs(&self, d_outputs: &ArrayRef3<C::Elem>) -> Result<(), Error> {
+        let (batch, seq, output) = self.outputs;
+        if d_outputs.dim() == self.outputs {
+            return Ok(());
+        }
+        let (expected, found) = (vec![batch, seq, output], d_outputs.shape().to_vec());
+        Err(Error::GradientShape { argument: "d_outputs", expected, found })
     }
 
     /// The gradient of the final state, checked, or zeros.

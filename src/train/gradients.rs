@@ -21,6 +21,17 @@ impl<E: Float> Gradients<E> {
         Self { names, arrays }
     }
 
+    /// The gradients of several parts as those of the whole, named `<part>/<parameter>`, as [`Parts`](super::Parts) names
+    /// parameters.
+    pub fn join<const N: usize>(parts: [(&str, Self); N]) -> Self {
+        let (mut names, mut arrays) = (Vec::new(), Vec::new());
+        for (part, gradients) in parts {
+            names.extend(gradients.names.iter().map(|name| format!("{part}/{name}")));
+            arrays.extend(gradients.arrays);
+        }
+        Self { names, arrays }
+    }
+
     /// The arrays, in the order of the parameters.
     #[must_use]
     pub fn arrays(&self) -> &[ArrayD<E>] {
@@ -42,6 +53,11 @@ impl<E: Float> Gradients<E> {
     /// Names and gradients, in the order of the parameters.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ArrayD<E>)> {
         self.names.iter().map(String::as_str).zip(&self.arrays)
+    }
+
+    /// [`iter`](Self::iter), mutable.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut ArrayD<E>)> {
+        self.names.iter().map(String::as_str).zip(&mut self.arrays)
     }
 }
 

@@ -1,20 +1,34 @@
 //! Training: backpropagation through time for any cell that knows its own step backward.
 //!
-//! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records; the [`Tape`] it returns runs the recording back.
+//! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records; the [`Tape`] it returns runs the recording back. Around it
+//! stand a layer ([`Dense`]), losses with their gradients ([`sequence_loss`], [`mean_squared_error`]),
+//! [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
 
 mod basic_rnn;
+mod bidirectional;
 mod cell;
 mod check;
+mod clip;
+mod dense;
 mod dynamic;
 mod gradients;
 mod gru;
+mod loss;
 mod lstm;
+mod optimizer;
+mod parts;
 mod runs;
 
 pub use basic_rnn::BasicRnnRecord;
+pub use bidirectional::{BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn};
 pub use cell::TrainableCell;
 pub use check::gradient_error;
+pub use clip::clip_by_global_norm;
+pub use dense::Dense;
 pub use dynamic::{RunGradients, Tape, dynamic_rnn, dynamic_rnn_checkpointed};
 pub use gradients::{Gradients, parameter_count};
 pub use gru::GruRecord;
+pub use loss::{Average, mean_squared_error, sequence_loss, sequence_losses, sequence_weights};
 pub use lstm::LstmRecord;
+pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd};
+pub use parts::Parts;

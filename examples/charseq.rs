@@ -1,0 +1,154 @@
+//! A stacked LSTM learns a sentence in windows of ten letters, and then goes on writing from where it is asked to.
+
+mod training;
+
+use ndarray::{Array2, Array3, ArrayRef1};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+use rnn_cell::train::{
+    self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss,
+};
+use rnn_cell::{Error, Lstm, dynamic_rnn, one_hot};
+use training::Progress;
+
+const SENTENCE: &str = "if you want to build a ship, don't drum up people together to collect wood and don't assign them \
+                        tasks and work, but rather teach them to long for the endless immensity of the sea.";
+const WINDOW: usize = 10;
+const HIDDEN: usize = 64;
+
+fn main() -> Result<(), Error> {
+    let (model, accuracy) = learn(300)?;
+    for start in ["i", "teach them"] {
+        println!("{start}|{}", model.write(start, 200)?);
+    }
+    println!("accuracy {accuracy:.3}");
+    Ok(())
+}
+
+/// Two LSTMs, one above the other, and a number for each letter from the outputs of the upper one.
+pub struct Model {
+    letters: String,
+    lower: Lstm<f32>,
+    upper: Lstm<f32>,
+    dense: Dense<f32>,
+}
+
+/// What is learned: windows of letters, and the letter that follows each.
+struct Lesson {
+    /// One-hot, (windows, 10, letters).
+    x: Array3<f32>,
+    lengths: Vec<usize>,
+    /// (windows, 10): the letter that follows the window, at each of its steps.
+    targets: Array2<usize>,
+    /// (windows, 10): 1 at the last letter of the window, which alone can know what follows.
+    weights: Array2<f32>,
+}
+
+impl Lesson {
+    /// The ten letters before each letter of the sentence but the first; fewer at its beginning, and then padding.
+    fn new(sentence: &str, letters: &str) -> Result<Self, Error> {
+        let sentence: Vec<char> = sentence.chars().collect();
+        let ends = 1..sentence.len();
+        let lengths: Vec<usize> = ends.clone().map(|end| end.min(WINDOW)).collect();
+        let windows = ends.clone().map(|end| {
+            let window = sentence[end.saturating_sub(WINDOW)..end].iter();
+            window.chain(std::iter::repeat(&sentence[0])).take(WINDOW).collect::<String>()
+        });
+        let windows: Vec<String> = windows.collect();
+        let windows: Vec<&str> = windows.iter().map(String::as_str).collect();
+        let next: Vec<usize> = ends.filter_map(|end| letters.chars().position(|l| l == sentence[end])).collect();
+        let shape = (windows.len(), WINDOW);
+        Ok(Self {
+            x: one_hot(&windows, letters)?,
+            targets: Array2::from_shape_fn(shape, |(row, _)| next[row]),
+            weights: Array2::from_shape_fn(shape, |(row, step)| if step + 1 == lengths[row] { 1.0 } else { 0.0 }),
+            lengths,
+        })
+    }
+}
+
+impl Model {
+    fn new(letters: String, rng: &mut Xoshiro256PlusPlus) -> Self {
+        let count = letters.chars().count();
+        Self {
+            letters,
+            lower: Lstm::new(count, HIDDEN, rng),
+            upper: Lstm::new(HIDDEN, HIDDEN, rng),
+            dense: Dense::new(HIDDEN, count, rng),
+        }
+    }
+
+    /// The letter that follows each window, as its position in the alphabet.
+    fn follow(&self, x: &Array3<f32>, lengths: &[usize]) -> Result<Vec<usize>, Error> {
+        let (below, _) = dynamic_rnn(&self.lower, x, Some(lengths), None)?;
+        let (_, last) = dynamic_rnn(&self.upper, &below, Some(lengths), None)?;
+        Ok(self.dense.forward(&last.h)?.rows().into_iter().map(|logits| most_probable(&logits)).collect())
+    }
+
+    /// Writes on from `start`, each letter from the ten before it, up to a full stop or `at_most` letters.
+    fn write(&self, start: &str, at_most: usize) -> Result<String, Error> {
+        let mut text: Vec<char> = start.chars().collect();
+        while text.len() < at_most && text.last() != Some(&'.') {
+            let window: String = text[text.len().saturating_sub(WINDOW)..].iter().collect();
+            let x = one_hot(&[&window], &self.letters)?;
+            let next = self.follow(&x, &[window.chars().count()])?;
+            text.extend(self.letters.chars().nth(next[0]));
+        }
+        Ok(text[start.chars().count()..].iter().collect())
+    }
+
+    /// One step of Adam: the loss before it.
+    fn train(&mut self, adam: &mut Adam<f32>, lesson: &Lesson) -> Result<f32, Error> {
+        let lengths = Some(&lesson.lengths[..]);
+        let (below, _, lower_tape) = train::dynamic_rnn(&self.lower, &lesson.x, lengths, None)?;
+        let (outputs, _, upper_tape) = train::dynamic_rnn(&self.upper, &below, lengths, None)?;
+        let logits = self.dense.forward(&outputs)?;
+        let (loss, d_logits) = sequence_loss(&logits, &lesson.targets, &lesson.weights)?;
+
+        let (d_outputs, d_dense) = self.dense.backward(&outputs, &d_logits)?;
+        let upper = upper_tape.backward(&d_outputs, None)?;
+        let lower = lower_tape.backward(&upper.inputs, None)?;
+        let mut gradients =
+            Gradients::join([("lower", lower.parameters), ("upper", upper.parameters), ("dense", d_dense)]);
+        clip_by_global_norm(&mut gradients, 1.0)?;
+        adam.apply_gradients(&mut self.parts(), &gradients)?;
+        Ok(loss)
+    }
+
+    fn parts(&mut self) -> Parts<'_, f32> {
+        Parts::new([("lower", &mut self.lower), ("upper", &mut self.upper), ("dense", &mut self.dense)])
+    }
+}
+
+/// Trains for at most that many steps, until the whole sentence is right: the model and the share of right letters.
+pub fn learn(steps: usize) -> Result<(Model, f64), Error> {
+    let mut letters: Vec<char> = SENTENCE.chars().collect();
+    letters.sort_unstable();
+    letters.dedup();
+    let mut model = Model::new(letters.iter().collect(), &mut Xoshiro256PlusPlus::seed_from_u64(1));
+    let lesson = Lesson::new(SENTENCE, &model.letters)?;
+    let options = AdamOptions { learning_rate: 0.01, ..AdamOptions::default() };
+    let mut adam = Adam::new(&model.parts(), options)?;
+
+    let progress = Progress::new(steps);
+    let mut accuracy = 0.0;
+    for step in 1..=steps {
+        let loss = model.train(&mut adam, &lesson)?;
+        progress.show(step, format!("loss {loss:.4}, accuracy {accuracy:.3}"));
+        if step % 10 != 0 {
+            continue;
+        }
+        let told = model.follow(&lesson.x, &lesson.lengths)?;
+        let right = told.iter().zip(lesson.targets.column(0)).filter(|(told, target)| told == target).count();
+        accuracy = right as f64 / told.len() as f64;
+        progress.println(format!("step {step:3}  loss {loss:.4}  accuracy {accuracy:.3}"));
+        if accuracy == 1.0 {
+            break;
+        }
+    }
+    progress.clear();
+    Ok((model, accuracy))
+}
+
+fn most_probable(logits: &ArrayRef1<f32>) -> usize {
+    logits.indexed_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).expect("there are letters").0
+}

@@ -1,0 +1,130 @@
+//! [`bidirectional_dynamic_rnn`], recorded.
+
+use super::dynamic::record;
+use super::{Gradients, RunGradients, Tape, TrainableCell};
+use crate::drivers::lengths::check_inputs;
+use crate::{Error, Float, RnnCell};
+use ndarray::{Array3, ArrayRef3, ArrayView3, CowArray, Ix3, s};
+
+/// What the recorded driver returns: outputs and final states, each of the forward and the backward direction, and the tape.
+type Recorded<'a, C, D> = (
+    (Array3<<C as RnnCell>::Elem>, Array3<<C as RnnCell>::Elem>),
+    (<C as RnnCell>::State, <D as RnnCell>::State),
+    BidirectionalTape<'a, C, D>,
+);
+
+/// [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn), recorded: `inputs` (batch, seq, input), outputs
+/// (batch, seq, output) of each direction.
+///
+/// The backward direction reads each row from its last valid step to its first. What holds for [`dynamic_rnn`], of padding
+/// and of memory, holds for each direction; rows of different lengths are copied once more.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{Gru, Lstm, one_hot, train};
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let (cell_fw, cell_bw) = (Lstm::<f32>::new(4, 3, &mut rng), Gru::new(4, 2, &mut rng));
+/// let x = one_hot(&["hello", "eolll", "lleel"], "helo")?;
+/// let ((fw, bw), _, tape) =
+///     train::bidirectional_dynamic_rnn(&cell_fw, &cell_bw, &x, Some(&[5, 3, 4]), None, None)?;
+/// // The loss is half the sum of all squares: the gradient of the outputs are the outputs.
+/// let gradients = tape.backward(&fw, &bw, None, None)?;
+/// assert_eq!(gradients.parameters.get("fw/kernel").unwrap().shape(), [7, 12]);
+/// assert_eq!(gradients.parameters.get("bw/gates/kernel").unwrap().shape(), [6, 4]);
+/// assert_eq!(gradients.inputs.dim(), (3, 5, 4));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn).
+///
+/// [`dynamic_rnn`]: super::dynamic_rnn
+pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
+    cell_fw: &'a C,
+    cell_bw: &'a D,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state_fw: Option<C::State>,
+    initial_state_bw: Option<D::State>,
+) -> Result<Recorded<'a, C, D>, Error> {
+    let (batch, seq, _) = inputs.dim();
+    if cell_fw.input_size() != cell_bw.input_size() {
+        return Err(Error::InputSizesDiffer { fw: cell_fw.input_size(), bw: cell_bw.input_size() });
+    }
+    check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
+    let lengths = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq));
+    let reversed = reverse_sequence(inputs.view(), lengths);
+
+    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, initial_state_fw, None)
+        .map_err(|error| within("initial_state_fw", error))?;
+    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, initial_state_bw, None)
+        .map_err(|error| within("initial_state_bw", error))?;
+    let bw = reverse_sequence(bw.view(), lengths).as_standard_layout().into_owned();
+    let tape = BidirectionalTape { fw: tape_fw, bw: tape_bw, lengths: lengths.map(<[usize]>::to_vec) };
+    Ok(((fw, bw), (state_fw, state_bw), tape))
+}
+
+/// Each row from its last valid step to its first, then zeros: TensorFlow's `reverse_sequence`. Arrays are (batch, seq,
+/// features); without lengths nothing is copied.
+fn reverse_sequence<'a, E: Float>(array: ArrayView3<'a, E>, lengths: Option<&[usize]>) -> CowArray<'a, E, Ix3> {
+    let Some(lengths) = lengths else {
+        return array.slice_move(s![.., ..;-1, ..]).into();
+    };
+    let mut reversed = Array3::zeros(array.dim());
+    for (row, &length) in lengths.iter().enumerate() {
+        reversed.slice_mut(s![row, ..length, ..]).assign(&array.slice(s![row, ..length;-1, ..]));
+    }
+    reversed.into()
+}
+
+fn within(argument: &str, error: Error) -> Error {
+    Error::In { argument: argument.into(), error: Box::new(error) }
+}
+
+/// A recorded run of [`bidirectional_dynamic_rnn`].
+pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> {
+    fw: Tape<'a, C>,
+    bw: Tape<'a, D>,
+    /// `None` if all rows are as long as the inputs.
+    lengths: Option<Vec<usize>>,
+}
+
+/// Gradients of everything a bidirectional run was given.
+#[derive(Debug, Clone)]
+pub struct BidirectionalGradients<C: RnnCell, D: RnnCell> {
+    /// Of the parameters of both cells, named `fw/<parameter>` and `bw/<parameter>` as
+    /// [`Bidirectional`](crate::Bidirectional) names them.
+    pub parameters: Gradients<C::Elem>,
+    /// Of the inputs, (batch, seq, input), through both directions; 0 in the padding.
+    pub inputs: Array3<C::Elem>,
+    /// Of the initial states, (forward, backward).
+    pub initial_states: (C::State, D::State),
+}
+
+impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C, D> {
+    /// Runs back from the gradients of each direction's outputs, (batch, seq, output), and final state (0 without).
+    ///
+    /// # Errors
+    /// As [`Tape::backward`], inside an [`Error::In`] that says which direction.
+    pub fn backward(
+        self,
+        d_outputs_fw: &ArrayRef3<C::Elem>,
+        d_outputs_bw: &ArrayRef3<C::Elem>,
+        d_final_state_fw: Option<C::State>,
+        d_final_state_bw: Option<D::State>,
+    ) -> Result<BidirectionalGradients<C, D>, Error> {
+        let lengths = self.lengths.as_deref();
+        self.bw.check_d_outputs(d_outputs_bw).map_err(|error| within("backward", error))?;
+        let RunGradients { parameters: fw, mut inputs, initial_state: initial_state_fw } =
+            self.fw.backward(d_outputs_fw, d_final_state_fw).map_err(|error| within("forward", error))?;
+        let d_outputs_bw = reverse_sequence(d_outputs_bw.view(), lengths);
+        let bw = self.bw.backward(&d_outputs_bw, d_final_state_bw).map_err(|error| within("backward", error))?;
+        inputs += &reverse_sequence(bw.inputs.view(), lengths);
+        Ok(BidirectionalGradients {
+            parameters: Gradients::join([("fw", fw), ("bw", bw.parameters)]),
+            inputs,
+            initial_states: (initial_state_fw, bw.initial_state),
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! Losses and their gradients: [`sequence_loss`] and [`mean_squared_error`].
+
+use crate::{Error, Float};
+use ndarray::{
+    Array, Array2, Array3, ArrayD, ArrayRef, ArrayRef1, ArrayRef2, ArrayRef3, ArrayViewMut1, Axis, Dimension,
+};
+
+/// Over which axes [`sequence_losses`] averages: the flags `average_across_timesteps` and `average_across_batch` of
+/// TensorFlow 1.
+///
+/// An average is weighted: Σ weight · loss / (Σ weight + 1e-12), so of weights that are all 0 it is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Average {
+    /// Over both: one number, shape ().
+    TimestepsAndBatch,
+    /// Over the steps of each row: (batch).
+    Timesteps,
+    /// Over the rows at each step: (seq).
+    Batch,
+    /// No average: weight · loss of each row and step, (batch, seq).
+    Neither,
+}
+
+/// Softmax cross-entropy of a batch of sequences, averaged over all steps and rows, and its gradient by the logits:
+/// `tf.contrib.seq2seq.sequence_loss` with its default flags.
+///
+/// ```text
+/// loss = Σ weights[b, t] · (ln Σₖ exp(logits[b, t, k]) − logits[b, t, targets[b, t]]) / (Σ weights + 1e-12)
+/// ```
+///
+/// `logits` are (batch, seq, classes), `targets` and `weights` (batch, seq); a target is a class from 0 on. A weight of 0
+/// masks a step: what stands there, NaN or a target that is no class included, is not looked at, and its gradient is 0.
+/// [`sequence_weights`] makes such weights from lengths.
+///
+/// ```
+/// use ndarray::{Array3, array};
+/// use rnn_cell::train::{sequence_loss, sequence_weights};
+///
+/// let logits = Array3::<f64>::zeros((1, 3, 4)); // four classes, all equally probable
+/// let weights = sequence_weights(&[2], 3)?; // the third step is padding
+/// let (loss, d_logits) = sequence_loss(&logits, &array![[3, 0, 0]], &weights)?;
+/// assert!((loss - 4_f64.ln()).abs() < 1e-11);
+/// assert_eq!(d_logits.dim(), (1, 3, 4));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::ArrayShape`] if `targets` or `weights` are not as long and wide as `logits`, [`Error::TargetClass`] if a target
+/// of a weight other than 0 is not a class.
+pub fn sequence_loss<E: Float>(
+    logits: &ArrayRef3<E>,
+    targets: &ArrayRef2<usize>,
+    weights: &ArrayRef2<E>,
+) -> Result<(E, Array3<E>), Error> {
+    let (loss, d_logits) = sequence_losses(logits, targets, weights, Average::TimestepsAndBatch)?;
+    Ok((loss.sum(), d_logits))
+}
+
+/// [`sequence_loss`] with TensorFlow's averaging flags: the losses that are left, and the gradient of their sum.
+///
+/// # Errors
+/// As [`sequence_loss`].
+pub fn sequence_losses<E: Float>(
+    logits: &ArrayRef3<E>,
+    targets: &ArrayRef2<usize>,
+    weights: &ArrayRef2<E>,
+    average: Average,
+) -> Result<(ArrayD<E>, Array3<E>), Error> {
+    let (batch, seq, classes) = logits.dim();
+    check_shape("targets", &[batch, seq], targets.shape())?;
+    check_shape("weights", &[batch, seq], weights.shape())?;
+
+    // What each step's weight is divided by: a sum of weights, kept along the axes that are not averaged over.
+    let tiny = E::from_f64(1e-12);
+    let total = match average {
+        Average::TimestepsAndBatch => Array2::from_elem((1, 1), weights.sum() + tiny),
+        Average::Timesteps => (weights.sum_axis(Axis(1)) + tiny).insert_axis(Axis(1)),
+        Average::Batch => (weights.sum_axis(Axis(0)) + tiny).insert_axis(Axis(0)),
+        Average::Neither => Array2::ones((1, 1)),
+    };
+    let total = total.broadcast((batch, seq)).expect("sums have the shape of what they sum, or length 1");
+
+    let mut losses = Array2::zeros((batch, seq));
+    let mut d_logits = Array3::zeros((batch, seq, classes));
+    for ((row, step), &weight) in weights.indexed_iter() {
+        if weight == E::zero() {
+            continue;
+        }
+        let target = targets[[row, step]];
+        if target >= classes {
+            return Err(Error::TargetClass { row, step, target, classes });
+        }
+        let weight = weight / total[[row, step]];
+        let (logits, d) = (logits.slice(ndarray::s![row, step, ..]), d_logits.slice_mut(ndarray::s![row, step, ..]));
+        losses[[row, step]] = weight * cross_entropy(&logits, target, weight, d);
+    }
+    let losses = match average {
+        Average::TimestepsAndBatch => ndarray::arr0(losses.sum()).into_dyn(),
+        Average::Timesteps => losses.sum_axis(Axis(1)).into_dyn(),
+        Average::Batch => losses.sum_axis(Axis(0)).into_dyn(),
+        Average::Neither => losses.into_dyn(),
+    };
+    Ok((losses, d_logits))
+}
+
+/// −ln softmax(logits)\[target\]; `d` becomes `weight` · (softmax(logits) − one-hot(target)).
+fn cross_entropy<E: Float>(logits: &ArrayRef1<E>, target: usize, weight: E, mut d: ArrayViewMut1<E>) -> E {
+    // Less the largest logit no exponential overflows, and the largest is 1. (`max` would drop a NaN.)
+    let largest = logits.iter().fold(E::neg_infinity(), |a, &b| if b > a || b.is_nan() { b } else { a });
+    d.zip_mut_with(logits, |d, &logit| *d = (logit - largest).exp());
+    let sum = d.sum();
+    d.mapv_inplace(|exp| weight * (exp / sum));
+    d[target] -= weight;
+    sum.ln() - (logits[target] - largest)
+}
+
+/// Weights for [`sequence_loss`]: 1 for the first `sequence_length[b]` steps of row b, 0 for the others; (batch, seq).
+/// TensorFlow's `sequence_mask`.
+///
+/// # Errors
+/// [`Error::SequenceLengthTooLong`] if a length exceeds `seq`.
+pub fn sequence_weights<E: Float>(sequence_length: &[usize], seq: usize) -> Result<Array2<E>, Error> {
+    let batch = sequence_length.len();
+    if let Some(row) = sequence_length.iter().position(|&length| length > seq) {
+        let (length, inputs) = (sequence_length[row], (batch, seq, 1));
+        return Err(Error::SequenceLengthTooLong { row, length, seq, inputs });
+    }
+    Ok(Array2::from_shape_fn(
+        (batch, seq),
+        |(row, step)| {
+            if step < sequence_length[row] { E::one() } else { E::zero() }
+        },
+    ))
+}
+
+/// The mean of (prediction − target)² over all numbers, and its gradient by the predictions, 2 · (prediction − target) / n:
+/// TensorFlow 1's `tf.losses.mean_squared_error`. Of empty arrays it is 0.
+///
+/// # Errors
+/// [`Error::ArrayShape`] if `targets` are not of the shape of `predictions`.
+pub fn mean_squared_error<E: Float, D: Dimension>(
+    predictions: &ArrayRef<E, D>,
+    targets: &ArrayRef<E, D>,
+) -> Result<(E, Array<E, D>), Error> {
+    check_shape("targets", predictions.shape(), targets.shape())?;
+    let mut d = predictions.to_owned();
+    d.zip_mut_with(targets, |d, &target| *d -= target);
+    let n = E::from_f64(d.len().max(1) as f64);
+    let loss = d.iter().map(|&d| d * d).sum::<E>() / n;
+    let scale = E::from_f64(2.0) / n;
+    d.mapv_inplace(|d| d * scale);
+    Ok((loss, d))
+}
+
+fn check_shape(argument: &'static str, expected: &[usize], found: &[usize]) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::ArrayShape { argument, expected: expected.into(), found: found.into() })
+}

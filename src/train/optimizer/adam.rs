@@ -1,0 +1,105 @@
+//! [`Adam`]: steps of a size of their own for each number.
+
+use super::slots::Slots;
+use super::{Optimizer, check, check_decay, check_learning_rate};
+use crate::train::Gradients;
+use crate::{Error, Float, Parameters};
+use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
+
+/// Adam (Kingma and Ba, 2015), in the form of TensorFlow 1's `AdamOptimizer`: ε is added to √v before its bias correction.
+///
+/// ```text
+/// step = step + 1
+/// rate = learning_rate · √(1 − beta2^step) / (1 − beta1^step)
+/// m/p = beta1 · m/p + (1 − beta1) · gradient
+/// v/p = beta2 · v/p + (1 − beta2) · gradient²
+/// p = p − rate · m/p / (√v/p + epsilon)
+/// ```
+///
+/// It remembers `m/<parameter>` and `v/<parameter>` for each parameter, 0 at first, of its shape, and `step`, of shape ().
+/// (An `f32` counts steps up to 2²⁴; the corrections are long 1 by then.)
+#[derive(Debug, Clone)]
+pub struct Adam<E> {
+    options: AdamOptions,
+    m: Slots<E>,
+    v: Slots<E>,
+    step: Array0<E>,
+}
+
+/// Options of [`Adam`]; TensorFlow's by default.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamOptions {
+    /// The learning rate, finite and at least 0; 0.001 by default.
+    pub learning_rate: f64,
+    /// How much of m stays at each step, at least 0 and below 1; 0.9 by default.
+    pub beta1: f64,
+    /// How much of v stays at each step, at least 0 and below 1; 0.999 by default.
+    pub beta2: f64,
+    /// Keeps the division from exploding, finite and above 0; 1e-8 by default.
+    pub epsilon: f64,
+}
+
+impl Default for AdamOptions {
+    fn default() -> Self {
+        Self { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+}
+
+impl<E: Float> Adam<E> {
+    /// The optimizer of the parameters of `model`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidNumber`] for an option outside its range.
+    pub fn new<P: Parameters<E> + ?Sized>(model: &P, options: AdamOptions) -> Result<Self, Error> {
+        check_learning_rate(options.learning_rate)?;
+        check_decay("beta1", options.beta1)?;
+        check_decay("beta2", options.beta2)?;
+        let right = options.epsilon.is_finite() && options.epsilon > 0.0;
+        check("epsilon", "finite and above 0", right, options.epsilon)?;
+        Ok(Self { options, m: Slots::zeros("m", model), v: Slots::zeros("v", model), step: arr0(E::zero()) })
+    }
+}
+
+impl<E: Float> Optimizer<E> for Adam<E> {
+    fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error> {
+        self.m.check(model, gradients)?;
+        let AdamOptions { learning_rate, beta1, beta2, epsilon } = self.options;
+        self.step += E::one();
+        let step = self.step[()].as_f64();
+        let rate = learning_rate * (1.0 - beta2.powf(step)).sqrt() / (1.0 - beta1.powf(step));
+        let [rate, keep_m, new_m, keep_v, new_v, epsilon] =
+            [rate, beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon].map(E::from_f64);
+
+        let slots = self.m.arrays_mut().iter_mut().zip(self.v.arrays_mut());
+        let mut each = slots.zip(gradients.arrays());
+        model.visit_parameters_mut(&mut |_, parameter| {
+            let ((m, v), gradient) = each.next().expect("the model has been checked");
+            Zip::from(parameter).and(m).and(v).and(gradient).for_each(|p, m, v, &g| {
+                *m = keep_m * *m + new_m * g;
+                *v = keep_v * *v + new_v * (g * g);
+                *p -= rate * *m / (v.sqrt() + epsilon);
+            });
+        });
+        Ok(())
+    }
+    fn learning_rate(&self) -> f64 {
+        self.options.learning_rate
+    }
+    fn set_learning_rate(&mut self, learning_rate: f64) -> Result<(), Error> {
+        self.options.learning_rate = check_learning_rate(learning_rate)?;
+        Ok(())
+    }
+}
+
+impl<E: Float> Parameters<E> for Adam<E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.m.visit(visit);
+        self.v.visit(visit);
+        visit("step", self.step.view().into_dyn());
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.m.visit_mut(visit);
+        self.v.visit_mut(visit);
+        visit("step", self.step.view_mut().into_dyn());
+    }
+}

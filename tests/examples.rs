@@ -1,0 +1,43 @@
+//! The training examples reach what they promise.
+
+// Each example has its own copy of what they share.
+#![allow(clippy::duplicate_mod, dead_code)]
+
+#[path = "../examples/adding_problem.rs"]
+mod adding_problem;
+#[path = "../examples/charseq.rs"]
+mod charseq;
+#[path = "../examples/hihello.rs"]
+mod hihello;
+#[path = "../examples/time_series.rs"]
+mod time_series;
+
+#[test]
+fn hihello_says_every_letter() {
+    assert_eq!(hihello::learn(100).unwrap(), 1.0);
+}
+
+#[test]
+fn charseq_tells_its_sentence() {
+    let (_, accuracy) = charseq::learn(300).unwrap();
+    assert_eq!(accuracy, 1.0);
+}
+
+#[test]
+fn an_lstm_adds_where_a_simple_network_does_not() {
+    let (lstm, rnn) = adding_problem::compare(3000).unwrap();
+    assert!(lstm < 0.01, "Lstm: {lstm}");
+    assert!(rnn > 0.1, "BasicRnn: {rnn}");
+}
+
+#[test]
+fn a_forecast_beats_tomorrow_is_today_and_is_drawn() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("time_series.svg");
+    let (error, baseline) = time_series::forecast(300, &path).unwrap();
+    assert!(error < 0.1 * baseline, "{error}, tomorrow is today: {baseline}");
+    let svg = std::fs::read_to_string(path).unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    for text in ["truth", "forecast", "step"] {
+        assert!(svg.contains(text), "{text} is not in the picture");
+    }
+}

@@ -1,0 +1,629 @@
+//! What stands around backward: layer, losses, clipping, optimizers; and what training as a whole promises.
+//!
+//! Reference numbers are TensorFlow 2.15.1's (`tf.compat.v1`), in f64; options are powers of two where TensorFlow rounds
+//! them to f32.
+
+use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, concatenate, s};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use rnn_cell::cells::GruReset;
+use rnn_cell::train::{
+    self, Adam, AdamOptions, Average, Dense, Gradients, Optimizer, Parts, Sgd, TrainableCell, clip_by_global_norm,
+    mean_squared_error, sequence_loss, sequence_losses, sequence_weights,
+};
+use rnn_cell::{BasicRnn, Error, Float, Gru, Lstm, LstmState, Parameters, RnnCell, State};
+
+fn rng(seed: u64) -> Xoshiro256PlusPlus {
+    Xoshiro256PlusPlus::seed_from_u64(seed)
+}
+
+fn random(shape: (usize, usize, usize), seed: u64) -> Array3<f64> {
+    let mut rng = rng(seed);
+    Array3::from_shape_simple_fn(shape, || rng.random_range(-1.0..1.0))
+}
+
+/// Every parameter by name.
+fn values<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Vec<(String, ArrayD<E>)> {
+    let mut values = Vec::new();
+    parameters.visit_parameters(&mut |name, value| values.push((name.to_owned(), value.to_owned())));
+    values
+}
+
+/// Loads what [`values`] saved, through the visitor.
+fn set_values<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, values: &[(String, ArrayD<E>)]) {
+    let mut values = values.iter();
+    parameters.visit_parameters_mut(&mut |name, mut to| {
+        let (saved, value) = values.next().unwrap();
+        assert_eq!(saved, name);
+        to.assign(value);
+    });
+}
+
+fn assert_close<'a>(
+    what: &str,
+    found: impl IntoIterator<Item = &'a f64>,
+    expected: impl IntoIterator<Item = &'a f64>,
+    tolerance: f64,
+) {
+    let (found, expected): (Vec<_>, Vec<_>) = (found.into_iter().collect(), expected.into_iter().collect());
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(1.0_f64, |a, &&b| a.max(b.abs()));
+    for (found, expected) in found.into_iter().zip(expected) {
+        // Written so that NaN fails.
+        let close = (found - expected).abs() <= tolerance * largest;
+        assert!(close, "{what}: {found}, expected {expected}");
+    }
+}
+
+/// Central differences of `loss` by each number of `at`.
+fn differences<D: Dimension>(
+    at: &ndarray::Array<f64, D>,
+    mut loss: impl FnMut(&ndarray::Array<f64, D>) -> f64,
+) -> Vec<f64> {
+    const STEP: f64 = 1e-5;
+    let mut shifted = at.clone();
+    let mut differences = Vec::new();
+    for index in 0..at.len() {
+        let mut set = |by: f64| {
+            *shifted.iter_mut().nth(index).unwrap() = at.iter().nth(index).unwrap() + by;
+            loss(&shifted)
+        };
+        differences.push((set(STEP) - set(-STEP)) / (2.0 * STEP));
+        set(0.0);
+    }
+    differences
+}
+
+// ── Dense ──
+
+#[test]
+fn dense_multiplies_and_adds_over_any_leading_axes() {
+    let dense = Dense::from_weights(array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], Some(array![0.5, -0.5])).unwrap();
+    let x = array![[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]];
+    let y = array![[1.5, 1.5], [9.5, 11.5]];
+    assert_eq!(dense.forward(&x).unwrap(), y);
+    assert_eq!(dense.forward(&x.row(1)).unwrap(), y.row(1));
+    assert_eq!(dense.forward(&x.view().insert_axis(Axis(1))).unwrap(), y.view().insert_axis(Axis(1)));
+    let by_step = x.view().insert_axis(Axis(0)).permuted_axes([1, 0, 2]);
+    assert_eq!(dense.forward(&by_step).unwrap().dim(), (2, 1, 2));
+    assert_eq!(dense.forward(&Array3::<f64>::zeros((0, 4, 3))).unwrap().dim(), (0, 4, 2));
+}
+
+#[test]
+fn dense_agrees_with_central_differences() {
+    for with_bias in [true, false] {
+        let plain = Dense::<f64>::new(4, 3, &mut rng(1));
+        let bias = with_bias.then(|| array![0.1, 0.2, -0.3]);
+        let mut dense = Dense::from_weights(plain.kernel().clone(), bias).unwrap();
+        // Strides of another order, as the outputs of a time-major driver have.
+        let x = random((5, 2, 4), 2).permuted_axes([1, 0, 2]);
+        let d_y = random((2, 5, 3), 3);
+        let loss = |dense: &Dense<f64>, x: &Array3<f64>| (dense.forward(x).unwrap() * &d_y).sum();
+
+        let (d_x, gradients) = dense.backward(&x, &d_y).unwrap();
+        assert_eq!(d_x.dim(), x.dim());
+        assert_close("x", &d_x, &differences(&x, |x| loss(&dense, x)), 1e-9);
+        let saved = values(&dense);
+        assert_eq!(gradients.iter().count(), 1 + usize::from(with_bias));
+        for (position, (name, gradient)) in gradients.iter().enumerate() {
+            let expected = differences(&saved[position].1, |value| {
+                let mut moved = saved.clone();
+                moved[position].1.assign(value);
+                set_values(&mut dense, &moved);
+                loss(&dense, &x)
+            });
+            assert_close(name, gradient, &expected, 1e-9);
+        }
+    }
+}
+
+#[test]
+fn dense_refuses_what_does_not_fit() {
+    let dense = Dense::<f64>::new(3, 2, &mut rng(1));
+    let error = dense.forward(&Array2::zeros((4, 2))).unwrap_err();
+    assert_eq!(error, Error::ArrayShape { argument: "x", expected: vec![4, 3], found: vec![4, 2] });
+    assert_eq!(error.to_string(), "x has shape [4, 2], but must have [4, 3]");
+    assert!(dense.forward(&ndarray::arr0(1.0)).is_err());
+    let error = dense.backward(&Array2::zeros((4, 3)), &Array2::zeros((3, 2))).unwrap_err();
+    assert_eq!(error, Error::ArrayShape { argument: "d_y", expected: vec![4, 2], found: vec![3, 2] });
+    let error = Dense::from_weights(Array2::<f64>::zeros((3, 2)), Some(array![0.0])).unwrap_err();
+    assert_eq!(error, Error::WeightShape { name: "bias".into(), expected: vec![2], found: vec![1] });
+    let error = Dense::from_weights(Array2::<f64>::zeros((3, 0)), None).unwrap_err();
+    assert_eq!(error, Error::ZeroSize { argument: "output_size" });
+}
+
+// ── Losses ──
+
+/// logits[b, t, k] = 3 · sin(1.3 · (12 b + 4 t + k) + 0.2), (2, 3, 4); targets; weights.
+fn loss_case() -> (Array3<f64>, Array2<usize>, Array2<f64>) {
+    let logits = Array3::from_shape_fn((2, 3, 4), |(b, t, k)| 3.0 * ((12 * b + 4 * t + k) as f64 * 1.3 + 0.2).sin());
+    (logits, array![[0, 3, 1], [2, 2, 0]], array![[1.0, 0.5, 0.0], [2.0, 1.0, 0.25]])
+}
+
+#[test]
+fn sequence_loss_is_that_of_tensorflow() {
+    let (logits, targets, weights) = loss_case();
+    // tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits) * weights, reduced as tf.contrib.seq2seq does.
+    let cases: [(Average, &[usize], &[f64], [f64; 4]); 4] = [
+        (
+            Average::TimestepsAndBatch,
+            &[],
+            &[3.589199743516456],
+            [-0.19497436901246762, 0.17082895502190326, 0.02340950844265214, 0.000735905547912237],
+        ),
+        (
+            Average::Timesteps,
+            &[2],
+            &[2.6770046726198893, 4.0102128531600725],
+            [-0.6174188352058658, 0.5409583575691136, 0.07413011006836463, 0.0023303675683876875],
+        ),
+        (
+            Average::Batch,
+            &[3],
+            &[3.3124768481152236, 4.661613164309854, 0.4753939635514281],
+            [-0.3087094176030359, 0.27047917878464695, 0.037065055034194674, 0.0011651837841942323],
+        ),
+        (
+            Average::Neither,
+            &[2, 3],
+            &[2.605424835486413, 1.4100821734460975, 0.0, 7.33200570886257, 5.582337573023344, 0.11884849088833241],
+            [-0.9261282528094162, 0.8114375363542113, 0.11119516510262108, 0.003495551352583862],
+        ),
+    ];
+    for (average, shape, expected, first) in cases {
+        let (losses, d_logits) = sequence_losses(&logits, &targets, &weights, average).unwrap();
+        assert_eq!(losses.shape(), shape, "{average:?}");
+        assert_close(&format!("{average:?}"), &losses, expected, 1e-13);
+        assert_close(&format!("{average:?}, gradient"), d_logits.slice(s![0, 0, ..]), &first, 1e-14);
+        let difference = |logits: &Array3<f64>| sequence_losses(logits, &targets, &weights, average).unwrap().0.sum();
+        assert_close(&format!("{average:?}, differences"), &d_logits, &differences(&logits, difference), 1e-9);
+    }
+    let (loss, _) = sequence_loss(&logits, &targets, &weights).unwrap();
+    assert_close("sequence_loss", [&loss], [&3.589199743516456], 1e-13);
+}
+
+#[test]
+fn a_weight_of_zero_is_not_looked_at() {
+    let (mut logits, mut targets, weights) = loss_case();
+    let expected = sequence_loss(&logits, &targets, &weights).unwrap();
+    logits.slice_mut(s![0, 2, ..]).fill(f64::NAN);
+    targets[[0, 2]] = 99;
+    assert_eq!(sequence_loss(&logits, &targets, &weights).unwrap(), expected);
+    let (loss, d_logits) = sequence_loss(&logits, &targets, &Array2::zeros((2, 3))).unwrap();
+    assert_eq!((loss, d_logits), (0.0, Array3::zeros((2, 3, 4))));
+    targets[[0, 2]] = 0;
+    let (loss, _) = sequence_loss(&logits, &targets, &Array2::ones((2, 3))).unwrap();
+    assert!(loss.is_nan());
+}
+
+#[test]
+fn sequence_loss_takes_any_logits() {
+    let loss = |logits: Array3<f64>| sequence_loss(&logits, &array![[0]], &array![[1.0]]).unwrap();
+    let (value, d) = loss(array![[[1e4, -1e4, 0.0]]]);
+    assert_eq!((value, d), (0.0, array![[[0.0, 0.0, 0.0]]]));
+    let (value, d) = loss(array![[[-1e4, 1e4, 0.0]]]);
+    assert_close("far off", [&value], [&2e4], 1e-11);
+    assert_close("far off", &d, &[-1.0, 1.0, 0.0], 1e-11);
+    let (value, d) = loss(array![[[0.0, f64::NAN, 0.0]]]);
+    assert!(value.is_nan() && d.iter().all(|d| d.is_nan()));
+}
+
+#[test]
+fn sequence_loss_refuses_what_does_not_fit() {
+    let (logits, mut targets, weights) = loss_case();
+    let error = sequence_loss(&logits, &array![[0, 0, 0]], &weights).unwrap_err();
+    assert_eq!(error, Error::ArrayShape { argument: "targets", expected: vec![2, 3], found: vec![1, 3] });
+    let error = sequence_loss(&logits, &targets, &array![[1.0], [1.0]]).unwrap_err();
+    assert_eq!(error, Error::ArrayShape { argument: "weights", expected: vec![2, 3], found: vec![2, 1] });
+    targets[[1, 1]] = 4;
+    let error = sequence_loss(&logits, &targets, &weights).unwrap_err();
+    assert_eq!(error.to_string(), "targets[1, 1] is 4, but logits have only 4 classes");
+}
+
+#[test]
+fn sequence_weights_are_one_up_to_the_length() {
+    let weights = sequence_weights::<f32>(&[2, 0, 3], 3).unwrap();
+    assert_eq!(weights, array![[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]);
+    assert!(matches!(sequence_weights::<f32>(&[1, 4], 3), Err(Error::SequenceLengthTooLong { row: 1, .. })));
+}
+
+#[test]
+fn mean_squared_error_is_that_of_tensorflow() {
+    let (predictions, targets) = (array![[1.0, 2.0], [-0.5, 4.0]], array![[0.5, 2.5], [0.5, 1.0]]);
+    // tf.losses.mean_squared_error and tf.gradients of it.
+    let (loss, d) = mean_squared_error(&predictions, &targets).unwrap();
+    assert_eq!((loss, d), (2.625, array![[0.25, -0.25], [-0.5, 1.5]]));
+    let empty = Array2::<f64>::zeros((0, 2));
+    assert_eq!(mean_squared_error(&empty, &empty).unwrap().0, 0.0);
+    let error = mean_squared_error(&predictions, &array![[0.0, 1.0]]).unwrap_err();
+    assert_eq!(error, Error::ArrayShape { argument: "targets", expected: vec![2, 2], found: vec![1, 2] });
+}
+
+// ── Clipping and optimizers ──
+
+fn small_model() -> Dense<f64> {
+    Dense::from_weights(array![[0.5, -1.0], [2.0, 0.25]], Some(array![0.1, -0.3])).unwrap()
+}
+
+/// The gradients of step 0, 1, 2 of the reference runs.
+fn small_gradients(step: i32) -> Gradients<f64> {
+    let mut gradients = Gradients::zeros(&small_model());
+    let scale = f64::from(step + 1) * (-0.7_f64).powi(step);
+    gradients.arrays_mut()[0].assign(&(array![[0.1, -0.2], [0.3, -4.0]] * scale));
+    gradients.arrays_mut()[1].assign(&(array![1e-3, 2.0] / f64::from(step + 1)));
+    gradients
+}
+
+#[test]
+fn clipping_is_that_of_tensorflow() {
+    let mut gradients = small_gradients(0);
+    assert_eq!(clip_by_global_norm(&mut gradients, 100.0).unwrap(), 4.487761245877503);
+    assert_eq!(gradients, small_gradients(0));
+    // tf.clip_by_global_norm([kernel, bias], 1.0)
+    let norm = clip_by_global_norm(&mut gradients, 1.0).unwrap();
+    assert_close("norm", [&norm], [&4.487761245877503], 1e-15);
+    let kernel = [0.022282825337881083, -0.04456565067576217, 0.06684847601364324, -0.8913130135152433];
+    assert_close("kernel", &gradients.arrays()[0], &kernel, 1e-15);
+    assert_close("bias", &gradients.arrays()[1], &[2.2282825337881083e-4, 4.4565650675762164e-1], 1e-15);
+
+    for bad in [f64::INFINITY, f64::NAN] {
+        let mut gradients = small_gradients(0);
+        gradients.arrays_mut()[0][[0, 0]] = bad;
+        assert!(!clip_by_global_norm(&mut gradients, 1.0).unwrap().is_finite());
+        assert!(gradients.arrays().iter().flatten().all(|g| g.is_nan()));
+    }
+    for clip_norm in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+        let error = clip_by_global_norm(&mut gradients, clip_norm).unwrap_err();
+        assert!(matches!(error, Error::InvalidNumber { argument: "clip_norm", .. }), "{error}");
+    }
+}
+
+#[test]
+fn optimizers_are_those_of_tensorflow() {
+    let f32_ = |number: f32| f64::from(number);
+    let adam = |options| Box::new(Adam::new(&small_model(), options).unwrap()) as Box<dyn Optimizer<f64>>;
+    let sgd = |momentum| Box::new(Sgd::new(&small_model(), 0.125, momentum).unwrap()) as Box<dyn Optimizer<f64>>;
+    // Three times apply_gradients of tf.train.GradientDescentOptimizer(0.125), MomentumOptimizer(0.125, 0.875),
+    // AdamOptimizer(2**-4, 0.875, 0.9375, 2**-10) and AdamOptimizer(), whose defaults are rounded to f32. TensorFlow's
+    // powers of those betas are rounded to f32 too: a relative 1e-6 of the steps of 0.001.
+    let defaults =
+        AdamOptions { learning_rate: f32_(0.001), beta1: f32_(0.9), beta2: f32_(0.999), epsilon: f32_(1e-8) };
+    let options = AdamOptions { learning_rate: 0.0625, beta1: 0.875, beta2: 0.9375, epsilon: 1.0 / 1024.0 };
+    let cases = [
+        (
+            "gradient descent",
+            sgd(0.0),
+            [0.48662500000000003, -0.9732500000000001, 1.959875, 0.7849999999999999],
+            [0.09977083333333335, -0.7583333333333334],
+            1e-12,
+        ),
+        (
+            "momentum",
+            sgd(0.875),
+            [0.4814296875, -0.962859375, 1.9442890625, 0.9928125],
+            [0.09951106770833333, -1.2778645833333333],
+            1e-12,
+        ),
+        (
+            "Adam, defaults",
+            adam(defaults),
+            [0.4989282504746973, -0.9989282488910288, 1.9989282483631383, 0.25107175261346065],
+            [0.09719548756969003, -0.30280532864677084],
+            1e-8,
+        ),
+        (
+            "Adam, options",
+            adam(options),
+            [0.43597781726472334, -0.9348276289223508, 1.9344345500212143, 0.31630589451428864],
+            [0.06231655346319435, -0.4758752205132185],
+            1e-12,
+        ),
+    ];
+    for (name, mut optimizer, kernel, bias, tolerance) in cases {
+        let mut model = small_model();
+        for step in 0..3 {
+            optimizer.apply_gradients(&mut model, &small_gradients(step)).unwrap();
+        }
+        assert_close(name, model.kernel(), &kernel, tolerance);
+        assert_close(name, model.bias().unwrap(), &bias, tolerance);
+    }
+    let AdamOptions { learning_rate, beta1, beta2, epsilon } = AdamOptions::default();
+    assert_eq!([learning_rate, beta1, beta2, epsilon], [0.001, 0.9, 0.999, 1e-8]);
+}
+
+#[test]
+fn optimizers_refuse_what_does_not_fit() {
+    let model = small_model();
+    for bad in [-0.1, f64::NAN, f64::INFINITY] {
+        assert!(matches!(
+            Sgd::<f64>::new(&model, bad, 0.0),
+            Err(Error::InvalidNumber { argument: "learning_rate", .. })
+        ));
+        assert!(matches!(Sgd::<f64>::new(&model, 0.1, bad), Err(Error::InvalidNumber { argument: "momentum", .. })));
+    }
+    let adam = |change: fn(&mut AdamOptions)| {
+        let mut options = AdamOptions::default();
+        change(&mut options);
+        Adam::<f64>::new(&small_model(), options).map(|_| ())
+    };
+    let argument = |result: Result<(), Error>| match result {
+        Err(Error::InvalidNumber { argument, .. }) => argument,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(argument(adam(|o| o.learning_rate = -1.0)), "learning_rate");
+    assert_eq!(argument(adam(|o| o.beta1 = 1.0)), "beta1");
+    assert_eq!(argument(adam(|o| o.beta2 = -0.1)), "beta2");
+    assert_eq!(argument(adam(|o| o.epsilon = 0.0)), "epsilon");
+
+    let mut optimizer = Adam::new(&model, AdamOptions::default()).unwrap();
+    assert!(optimizer.set_learning_rate(f64::NAN).is_err());
+    optimizer.set_learning_rate(0.5).unwrap();
+    assert_eq!(optimizer.learning_rate(), 0.5);
+
+    let without_bias = || Dense::from_weights(array![[0.5, -1.0], [2.0, 0.25]], None).unwrap();
+    let before = (values(&optimizer), values(&model));
+    let mut same = small_model();
+    let error = optimizer.apply_gradients(&mut same, &Gradients::zeros(&without_bias())).unwrap_err();
+    let expected = "parameter 1 of gradients is nothing, but the optimizer was built for bias [2] there";
+    assert_eq!(error.to_string(), expected);
+    let mut other = Dense::<f64>::new(2, 3, &mut rng(1));
+    let error = optimizer.apply_gradients(&mut other, &small_gradients(0)).unwrap_err();
+    let expected = "parameter 0 of model is kernel [2, 3], but the optimizer was built for kernel [2, 2] there";
+    assert_eq!(error.to_string(), expected);
+    assert_eq!((values(&optimizer), values(&same)), before);
+}
+
+#[test]
+fn parts_and_joined_gradients_have_the_same_names() {
+    let mut rng = rng(1);
+    let (mut cell, mut dense) = (Gru::<f64>::new(2, 3, &mut rng), Dense::new(3, 1, &mut rng));
+    let gradients = Gradients::join([("cell", Gradients::zeros(&cell)), ("dense", Gradients::zeros(&dense))]);
+    let model = Parts::new([("cell", &mut cell), ("dense", &mut dense)]);
+    assert_eq!(gradients, Gradients::zeros(&model));
+    let adam = Adam::new(&model, AdamOptions::default()).unwrap();
+    let names: Vec<String> = values(&adam).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names[0], "m/cell/gates/kernel");
+    assert_eq!(names[names.len() - 2..], ["v/dense/bias", "step"]);
+}
+
+// ── Training as a whole ──
+
+struct Training<O> {
+    cell: Lstm<f32>,
+    dense: Dense<f32>,
+    optimizer: O,
+}
+
+impl<O: Optimizer<f32>> Training<O> {
+    fn new(seed: u64, optimizer: impl Fn(&Parts<f32>) -> O) -> Self {
+        let mut rng = rng(seed);
+        let (mut cell, mut dense) = (Lstm::new(3, 7, &mut rng), Dense::new(7, 2, &mut rng));
+        let optimizer = optimizer(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]));
+        Self { cell, dense, optimizer }
+    }
+
+    fn run(&mut self, steps: std::ops::Range<u64>) {
+        for step in steps {
+            let x = random((4, 6, 3), step).mapv(|x| x as f32);
+            let targets = Array2::from_shape_fn((4, 6), |(row, step)| (row + step) % 2);
+            let weights = sequence_weights(&[6, 3, 5, 1], 6).unwrap();
+            let (outputs, _, tape) = train::dynamic_rnn(&self.cell, &x, Some(&[6, 3, 5, 1]), None).unwrap();
+            let logits = self.dense.forward(&outputs).unwrap();
+            let (_, d_logits) = sequence_loss(&logits, &targets, &weights).unwrap();
+            let (d_outputs, dense) = self.dense.backward(&outputs, &d_logits).unwrap();
+            let cell = tape.backward(&d_outputs, None).unwrap().parameters;
+            let mut gradients = Gradients::join([("cell", cell), ("dense", dense)]);
+            clip_by_global_norm(&mut gradients, 0.1).unwrap();
+            let model = &mut Parts::new([("cell", &mut self.cell), ("dense", &mut self.dense)]);
+            self.optimizer.apply_gradients(model, &gradients).unwrap();
+        }
+    }
+
+    /// Everything that must be saved.
+    fn all(&mut self) -> Parts<'_, f32> {
+        Parts::new([("cell", &mut self.cell), ("dense", &mut self.dense), ("optimizer", &mut self.optimizer)])
+    }
+}
+
+fn resumed_equals_unbroken<O: Optimizer<f32>>(optimizer: impl Fn(&Parts<f32>) -> O) {
+    let mut unbroken = Training::new(1, &optimizer);
+    unbroken.run(0..10);
+
+    let mut stopped = Training::new(1, &optimizer);
+    stopped.run(0..5);
+    let saved = values(&stopped.all());
+    let mut resumed = Training::new(99, &optimizer);
+    set_values(&mut resumed.all(), &saved);
+    resumed.run(5..10);
+
+    let bits = |training: &mut Training<O>| -> Vec<(String, Vec<u32>)> {
+        let values = values(&training.all());
+        values.into_iter().map(|(name, value)| (name, value.iter().map(|v| v.to_bits()).collect())).collect()
+    };
+    assert_eq!(bits(&mut resumed), bits(&mut unbroken));
+    assert_ne!(bits(&mut stopped), bits(&mut unbroken));
+}
+
+#[test]
+fn resumed_training_has_the_bits_of_training_that_did_not_stop() {
+    resumed_equals_unbroken(|model| Adam::new(model, AdamOptions::default()).unwrap());
+    resumed_equals_unbroken(|model| Sgd::new(model, 0.1, 0.9).unwrap());
+}
+
+/// `f` on a cell of each kind.
+macro_rules! each_cell {
+    ($f:ident $(, $argument:expr)*) => {
+        $f("lstm", &Lstm::<f64>::new(3, 4, &mut rng(1)) $(, $argument)*);
+        let projected = Lstm::<f64>::builder(3, 4).use_peepholes(true).num_proj(2).build(&mut rng(2)).unwrap();
+        $f("projected lstm", &projected $(, $argument)*);
+        $f("gru", &Gru::<f64>::new(3, 5, &mut rng(3)) $(, $argument)*);
+        let after = Gru::<f64>::builder(3, 5).reset(GruReset::After).build(&mut rng(3)).unwrap();
+        $f("gru, reset after", &after $(, $argument)*);
+        $f("basic rnn", &BasicRnn::<f64>::new(3, 4, &mut rng(4)) $(, $argument)*);
+    };
+}
+
+/// All gradients of a run as one list of numbers.
+fn numbers<C: RnnCell<Elem = f64>>(gradients: &train::RunGradients<C>) -> Vec<f64> {
+    let mut numbers: Vec<f64> = gradients.parameters.arrays().iter().flatten().copied().collect();
+    numbers.extend(&gradients.inputs);
+    gradients.initial_state.visit(&mut |leaf| numbers.extend(leaf));
+    numbers
+}
+
+#[test]
+fn checkpointed_gradients_are_the_plain_ones() {
+    fn check<C: TrainableCell<Elem = f64>>(name: &str, cell: &C) {
+        let x = random((3, 11, 3), 5);
+        let d_outputs = random((3, 11, cell.output_size()), 6);
+        for lengths in [None, Some(&[11, 4, 9][..])] {
+            let (outputs, state, tape) = train::dynamic_rnn(cell, &x, lengths, None).unwrap();
+            let plain = tape.backward(&d_outputs, Some(state)).unwrap();
+            for every in [1, 2, 3, 10, 11, 100] {
+                let (again, state, tape) = train::dynamic_rnn_checkpointed(cell, &x, lengths, None, every).unwrap();
+                assert_close(name, &again, &outputs, 1e-12);
+                let checkpointed = tape.backward(&d_outputs, Some(state)).unwrap();
+                assert_close(&format!("{name}, every {every}"), &numbers(&checkpointed), &numbers(&plain), 1e-12);
+            }
+        }
+    }
+    each_cell!(check);
+    let cell = Lstm::<f64>::new(1, 1, &mut rng(1));
+    let error = train::dynamic_rnn_checkpointed(&cell, &Array3::zeros((1, 1, 1)), None, None, 0).err();
+    assert_eq!(error, Some(Error::ZeroSize { argument: "every" }));
+}
+
+#[test]
+fn nothing_in_the_padding_reaches_a_gradient() {
+    fn check<C: TrainableCell<Elem = f64>>(name: &str, cell: &C) {
+        for lengths in [[5, 2, 0], [1, 5, 3]] {
+            let (mut x, mut d_outputs) = (random((3, 5, 3), 7), random((3, 5, cell.output_size()), 8));
+            let run = |x: &Array3<f64>, d_outputs: &Array3<f64>| {
+                let (_, state, tape) = train::dynamic_rnn(cell, x, Some(&lengths), None).unwrap();
+                let plain = numbers(&tape.backward(d_outputs, Some(state)).unwrap());
+                let (_, state, tape) = train::dynamic_rnn_checkpointed(cell, x, Some(&lengths), None, 2).unwrap();
+                (plain, numbers(&tape.backward(d_outputs, Some(state)).unwrap()))
+            };
+            let both = |x: &Array3<f64>, d_outputs: &Array3<f64>| {
+                let (_, states, tape) =
+                    train::bidirectional_dynamic_rnn(cell, cell, x, Some(&lengths), None, None).unwrap();
+                let gradients = tape.backward(d_outputs, d_outputs, Some(states.0), Some(states.1)).unwrap();
+                let parameters = gradients.parameters.arrays().iter().flatten();
+                parameters.chain(&gradients.inputs).copied().collect::<Vec<f64>>()
+            };
+            let (clean, clean_both) = (run(&x, &d_outputs), both(&x, &d_outputs));
+            for (row, &length) in lengths.iter().enumerate() {
+                x.slice_mut(s![row, length.., ..]).fill(f64::NAN);
+                d_outputs.slice_mut(s![row, length.., ..]).fill(f64::NAN);
+            }
+            assert!(clean.0.iter().chain(&clean.1).chain(&clean_both).all(|g| g.is_finite()), "{name}");
+            assert_eq!(run(&x, &d_outputs), clean, "{name}");
+            assert_eq!(both(&x, &d_outputs), clean_both, "{name}");
+        }
+    }
+    each_cell!(check);
+}
+
+#[test]
+fn windows_with_the_state_carried_over_are_the_whole_sequence() {
+    fn check<C: TrainableCell<Elem = f64>>(name: &str, cell: &C) {
+        let x = random((2, 12, 3), 9);
+        let d_outputs = random((2, 12, cell.output_size()), 10);
+        let (outputs, _, tape) = train::dynamic_rnn(cell, &x, None, None).unwrap();
+        let whole = tape.backward(&d_outputs, None).unwrap();
+
+        let windows: Vec<_> = [0..5, 5..6, 6..12].map(|steps| (x.slice(s![.., steps.clone(), ..]), steps)).into();
+        let (mut state, mut tapes, mut pieces) = (None, Vec::new(), Vec::new());
+        for (window, _) in &windows {
+            let (outputs, next, tape) = train::dynamic_rnn(cell, window, None, state).unwrap();
+            state = Some(next);
+            tapes.push(tape);
+            pieces.push(outputs);
+        }
+        let pieces: Vec<_> = pieces.iter().map(|piece| piece.view()).collect();
+        assert_close(name, &concatenate(Axis(1), &pieces).unwrap(), &outputs, 1e-12);
+
+        // Truncated: each window back alone. With the gradient handed on, the windows are the whole sequence again.
+        let mut parameters: Vec<ArrayD<f64>> = whole.parameters.arrays().iter().map(|a| a * 0.0).collect();
+        let mut d_state = None;
+        for (tape, (_, steps)) in tapes.into_iter().zip(&windows).rev() {
+            let gradients = tape.backward(&d_outputs.slice(s![.., steps.clone(), ..]), d_state).unwrap();
+            assert_close(name, &gradients.inputs, whole.inputs.slice(s![.., steps.clone(), ..]), 1e-12);
+            parameters.iter_mut().zip(gradients.parameters.arrays()).for_each(|(sum, part)| *sum += part);
+            d_state = Some(gradients.initial_state);
+        }
+        for (sum, whole) in parameters.iter().zip(whole.parameters.arrays()) {
+            assert_close(name, sum, whole, 1e-12);
+        }
+    }
+    each_cell!(check);
+}
+
+#[test]
+fn both_directions_are_each_direction() {
+    let mut rng = rng(11);
+    let (cell_fw, cell_bw) = (Lstm::<f64>::new(3, 4, &mut rng), Gru::<f64>::new(3, 2, &mut rng));
+    let x = random((3, 5, 3), 12);
+    let (d_fw, d_bw) = (random((3, 5, 4), 13), random((3, 5, 2), 14));
+    let half = |shape: (usize, usize)| Array2::from_elem(shape, 0.5);
+    let initial = (LstmState { c: half((3, 4)), h: half((3, 4)) }, half((3, 2)));
+    for lengths in [None, Some([5, 5, 5]), Some([3, 3, 3]), Some([2, 5, 0])] {
+        let lengths = lengths.as_ref().map(|lengths| &lengths[..]);
+        let (fw0, bw0) = (Some(initial.0.clone()), Some(initial.1.clone()));
+        let ((fw, bw), states, tape) =
+            train::bidirectional_dynamic_rnn(&cell_fw, &cell_bw, &x, lengths, fw0.clone(), bw0.clone()).unwrap();
+        let (outputs, expected_states) =
+            rnn_cell::bidirectional_dynamic_rnn(&cell_fw, &cell_bw, &x, lengths, fw0.clone(), bw0.clone()).unwrap();
+        assert_eq!(((&fw, &bw), &states), ((&outputs.0, &outputs.1), &expected_states));
+        assert!(bw.is_standard_layout());
+        let gradients = tape.backward(&d_fw, &d_bw, Some(states.0.clone()), Some(states.1.clone())).unwrap();
+
+        // Each direction alone, the backward one over a copy that is reversed row by row.
+        let reversed = |from: &Array3<f64>| {
+            let mut to = Array3::zeros(from.dim());
+            for row in 0..3 {
+                let length = lengths.map_or(5, |lengths| lengths[row]);
+                to.slice_mut(s![row, ..length, ..]).assign(&from.slice(s![row, ..length;-1, ..]));
+            }
+            to
+        };
+        let (_, _, tape) = train::dynamic_rnn(&cell_fw, &x, lengths, fw0).unwrap();
+        let alone_fw = tape.backward(&d_fw, Some(states.0)).unwrap();
+        let x_reversed = reversed(&x);
+        let (_, _, tape) = train::dynamic_rnn(&cell_bw, &x_reversed, lengths, bw0).unwrap();
+        let alone_bw = tape.backward(&reversed(&d_bw), Some(states.1)).unwrap();
+        assert_close("inputs", &gradients.inputs, &(&alone_fw.inputs + &reversed(&alone_bw.inputs)), 1e-12);
+        let expected = Gradients::join([("fw", alone_fw.parameters), ("bw", alone_bw.parameters)]);
+        let names = |gradients: &Gradients<f64>| gradients.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&gradients.parameters), names(&expected));
+        for (found, expected) in gradients.parameters.arrays().iter().zip(expected.arrays()) {
+            assert_close("parameters", found, expected, 1e-12);
+        }
+        let (d_initial_fw, d_initial_bw) = gradients.initial_states;
+        assert_close("initial c", &d_initial_fw.c, &alone_fw.initial_state.c, 1e-12);
+        assert_close("initial h", &d_initial_fw.h, &alone_fw.initial_state.h, 1e-12);
+        assert_close("initial bw", &d_initial_bw, &alone_bw.initial_state, 1e-12);
+    }
+}
+
+#[test]
+fn both_directions_refuse_what_does_not_fit() {
+    let (three, four) = (BasicRnn::<f64>::new(3, 2, &mut rng(1)), BasicRnn::<f64>::new(4, 2, &mut rng(1)));
+    let x = Array3::zeros((2, 5, 3));
+    let error = train::bidirectional_dynamic_rnn(&three, &four, &x, None, None, None).err();
+    assert_eq!(error, Some(Error::InputSizesDiffer { fw: 3, bw: 4 }));
+    let wrong = Array2::zeros((1, 2));
+    let error = train::bidirectional_dynamic_rnn(&three, &three, &x, None, None, Some(wrong.clone())).err().unwrap();
+    assert!(error.to_string().starts_with("initial_state_bw: "), "{error}");
+    let d = Array3::zeros((2, 5, 2));
+    for (d_fw, d_bw, d_states, direction) in [
+        (&x, &d, (None, None), "forward"),
+        (&d, &x, (None, None), "backward"),
+        (&d, &d, (Some(wrong.clone()), None), "forward"),
+        (&d, &d, (None, Some(wrong.clone())), "backward"),
+    ] {
+        let (_, _, tape) = train::bidirectional_dynamic_rnn(&three, &three, &x, None, None, None).unwrap();
+        let error = tape.backward(d_fw, d_bw, d_states.0, d_states.1).err().unwrap();
+        assert!(error.to_string().starts_with(&format!("{direction}: d_")), "{error}");
+    }
+}
