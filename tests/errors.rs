@@ -302,7 +302,7 @@ impl<E: Float> Check<E> for Panics {
     fn check<C: RnnCell<Elem = E> + Parameters<E>>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
         let cell = make(3, 2, &mut rng(1));
         let (input, output) = (cell.input_size(), cell.output_size());
-        let other = make(3, 5, &mut rng(1));
+        let other = make(4, 5, &mut rng(1));
 
         let step = |inputs: (usize, usize), mut state: C::State, outputs: (usize, usize)| {
             let (inputs, mut outputs) = (Array2::zeros(inputs), Array2::zeros(outputs));

@@ -1,11 +1,14 @@
-//! The laws every cell and driver keeps, over every cell and option of `common`'s list, in f32 and f64.
+//! The laws every cell and driver keeps, over every cell, option and wrapper of `common`'s list, in f32 and f64.
 
 mod common;
 
 use common::{Check, Rng, array, by_steps, each_cell, leaves, numbers, rng, state};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayView3, Axis, concatenate, s};
 use rand::RngExt;
-use rnn_cell::{Float, Parameters, RnnCell, State, dynamic_rnn, dynamic_rnn_time_major};
+use rnn_cell::{
+    DynamicRnn, Float, Parameters, RnnCell, State, Stream, bidirectional_dynamic_rnn, dynamic_rnn,
+    dynamic_rnn_time_major, raw_rnn, static_rnn,
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SIZES: [usize; 7] = [1, 2, 3, 5, 7, 17, 33];
@@ -224,6 +227,74 @@ impl<E: Float> Check<E> for AnyStrides {
     }
 }
 
+struct OtherDrivers;
+law!(all_drivers_give_the_same_bits, OtherDrivers);
+
+impl<E: Float> Check<E> for OtherDrivers {
+    fn check<C: RnnCell<Elem = E> + Parameters<E>>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
+        for Problem { cell, x, initial, lengths } in problems(6, make) {
+            let (batch, seq, _) = x.dim();
+            let (outputs, last) = dynamic_rnn(&cell, &x, Some(&lengths), Some(initial.clone())).unwrap();
+            let whole = numbers(outputs.view(), &last);
+
+            let builder = DynamicRnn::new(&cell).sequence_length(&lengths).initial_state(initial.clone());
+            let (watched, states, watched_last) = builder.run_with_states(&x).unwrap();
+            assert_same_bits(name, &whole, &numbers(watched.view(), &watched_last));
+            assert_eq!(states.len(), seq, "{name}");
+
+            // Up to the longest row.
+            let steps = lengths.iter().copied().max().unwrap_or(0);
+            let (raw, raw_last) = raw_rnn(&cell, batch, |step| {
+                if step.time == 0 {
+                    *step.state = initial.clone();
+                }
+                if step.time < steps {
+                    step.next_input.assign(&x.index_axis(Axis(1), step.time));
+                }
+                for (finished, &length) in step.finished.iter_mut().zip(&lengths) {
+                    *finished = step.time >= length;
+                }
+            })
+            .unwrap();
+            let head = outputs.slice(s![.., ..steps, ..]);
+            assert_same_bits(name, &numbers(head, &last), &numbers(raw.permuted_axes([1, 0, 2]).view(), &raw_last));
+
+            // Backward is forward over each row reversed within its length.
+            let mut reversed = x.clone();
+            for (row, &length) in lengths.iter().enumerate() {
+                reversed.slice_mut(s![row, ..length, ..]).assign(&x.slice(s![row, ..length;-1, ..]));
+            }
+            let (mut back, back_last) = dynamic_rnn(&cell, &reversed, Some(&lengths), Some(initial.clone())).unwrap();
+            for (row, &length) in lengths.iter().enumerate() {
+                let turned = back.slice(s![row, ..length;-1, ..]).to_owned();
+                back.slice_mut(s![row, ..length, ..]).assign(&turned);
+            }
+            let states = (Some(initial.clone()), Some(initial.clone()));
+            let ((fw, bw), (fw_last, bw_last)) =
+                bidirectional_dynamic_rnn(&cell, &cell, &x, Some(&lengths), states.0, states.1).unwrap();
+            assert_same_bits(name, &whole, &numbers(fw.view(), &fw_last));
+            assert_same_bits(name, &numbers(back.view(), &back_last), &numbers(bw.view(), &bw_last));
+
+            if seq == 0 {
+                continue;
+            }
+            let list: Vec<_> = x.axis_iter(Axis(1)).collect();
+            let (list, list_last) = static_rnn(&cell, &list, Some(&lengths), Some(initial.clone())).unwrap();
+            let list: Vec<_> = list.iter().map(|step| step.view()).collect();
+            let list = ndarray::stack(Axis(1), &list).unwrap();
+            assert_same_bits(name, &whole, &numbers(list.view(), &list_last));
+
+            let (outputs, last) = dynamic_rnn(&cell, &x, None, Some(initial.clone())).unwrap();
+            let mut stream = Stream::with_initial_state(&cell, batch, initial).unwrap();
+            for (input, output) in x.axis_iter(Axis(1)).zip(outputs.axis_iter(Axis(1))) {
+                let pushed = stream.push(&input).unwrap();
+                assert_same_bits(name, &output.iter().copied().collect::<Vec<_>>(), pushed.as_slice().unwrap());
+            }
+            assert_same_bits(name, &numbers(outputs.view(), &last), &numbers(outputs.view(), stream.state()));
+        }
+    }
+}
+
 /// Counts the rows it computes.
 struct Counting {
     rows: AtomicUsize,
@@ -270,6 +341,19 @@ fn padding_costs_nothing() {
                 let time_major = x.view().permuted_axes([1, 0, 2]);
                 dynamic_rnn_time_major(&cell, &time_major, Some(&lengths), None).unwrap();
                 assert_eq!(cell.rows.into_inner(), valid, "{lengths:?}, time-major");
+
+                let cell = Counting { rows: AtomicUsize::new(0) };
+                bidirectional_dynamic_rnn(&cell, &cell, &x, Some(&lengths), None, None).unwrap();
+                assert_eq!(cell.rows.into_inner(), 2 * valid, "{lengths:?}, both ways");
+
+                let cell = Counting { rows: AtomicUsize::new(0) };
+                raw_rnn(&cell, batch, |step| {
+                    for (finished, &length) in step.finished.iter_mut().zip(&lengths) {
+                        *finished = step.time >= length;
+                    }
+                })
+                .unwrap();
+                assert_eq!(cell.rows.into_inner(), valid, "{lengths:?}, raw");
             }
         }
     }

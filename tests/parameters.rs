@@ -2,9 +2,15 @@
 
 mod common;
 
-use common::{Rng, array, basic_rnn_options, gru_options, lstm_options, number, numbers, randomized, rng};
+use common::{
+    Rng, array, basic_rnn_options, dropout, gru, gru_options, highway, layer_norm_lstm_options, lstm, lstm_options,
+    number, numbers, randomized, residual, rng, stack,
+};
 use ndarray::Array3;
-use rnn_cell::{BasicRnn, Float, Gru, Lstm, Parameters, RnnCell, dynamic_rnn};
+use rnn_cell::{
+    BasicRnn, BoxedCell, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell,
+    dynamic_rnn,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Everything the cell computes from `x`, bit by bit.
@@ -111,12 +117,75 @@ fn all_cells<E: Float>() {
         changes_reach_the_computation(name, cell.clone(), afresh);
         boxes_pass_changes_on(name, cell, afresh);
     }
+    for (name, options) in layer_norm_lstm_options() {
+        let builder = options(LayerNormLstm::<E>::builder(3, 5));
+        let afresh = |cell: &LayerNormLstm<E>| builder.clone().build_from(cell.weights().clone()).unwrap();
+        let cell = randomized(builder.clone().build(&mut rng(5)).unwrap(), &mut rng(5));
+        changes_reach_the_computation(name, cell.clone(), afresh);
+        boxes_pass_changes_on(name, cell, afresh);
+    }
+}
+
+fn gru_afresh<E: Float>(cell: &Gru<E>) -> Gru<E> {
+    let input = cell.input_size();
+    Gru::<E>::builder(input, cell.output_size()).build_from(cell.weights().clone()).unwrap()
+}
+
+fn lstm_afresh<E: Float>(cell: &Lstm<E>) -> Lstm<E> {
+    let builder = Lstm::builder(cell.input_size(), cell.hidden_size()).num_proj(3);
+    builder.build_from(cell.weights().clone()).unwrap()
+}
+
+fn all_wrappers<E: Float>() {
+    let rng = &mut rng(5);
+    changes_reach_the_computation("multi of a vec", stack(vec![gru::<E>(3, 5, rng), gru(5, 5, rng)]), |cell| {
+        stack(cell.cells().iter().map(gru_afresh).collect())
+    });
+    let tuple = MultiRnnCell::new((lstm::<E>(4, 5, rng), gru(3, 2, rng))).unwrap();
+    changes_reach_the_computation("multi of a tuple", tuple, |cell| {
+        let (lower, upper) = cell.cells();
+        MultiRnnCell::new((lstm_afresh(lower), gru_afresh(upper))).unwrap()
+    });
+    changes_reach_the_computation("residual", residual(gru::<E>(3, 3, rng)), |cell| residual(gru_afresh(cell.cell())));
+    changes_reach_the_computation("dropout", dropout(gru::<E>(3, 5, rng), 0.5, false), |cell| {
+        dropout(gru_afresh(cell.cell()), 0.5, false)
+    });
+    for coupled in [true, false] {
+        let cell = highway(gru::<E>(3, 3, rng), coupled, rng);
+        changes_reach_the_computation("highway", cell, |cell| {
+            let builder = HighwayWrapper::builder(gru_afresh(cell.cell())).couple_carry_transform_gates(coupled);
+            builder.build_from(cell.weights().clone()).unwrap()
+        });
+    }
+    // What is inside cannot be seen, so its weights come out by the visitor.
+    let layers = vec![BoxedCell::new(gru::<E>(3, 5, rng)), BoxedCell::new(residual(gru(5, 5, rng)))];
+    changes_reach_the_computation("multi of boxed cells", stack(layers), |cell| {
+        let mut weights = Vec::new();
+        cell.visit_parameters(&mut |_, weight| weights.push(weight.to_owned()));
+        let mut weights = weights.into_iter();
+        let mut next = |input| {
+            let mut cell = Gru::<E>::new(input, 5, &mut common::rng(1)).weights().clone();
+            cell.gates_kernel = weights.next().unwrap().into_dimensionality().unwrap();
+            cell.gates_bias = Some(weights.next().unwrap().into_dimensionality().unwrap());
+            cell.candidate_kernel = weights.next().unwrap().into_dimensionality().unwrap();
+            cell.candidate_bias = Some(weights.next().unwrap().into_dimensionality().unwrap());
+            Gru::<E>::builder(input, 5).build_from(cell).unwrap()
+        };
+        let lower = BoxedCell::new(next(3));
+        stack(vec![lower, BoxedCell::new(residual(next(5)))])
+    });
 }
 
 #[test]
 fn packed_weights_are_never_stale() {
     all_cells::<f32>();
     all_cells::<f64>();
+}
+
+#[test]
+fn wrappers_pass_changes_on() {
+    all_wrappers::<f32>();
+    all_wrappers::<f64>();
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Every built-in cell with every option, in one list: a test written over the list covers a new cell by one line here.
+//! Every cell with every option, and every wrapper, in one list: a test written over the list covers a new cell by one
+//! line here.
 
 // Each test file uses a part of it.
 #![allow(dead_code)]
@@ -6,8 +7,11 @@
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, GruReset, LstmBuilder};
-use rnn_cell::{Activation, BasicRnn, Float, Gru, Lstm, Parameters, RnnCell, State};
+use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, GruReset, LayerNormLstmBuilder, LstmBuilder};
+use rnn_cell::{
+    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell,
+    Parameters, ResidualWrapper, RnnCell, State,
+};
 
 /// The generator of all tests.
 pub type Rng = Xoshiro256PlusPlus;
@@ -70,6 +74,15 @@ pub fn gru_options() -> Options<GruBuilder> {
     ]
 }
 
+pub fn layer_norm_lstm_options<E: Float>() -> Options<LayerNormLstmBuilder<E>> {
+    vec![
+        ("layer_norm_lstm", |b| b),
+        ("layer_norm_lstm, dropout", |b| b.dropout_keep_prob(0.6)),
+        ("layer_norm_lstm, no layer norm", |b| b.layer_norm(false).forget_bias(E::from_f64(0.5))),
+        ("layer_norm_lstm, relu", |b| b.activation(Activation::Relu)),
+    ]
+}
+
 /// Runs `check` over the whole list.
 pub fn each_cell<E: Float>(check: &mut impl Check<E>) {
     for (name, options) in basic_rnn_options() {
@@ -81,7 +94,60 @@ pub fn each_cell<E: Float>(check: &mut impl Check<E>) {
     for (name, options) in gru_options() {
         check.check(name, |i, h, rng| randomized(options(Gru::<E>::builder(i, h)).build(rng).unwrap(), rng));
     }
-    check.check("boxed gru", |i, h, rng| Box::new(Gru::<E>::new(i, h, rng)));
+    for (name, options) in layer_norm_lstm_options() {
+        check.check(name, |i, h, rng| randomized(options(LayerNormLstm::<E>::builder(i, h)).build(rng).unwrap(), rng));
+    }
+    check.check("box", |i, h, rng| Box::new(gru::<E>(i, h, rng)));
+    check.check("boxed cell", |i, h, rng| BoxedCell::new(gru::<E>(i, h, rng)));
+    check.check("multi of a vec", |i, h, rng| stack(vec![gru::<E>(i, h, rng), gru(h, h, rng), gru(h, h, rng)]));
+    check.check("multi of a tuple", |i, h, rng| MultiRnnCell::new((lstm::<E>(i, h, rng), gru(3, h, rng))).unwrap());
+    check.check("multi of boxed cells", |i, h, rng| {
+        stack(vec![BoxedCell::new(lstm::<E>(i, h, rng)), BoxedCell::new(residual(gru(3, 3, rng)))])
+    });
+    check.check("residual", |i, _, rng| residual(gru::<E>(i, i, rng)));
+    check.check("residual function", |i, h, rng| {
+        ResidualWrapper::with_residual_fn(gru::<E>(i, h, rng), |x, y| {
+            for (x, mut y) in x.rows().into_iter().zip(y.rows_mut()) {
+                y.mapv_inplace(|y| y * x[0]);
+            }
+        })
+    });
+    check.check("dropout", |i, h, rng| dropout(gru::<E>(i, h, rng), 1.0, false));
+    check.check("dropout of the state", |i, h, rng| dropout(lstm::<E>(i, h, rng), 0.7, false));
+    check.check("dropout, variational", |i, h, rng| dropout(lstm::<E>(i, h, rng), 0.7, true));
+    check.check("highway", |i, _, rng| highway(gru::<E>(i, i, rng), true, rng));
+    check.check("highway, uncoupled", |i, _, rng| highway(gru::<E>(i, i, rng), false, rng));
+    check.check("residual of a highway of dropout of a stack", |i, h, rng| {
+        let layers = vec![BoxedCell::new(dropout(lstm::<E>(i, h, rng), 0.7, false)), BoxedCell::new(gru(3, i, rng))];
+        residual(highway(dropout(stack(layers), 0.6, true), true, rng))
+    });
+}
+
+pub fn gru<E: Float>(input: usize, hidden: usize, rng: &mut Rng) -> Gru<E> {
+    randomized(Gru::new(input, hidden, rng), rng)
+}
+
+/// With a projection to 3.
+pub fn lstm<E: Float>(input: usize, hidden: usize, rng: &mut Rng) -> Lstm<E> {
+    randomized(Lstm::builder(input, hidden).num_proj(3).build(rng).unwrap(), rng)
+}
+
+pub fn stack<C: RnnCell>(cells: Vec<C>) -> MultiRnnCell<Vec<C>> {
+    MultiRnnCell::new(cells).unwrap()
+}
+
+pub fn residual<C: RnnCell>(cell: C) -> ResidualWrapper<C> {
+    ResidualWrapper::new(cell).unwrap()
+}
+
+pub fn dropout<C: RnnCell>(cell: C, state_keep_prob: f64, variational: bool) -> DropoutWrapper<C> {
+    let builder = DropoutWrapper::builder(cell).input_keep_prob(0.8).output_keep_prob(0.7);
+    builder.state_keep_prob(state_keep_prob).variational_recurrent(variational).build().unwrap()
+}
+
+pub fn highway<C: RnnCell + Parameters<C::Elem>>(cell: C, coupled: bool, rng: &mut Rng) -> HighwayWrapper<C> {
+    let highway = HighwayWrapper::builder(cell).couple_carry_transform_gates(coupled).build(rng).unwrap();
+    randomized(highway, rng)
 }
 
 /// The cell with random numbers in all its weights: initial biases are 0 and would hide mistakes.
@@ -99,9 +165,9 @@ pub fn array<E: Float>(shape: (usize, usize, usize), rng: &mut Rng) -> Array3<E>
     Array3::from_shape_simple_fn(shape, || number(rng, 2.0))
 }
 
-/// A state of random numbers.
+/// A state of random numbers, with dropout on where the cell has any.
 pub fn state<C: RnnCell>(cell: &C, batch: usize, rng: &mut Rng) -> C::State {
-    let mut state = cell.zero_state(batch);
+    let mut state = cell.training_state(batch, rng.random());
     state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| number(rng, 1.0)));
     state
 }
