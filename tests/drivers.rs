@@ -143,7 +143,7 @@ fn bidirectional_is_two_loops() {
 
 #[test]
 fn directions_may_be_of_two_types_and_large_enough_for_two_threads() {
-    let (batch, seq, input) = (8, 16, 64);
+    let (batch, seq, input) = (8, 40, 64);
     let forward = Lstm::<f32>::new(input, 96, &mut rng());
     let backward = Gru::new(input, 64, &mut rng());
     let x = inputs((batch, seq, input), None);

@@ -151,28 +151,18 @@ pub(super) fn unroll_both<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     (state_fw, state_bw): (C::State, D::State),
     (outputs_fw, outputs_bw): (ArrayViewMut3<C::Elem>, ArrayViewMut3<C::Elem>),
 ) -> (C::State, D::State) {
-    let (seq, batch, features) = inputs.dim();
-    let products = |output: usize| seq * batch * output * (features + output);
-    let work = products(cell_fw.output_size()).min(products(cell_bw.output_size()));
-    both(
-        work,
-        || unroll_masked(cell_fw, inputs, sequence_length, state_fw, outputs_fw),
-        || unroll_backward(cell_bw, inputs, sequence_length, state_bw, outputs_bw),
-    )
-}
-
-/// Multiplications of one direction from which a second thread pays: some tens of microseconds of work, where waking a
-/// thread takes a few.
-#[cfg(feature = "rayon")]
-const PARALLEL_FROM: usize = 1 << 20;
-
-/// Runs both closures, in parallel if each is at least `work` multiplications worth it.
-fn both<A: Send, B: Send>(work: usize, fw: impl FnOnce() -> A + Send, bw: impl FnOnce() -> B + Send) -> (A, B) {
+    let fw = || unroll_masked(cell_fw, inputs, sequence_length, state_fw, outputs_fw);
+    let bw = || unroll_backward(cell_bw, inputs, sequence_length, state_bw, outputs_bw);
     #[cfg(feature = "rayon")]
-    if work >= PARALLEL_FROM {
-        return rayon::join(fw, bw);
+    {
+        use super::parallel::{both, worth_halving};
+        let (seq, batch, _) = inputs.dim();
+        let worth_sharing =
+            worth_halving(cell_fw, batch, seq, sequence_length) && worth_halving(cell_bw, batch, seq, sequence_length);
+        if worth_sharing {
+            return both(fw, bw);
+        }
     }
-    let _ = work;
     (fw(), bw())
 }
 

@@ -22,10 +22,52 @@ pub(super) fn parts<C: RnnCell>(cell: &C, batch: usize, seq: usize, lengths: Opt
     if batch < 2 * ROWS_A_THREAD {
         return 1;
     }
+    if products(cell, batch, seq, lengths) < WORTH_SHARING { 1 } else { threads().min(batch / ROWS_A_THREAD) }
+}
+
+/// Whether the run is worth being one half of what is shared by two threads.
+pub(super) fn worth_halving<C: RnnCell>(cell: &C, batch: usize, seq: usize, lengths: Option<&[usize]>) -> bool {
+    threads() > 1 && products(cell, batch, seq, lengths) >= WORTH_SHARING / 2
+}
+
+/// What a simple recurrence of these sizes takes; a driver cannot know more.
+fn products<C: RnnCell>(cell: &C, batch: usize, seq: usize, lengths: Option<&[usize]>) -> usize {
     let steps = lengths.map_or(batch * seq, |lengths| lengths.iter().sum());
-    // What a simple recurrence of these sizes takes; a driver cannot know more.
-    let products = steps * (cell.input_size() + cell.output_size()) * cell.output_size();
-    if products < WORTH_SHARING { 1 } else { threads().min(batch / ROWS_A_THREAD) }
+    steps * (cell.input_size() + cell.output_size()) * cell.output_size()
+}
+
+/// Runs both, each on the first thread that is free for it.
+pub(super) fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    let (a, b) = (Job::new(a), Job::new(b));
+    with_helpers(1, &|_| {
+        a.run();
+        b.run();
+    });
+    (a.result(), b.result())
+}
+
+/// Something to be done once, by whoever comes first.
+struct Job<F, R> {
+    todo: Mutex<Option<F>>,
+    done: Mutex<Option<R>>,
+}
+
+impl<R, F: FnOnce() -> R> Job<F, R> {
+    fn new(job: F) -> Self {
+        Self { todo: Mutex::new(Some(job)), done: Mutex::new(None) }
+    }
+
+    fn run(&self) {
+        let todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(job) = todo {
+            let result = job();
+            *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        }
+    }
+
+    fn result(self) -> R {
+        self.done.into_inner().unwrap_or_else(PoisonError::into_inner).expect("the job has run")
+    }
 }
 
 /// As [`unroll_rows`], in parts of about as many steps each.
@@ -94,7 +136,7 @@ fn ends(batch: usize, seq: usize, lengths: Option<&[usize]>, parts: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use super::ends;
+    use super::{both, ends};
 
     #[test]
     fn parts_cover_every_row_and_share_the_steps() {
@@ -103,5 +145,18 @@ mod tests {
         assert_eq!(ends(4, 9, Some(&[9, 3, 3, 3]), 2), [1, 4]);
         assert_eq!(ends(3, 9, Some(&[9, 0, 0]), 3), [1, 2, 3]);
         assert_eq!(ends(3, 9, Some(&[0, 0, 0]), 3), [1, 2, 3]);
+    }
+
+    #[test]
+    fn both_jobs_run_once_and_hand_back_their_results() {
+        for number in 0..1000 {
+            assert_eq!(both(|| number, || format!("{number}")), (number, format!("{number}")));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the second job")]
+    fn a_panic_in_a_job_comes_back() {
+        both(|| (), || panic!("the second job"));
     }
 }
