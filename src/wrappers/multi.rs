@@ -150,7 +150,8 @@ impl<E: Float> Pipe<'_, E> {
         } else {
             let mut outputs = self.above.array((steps, batch, cell.output_size()));
             cell.unroll(&inputs, state, &mut outputs, workspace);
-            std::mem::swap(self.below, self.above);
+            // The references, not the buffers: every run finds each buffer as large as the last one left it.
+            std::mem::swap(&mut self.below, &mut self.above);
         }
     }
 }
