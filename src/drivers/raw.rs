@@ -78,8 +78,8 @@ pub fn raw_rnn<C: RnnCell>(
 ) -> Result<Unrolled<C>, Error> {
     let leaves = leaf_shapes(&cell.zero_state(0));
     let mut state = cell.zero_state(batch);
-    let mut finals = state.clone();
-    let mut rows = Rows::new(cell, &state);
+    let mut finals = None;
+    let mut rows = Rows::new(cell, batch);
     let mut input = Array2::zeros((batch, cell.input_size()));
     let mut output = Array2::zeros((batch, cell.output_size()));
     let mut finished = vec![false; batch];
@@ -100,6 +100,8 @@ pub fn raw_rnn<C: RnnCell>(
         if time > 0 {
             emitted.push(time, emit.as_deref().unwrap_or(&output), &rows.active)?;
         }
+        // Only now: the first call may have turned dropout on.
+        let finals = finals.get_or_insert_with(|| state.clone());
         for &row in rows.active.iter().filter(|&&row| finished[row]) {
             finals.copy_row(row, &state, row);
             output.row_mut(row).fill(C::Elem::default());
@@ -110,24 +112,21 @@ pub fn raw_rnn<C: RnnCell>(
         }
         rows.step(cell, &input, &mut state, &mut output);
     }
-    Ok((emitted.into_array(cell.output_size()), finals))
+    Ok((emitted.into_array(cell.output_size()), finals.unwrap_or(state)))
 }
 
 /// The rows that are not finished, in order, and room to gather them in.
 struct Rows<C: RnnCell> {
     active: Vec<usize>,
-    state: C::State,
     input: Array2<C::Elem>,
     output: Array2<C::Elem>,
     workspace: C::Workspace,
 }
 
 impl<C: RnnCell> Rows<C> {
-    fn new(cell: &C, state: &C::State) -> Self {
-        let batch = state.batch_size();
+    fn new(cell: &C, batch: usize) -> Self {
         Self {
             active: (0..batch).collect(),
-            state: state.clone(),
             input: Array2::zeros((batch, cell.input_size())),
             output: Array2::zeros((batch, cell.output_size())),
             workspace: C::Workspace::default(),
@@ -140,15 +139,15 @@ impl<C: RnnCell> Rows<C> {
         if active == input.nrows() {
             return cell.step(input, state, output, &mut self.workspace);
         }
-        self.state.truncate(active);
+        // Selected anew at each step, as the closure may have changed more of the state than its leaves.
+        let mut running = state.select(&self.active);
         for (to, &from) in self.active.iter().enumerate() {
-            self.state.copy_row(to, state, from);
             self.input.row_mut(to).assign(&input.row(from));
         }
         let (x, mut out) = (self.input.slice(s![..active, ..]), self.output.slice_mut(s![..active, ..]));
-        cell.step(&x, &mut self.state, &mut out, &mut self.workspace);
+        cell.step(&x, &mut running, &mut out, &mut self.workspace);
         for (from, &to) in self.active.iter().enumerate() {
-            state.copy_row(to, &self.state, from);
+            state.copy_row(to, &running, from);
             output.row_mut(to).assign(&self.output.row(from));
         }
     }
