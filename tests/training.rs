@@ -140,11 +140,14 @@ fn loss_case() -> (Array3<f64>, Array2<usize>, Array2<f64>) {
     (logits, array![[0, 3, 1], [2, 2, 0]], array![[1.0, 0.5, 0.0], [2.0, 1.0, 0.25]])
 }
 
+/// How to average; the shape and numbers of the losses; the first gradients.
+type LossCase<'a> = (Average, &'a [usize], &'a [f64], [f64; 4]);
+
 #[test]
 fn sequence_loss_is_that_of_tensorflow() {
     let (logits, targets, weights) = loss_case();
     // tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits) * weights, reduced as tf.contrib.seq2seq does.
-    let cases: [(Average, &[usize], &[f64], [f64; 4]); 4] = [
+    let cases: [LossCase; 4] = [
         (
             Average::TimestepsAndBatch,
             &[],
