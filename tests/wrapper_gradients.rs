@@ -22,7 +22,7 @@ fn check<C: TrainableCell<Elem = f64>>(name: &str, mut cell: C) {
         for seed in [None, Some(8)] {
             let x = Array3::from_shape_simple_fn((batch, seq, cell.input_size()), || rng.random_range(-1.0..1.0));
             let mut state = cell.zero_state(batch);
-            state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| rng.random_range(-0.5..0.5)));
+            state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| rng.random_range(-1.0..1.0)));
             state.seed_dropout(seed);
             let lengths = lengths.as_ref().map(|lengths| &lengths[..]);
             let name = format!("{name}, ({batch}, {seq}), lengths {lengths:?}, dropout {seed:?}");
@@ -80,6 +80,16 @@ fn gru(input: usize, hidden: usize) -> Gru<f64> {
     Gru::new(input, hidden, &mut rng())
 }
 
+/// Normalizing a row that hardly varies is so steep that the differences themselves are off; large sums vary.
+fn steady(mut cell: LayerNormLstm<f64>) -> LayerNormLstm<f64> {
+    cell.visit_parameters_mut(&mut |name, mut value| {
+        if name == "kernel" {
+            value.mapv_inplace(|v| 4.0 * v);
+        }
+    });
+    cell
+}
+
 #[test]
 fn multi() {
     check("vec of one", MultiRnnCell::new(vec![gru(2, 3)]).unwrap());
@@ -128,13 +138,13 @@ fn dropout() {
 #[test]
 fn layer_norm_lstm() {
     for norm in [true, false] {
-        let builder = || LayerNormLstm::<f64>::builder(2, 4).layer_norm(norm);
-        check(&format!("norm {norm}"), builder().build(&mut rng()).unwrap());
+        let builder = || LayerNormLstm::<f64>::builder(2, 6).layer_norm(norm);
+        check(&format!("norm {norm}"), steady(builder().build(&mut rng()).unwrap()));
         let cell = builder().dropout_keep_prob(0.6).forget_bias(-0.5).build(&mut rng()).unwrap();
-        check(&format!("norm {norm}, dropout"), cell);
+        check(&format!("norm {norm}, dropout"), steady(cell));
         for activation in [Activation::Relu, Activation::Sigmoid, Activation::Elu, Activation::Softsign] {
             let cell = builder().activation(activation).build(&mut rng()).unwrap();
-            check(&format!("norm {norm}, {activation:?}"), cell);
+            check(&format!("norm {norm}, {activation:?}"), steady(cell));
         }
     }
 }
@@ -146,10 +156,11 @@ fn nested() {
         ResidualWrapper::new(dropout.variational_recurrent(true).build().unwrap()).unwrap()
     };
     check("multi of residual of dropout of lstm", MultiRnnCell::new(vec![layer(3, 3), layer(3, 3)]).unwrap());
-    let normal = LayerNormLstm::<f64>::builder(3, 3).dropout_keep_prob(0.8).build(&mut rng()).unwrap();
-    let highway = HighwayWrapper::builder(normal).couple_carry_transform_gates(false).build(&mut rng()).unwrap();
+    let normal = LayerNormLstm::<f64>::builder(5, 5).dropout_keep_prob(0.8).build(&mut rng()).unwrap();
+    let highway =
+        HighwayWrapper::builder(steady(normal)).couple_carry_transform_gates(false).build(&mut rng()).unwrap();
     let dropped = DropoutWrapper::builder(highway).output_keep_prob(0.7).build().unwrap();
-    check("dropout of highway of layer norm", MultiRnnCell::new((layer(3, 3), dropped)).unwrap());
+    check("dropout of highway of layer norm", MultiRnnCell::new((layer(5, 5), dropped)).unwrap());
 }
 
 #[test]
@@ -161,8 +172,8 @@ fn boxed() {
         BoxedTrainableCell::new(stack),
         BoxedTrainableCell::new(ResidualWrapper::new(dropped).unwrap()),
         BoxedTrainableCell::new(HighwayWrapper::builder(lstm(3, 3)).build(&mut rng()).unwrap()),
-        BoxedTrainableCell::new(LayerNormLstm::new(3, 2, &mut rng())),
-        BoxedTrainableCell::new(BoxedTrainableCell::new(BasicRnn::new(2, 2, &mut rng()))),
+        BoxedTrainableCell::new(steady(LayerNormLstm::new(3, 5, &mut rng()))),
+        BoxedTrainableCell::new(BoxedTrainableCell::new(BasicRnn::new(5, 2, &mut rng()))),
     ];
     check("mixed", MultiRnnCell::new(layers).unwrap());
 }
