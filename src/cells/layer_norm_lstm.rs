@@ -48,8 +48,8 @@ use rand::Rng;
 /// ```
 #[derive(Clone)]
 pub struct LayerNormLstm<E: Float> {
-    options: LayerNormLstmBuilder<E>,
-    keep: Keep,
+    pub(crate) options: LayerNormLstmBuilder<E>,
+    pub(crate) keep: Keep,
     weights: LayerNormLstmWeights<E>,
     packed: Packed<E>,
 }
@@ -93,13 +93,13 @@ pub struct LayerNorm<E> {
 #[derive(Debug, Clone)]
 pub struct LayerNormLstmBuilder<E> {
     input_size: usize,
-    hidden_size: usize,
+    pub(crate) hidden_size: usize,
     forget_bias: E,
     layer_norm: bool,
     norm_gain: E,
     norm_shift: E,
     dropout_keep_prob: f64,
-    activation: Activation,
+    pub(crate) activation: Activation,
 }
 
 impl<E: Float> LayerNormLstm<E> {
@@ -137,8 +137,8 @@ impl<E: Float> LayerNormLstm<E> {
         self.packed.refill(&[gate(&self.weights)], None);
     }
 
-    /// One row's gates, given as `sums`, to its new `c` and `h`. `drop` is the dropout of the candidate.
-    fn finish(&self, sums: &mut [E], c: &mut [E], h: &mut [E], drop: impl FnOnce(&mut [E])) {
+    /// One row's `sums` to its gates i, g, f, o. `drop` is the dropout of the candidate.
+    pub(crate) fn gates(&self, sums: &mut [E], drop: impl FnOnce(&mut [E])) {
         let Self { options, weights: LayerNormLstmWeights { norms, .. }, .. } = self;
         let mut gates = sums.chunks_exact_mut(options.hidden_size);
         let [i, j, f, o] = std::array::from_fn(|_| gates.next().expect("four gates"));
@@ -151,10 +151,18 @@ impl<E: Float> LayerNormLstm<E> {
         f.iter_mut().for_each(|f| *f += options.forget_bias);
         activate_all(options.activation, j);
         drop(j);
-        for gate in [&mut *i, &mut *f, &mut *o] {
+        for gate in [i, f, o] {
             activate_all(Activation::Sigmoid, gate);
         }
-        for (((c, &f), &i), &j) in c.iter_mut().zip(&*f).zip(&*i).zip(&*j) {
+    }
+
+    /// One row's gates, given as `sums`, to its new `c` and `h`.
+    fn finish(&self, sums: &mut [E], c: &mut [E], h: &mut [E], drop: impl FnOnce(&mut [E])) {
+        self.gates(sums, drop);
+        let Self { options, weights: LayerNormLstmWeights { norms, .. }, .. } = self;
+        let mut gates = sums.chunks_exact(options.hidden_size);
+        let [i, j, f, o] = std::array::from_fn(|_| gates.next().expect("four gates"));
+        for (((c, &f), &i), &j) in c.iter_mut().zip(f).zip(i).zip(j) {
             *c = *c * f + i * j;
         }
         if let Some(norms) = norms {
@@ -162,7 +170,7 @@ impl<E: Float> LayerNormLstm<E> {
         }
         h.copy_from_slice(c);
         activate_all(options.activation, h);
-        for (h, &o) in h.iter_mut().zip(&*o) {
+        for (h, &o) in h.iter_mut().zip(o) {
             *h *= o;
         }
     }
@@ -190,19 +198,24 @@ impl<E: Float> LayerNorm<E> {
     }
 
     /// Normalizes one row in place.
-    fn apply(&self, values: &mut [E]) {
-        let count = E::from_f64(values.len() as f64);
-        let mean = sum(values, |value| value) / count;
-        let variance = sum(values, |value| (value - mean) * (value - mean)) / count;
-        let scale = (variance + E::from_f64(EPSILON)).sqrt().recip();
+    pub(crate) fn apply(&self, values: &mut [E]) {
+        let (mean, scale) = mean_and_scale(values);
         for ((value, &gamma), &beta) in values.iter_mut().zip(numbers(&self.gamma)).zip(numbers(&self.beta)) {
             *value = (*value - mean) * scale * gamma + beta;
         }
     }
 }
 
+/// A row's mean and 1 / √(variance + 1e-12).
+pub(crate) fn mean_and_scale<E: Float>(values: &[E]) -> (E, E) {
+    let count = E::from_f64(values.len() as f64);
+    let mean = sum(values, |value| value) / count;
+    let variance = sum(values, |value| (value - mean) * (value - mean)) / count;
+    (mean, (variance + E::from_f64(EPSILON)).sqrt().recip())
+}
+
 /// Σ term(value), in sixteen chains, so that it can be vectorized; their number is fixed, so the bits are too.
-fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
+pub(crate) fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
     let mut chains = [E::zero(); 16];
     for values in values.chunks(16) {
         for (chain, &value) in chains.iter_mut().zip(values) {
@@ -360,6 +373,20 @@ impl<E: Float> RnnCell for LayerNormLstm<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut Workspace<E>,
     ) {
+        self.run(inputs, state, outputs, workspace, |_, _| {});
+    }
+}
+
+impl<E: Float> LayerNormLstm<E> {
+    /// A run of steps; `keep` sees the sums and the old c of each step and row, in order.
+    pub(crate) fn run(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut DropoutState<LstmState<E>>,
+        outputs: &mut ArrayRef3<E>,
+        workspace: &mut Workspace<E>,
+        mut keep: impl FnMut(&[E], &[E]),
+    ) {
         let (steps, batch, _) = inputs.dim();
         let DropoutState { inner: LstmState { c, h }, masks } = state;
         let hidden = self.options.hidden_size;
@@ -372,7 +399,9 @@ impl<E: Float> RnnCell for LayerNormLstm<E> {
         }
         let c = c.as_slice_mut().expect("c was just made standard");
         kernel::linear::unroll(&self.packed, inputs.view(), h, outputs.view_mut(), workspace, |t, row, sums, h| {
-            self.finish(sums, &mut c[row * hidden..][..hidden], h, |candidate| {
+            let c = &mut c[row * hidden..][..hidden];
+            keep(sums, c);
+            self.finish(sums, c, h, |candidate| {
                 if let Some(masks) = masks {
                     masks.drop_row(self.keep, Site::Candidate, t, row, candidate.iter_mut());
                 }

@@ -2,7 +2,7 @@
 
 mod basic_rnn;
 mod gru;
-mod layer_norm_lstm;
+pub(crate) mod layer_norm_lstm;
 mod lstm;
 pub(crate) mod weights;
 

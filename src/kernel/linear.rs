@@ -2,7 +2,7 @@
 
 use super::Element;
 use super::isa::Isa;
-use super::math::activate;
+use super::math::{activate, derivative};
 use super::pack::Packed;
 use super::pass::{Input, Units, pass};
 use super::rnn::{Activate, GROUPS};
@@ -133,11 +133,17 @@ impl<E: Element> WithSimd for Project<'_, E> {
 
 /// Applies `activation` to every value.
 pub(crate) fn activate_all<E: Element>(activation: Activation, values: &mut [E]) {
-    E::run_activate_all(Isa::get(), ActivateAll { activation, values });
+    E::run_activate_all(Isa::get(), ActivateAll { activation, slopes: false, values });
+}
+
+/// Replaces every value of `activation` by the derivative there.
+pub(crate) fn slopes_of_all<E: Element>(activation: Activation, values: &mut [E]) {
+    E::run_activate_all(Isa::get(), ActivateAll { activation, slopes: true, values });
 }
 
 pub struct ActivateAll<'a, E> {
     activation: Activation,
+    slopes: bool,
     values: &'a mut [E],
 }
 
@@ -151,7 +157,14 @@ impl<E: Element> WithSimd for ActivateAll<'_, E> {
         for vector in 0..len.div_ceil(E::lanes::<S>()) {
             let units = Units::of::<S, E>(vector, len);
             // SAFETY: `Units` keeps to the values that exist.
-            unsafe { units.store(s, values, activate::<S, E>(s, self.activation, units.load(s, values))) };
+            unsafe {
+                let value = units.load(s, values.cast_const());
+                let value = match self.slopes {
+                    true => derivative::<S, E>(s, self.activation, value),
+                    false => activate::<S, E>(s, self.activation, value),
+                };
+                units.store(s, values, value);
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct BasicRnnRecord<E>(Record<E>);
 impl<E: Float> TrainableCell for BasicRnn<E> {
     type Record = BasicRnnRecord<E>;
 
-    steps_as_runs!(Array2<E>, BasicRnnRecord<E>);
+    steps_as_runs!();
 
     fn unroll_recording(
         &self,

@@ -14,7 +14,9 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// after the other, each from the state that the last one returned.
 ///
 /// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 5 · hidden +
-/// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden.
+/// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden,
+/// a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs between its layers, a
+/// [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers nothing.
 /// [`dynamic_rnn_checkpointed`] holds less.
 ///
 /// ```

@@ -13,7 +13,7 @@ pub struct GruRecord<E>(Record<E>);
 impl<E: Float> TrainableCell for Gru<E> {
     type Record = GruRecord<E>;
 
-    steps_as_runs!(Array2<E>, GruRecord<E>);
+    steps_as_runs!();
 
     fn unroll_recording(
         &self,

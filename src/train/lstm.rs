@@ -14,7 +14,7 @@ pub struct LstmRecord<E>(Record<E>);
 impl<E: Float> TrainableCell for Lstm<E> {
     type Record = LstmRecord<E>;
 
-    steps_as_runs!(LstmState<E>, LstmRecord<E>);
+    steps_as_runs!();
 
     fn unroll_recording(
         &self,

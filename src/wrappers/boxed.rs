@@ -36,58 +36,72 @@ impl<E: Float> BoxedCell<E> {
     }
 }
 
-impl<E: Float> fmt::Debug for BoxedCell<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (input_size, output_size) = (self.input_size(), self.output_size());
-        write!(f, "BoxedCell({}, input_size: {input_size}, output_size: {output_size})", self.0.erased_name())
-    }
+/// A cell, its parameters and `Debug`, for a struct around a box of something that is an [`ErasedCell`].
+macro_rules! erased_cell {
+    ($boxed:ident) => {
+        impl<E: Float> fmt::Debug for $boxed<E> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let (input_size, output_size) = (self.input_size(), self.output_size());
+                write!(
+                    f,
+                    "{}({}, input_size: {input_size}, output_size: {output_size})",
+                    stringify!($boxed),
+                    self.0.erased_name()
+                )
+            }
+        }
+
+        impl<E: Float> RnnCell for $boxed<E> {
+            type Elem = E;
+            type State = DynState<E>;
+            type Workspace = DynWorkspace;
+
+            fn input_size(&self) -> usize {
+                self.0.erased_sizes().0
+            }
+            fn output_size(&self) -> usize {
+                self.0.erased_sizes().1
+            }
+            fn zero_state(&self, batch: usize) -> DynState<E> {
+                self.0.erased_zero_state(batch)
+            }
+            fn step(
+                &self,
+                input: &ArrayRef2<E>,
+                state: &mut DynState<E>,
+                output: &mut ArrayRef2<E>,
+                workspace: &mut DynWorkspace,
+            ) {
+                self.0.erased_step(input, state, output, workspace);
+            }
+            fn unroll(
+                &self,
+                inputs: &ArrayRef3<E>,
+                state: &mut DynState<E>,
+                outputs: &mut ArrayRef3<E>,
+                workspace: &mut DynWorkspace,
+            ) {
+                self.0.erased_unroll(inputs, state, outputs, workspace);
+            }
+        }
+
+        impl<E: Float> Parameters<E> for $boxed<E> {
+            fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+                self.0.visit_parameters(visit);
+            }
+            fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+                self.0.visit_parameters_mut(visit);
+            }
+        }
+    };
 }
 
-impl<E: Float> RnnCell for BoxedCell<E> {
-    type Elem = E;
-    type State = DynState<E>;
-    type Workspace = DynWorkspace;
+pub(crate) use erased_cell;
 
-    fn input_size(&self) -> usize {
-        self.0.erased_sizes().0
-    }
-    fn output_size(&self) -> usize {
-        self.0.erased_sizes().1
-    }
-    fn zero_state(&self, batch: usize) -> DynState<E> {
-        self.0.erased_zero_state(batch)
-    }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut DynState<E>,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut DynWorkspace,
-    ) {
-        self.0.erased_step(input, state, output, workspace);
-    }
-    fn unroll(
-        &self,
-        inputs: &ArrayRef3<E>,
-        state: &mut DynState<E>,
-        outputs: &mut ArrayRef3<E>,
-        workspace: &mut DynWorkspace,
-    ) {
-        self.0.erased_unroll(inputs, state, outputs, workspace);
-    }
-}
-
-impl<E: Float> Parameters<E> for BoxedCell<E> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        self.0.visit_parameters(visit);
-    }
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        self.0.visit_parameters_mut(visit);
-    }
-}
+erased_cell!(BoxedCell);
 
 /// [`RnnCell`] without associated types.
-trait ErasedCell<E: Float>: Parameters<E> + Send + Sync {
+pub(crate) trait ErasedCell<E: Float>: Parameters<E> + Send + Sync {
     fn erased_name(&self) -> &'static str;
     fn erased_sizes(&self) -> (usize, usize);
     fn erased_zero_state(&self, batch: usize) -> DynState<E>;
@@ -143,7 +157,7 @@ pub struct DynWorkspace(Option<Box<dyn Any + Send>>);
 
 impl DynWorkspace {
     /// The workspace inside; a new one if another type of cell used it before.
-    fn get<W: Default + Send + 'static>(&mut self) -> &mut W {
+    pub(crate) fn get<W: Default + Send + 'static>(&mut self) -> &mut W {
         if !self.0.as_ref().is_some_and(|inside| inside.is::<W>()) {
             self.0 = Some(Box::new(W::default()));
         }
@@ -176,7 +190,7 @@ impl<E: Float> DynState<E> {
         self.0.erased_any_mut().downcast_mut()
     }
 
-    fn expect_mut<S: State<E>>(&mut self) -> &mut S {
+    pub(crate) fn expect_mut<S: State<E>>(&mut self) -> &mut S {
         let found = self.0.erased_name();
         self.downcast_mut()
             .unwrap_or_else(|| panic!("the state is a {found}, but the cell's state is a {}", type_name::<S>()))

@@ -38,9 +38,9 @@ use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, s};
 #[derive(Debug, Clone)]
 pub struct DropoutWrapper<C> {
     cell: C,
-    input: Keep,
-    output: Keep,
-    state: Keep,
+    pub(crate) input: Keep,
+    pub(crate) output: Keep,
+    pub(crate) state: Keep,
 }
 
 /// Options of a [`DropoutWrapper`].
@@ -122,30 +122,66 @@ impl<C> DropoutWrapperBuilder<C> {
     }
 }
 
+/// [`RnnCell::unroll`] of `C`, recorded or not.
+pub(crate) trait Unroll<C: RnnCell>:
+    FnMut(&ArrayRef3<C::Elem>, &mut C::State, &mut ArrayRef3<C::Elem>, &mut C::Workspace)
+{
+}
+
+impl<C: RnnCell, F> Unroll<C> for F where
+    F: FnMut(&ArrayRef3<C::Elem>, &mut C::State, &mut ArrayRef3<C::Elem>, &mut C::Workspace)
+{
+}
+
 impl<C: RnnCell> DropoutWrapper<C> {
-    /// A run of steps without state dropout; the steps are not counted.
-    fn run(
+    /// A run of steps; `unroll` is the cell's, for each run of steps that it may take in one.
+    pub(crate) fn run(
         &self,
         inputs: &ArrayRef3<C::Elem>,
         state: &mut DropoutState<C::State>,
         outputs: &mut ArrayRef3<C::Elem>,
         workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
+        mut unroll: impl Unroll<C>,
+    ) {
+        if !state.is_on() || self.state.all() {
+            self.run_without_state(inputs, state, outputs, workspace, &mut unroll);
+            if let Some(masks) = &mut state.masks {
+                masks.advance(inputs.dim().0);
+            }
+            return;
+        }
+        assert_eq!(inputs.dim().0, outputs.dim().0, "inputs and outputs differ in steps");
+        for t in 0..inputs.dim().0 {
+            let mut output = outputs.slice_mut(s![t..t + 1, .., ..]);
+            self.run_without_state(&inputs.slice(s![t..t + 1, .., ..]), state, &mut output, workspace, &mut unroll);
+            self.end_step(state);
+        }
+    }
+
+    /// A run of steps without state dropout; the steps are not counted.
+    fn run_without_state(
+        &self,
+        inputs: &ArrayRef3<C::Elem>,
+        state: &mut DropoutState<C::State>,
+        outputs: &mut ArrayRef3<C::Elem>,
+        workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
+        unroll: &mut impl Unroll<C>,
     ) {
         let DropoutState { inner, masks } = state;
         let WrapperWorkspace { buffers: [buffer, _], inner: workspace } = workspace;
         let Some(masks) = masks else {
-            return self.cell.unroll(inputs, inner, outputs, workspace);
+            return unroll(inputs, inner, outputs, workspace);
         };
         masks.check_batch(inputs.dim().1);
         if self.input.all() {
-            self.cell.unroll(inputs, inner, outputs, workspace);
+            unroll(inputs, inner, outputs, workspace);
         } else {
             let mut dropped = buffer.array(inputs.dim());
             dropped.assign(inputs);
             for (t, mut input) in dropped.outer_iter_mut().enumerate() {
                 masks.drop_rows(self.input, Site::Input, t, &mut input);
             }
-            self.cell.unroll(&dropped, inner, outputs, workspace);
+            unroll(&dropped, inner, outputs, workspace);
         }
         for (t, mut output) in outputs.outer_iter_mut().enumerate() {
             masks.drop_rows(self.output, Site::Output, t, &mut output);
@@ -195,19 +231,9 @@ impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
         outputs: &mut ArrayRef3<C::Elem>,
         workspace: &mut Self::Workspace,
     ) {
-        if !state.is_on() || self.state.all() {
-            self.run(inputs, state, outputs, workspace);
-            if let Some(masks) = &mut state.masks {
-                masks.advance(inputs.dim().0);
-            }
-            return;
-        }
-        assert_eq!(inputs.dim().0, outputs.dim().0, "inputs and outputs differ in steps");
-        for t in 0..inputs.dim().0 {
-            let mut output = outputs.slice_mut(s![t..t + 1, .., ..]);
-            self.run(&inputs.slice(s![t..t + 1, .., ..]), state, &mut output, workspace);
-            self.end_step(state);
-        }
+        self.run(inputs, state, outputs, workspace, |inputs: &_, state: &mut _, outputs: &mut _, workspace: &mut _| {
+            self.cell.unroll(inputs, state, outputs, workspace);
+        });
     }
 }
 

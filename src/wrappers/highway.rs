@@ -91,6 +91,36 @@ impl<C: RnnCell> HighwayWrapper<C> {
         &self.weights
     }
 
+    /// Turns the cell's `outputs` into the wrapper's. `keep(gate, t, row, values)` sees every gate's values.
+    pub(crate) fn join(
+        &self,
+        inputs: &ArrayRef3<C::Elem>,
+        outputs: &mut ArrayRef3<C::Elem>,
+        workspace: &mut Workspace<C::Elem>,
+        mut keep: impl FnMut(HighwayGate, usize, usize, &[C::Elem]),
+    ) {
+        if let Some(transform) = &self.transform {
+            kernel::linear::project(transform, inputs.view(), workspace, |t, row, gate| {
+                kernel::linear::activate_all(Activation::Sigmoid, gate);
+                keep(HighwayGate::Transform, t, row, gate);
+                for (y, &mut transform) in outputs.slice_mut(s![t, row, ..]).iter_mut().zip(gate) {
+                    *y *= transform;
+                }
+            });
+        }
+        let coupled = self.transform.is_none();
+        kernel::linear::project(&self.carry, inputs.view(), workspace, |t, row, gate| {
+            kernel::linear::activate_all(Activation::Sigmoid, gate);
+            keep(HighwayGate::Carry, t, row, gate);
+            let (x, y) = (inputs.slice(s![t, row, ..]), outputs.slice_mut(s![t, row, ..]));
+            let gate = ndarray::ArrayView1::from(&*gate);
+            Zip::from(y).and(x).and(gate).for_each(|y, &x, &carry| {
+                let transformed = if coupled { *y * (C::Elem::from_f64(1.0) - carry) } else { *y };
+                *y = x * carry + transformed;
+            });
+        });
+    }
+
     fn repack(&mut self) {
         let HighwayWeights { carry_w, carry_b, transform_w, transform_b } = &self.weights;
         self.carry.refill(&[gate(carry_w, carry_b)], None);
@@ -98,6 +128,12 @@ impl<C: RnnCell> HighwayWrapper<C> {
             packed.refill(&[gate(matrix, bias)], None);
         }
     }
+}
+
+/// The gates of a [`HighwayWrapper`]; without `Transform` if they are coupled.
+pub(crate) enum HighwayGate {
+    Carry,
+    Transform,
 }
 
 fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: &'a Array1<E>) -> Gate<'a, E> {
@@ -219,24 +255,7 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
     ) {
         let (cell_workspace, workspace) = &mut workspace.inner;
         self.cell.unroll(inputs, state, outputs, cell_workspace);
-        if let Some(transform) = &self.transform {
-            kernel::linear::project(transform, inputs.view(), workspace, |t, row, gate| {
-                kernel::linear::activate_all(Activation::Sigmoid, gate);
-                for (y, &mut transform) in outputs.slice_mut(s![t, row, ..]).iter_mut().zip(gate) {
-                    *y *= transform;
-                }
-            });
-        }
-        let coupled = self.transform.is_none();
-        kernel::linear::project(&self.carry, inputs.view(), workspace, |t, row, gate| {
-            kernel::linear::activate_all(Activation::Sigmoid, gate);
-            let (x, y) = (inputs.slice(s![t, row, ..]), outputs.slice_mut(s![t, row, ..]));
-            let gate = ndarray::ArrayView1::from(&*gate);
-            Zip::from(y).and(x).and(gate).for_each(|y, &x, &carry| {
-                let transformed = if coupled { *y * (C::Elem::from_f64(1.0) - carry) } else { *y };
-                *y = x * carry + transformed;
-            });
-        });
+        self.join(inputs, outputs, workspace, |_, _, _, _| {});
     }
 }
 

@@ -11,8 +11,9 @@ use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, Array
 /// ```
 ///
 /// `Cells` is a `Vec` of one cell type, with a `Vec` of states, or a tuple of one to four cells of different types, with
-/// the tuple of their states. A stack mixed at run time is a `Vec` of [`BoxedCell`](super::BoxedCell)s. Parameters are
-/// those of the cells, prefixed `cell_0/`, `cell_1/`, ….
+/// the tuple of their states. A stack mixed at run time is a `Vec` of [`BoxedCell`](super::BoxedCell)s, or of
+/// [`BoxedTrainableCell`](crate::train::BoxedTrainableCell)s. Parameters are those of the cells, prefixed `cell_0/`,
+/// `cell_1/`, ….
 ///
 /// `unroll` takes the layers one after the other, each over the whole run of steps.
 ///

@@ -6,8 +6,8 @@ use ndarray::{ArrayView3, ArrayViewMut3};
 /// A wrapper's own buffers and the workspace of what it wraps: empty at first, grown by the first step, opaque.
 #[derive(Clone, Default)]
 pub struct WrapperWorkspace<E, W> {
-    pub(super) buffers: [Buffer<E>; 2],
-    pub(super) inner: W,
+    pub(crate) buffers: [Buffer<E>; 2],
+    pub(crate) inner: W,
 }
 
 impl<E, W> std::fmt::Debug for WrapperWorkspace<E, W> {
@@ -18,11 +18,11 @@ impl<E, W> std::fmt::Debug for WrapperWorkspace<E, W> {
 
 /// Numbers for an array of any shape; grows and never shrinks.
 #[derive(Clone, Default)]
-pub(super) struct Buffer<E>(Vec<E>);
+pub(crate) struct Buffer<E>(Vec<E>);
 
 impl<E: Float> Buffer<E> {
     /// An array whose numbers are whatever stood there.
-    pub(super) fn array(&mut self, shape: (usize, usize, usize)) -> ArrayViewMut3<'_, E> {
+    pub(crate) fn array(&mut self, shape: (usize, usize, usize)) -> ArrayViewMut3<'_, E> {
         let len = shape.0 * shape.1 * shape.2;
         if self.0.len() < len {
             self.0.resize(len, E::zero());
@@ -31,7 +31,7 @@ impl<E: Float> Buffer<E> {
     }
 
     /// The array that was written before, of the same shape.
-    pub(super) fn written(&self, shape: (usize, usize, usize)) -> ArrayView3<'_, E> {
+    pub(crate) fn written(&self, shape: (usize, usize, usize)) -> ArrayView3<'_, E> {
         let len = shape.0 * shape.1 * shape.2;
         ArrayView3::from_shape(shape, &self.0[..len]).expect("the slice is as long as the shape")
     }

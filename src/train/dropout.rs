@@ -1,0 +1,80 @@
+//! Dropout's backward: gradients pass the masks that the values passed, drawn again.
+
+use super::cell::TrainableCell;
+use super::runs::steps_as_runs;
+use crate::dropout::{Masks, Site};
+use crate::wrappers::WrapperWorkspace;
+use crate::{DropoutState, DropoutWrapper, State};
+use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis, s};
+
+/// What a recorded run of a [`DropoutWrapper`] keeps: the cell's records and two numbers a row, what its masks are drawn
+/// from; no mask.
+pub struct DropoutRecord<R> {
+    inner: Vec<R>,
+    /// As before the first step.
+    masks: Option<Masks>,
+}
+
+impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
+    type Record = DropoutRecord<C::Record>;
+
+    steps_as_runs!();
+
+    fn unroll_recording(
+        &self,
+        inputs: &ArrayRef3<C::Elem>,
+        state: &mut DropoutState<C::State>,
+        outputs: &mut ArrayRef3<C::Elem>,
+        records: &mut Vec<Self::Record>,
+        workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
+    ) {
+        let (masks, mut inner) = (state.masks.clone(), Vec::new());
+        self.run(inputs, state, outputs, workspace, |inputs: &_, state: &mut _, outputs: &mut _, workspace: &mut _| {
+            self.cell().unroll_recording(inputs, state, outputs, &mut inner, workspace);
+        });
+        records.push(DropoutRecord { inner, masks });
+    }
+
+    fn unroll_backward(
+        &self,
+        records: &mut Vec<Self::Record>,
+        inputs: &ArrayRef3<C::Elem>,
+        d_outputs: &ArrayRef3<C::Elem>,
+        d_state: &mut DropoutState<C::State>,
+        d_inputs: &mut ArrayRef3<C::Elem>,
+        gradients: &mut [ArrayD<C::Elem>],
+        workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
+    ) {
+        let DropoutRecord { inner: mut records, masks } = records.pop().expect("each run forward left a record");
+        let (cell, d_state) = (self.cell(), &mut d_state.inner);
+        let WrapperWorkspace { buffers: [x, d_y], inner: workspace } = workspace;
+        let Some(masks) = masks else {
+            return cell.unroll_backward(&mut records, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+        };
+        let (mut x, mut d_y) = (x.array(inputs.dim()), d_y.array(d_outputs.dim()));
+        x.assign(inputs);
+        d_y.assign(d_outputs);
+        for (t, (mut x, mut d_y)) in x.outer_iter_mut().zip(d_y.outer_iter_mut()).enumerate() {
+            masks.drop_rows(self.input, Site::Input, t, &mut x);
+            masks.drop_rows(self.output, Site::Output, t, &mut d_y);
+        }
+        if self.state.all() {
+            cell.unroll_backward(&mut records, &x, &d_y, d_state, d_inputs, gradients, workspace);
+        } else {
+            // Forward stepped, and dropped from the state after each step.
+            for t in (0..inputs.dim().0).rev() {
+                let mut leaf = 0;
+                d_state.visit_droppable_mut(&mut |mut values| {
+                    masks.drop_rows(self.state, Site::Leaf(leaf), t, &mut values);
+                    leaf += 1;
+                });
+                let (x, d_y) = (x.slice(s![t..t + 1, .., ..]), d_y.slice(s![t..t + 1, .., ..]));
+                let mut d_x = d_inputs.slice_mut(s![t..t + 1, .., ..]);
+                cell.unroll_backward(&mut records, &x, &d_y, d_state, &mut d_x, gradients, workspace);
+            }
+        }
+        for (t, mut d_x) in d_inputs.outer_iter_mut().enumerate() {
+            masks.drop_rows(self.input, Site::Input, t, &mut d_x);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The stack's backward: layer by layer from the top, each over the whole run of steps.
+
+use super::cell::TrainableCell;
+use super::gradients::parameter_count;
+use super::runs::steps_as_runs;
+use crate::wrappers::{Layers, WrapperWorkspace};
+use crate::{Float, MultiRnnCell, Parameters};
+use ndarray::{Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayView3, Axis};
+
+/// What a recorded run of a [`MultiRnnCell`] keeps: the records of every layer, and the outputs of all but the last.
+pub struct MultiRecord<Records, E> {
+    records: Records,
+    /// (seq, batch, output) of each layer that has one above, the lowest first.
+    between: Vec<Array3<E>>,
+}
+
+/// [`Layers`] that can be trained: a `Vec` of trainable cells, or a tuple of one to four. Sealed, as `Layers` is.
+pub trait TrainableLayers: Layers {
+    /// The records of each layer.
+    type Records: Send;
+
+    #[doc(hidden)]
+    fn forward(
+        &self,
+        up: &mut Up<'_, Self::Elem>,
+        state: &mut Self::State,
+        workspaces: &mut Self::Workspace,
+    ) -> Self::Records;
+
+    #[doc(hidden)]
+    fn backward(
+        &self,
+        down: &mut Down<'_, Self::Elem>,
+        records: Self::Records,
+        d_state: &mut Self::State,
+        workspaces: &mut Self::Workspace,
+    );
+}
+
+impl<Cells: TrainableLayers> TrainableCell for MultiRnnCell<Cells>
+where
+    Self: Parameters<Cells::Elem>,
+{
+    type Record = MultiRecord<Cells::Records, Cells::Elem>;
+
+    steps_as_runs!();
+
+    fn unroll_recording(
+        &self,
+        inputs: &ArrayRef3<Cells::Elem>,
+        state: &mut Cells::State,
+        outputs: &mut ArrayRef3<Cells::Elem>,
+        records: &mut Vec<Self::Record>,
+        workspace: &mut WrapperWorkspace<Cells::Elem, Cells::Workspace>,
+    ) {
+        let mut up = Up { inputs: inputs.view(), outputs, between: Vec::new() };
+        let layers = self.cells().forward(&mut up, state, &mut workspace.inner);
+        records.push(MultiRecord { records: layers, between: up.between });
+    }
+
+    fn unroll_backward(
+        &self,
+        records: &mut Vec<Self::Record>,
+        inputs: &ArrayRef3<Cells::Elem>,
+        d_outputs: &ArrayRef3<Cells::Elem>,
+        d_state: &mut Cells::State,
+        d_inputs: &mut ArrayRef3<Cells::Elem>,
+        gradients: &mut [ArrayD<Cells::Elem>],
+        workspace: &mut WrapperWorkspace<Cells::Elem, Cells::Workspace>,
+    ) {
+        let MultiRecord { records, between } = records.pop().expect("each run forward left a record");
+        let mut down = Down { inputs: inputs.view(), between, d_outputs, d_between: None, d_inputs, gradients };
+        self.cells().backward(&mut down, records, d_state, &mut workspace.inner);
+    }
+}
+
+/// What flows up through the layers.
+#[doc(hidden)]
+pub struct Up<'a, E> {
+    inputs: ArrayView3<'a, E>,
+    outputs: &'a mut ArrayRef3<E>,
+    between: Vec<Array3<E>>,
+}
+
+impl<E: Float> Up<'_, E> {
+    fn layer<C: TrainableCell<Elem = E>>(
+        &mut self,
+        last: bool,
+        cell: &C,
+        state: &mut C::State,
+        workspace: &mut C::Workspace,
+    ) -> Vec<C::Record> {
+        let mut records = Vec::new();
+        let inputs = self.between.last().map_or(self.inputs.view(), |below| below.view());
+        if last {
+            cell.unroll_recording(&inputs, state, self.outputs, &mut records, workspace);
+        } else {
+            let (steps, batch, _) = inputs.dim();
+            let mut outputs = Array3::zeros((steps, batch, cell.output_size()));
+            cell.unroll_recording(&inputs, state, &mut outputs, &mut records, workspace);
+            self.between.push(outputs);
+        }
+        records
+    }
+}
+
+/// What flows down again.
+#[doc(hidden)]
+pub struct Down<'a, E> {
+    inputs: ArrayView3<'a, E>,
+    /// The inputs of the layers that are left, but for the first.
+    between: Vec<Array3<E>>,
+    d_outputs: &'a ArrayRef3<E>,
+    /// The gradient of the outputs of the next layer, if it is not the last.
+    d_between: Option<Array3<E>>,
+    d_inputs: &'a mut ArrayRef3<E>,
+    /// Of the layers that are left.
+    gradients: &'a mut [ArrayD<E>],
+}
+
+impl<E: Float> Down<'_, E> {
+    fn layer<C: TrainableCell<Elem = E>>(
+        &mut self,
+        cell: &C,
+        mut records: Vec<C::Record>,
+        d_state: &mut C::State,
+        workspace: &mut C::Workspace,
+    ) {
+        let gradients = std::mem::take(&mut self.gradients);
+        let (below, gradients) = gradients.split_at_mut(gradients.len() - parameter_count(cell));
+        self.gradients = below;
+        let d_outputs = self.d_between.as_ref().map_or(self.d_outputs.view(), |d| d.view());
+        match self.between.pop() {
+            None => {
+                let (inputs, d_inputs) = (&self.inputs, &mut *self.d_inputs);
+                cell.unroll_backward(&mut records, inputs, &d_outputs, d_state, d_inputs, gradients, workspace);
+            }
+            Some(inputs) => {
+                let mut d_inputs = Array3::zeros(inputs.raw_dim());
+                cell.unroll_backward(&mut records, &inputs, &d_outputs, d_state, &mut d_inputs, gradients, workspace);
+                self.d_between = Some(d_inputs);
+            }
+        }
+    }
+}
+
+impl<C: TrainableCell> TrainableLayers for Vec<C> {
+    type Records = Vec<Vec<C::Record>>;
+
+    fn forward(
+        &self,
+        up: &mut Up<'_, C::Elem>,
+        state: &mut Vec<C::State>,
+        workspaces: &mut Vec<C::Workspace>,
+    ) -> Self::Records {
+        assert_eq!(state.len(), self.len(), "the state must have as many layers as the stack");
+        workspaces.resize_with(self.len(), C::Workspace::default);
+        let layers = (1..).zip(self).zip(state).zip(workspaces);
+        layers.map(|(((number, cell), state), work)| up.layer(number == self.len(), cell, state, work)).collect()
+    }
+
+    fn backward(
+        &self,
+        down: &mut Down<'_, C::Elem>,
+        records: Self::Records,
+        d_state: &mut Vec<C::State>,
+        workspaces: &mut Vec<C::Workspace>,
+    ) {
+        assert_eq!(d_state.len(), self.len(), "the state's gradient must have as many layers as the stack");
+        workspaces.resize_with(self.len(), C::Workspace::default);
+        for (((cell, records), d_state), workspace) in self.iter().zip(records).zip(d_state).zip(workspaces).rev() {
+            down.layer(cell, records, d_state, workspace);
+        }
+    }
+}
+
+macro_rules! tuple_layers {
+    ($last:literal: $first:ident 0 $($name:ident $index:tt)*; $($top:tt)*) => {
+        impl<$first: TrainableCell $(, $name: TrainableCell<Elem = $first::Elem>)*> TrainableLayers
+            for ($first, $($name,)*)
+        {
+            type Records = (Vec<$first::Record>, $(Vec<$name::Record>,)*);
+
+            fn forward(
+                &self,
+                up: &mut Up<'_, Self::Elem>,
+                state: &mut Self::State,
+                workspaces: &mut Self::Workspace,
+            ) -> Self::Records {
+                (
+                    up.layer($last == 0, &self.0, &mut state.0, &mut workspaces.0),
+                    $(up.layer($last == $index, &self.$index, &mut state.$index, &mut workspaces.$index),)*
+                )
+            }
+
+            fn backward(
+                &self,
+                down: &mut Down<'_, Self::Elem>,
+                records: Self::Records,
+                d_state: &mut Self::State,
+                workspaces: &mut Self::Workspace,
+            ) {
+                $(down.layer(&self.$top, records.$top, &mut d_state.$top, &mut workspaces.$top);)*
+            }
+        }
+    };
+}
+
+tuple_layers!(0: A 0; 0);
+tuple_layers!(1: A 0 B 1; 1 0);
+tuple_layers!(2: A 0 B 1 C 2; 2 1 0);
+tuple_layers!(3: A 0 B 1 C 2 D 3; 3 2 1 0);
