@@ -123,6 +123,8 @@ pub(super) fn make_standard<E: Element>(array: &mut Array2<E>) {
 const HOISTED_STEPS: usize = 24;
 /// With fewer rows than this a step's input half is hoisted out of the time loop.
 const HOIST_BELOW: usize = 6;
+/// With fewer inputs than this it is not: the product is less work than storing and loading it.
+const HOIST_INPUTS: usize = 16;
 
 /// Input products of some steps, computed in one go where a single step's rows are too few.
 #[derive(Clone, Copy)]
@@ -135,9 +137,9 @@ pub(super) struct Hoist<E> {
 
 impl<E: Element> Hoist<E> {
     pub(super) fn new(packed: &Packed<E>, sequence: &Sequence<E>, buffer: &mut Buffer<E>) -> Self {
-        let on = sequence.steps > 1 && sequence.rows < HOIST_BELOW;
+        let on = sequence.steps > 1 && sequence.rows < HOIST_BELOW && packed.shape.inputs >= HOIST_INPUTS;
         let step = packed.panels() * packed.shape.vectors() * packed.lanes;
-        let row = HOISTED_STEPS * step;
+        let row = HOISTED_STEPS.min(sequence.steps) * step;
         if on {
             buffer.grow(sequence.rows * row);
         }
