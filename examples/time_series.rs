@@ -95,8 +95,8 @@ fn draw(
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(45)
-        .build_cartesian_2d(0..TEST, -0.6..0.6)?;
-    chart.configure_mesh().x_desc("step").draw()?;
+        .build_cartesian_2d(0..TEST, -0.6..0.8)?;
+    chart.configure_mesh().max_light_lines(1).x_desc("step").draw()?;
     let line = |values: &mut dyn Iterator<Item = f64>| values.enumerate().collect::<Vec<_>>();
     let (mut truth, mut forecast) = (truth, forecast);
     let series = [("truth", line(&mut truth), BLACK, 3), ("forecast", line(&mut forecast), RED, 1)];
@@ -106,7 +106,12 @@ fn draw(
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(width)));
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .border_style(BLACK)
+        .draw()?;
     root.present()?;
     Ok(())
 }

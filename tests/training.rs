@@ -437,6 +437,13 @@ fn resumed_equals_unbroken<O: Optimizer<f32>>(optimizer: impl Fn(&Parts<f32>) ->
     let saved = values(&stopped.all());
     let mut resumed = Training::new(99, &optimizer);
     set_values(&mut resumed.all(), &saved);
+    #[cfg(feature = "safetensors")]
+    {
+        use rnn_cell::weights::safetensors;
+        let file = safetensors::to_bytes(&stopped.all()).unwrap();
+        resumed = Training::new(99, &optimizer);
+        safetensors::from_bytes(&mut resumed.all(), &file).unwrap();
+    }
     resumed.run(5..10);
 
     let bits = |training: &mut Training<O>| -> Vec<(String, Vec<u32>)> {
