@@ -10,6 +10,8 @@ mod case;
 mod drive;
 #[path = "golden/foreign.rs"]
 mod foreign;
+#[path = "golden/import.rs"]
+mod import;
 
 use case::{Case, Fault, Refusal};
 use drive::Results;

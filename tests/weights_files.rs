@@ -3,6 +3,7 @@
 use ndarray::{ArrayViewD, ArrayViewMutD};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::GruReset;
+use rnn_cell::train::{Adam, AdamOptions};
 use rnn_cell::weights::safetensors::{self, HEADER_LIMIT};
 use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters};
 use std::path::PathBuf;
@@ -101,6 +102,25 @@ fn stacks_and_pairs_are_saved_by_prefixed_names() {
     assert!(names.contains(&"bw/cell_1/candidate/kernel".to_string()), "{names:?}");
     assert!(names.contains(&"fw/cell_0/gates/bias".to_string()), "{names:?}");
     let mut loaded = Bidirectional { fw: stack(3), bw: stack(4).into_cells() };
+    safetensors::from_bytes(&mut loaded, &bytes).unwrap();
+    assert_eq!(bits(&loaded), bits(&saved));
+}
+
+#[test]
+fn an_optimizer_is_saved_with_its_step() {
+    let model = every_cell::<f64>(1);
+    let adam = || Adam::new(&model, AdamOptions::default()).unwrap();
+    let mut saved = adam();
+    let mut next = 0.0;
+    saved.visit_parameters_mut(&mut |_, mut array| {
+        array.map_inplace(|number| {
+            next += 1.0;
+            *number = next;
+        });
+    });
+    let bytes = safetensors::to_bytes(&saved).unwrap();
+    assert_eq!(safetensors::read_tensors::<f64>(&bytes).unwrap().shape("step").unwrap(), [0; 0]);
+    let mut loaded = adam();
     safetensors::from_bytes(&mut loaded, &bytes).unwrap();
     assert_eq!(bits(&loaded), bits(&saved));
 }

@@ -1,8 +1,10 @@
 //! From a `cell_spec` to a cell.
 
 use crate::case::{Case, Fault};
+use crate::import;
 use ndarray::{Dimension, Ix1, Ix2};
-use rnn_cell::cells::{BasicRnnWeights, GruReset, GruWeights, LstmWeights, Peepholes};
+use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
+use rnn_cell::weights::keras;
 use rnn_cell::{
     Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, Lstm, MultiRnnCell, ResidualWrapper, RnnCell,
 };
@@ -24,6 +26,11 @@ struct Spec<'a> {
 /// The cell of `spec`, whose weights' names begin with `prefix`.
 pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -> Result<BoxedCell<E>, Fault> {
     let spec = Spec { case, value, prefix };
+    match value["from"].as_str() {
+        Some("torch") => return import::torch(case, prefix, spec.activation("activation", Activation::Tanh)?),
+        Some("keras") => return import::keras(case, prefix, &spec.keras_options()?),
+        _ => {}
+    }
     match spec.kind() {
         "basic_rnn" => spec.basic_rnn(input).map(BoxedCell::new),
         "basic_lstm" | "lstm" => spec.lstm(input).map(BoxedCell::new),
@@ -98,6 +105,14 @@ impl Spec<'_> {
         })
     }
 
+    fn keras_options(&self) -> Result<keras::Options, Fault> {
+        Ok(keras::Options {
+            activation: self.activation("activation", Activation::Tanh)?,
+            recurrent_activation: self.activation("gate_activation", Activation::Sigmoid)?,
+            reset_after: self.flag("reset_after", true),
+        })
+    }
+
     fn weight<E: Float, D: Dimension>(&self, name: &str) -> Result<ndarray::Array<E, D>, Fault> {
         self.case.array(&format!("{}{name}", self.prefix))
     }
@@ -142,22 +157,19 @@ impl Spec<'_> {
     }
 
     fn basic_rnn<E: Float>(&self, input: usize) -> Result<BasicRnn<E>, Fault> {
-        self.only(&["num_units", "activation", "use_bias"])?;
-        let builder = BasicRnn::<E>::builder(input, self.units()?)
-            .activation(self.activation("activation", Activation::Tanh)?)
-            .use_bias(self.flag("use_bias", true));
+        self.only(&["num_units", "activation"])?;
+        let builder =
+            BasicRnn::<E>::builder(input, self.units()?).activation(self.activation("activation", Activation::Tanh)?);
         Ok(builder.build_from(BasicRnnWeights { kernel: self.weight("kernel")?, bias: self.optional("bias")? })?)
     }
 
     fn lstm<E: Float>(&self, input: usize) -> Result<Lstm<E>, Fault> {
-        let options = ["num_units", "activation", "gate_activation", "use_bias", "forget_bias", "state_is_tuple"];
+        let options = ["num_units", "activation", "forget_bias", "state_is_tuple"];
         let more = ["use_peepholes", "cell_clip", "num_proj", "proj_clip"];
         self.only(&[&options[..], &more[..]].concat())?;
         let number = |key: &str| self.value[key].as_f64().map(E::from_f64);
         let mut builder = Lstm::<E>::builder(input, self.units()?)
             .activation(self.activation("activation", Activation::Tanh)?)
-            .gate_activation(self.activation("gate_activation", Activation::Sigmoid)?)
-            .use_bias(self.flag("use_bias", true))
             .use_peepholes(self.flag("use_peepholes", false));
         if let Some(forget_bias) = number("forget_bias") {
             builder = builder.forget_bias(forget_bias);
@@ -188,19 +200,15 @@ impl Spec<'_> {
     }
 
     fn gru<E: Float>(&self, input: usize) -> Result<Gru<E>, Fault> {
-        self.only(&["num_units", "activation", "gate_activation", "use_bias", "reset"])?;
-        let after = self.value["reset"].as_str() == Some("after");
-        let builder = Gru::<E>::builder(input, self.units()?)
-            .reset(if after { GruReset::After } else { GruReset::Before })
-            .activation(self.activation("activation", Activation::Tanh)?)
-            .gate_activation(self.activation("gate_activation", Activation::Sigmoid)?)
-            .use_bias(self.flag("use_bias", true));
+        self.only(&["num_units", "activation"])?;
+        let builder =
+            Gru::<E>::builder(input, self.units()?).activation(self.activation("activation", Activation::Tanh)?);
         Ok(builder.build_from(GruWeights {
             gates_kernel: self.weight("gates/kernel")?,
             gates_bias: self.optional("gates/bias")?,
             candidate_kernel: self.weight("candidate/kernel")?,
             candidate_bias: self.optional("candidate/bias")?,
-            candidate_recurrent_bias: self.optional("candidate/recurrent_bias")?,
+            candidate_recurrent_bias: None,
         })?)
     }
 }

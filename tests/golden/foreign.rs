@@ -1,7 +1,8 @@
-//! PyTorch's, Keras's and the fused ops' cases in TensorFlow 1's words: other names, orders of gates and masks.
+//! PyTorch's, Keras's and the fused ops' cases in TensorFlow 1's words: other drivers, states and masks. The weights of
+//! PyTorch and Keras stay as they are: `import.rs` builds their cells.
 
 use crate::case::{Case, Fault, Mask, Merge};
-use ndarray::{ArrayD, Axis, Ix1, Ix2, concatenate};
+use ndarray::{ArrayD, Axis, Ix2};
 use serde_json::{Value, json};
 
 /// Rewrites a case that another framework made; leaves TensorFlow 1's own as they are.
@@ -24,47 +25,6 @@ fn reorder(array: &ArrayD<f64>, gates: &[usize], units: usize) -> ArrayD<f64> {
     array.select(Axis(array.ndim() - 1), &columns(gates, units))
 }
 
-/// Weights of one layer and direction as (inputs, gates · units), (recurrent, gates · units) and two biases or one.
-struct Layer {
-    input: ArrayD<f64>,
-    recurrent: ArrayD<f64>,
-    input_bias: Option<ArrayD<f64>>,
-    recurrent_bias: Option<ArrayD<f64>>,
-    units: usize,
-}
-
-impl Layer {
-    fn kernel(&self, gates: &[usize]) -> ArrayD<f64> {
-        let halves = [&self.input, &self.recurrent].map(|half| reorder(half, gates, self.units));
-        concatenate(Axis(0), &[halves[0].view(), halves[1].view()]).expect("both halves have the gates' columns")
-    }
-    /// Both biases together.
-    fn bias(&self, gates: &[usize]) -> Option<ArrayD<f64>> {
-        let bias = self.input_bias.as_ref()?;
-        let both = self.recurrent_bias.as_ref().map_or_else(|| bias.clone(), |second| bias + second);
-        Some(reorder(&both, gates, self.units))
-    }
-
-    fn simple(&self, case: &mut Case, prefix: &str) {
-        put(case, prefix, "kernel", Some(self.kernel(&[0])));
-        put(case, prefix, "bias", self.bias(&[0]));
-    }
-    /// From i, f, candidate, o to i, candidate, f, o.
-    fn lstm(&self, case: &mut Case, prefix: &str) {
-        put(case, prefix, "kernel", Some(self.kernel(&[0, 2, 1, 3])));
-        put(case, prefix, "bias", self.bias(&[0, 2, 1, 3]));
-    }
-    /// From the given places of r and u, and the candidate behind them.
-    fn gru(&self, case: &mut Case, prefix: &str, gates: &[usize; 2]) {
-        put(case, prefix, "gates/kernel", Some(self.kernel(gates)));
-        put(case, prefix, "gates/bias", self.bias(gates));
-        put(case, prefix, "candidate/kernel", Some(self.kernel(&[2])));
-        let candidate = |bias: &Option<ArrayD<f64>>| bias.as_ref().map(|bias| reorder(bias, &[2], self.units));
-        put(case, prefix, "candidate/bias", candidate(&self.input_bias));
-        put(case, prefix, "candidate/recurrent_bias", candidate(&self.recurrent_bias));
-    }
-}
-
 fn put(case: &mut Case, prefix: &str, name: &str, tensor: Option<ArrayD<f64>>) {
     let name = format!("{prefix}{name}");
     match tensor {
@@ -73,49 +33,21 @@ fn put(case: &mut Case, prefix: &str, name: &str, tensor: Option<ArrayD<f64>>) {
     };
 }
 
-/// `torch.nn.{RNN, LSTM, GRU}`: rows i, f, g, o and r, z, n; two biases; layers and directions in one module.
+/// `torch.nn.{RNN, LSTM, GRU}`: layers and directions in one module.
 fn torch(case: &mut Case) -> Result<(), Fault> {
     let (layers, units): (usize, usize) = (case.number("num_layers")?, case.number("num_units")?);
     let directions: &[&str] = if case.flag("bidirectional") { &["fw/", "bw/"] } else { &[""] };
-    let use_bias = case.flag("bias");
-    let kind = case.option("cell").unwrap_or_default().to_owned();
-    let spec = match kind.as_str() {
+    let spec = match case.option("cell").unwrap_or_default() {
         "torch_rnn_tanh" | "torch_rnn_relu" => {
-            json!({"kind": "basic_rnn", "num_units": units, "activation": case.option("activation"), "use_bias": use_bias})
+            json!({"kind": "basic_rnn", "num_units": units, "from": "torch", "activation": case.option("activation")})
         }
-        "torch_lstm" | "torch_lstm_proj" => {
-            let num_proj = Some(case.number::<usize>("proj_size")?).filter(|&size| size > 0);
-            json!({"kind": "lstm", "num_units": units, "num_proj": num_proj, "forget_bias": 0.0, "use_bias": use_bias})
-        }
-        "torch_gru" => json!({"kind": "gru", "num_units": units, "reset": "after", "use_bias": use_bias}),
+        "torch_lstm" | "torch_lstm_proj" => json!({"kind": "lstm", "num_units": units, "from": "torch"}),
+        "torch_gru" => json!({"kind": "gru", "num_units": units, "from": "torch"}),
         other => return Err(Fault::NotSupported(other.into())),
     };
     for layer in 0..layers {
         for (direction, tag) in directions.iter().enumerate() {
             let prefix = if layers > 1 { format!("cell_{layer}/{tag}") } else { (*tag).to_owned() };
-            let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
-            let transposed = |name: &str| case.array::<f64, Ix2>(name).map(|matrix| matrix.reversed_axes().into_dyn());
-            let bias = |name: &str| match use_bias {
-                true => case.array::<f64, Ix1>(name).map(|bias| Some(bias.into_dyn())),
-                false => Ok(None),
-            };
-            let weights = Layer {
-                input: transposed(&format!("weight_ih{suffix}"))?,
-                recurrent: transposed(&format!("weight_hh{suffix}"))?,
-                input_bias: bias(&format!("bias_ih{suffix}"))?,
-                recurrent_bias: bias(&format!("bias_hh{suffix}"))?,
-                units,
-            };
-            let projection = format!("weight_hr{suffix}");
-            if case.tensors.contains_key(&projection) {
-                let projection = transposed(&projection)?;
-                put(case, &prefix, "projection/kernel", Some(projection));
-            }
-            match kind.as_str() {
-                "torch_gru" => weights.gru(case, &prefix, &[0, 1]),
-                "torch_lstm" | "torch_lstm_proj" => weights.lstm(case, &prefix),
-                _ => weights.simple(case, &prefix),
-            }
             for (from, group) in [("_0", "initial_state"), ("_n", "final_state")] {
                 for leaf in ["c", "h"] {
                     if let Some(states) = case.tensors.get(&format!("{leaf}{from}")) {
@@ -137,7 +69,7 @@ fn torch(case: &mut Case) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `tf.keras.layers`: LSTM i, f, c, o; GRU z, r, h; masks with holes; layers that run backwards.
+/// `tf.keras.layers`: masks with holes; layers that run backwards.
 fn keras(case: &mut Case) -> Result<(), Fault> {
     let units: usize = case.number("num_units")?;
     let options: Value = serde_json::from_str(case.option("layer_kwargs").unwrap_or("{}"))
@@ -150,46 +82,15 @@ fn keras(case: &mut Case) -> Result<(), Fault> {
         }
     }
     let option = |name: &str, default: bool| options[name].as_bool().unwrap_or(default);
-    let (use_bias, reset_after) = (option("use_bias", true), option("reset_after", true));
-    let activation = options["activation"].as_str().unwrap_or("tanh");
-    let gates = options["recurrent_activation"].as_str().unwrap_or("sigmoid");
-    let kind = case.option("cell").unwrap_or_default().to_owned();
-    let spec = match kind.as_str() {
-        "keras_simple_rnn" => {
-            json!({"kind": "basic_rnn", "num_units": units, "activation": activation, "use_bias": use_bias})
-        }
-        "keras_lstm" => json!({"kind": "lstm", "num_units": units, "activation": activation, "gate_activation": gates,
-            "forget_bias": 0.0, "use_bias": use_bias}),
-        "keras_gru" => json!({"kind": "gru", "num_units": units, "activation": activation, "gate_activation": gates,
-            "reset": if reset_after { "after" } else { "before" }, "use_bias": use_bias}),
+    let kind = match case.option("cell").unwrap_or_default() {
+        "keras_simple_rnn" => "basic_rnn",
+        "keras_lstm" => "lstm",
+        "keras_gru" => "gru",
         other => return Err(Fault::NotSupported(other.into())),
     };
+    let spec = json!({"kind": kind, "num_units": units, "from": "keras", "activation": options["activation"],
+        "gate_activation": options["recurrent_activation"], "reset_after": option("reset_after", true)});
     let merge = case.option("bidirectional").map(str::to_owned);
-    let prefixes: &[&str] = if merge.is_some() { &["fw/", "bw/"] } else { &[""] };
-    for prefix in prefixes {
-        let matrix = |name: &str| case.array::<f64, Ix2>(&format!("{prefix}{name}")).map(|matrix| matrix.into_dyn());
-        let (mut input_bias, mut recurrent_bias) = (None, None);
-        if let Some(bias) = case.tensors.get(&format!("{prefix}bias")) {
-            if bias.ndim() == 2 {
-                input_bias = Some(bias.index_axis(Axis(0), 0).to_owned());
-                recurrent_bias = Some(bias.index_axis(Axis(0), 1).to_owned());
-            } else {
-                input_bias = Some(bias.clone());
-            }
-        }
-        let weights = Layer {
-            input: matrix("kernel")?,
-            recurrent: matrix("recurrent_kernel")?,
-            input_bias,
-            recurrent_bias,
-            units,
-        };
-        match kind.as_str() {
-            "keras_gru" => weights.gru(case, prefix, &[1, 0]),
-            "keras_lstm" => weights.lstm(case, prefix),
-            _ => weights.simple(case, prefix),
-        }
-    }
     (case.spec, case.spec_bw) = (spec.clone(), spec);
     case.api = if merge.is_some() { "bidirectional_dynamic_rnn" } else { "dynamic_rnn" }.into();
     case.merge = match merge.as_deref() {
