@@ -3,6 +3,13 @@
 //! All build on e^y = 2ⁿ·(1 + p(r)), where y = n·ln 2 + r, |r| ≤ ln 2 / 2, and p is exp's Taylor series without its 1.
 //! e^y − 1 = 2ⁿ·p(r) + (2ⁿ − 1): near 0 n is 0 and nothing cancels, so tanh keeps its relative accuracy down to the
 //! smallest numbers. NaN stays NaN: every limit is a comparison that a NaN fails.
+//!
+//! | largest error | f32, all numbers | f64, a table |
+//! |---|---|---|
+//! | tanh | 1.5e-7, and 2.5 ULP where \|x\| < 1 | 2.3e-16, 2 ULP |
+//! | sigmoid | 9.0e-8 | 1.2e-16 |
+//!
+//! The same on every instruction set but for the third digit of an ULP; tests/math.rs in this room measures both.
 
 use super::Element;
 use crate::Activation;

@@ -8,6 +8,7 @@ use super::buffer::Buffer;
 use super::isa::Isa;
 use super::tile::MAX_SUMS;
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// Weights of all gates, packed for one instruction set.
 #[derive(Clone)]
@@ -47,6 +48,11 @@ impl PackShape {
     }
     pub(super) fn panels(&self, lanes: usize) -> usize {
         self.units.div_ceil(self.groups * lanes)
+    }
+    /// The units of one vector of a panel: as many as it has lanes, but for those past the last.
+    fn units_of(&self, panel: usize, vector: usize, lanes: usize) -> Range<usize> {
+        let first = (panel * self.groups + vector / self.gates) * lanes;
+        first.min(self.units)..(first + lanes).min(self.units)
     }
 }
 
@@ -106,6 +112,9 @@ impl<E: Element> Packed<E> {
     }
 }
 
+/// Rows of weights packed at a time: in a large matrix each stands in a page of its own, and few pages are at hand.
+const BLOCK: usize = 16;
+
 pub struct Fill<'a, E> {
     packed: &'a mut Packed<E>,
     gates: &'a [Gate<'a, E>],
@@ -126,50 +135,53 @@ impl<E: Element> WithSimd for Fill<'_, E> {
         for panel in 0..panels {
             let biases = &mut bias.as_mut_slice()[panel * shape.bias_vectors() * lanes..];
             for vector in 0..vectors {
-                let (group, index) = (vector / shape.gates, vector % shape.gates);
-                let gate = self.gates[index];
-                let first = (panel * shape.groups + group) * lanes;
-                let n = shape.units.saturating_sub(first).min(lanes);
-                for lane in 0..n {
-                    let value = gate.bias.map_or(E::number(0.0), |bias| bias[first + lane]);
-                    biases[vector * lanes + lane] = E::plus(value, E::number(gate.offset));
-                }
-                if n == 0 {
-                    continue;
-                }
-                let at = (panel * depth * vectors + vector) * lanes;
-                if gate.transposed {
-                    for lane in 0..n {
-                        let row = &gate.matrix[gate.column + (first + lane) * gate.width..][..depth];
-                        let to = &mut weights.as_mut_slice()[at + lane..];
-                        for (to, from) in to.iter_mut().step_by(vectors * lanes).zip(row) {
-                            *to = *from;
-                        }
-                    }
-                    continue;
-                }
-                let mask = E::first(s, n);
-                // SAFETY: row k of the gate's matrix holds `units` numbers from its column on (asserted in `refill`), n
-                // of them from `first`; the buffer was grown to hold every vector of every panel.
-                unsafe {
-                    let mut from = gate.matrix.as_ptr().add(gate.column + first);
-                    let mut to = weights.as_mut_ptr().add(at);
-                    for k in 0..depth {
-                        if n == lanes {
-                            E::store(s, to, E::load(s, from));
-                        } else {
-                            E::store(s, to, E::load_masked(s, mask, from));
-                        }
-                        if k + 1 < depth {
-                            from = from.add(gate.width);
-                            to = to.add(vectors * lanes);
-                        }
-                    }
+                let gate = self.gates[vector % shape.gates];
+                let units = shape.units_of(panel, vector, lanes);
+                for (to, unit) in biases[vector * lanes..].iter_mut().zip(units) {
+                    let value = gate.bias.map_or(E::number(0.0), |bias| bias[unit]);
+                    *to = E::plus(value, E::number(gate.offset));
                 }
             }
             if let Some(split) = self.split_bias {
-                for lane in 0..shape.units.saturating_sub(panel * lanes).min(lanes) {
-                    biases[vectors * lanes + lane] = split[panel * lanes + lane];
+                for (to, unit) in biases[vectors * lanes..].iter_mut().zip(shape.units_of(panel, 0, lanes)) {
+                    *to = split[unit];
+                }
+            }
+        }
+        for start in (0..depth).step_by(BLOCK) {
+            let block = start..depth.min(start + BLOCK);
+            for panel in 0..panels {
+                for vector in 0..vectors {
+                    let gate = self.gates[vector % shape.gates];
+                    let units = shape.units_of(panel, vector, lanes);
+                    if units.is_empty() {
+                        continue;
+                    }
+                    let at = (panel * depth * vectors + vector) * lanes;
+                    if gate.transposed {
+                        for (lane, unit) in units.enumerate() {
+                            let row = &gate.matrix[gate.column + unit * gate.width..][block.clone()];
+                            let to = &mut weights.as_mut_slice()[at + start * vectors * lanes + lane..];
+                            for (to, from) in to.iter_mut().step_by(vectors * lanes).zip(row) {
+                                *to = *from;
+                            }
+                        }
+                        continue;
+                    }
+                    let mask = E::first(s, units.len());
+                    for k in block.clone() {
+                        // SAFETY: row k of the gate's matrix holds `units` numbers from its column on (asserted in
+                        // `refill`), these among them; the buffer was grown to hold every vector of every panel.
+                        unsafe {
+                            let from = gate.matrix.as_ptr().add(gate.column + units.start + k * gate.width);
+                            let to = weights.as_mut_ptr().add(at + k * vectors * lanes);
+                            if units.len() == lanes {
+                                E::store(s, to, E::load(s, from));
+                            } else {
+                                E::store(s, to, E::load_masked(s, mask, from));
+                            }
+                        }
+                    }
                 }
             }
         }
