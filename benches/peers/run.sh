@@ -11,15 +11,15 @@ ours=$PEERS_ROOT/target_default/release/p_rnn_cell
 mkdir -p "$PEERS_ROOT/logs"
 [ -n "${APPEND:-}" ] || : > "$OUT"
 
-# go NAME THREADS COMMAND...: one thread is held to one core; a peer stops by itself after 100 seconds
+# go NAME THREADS COMMAND...: one thread is held to one core; a peer stops by itself after 70 seconds
 go() {
   local name=$1 threads=$2 pin=() start=$SECONDS
   shift 2
   [[ $name =~ ${ONLY:-.} ]] || return 0
   [ "$threads" = 1 ] && pin=(taskset -c $(($(nproc) - 1)))
-  BENCH_DEADLINE=100 OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads \
+  BENCH_DEADLINE=70 OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads \
     RAYON_NUM_THREADS=$threads MATMUL_NUM_THREADS=$threads \
-    timeout -k 5 120 "${pin[@]}" "$@" > "$PEERS_ROOT/logs/$name.log" 2>&1
+    timeout -k 5 85 "${pin[@]}" "$@" > "$PEERS_ROOT/logs/$name.log" 2>&1
   echo "$name: exit $?, $((SECONDS - start)) s, $(grep -c FAIL "$PEERS_ROOT/logs/$name.log") failed" >&2
 }
 
