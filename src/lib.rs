@@ -23,7 +23,7 @@ pub mod wrappers;
 
 pub use activation::Activation;
 pub use cell::RnnCell;
-pub use cells::{BasicRnn, Gru, LayerNormLstm, Lstm};
+pub use cells::{BasicRnn, Gru, GruReset, LayerNormLstm, Lstm};
 pub use drivers::{
     Bidirectional, DynamicRnn, RawStep, Stream, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major,
     concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn, stack_bidirectional_dynamic_rnn,

@@ -54,7 +54,7 @@ macro_rules! for_every_cell {
         let lstm = Lstm::<$E>::builder(INPUT, 5).use_peepholes(true).num_proj(4).cell_clip(0.3).proj_clip(0.2);
         $check(&lstm.build(rng).unwrap());
         $check(&Gru::<$E>::new(INPUT, 5, rng));
-        $check(&Gru::<$E>::builder(INPUT, 5).reset(GruReset::After).build::<$E, _>(rng).unwrap());
+        $check(&Gru::<$E>::builder(INPUT, 5).reset(GruReset::After).build(rng).unwrap());
         $check(&&Box::new(Gru::<$E>::new(INPUT, 5, rng)));
     };
 }

@@ -110,12 +110,12 @@ fn an_initial_state_of_another_number_of_leaves() {
 fn sizes_of_zero() {
     let (input, hidden) = ("input_size is 0, but must be at least 1", "hidden_size is 0, but must be at least 1");
     let rng = &mut rng(1);
-    assert_error!(BasicRnn::<f32>::builder(0, 2).build::<f32, _>(rng), Error::ZeroSize { .. }, input);
-    assert_error!(BasicRnn::<f32>::builder(4, 0).build::<f32, _>(rng), Error::ZeroSize { .. }, hidden);
+    assert_error!(BasicRnn::<f32>::builder(0, 2).build(rng), Error::ZeroSize { .. }, input);
+    assert_error!(BasicRnn::<f32>::builder(4, 0).build(rng), Error::ZeroSize { .. }, hidden);
     assert_error!(Lstm::<f32>::builder(0, 2).build(rng), Error::ZeroSize { .. }, input);
     assert_error!(Lstm::<f32>::builder(4, 0).build(rng), Error::ZeroSize { .. }, hidden);
-    assert_error!(Gru::<f32>::builder(0, 2).build::<f32, _>(rng), Error::ZeroSize { .. }, input);
-    assert_error!(Gru::<f32>::builder(4, 0).build::<f32, _>(rng), Error::ZeroSize { .. }, hidden);
+    assert_error!(Gru::<f32>::builder(0, 2).build(rng), Error::ZeroSize { .. }, input);
+    assert_error!(Gru::<f32>::builder(4, 0).build(rng), Error::ZeroSize { .. }, hidden);
     let num_proj = "num_proj is 0, but must be at least 1";
     assert_error!(Lstm::<f32>::builder(4, 2).num_proj(0).build(rng), Error::ZeroSize { .. }, num_proj);
     let empty = || (Array2::<f32>::zeros((0, 0)), Array1::zeros(0));

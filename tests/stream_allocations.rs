@@ -64,7 +64,7 @@ fn check_all<E: Float>() {
     for hidden in [3, 16, 37] {
         check("BasicRnn", &BasicRnn::<E>::new(INPUT, hidden, rng));
         let builder = BasicRnn::<E>::builder(INPUT, hidden).use_bias(false).activation(Activation::Relu);
-        check("BasicRnn relu, no bias", &builder.build::<E, _>(rng).unwrap());
+        check("BasicRnn relu, no bias", &builder.build(rng).unwrap());
 
         let lstm = || Lstm::<E>::builder(INPUT, hidden);
         check("Lstm", &lstm().build(rng).unwrap());
@@ -77,10 +77,10 @@ fn check_all<E: Float>() {
         check("Lstm all", &all.gate_activation(Activation::Tanh).build(rng).unwrap());
 
         let gru = || Gru::<E>::builder(INPUT, hidden);
-        check("Gru", &gru().build::<E, _>(rng).unwrap());
-        check("Gru no bias", &gru().use_bias(false).build::<E, _>(rng).unwrap());
-        check("Gru reset after", &gru().reset(GruReset::After).build::<E, _>(rng).unwrap());
-        check("Gru relu", &gru().activation(Activation::Relu).build::<E, _>(rng).unwrap());
+        check("Gru", &gru().build(rng).unwrap());
+        check("Gru no bias", &gru().use_bias(false).build(rng).unwrap());
+        check("Gru reset after", &gru().reset(GruReset::After).build(rng).unwrap());
+        check("Gru relu", &gru().activation(Activation::Relu).build(rng).unwrap());
     }
 }
 

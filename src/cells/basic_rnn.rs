@@ -7,6 +7,7 @@ use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
 use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use rand::Rng;
+use std::marker::PhantomData;
 
 /// The simple recurrent network: TensorFlow 1's `BasicRNNCell`, after Elman (1990).
 ///
@@ -57,8 +58,8 @@ impl<E: Float> BasicRnn<E> {
 
     /// A cell with options: tanh and a bias unless set otherwise.
     #[must_use]
-    pub fn builder(input_size: usize, hidden_size: usize) -> BasicRnnBuilder {
-        BasicRnnBuilder { input_size, hidden_size, activation: Activation::Tanh, use_bias: true }
+    pub fn builder(input_size: usize, hidden_size: usize) -> BasicRnnBuilder<E> {
+        BasicRnnBuilder { input_size, hidden_size, activation: Activation::Tanh, use_bias: true, element: PhantomData }
     }
 
     /// A tanh cell of existing weights, its sizes read from their shapes.
@@ -124,14 +125,15 @@ fn gate<E: Float>(weights: &BasicRnnWeights<E>, width: usize) -> Gate<'_, E> {
 
 /// Options of a [`BasicRnn`].
 #[derive(Debug, Clone)]
-pub struct BasicRnnBuilder {
+pub struct BasicRnnBuilder<E> {
     input_size: usize,
     hidden_size: usize,
     activation: Activation,
     use_bias: bool,
+    element: PhantomData<E>,
 }
 
-impl BasicRnnBuilder {
+impl<E: Float> BasicRnnBuilder<E> {
     /// The activation; tanh if not set.
     #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
@@ -150,7 +152,7 @@ impl BasicRnnBuilder {
     ///
     /// # Errors
     /// [`Error::ZeroSize`].
-    pub fn build<E: Float, R: Rng + ?Sized>(self, rng: &mut R) -> Result<BasicRnn<E>, Error> {
+    pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<BasicRnn<E>, Error> {
         let (rows, hidden) = (self.input_size + self.hidden_size, self.hidden_size);
         let bias = self.use_bias.then(|| Array1::zeros(hidden));
         self.build_from(BasicRnnWeights { kernel: init::glorot_uniform((rows, hidden), rng), bias })
@@ -161,8 +163,8 @@ impl BasicRnnBuilder {
     /// # Errors
     /// [`Error::ZeroSize`]; [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
-    pub fn build_from<E: Float>(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
-        let Self { input_size, hidden_size, activation, use_bias } = self;
+    pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
+        let Self { input_size, hidden_size, activation, use_bias, .. } = self;
         check_sizes(&[("input_size", input_size), ("hidden_size", hidden_size)])?;
         let weights = BasicRnnWeights {
             kernel: checked("kernel", weights.kernel, &[input_size + hidden_size, hidden_size])?,

@@ -9,6 +9,7 @@ use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
 use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, concatenate};
 use rand::Rng;
+use std::marker::PhantomData;
 
 /// Gated recurrent unit: TensorFlow 1's `GRUCell`, after Cho et al. (2014); with [`GruReset::After`] the form of cuDNN,
 /// PyTorch and Keras.
@@ -46,7 +47,7 @@ use rand::Rng;
 /// ```
 #[derive(Clone)]
 pub struct Gru<E: Float> {
-    options: GruBuilder,
+    options: GruBuilder<E>,
     weights: GruWeights<E>,
     packed: PackedWeights<E>,
 }
@@ -78,13 +79,14 @@ pub struct GruWeights<E> {
 
 /// Options of a [`Gru`].
 #[derive(Debug, Clone)]
-pub struct GruBuilder {
+pub struct GruBuilder<E> {
     input_size: usize,
     hidden_size: usize,
     reset: GruReset,
     use_bias: bool,
     activation: Activation,
     gate_activation: Activation,
+    element: PhantomData<E>,
 }
 
 impl<E: Float> Gru<E> {
@@ -98,7 +100,7 @@ impl<E: Float> Gru<E> {
 
     /// A cell with options: reset before the product, biases, tanh and sigmoid unless set otherwise.
     #[must_use]
-    pub fn builder(input_size: usize, hidden_size: usize) -> GruBuilder {
+    pub fn builder(input_size: usize, hidden_size: usize) -> GruBuilder<E> {
         GruBuilder {
             input_size,
             hidden_size,
@@ -106,6 +108,7 @@ impl<E: Float> Gru<E> {
             use_bias: true,
             activation: Activation::Tanh,
             gate_activation: Activation::Sigmoid,
+            element: PhantomData,
         }
     }
 
@@ -198,7 +201,7 @@ fn gates<E: Float>(weights: &GruWeights<E>, hidden: usize) -> [Gate<'_, E>; 3] {
     [gate(0), gate(1), candidate]
 }
 
-impl GruBuilder {
+impl<E: Float> GruBuilder<E> {
     /// Where the reset gate stands; [`GruReset::Before`] if not set.
     #[must_use]
     pub fn reset(mut self, reset: GruReset) -> Self {
@@ -231,7 +234,7 @@ impl GruBuilder {
     ///
     /// # Errors
     /// [`Error::ZeroSize`].
-    pub fn build<E: Float, R: Rng + ?Sized>(self, rng: &mut R) -> Result<Gru<E>, Error> {
+    pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Gru<E>, Error> {
         let (rows, hidden) = (self.input_size + self.hidden_size, self.hidden_size);
         let (use_bias, after) = (self.use_bias, self.reset == GruReset::After);
         self.build_from(GruWeights {
@@ -248,7 +251,7 @@ impl GruBuilder {
     /// # Errors
     /// [`Error::ZeroSize`]; [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
-    pub fn build_from<E: Float>(self, weights: GruWeights<E>) -> Result<Gru<E>, Error> {
+    pub fn build_from(self, weights: GruWeights<E>) -> Result<Gru<E>, Error> {
         let (input, hidden, use_bias) = (self.input_size, self.hidden_size, self.use_bias);
         check_sizes(&[("input_size", input), ("hidden_size", hidden)])?;
         let after = self.reset == GruReset::After;

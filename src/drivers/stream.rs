@@ -12,6 +12,9 @@ use ndarray::{Array2, ArrayRef2};
 /// The cell may be owned, borrowed or shared (`C`, `&C`, `Arc<C>` are all cells): a thousand streams can run on one set of
 /// weights. A stream of many rows is faster than many streams of one row, where their steps come together.
 ///
+/// A stream knows no lengths: every push steps every row. Of a row that has ended ignore the output, and copy what you need
+/// of its state before the next push, or [`reset_row`](Self::reset_row) it for the next sequence.
+///
 /// ```
 /// use rand::SeedableRng;
 /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);

@@ -46,7 +46,7 @@ use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
 pub fn basic_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
-    options: impl FnOnce(BasicRnnBuilder) -> BasicRnnBuilder,
+    options: impl FnOnce(BasicRnnBuilder<E>) -> BasicRnnBuilder<E>,
 ) -> Result<BasicRnn<E>, Error> {
     let [kernel, bias] = ["kernel", "bias"].map(|name| format!("{prefix}{name}"));
     let [rows, hidden] = tensors.axes(&kernel, "(input + hidden, hidden)")?;
@@ -117,7 +117,7 @@ pub fn lstm<E: Float>(
 pub fn gru<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
-    options: impl FnOnce(GruBuilder) -> GruBuilder,
+    options: impl FnOnce(GruBuilder<E>) -> GruBuilder<E>,
 ) -> Result<Gru<E>, Error> {
     let names = ["gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"];
     let [gates_kernel, gates_bias, candidate_kernel, candidate_bias] = names.map(|name| format!("{prefix}{name}"));

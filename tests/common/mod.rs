@@ -31,7 +31,7 @@ pub trait Check<E: Float> {
 /// Options of a builder, by name.
 pub type Options<B> = Vec<(&'static str, fn(B) -> B)>;
 
-pub fn basic_rnn_options() -> Options<BasicRnnBuilder> {
+pub fn basic_rnn_options<E: Float>() -> Options<BasicRnnBuilder<E>> {
     vec![
         ("basic_rnn", |b| b),
         ("basic_rnn, no bias", |b| b.use_bias(false)),
@@ -62,7 +62,7 @@ pub fn lstm_options<E: Float>() -> Options<LstmBuilder<E>> {
     ]
 }
 
-pub fn gru_options() -> Options<GruBuilder> {
+pub fn gru_options<E: Float>() -> Options<GruBuilder<E>> {
     vec![
         ("gru", |b| b),
         ("gru, no bias", |b| b.use_bias(false)),
