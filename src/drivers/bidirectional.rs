@@ -2,7 +2,7 @@
 
 use super::builder::by_step;
 use super::dynamic::unroll_masked;
-use super::lengths::{check_inputs, checked_state};
+use super::lengths::{check_inputs, checked_state, longest_first};
 use crate::{Error, Float, Parameters, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate, s};
 
@@ -183,8 +183,7 @@ fn unroll_backward<C: RnnCell>(
     };
 
     // Rows are copied anyway to be reversed, each within its length: longest first, as `unroll_masked` likes them.
-    let mut order: Vec<usize> = (0..batch).collect();
-    order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+    let order = longest_first(lengths);
     let sorted_lengths: Vec<usize> = order.iter().map(|&row| lengths[row]).collect();
     let mut reversed = Array3::zeros((sorted_lengths[0], batch, features));
     let mut reversed_outputs = Array3::zeros((sorted_lengths[0], batch, cell.output_size()));

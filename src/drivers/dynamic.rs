@@ -1,7 +1,7 @@
 //! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths.
 
 use super::DynamicRnn;
-use super::lengths::runs;
+use super::lengths::{gather, longest_first, runs, scatter};
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, s};
 
@@ -56,7 +56,7 @@ pub(super) fn unroll_masked<C: RnnCell>(
     inputs: ArrayView3<C::Elem>,
     sequence_length: Option<&[usize]>,
     mut state: C::State,
-    mut outputs: ArrayViewMut3<C::Elem>,
+    outputs: ArrayViewMut3<C::Elem>,
 ) -> C::State {
     let (seq, batch, _) = inputs.dim();
     let Some(lengths) = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq)) else {
@@ -66,20 +66,14 @@ pub(super) fn unroll_masked<C: RnnCell>(
         return unroll_shared(cell, inputs, Some(lengths), state, outputs);
     }
 
-    // Longest first, so that the rows still running are always the first ones.
-    let mut order: Vec<usize> = (0..batch).collect();
-    order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+    let order = longest_first(lengths);
     let sorted_lengths: Vec<usize> = order.iter().map(|&row| lengths[row]).collect();
-    let steps = sorted_lengths[0];
-    let mut sorted_inputs = Array3::zeros((steps, batch, inputs.dim().2));
-    let mut sorted_outputs = Array3::zeros((steps, batch, cell.output_size()));
-    for (to, (&from, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
-        sorted_inputs.slice_mut(s![..length, to, ..]).assign(&inputs.slice(s![..length, from, ..]));
-    }
+    let sorted_inputs = gather(inputs, &order, &sorted_lengths);
+    let mut sorted_outputs = Array3::zeros((sorted_lengths[0], batch, cell.output_size()));
     let (x, out) = (sorted_inputs.view(), sorted_outputs.view_mut());
     let sorted_state = unroll_shared(cell, x, Some(&sorted_lengths), state.select(&order), out);
-    for (from, (&to, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
-        outputs.slice_mut(s![..length, to, ..]).assign(&sorted_outputs.slice(s![..length, from, ..]));
+    scatter(&sorted_outputs, &order, &sorted_lengths, outputs);
+    for (from, &to) in order.iter().enumerate() {
         state.copy_row(to, &sorted_state, from);
     }
     state

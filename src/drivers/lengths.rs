@@ -1,6 +1,7 @@
 //! Checks of what every driver takes: inputs, lengths and an initial state.
 
 use crate::{Error, Float, RnnCell, State};
+use ndarray::{Array3, ArrayView3, ArrayViewMut3, s};
 use std::ops::Range;
 
 /// `Err` unless `inputs` (batch, seq, input) fit the cell and each length is at most seq.
@@ -75,4 +76,28 @@ pub(crate) fn runs(lengths: &[usize]) -> impl Iterator<Item = (Range<usize>, usi
         start = end;
         Some(run)
     })
+}
+
+/// Rows by length, longest first, so that those still running are always the first ones.
+pub(crate) fn longest_first(lengths: &[usize]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+    order
+}
+
+/// Rows `order` of (seq, rows, features), each for its length; `lengths` are theirs, longest first. 0 beyond.
+pub(crate) fn gather<E: Float>(from: ArrayView3<E>, order: &[usize], lengths: &[usize]) -> Array3<E> {
+    let steps = lengths.first().copied().unwrap_or(0);
+    let mut to = Array3::zeros((steps, order.len(), from.dim().2));
+    for (row, (&source, &length)) in order.iter().zip(lengths).enumerate() {
+        to.slice_mut(s![..length, row, ..]).assign(&from.slice(s![..length, source, ..]));
+    }
+    to
+}
+
+/// Undoes [`gather`]; what lies beyond the lengths is left alone.
+pub(crate) fn scatter<E: Float>(from: &Array3<E>, order: &[usize], lengths: &[usize], mut to: ArrayViewMut3<E>) {
+    for (row, (&target, &length)) in order.iter().zip(lengths).enumerate() {
+        to.slice_mut(s![..length, target, ..]).assign(&from.slice(s![..length, row, ..]));
+    }
 }

@@ -1,9 +1,9 @@
 //! [`dynamic_rnn`], recorded, and [`Tape`]: the way back.
 
 use super::{Gradients, TrainableCell};
-use crate::drivers::lengths::{check_inputs, checked_state, runs};
+use crate::drivers::lengths::{check_inputs, checked_state, gather, longest_first, runs, scatter};
 use crate::{Error, RnnCell, State};
-use ndarray::{Array3, ArrayRef3, ArrayView3, CowArray, Ix3, s};
+use ndarray::{Array3, ArrayRef3, CowArray, Ix3, s};
 
 /// What a recorded driver returns: outputs, the final state and the tape.
 pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tape<'a, C>);
@@ -113,25 +113,21 @@ pub(super) fn record<'a, C: TrainableCell>(
     initial_state: Option<C::State>,
     every: Option<usize>,
 ) -> Result<Recorded<'a, C>, Error> {
-    let (batch, seq, features) = inputs.dim();
+    let (batch, seq, _) = inputs.dim();
     check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
     let mut finals = checked_state(cell, batch, initial_state)?;
     let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
     let lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
 
     let sorted = lengths.is_sorted_by(|a, b| a >= b);
-    let order = (!sorted).then(|| {
-        let mut order: Vec<usize> = (0..batch).collect();
-        order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
-        order
-    });
+    let order = (!sorted).then(|| longest_first(&lengths));
     let lengths = order.as_ref().map_or(lengths.clone(), |order| order.iter().map(|&row| lengths[row]).collect());
     let by_step = inputs.permuted_axes([1, 0, 2]);
     let mut tape = Tape {
         cell,
         inputs: match &order {
             None => by_step,
-            Some(order) => gather(by_step.view(), order, &lengths, features).into(),
+            Some(order) => gather(by_step.view(), order, &lengths).into(),
         },
         order,
         lengths,
@@ -150,7 +146,7 @@ pub(super) fn record<'a, C: TrainableCell>(
             let mut sorted_outputs = Array3::zeros((seq, batch, cell.output_size()));
             let mut sorted_finals = finals.select(&order);
             tape.run(&mut sorted_finals, &mut sorted_outputs, every);
-            scatter(&sorted_outputs, &order, &tape.lengths, &mut outputs);
+            scatter(&sorted_outputs, &order, &tape.lengths, outputs.view_mut().permuted_axes([1, 0, 2]));
             for (from, &to) in order.iter().enumerate() {
                 finals.copy_row(to, &sorted_finals, from);
             }
@@ -158,22 +154,6 @@ pub(super) fn record<'a, C: TrainableCell>(
     }
     tape.form = finals.clone();
     Ok((outputs, finals, tape))
-}
-
-/// Rows `order` of (seq, rows, features), as far as they are valid; 0 beyond.
-fn gather<E: crate::Float>(from: ArrayView3<E>, order: &[usize], lengths: &[usize], features: usize) -> Array3<E> {
-    let mut to = Array3::zeros((from.dim().0, order.len(), features));
-    for (row, (&source, &length)) in order.iter().zip(lengths).enumerate() {
-        to.slice_mut(s![..length, row, ..]).assign(&from.slice(s![..length, source, ..]));
-    }
-    to
-}
-
-/// Undoes [`gather`]: (seq, rows, features) to (batch, seq, features).
-fn scatter<E: crate::Float>(from: &Array3<E>, order: &[usize], lengths: &[usize], to: &mut Array3<E>) {
-    for (row, (&target, &length)) in order.iter().zip(lengths).enumerate() {
-        to.slice_mut(s![target, ..length, ..]).assign(&from.slice(s![..length, row, ..]));
-    }
 }
 
 impl<C: TrainableCell> Tape<'_, C> {
@@ -230,11 +210,11 @@ impl<C: TrainableCell> Tape<'_, C> {
                 self.run_back(&by_step, &mut d_state, &mut d_inputs, &mut parameters);
             }
             Some(order) => {
-                let d_outputs = gather(by_step, &order, &self.lengths, self.outputs.2);
+                let d_outputs = gather(by_step, &order, &self.lengths);
                 let mut sorted_d_inputs = Array3::zeros((seq, batch, features));
                 let mut sorted_d_state = d_state.select(&order);
                 self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut parameters);
-                scatter(&sorted_d_inputs, &order, &self.lengths, &mut d_inputs);
+                scatter(&sorted_d_inputs, &order, &self.lengths, d_inputs.view_mut().permuted_axes([1, 0, 2]));
                 for (from, &to) in order.iter().enumerate() {
                     d_state.copy_row(to, &sorted_d_state, from);
                 }
