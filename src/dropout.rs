@@ -15,7 +15,7 @@ use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Axis};
 /// Copying a row between two states with dropout on copies its key and step too: the row goes on as it would have there.
 /// If it is off in either, the row keeps its own.
 ///
-/// To cut a batch in parts, seed the whole and [`select`](State::select) the parts: each row keeps its masks.
+/// To cut a batch in parts, seed the whole and [`select_rows`](State::select_rows) the parts: each row keeps its masks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DropoutState<S> {
     pub(crate) inner: S,
@@ -54,12 +54,12 @@ impl<E: Float, S: State<E>> State<E> for DropoutState<S> {
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.inner.visit_mut(visit);
     }
-    fn select(&self, rows: &[usize]) -> Self {
+    fn select_rows(&self, rows: &[usize]) -> Self {
         let masks = self.masks.as_ref().map(|masks| Masks { rows: rows.iter().map(|&row| masks.rows[row]).collect() });
-        Self { inner: self.inner.select(rows), masks }
+        Self { inner: self.inner.select_rows(rows), masks }
     }
-    fn truncate(&mut self, rows: usize) {
-        self.inner.truncate(rows);
+    fn truncate_rows(&mut self, rows: usize) {
+        self.inner.truncate_rows(rows);
         if let Some(masks) = &mut self.masks {
             masks.rows.truncate(rows);
         }

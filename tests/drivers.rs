@@ -97,7 +97,7 @@ fn plain_loop<C: RnnCell>(
     let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
     let mut finals = initial.clone();
     for row in 0..batch {
-        let mut state = initial.select(&[row]);
+        let mut state = initial.select_rows(&[row]);
         let mut workspace = C::Workspace::default();
         let length = lengths.map_or(seq, |lengths| lengths[row]);
         for t in 0..length {
@@ -402,7 +402,7 @@ fn a_reset_row_starts_anew() {
                 let cuts: Vec<usize> = std::iter::once(0).chain(inner).chain([length]).collect();
                 for cut in cuts.windows(2) {
                     let piece = s![row..row + 1, cut[0]..cut[1], ..];
-                    let from = initial.select(&[row]);
+                    let from = initial.select_rows(&[row]);
                     let (y, last) = plain_loop(cell, &x.slice(piece).to_owned(), None, &from, false);
                     expected.slice_mut(piece).assign(&y);
                     expected_state.copy_row(row, &last, 0);

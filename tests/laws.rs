@@ -99,13 +99,13 @@ impl<E: Float> Check<E> for Masking {
             let (outputs, state) = dynamic_rnn(&cell, &x, Some(&lengths), Some(initial.clone())).unwrap();
             for (row, &length) in lengths.iter().enumerate() {
                 let alone = x.slice(s![row..=row, ..length, ..]);
-                let (expected, last) = by_steps(&cell, alone, State::select(&initial, &[row]));
+                let (expected, last) = by_steps(&cell, alone, initial.select_rows(&[row]));
                 let found = outputs.slice(s![row..=row, ..length, ..]);
-                assert_close(name, &numbers(expected.view(), &last), &numbers(found, &State::select(&state, &[row])));
+                assert_close(name, &numbers(expected.view(), &last), &numbers(found, &state.select_rows(&[row])));
                 let padding = outputs.slice(s![row, length.., ..]);
                 assert!(padding.iter().all(|o| o.as_f64().to_bits() == 0), "{name}: padding is {padding}");
                 if length == 0 {
-                    assert_eq!(leaves(&state.select(&[row])), leaves(&initial.select(&[row])), "{name}");
+                    assert_eq!(leaves(&state.select_rows(&[row])), leaves(&initial.select_rows(&[row])), "{name}");
                 }
             }
         }
@@ -125,8 +125,8 @@ impl<E: Float> Check<E> for BatchIsALoop {
 
             for row in 0..batch {
                 let (alone, alone_last) =
-                    run(x.slice(s![row..=row, .., ..]), &lengths[row..=row], initial.select(&[row])).unwrap();
-                let expected = numbers(outputs.slice(s![row..=row, .., ..]), &last.select(&[row]));
+                    run(x.slice(s![row..=row, .., ..]), &lengths[row..=row], initial.select_rows(&[row])).unwrap();
+                let expected = numbers(outputs.slice(s![row..=row, .., ..]), &last.select_rows(&[row]));
                 assert_close(name, &expected, &numbers(alone.view(), &alone_last));
             }
 
@@ -158,9 +158,9 @@ impl<E: Float> Check<E> for SameBits {
             let (ragged, ragged_last) = dynamic_rnn(&cell, &x, Some(&lengths), Some(initial.clone())).unwrap();
             for (row, &length) in lengths.iter().enumerate() {
                 let (alone, alone_last) =
-                    dynamic_rnn(&cell, &x.slice(s![row..=row, ..length, ..]), None, Some(initial.select(&[row])))
+                    dynamic_rnn(&cell, &x.slice(s![row..=row, ..length, ..]), None, Some(initial.select_rows(&[row])))
                         .unwrap();
-                let found = numbers(ragged.slice(s![row..=row, ..length, ..]), &ragged_last.select(&[row]));
+                let found = numbers(ragged.slice(s![row..=row, ..length, ..]), &ragged_last.select_rows(&[row]));
                 assert_same_bits(name, &numbers(alone.view(), &alone_last), &found);
                 let head = outputs.slice(s![row..=row, ..length, ..]);
                 assert_same_bits(name, &head.iter().copied().collect::<Vec<_>>(), alone.as_slice().unwrap());

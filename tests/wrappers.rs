@@ -93,10 +93,10 @@ fn check_rows<C: RnnCell<Elem = f64>>(cell: &C, start: C::State) {
     let (outputs, state) = dynamic_rnn(cell, &x, Some(&lengths), Some(start.clone())).unwrap();
     for (row, &length) in lengths.iter().enumerate() {
         let alone = x.slice(s![row..row + 1, ..length, ..]);
-        let (expected, expected_state) = dynamic_rnn(cell, &alone, None, Some(start.select(&[row]))).unwrap();
+        let (expected, expected_state) = dynamic_rnn(cell, &alone, None, Some(start.select_rows(&[row]))).unwrap();
         assert_eq!(outputs.slice(s![row..row + 1, ..length, ..]), expected, "row {row}");
         assert!(outputs.slice(s![row, length.., ..]).iter().all(|&y| y == 0.0));
-        assert_eq!(leaves(&state.select(&[row])), leaves(&expected_state), "row {row}");
+        assert_eq!(leaves(&state.select_rows(&[row])), leaves(&expected_state), "row {row}");
     }
 }
 
@@ -389,7 +389,7 @@ fn rows_keep_their_masks_when_copied_and_selected() {
     };
     let start = cell.training_state(4, 1);
     let all = step(&mut start.clone());
-    assert_eq!(step(&mut start.select(&[2, 0])), all.select(&[2, 0]));
+    assert_eq!(step(&mut start.select_rows(&[2, 0])), all.select_rows(&[2, 0]));
     // A row put back to its start replays; one overwritten by a state without dropout goes on.
     let mut state = start.clone();
     step(&mut state);

@@ -95,7 +95,7 @@ impl G2p {
 
             let going: Vec<usize> = (0..words.len()).filter(|&row| best[row] != self.end).collect();
             if going.len() < words.len() {
-                state = State::select(&state, &going);
+                state = state.select_rows(&going);
             }
             words = going.iter().map(|&row| words[row]).collect();
             said = going.iter().map(|&row| best[row]).collect();

@@ -191,7 +191,7 @@ fn unroll_backward<C: RnnCell>(
         reversed.slice_mut(s![..length, to, ..]).assign(&inputs.slice(s![..length;-1, from, ..]));
     }
     let (x, out) = (reversed.view(), reversed_outputs.view_mut());
-    let sorted_state = unroll_masked(cell, x, Some(&sorted_lengths), state.select(&order), out);
+    let sorted_state = unroll_masked(cell, x, Some(&sorted_lengths), state.select_rows(&order), out);
     for (from, (&to, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
         outputs.slice_mut(s![..length;-1, to, ..]).assign(&reversed_outputs.slice(s![..length, from, ..]));
         state.copy_row(to, &sorted_state, from);

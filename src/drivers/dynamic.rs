@@ -71,7 +71,7 @@ pub(super) fn unroll_masked<C: RnnCell>(
     let sorted_inputs = gather(inputs, &order, &sorted_lengths);
     let mut sorted_outputs = Array3::zeros((sorted_lengths[0], batch, cell.output_size()));
     let (x, out) = (sorted_inputs.view(), sorted_outputs.view_mut());
-    let sorted_state = unroll_shared(cell, x, Some(&sorted_lengths), state.select(&order), out);
+    let sorted_state = unroll_shared(cell, x, Some(&sorted_lengths), state.select_rows(&order), out);
     scatter(&sorted_outputs, &order, &sorted_lengths, outputs);
     for (from, &to) in order.iter().enumerate() {
         state.copy_row(to, &sorted_state, from);
@@ -128,7 +128,7 @@ fn unroll_sorted<C: RnnCell>(
         for row in active..running.batch_size() {
             finals.copy_row(row, &running, row);
         }
-        running.truncate(active);
+        running.truncate_rows(active);
         let x = inputs.slice(s![steps.clone(), ..active, ..]);
         let mut out = outputs.slice_mut(s![steps, ..active, ..]);
         cell.unroll(&x, &mut running, &mut out, workspace);

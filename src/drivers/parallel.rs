@@ -90,7 +90,7 @@ pub(super) fn unroll_parts<C: RnnCell>(
         let part = Part::<C> {
             inputs: x,
             lengths: lengths.map(|lengths| &lengths[rows.clone()]),
-            state: state.select(&rows.clone().collect::<Vec<_>>()),
+            state: state.select_rows(&rows.clone().collect::<Vec<_>>()),
             outputs: out,
             rows,
         };

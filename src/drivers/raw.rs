@@ -140,7 +140,7 @@ impl<C: RnnCell> Rows<C> {
             return cell.step(input, state, output, &mut self.workspace);
         }
         // Selected anew at each step, as the closure may have changed more of the state than its leaves.
-        let mut running = state.select(&self.active);
+        let mut running = state.select_rows(&self.active);
         for (to, &from) in self.active.iter().enumerate() {
             self.input.row_mut(to).assign(&input.row(from));
         }

@@ -144,7 +144,7 @@ pub(super) fn record<'a, C: TrainableCell>(
         Some(order) => {
             let order = order.clone();
             let mut sorted_outputs = Array3::zeros((seq, batch, cell.output_size()));
-            let mut sorted_finals = finals.select(&order);
+            let mut sorted_finals = finals.select_rows(&order);
             tape.run(&mut sorted_finals, &mut sorted_outputs, every);
             scatter(&sorted_outputs, &order, &tape.lengths, outputs.view_mut().permuted_axes([1, 0, 2]));
             for (from, &to) in order.iter().enumerate() {
@@ -164,7 +164,7 @@ impl<C: TrainableCell> Tape<'_, C> {
             for row in active..running.batch_size() {
                 finals.copy_row(row, &running, row);
             }
-            running.truncate(active);
+            running.truncate_rows(active);
             let mut start = steps.start;
             while start < steps.end {
                 let end = every.map_or(steps.end, |every| steps.end.min(start + every));
@@ -212,7 +212,7 @@ impl<C: TrainableCell> Tape<'_, C> {
             Some(order) => {
                 let d_outputs = gather(by_step, &order, &self.lengths);
                 let mut sorted_d_inputs = Array3::zeros((seq, batch, features));
-                let mut sorted_d_state = d_state.select(&order);
+                let mut sorted_d_state = d_state.select_rows(&order);
                 self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut parameters);
                 scatter(&sorted_d_inputs, &order, &self.lengths, d_inputs.view_mut().permuted_axes([1, 0, 2]));
                 for (from, &to) in order.iter().enumerate() {
@@ -250,7 +250,7 @@ impl<C: TrainableCell> Tape<'_, C> {
                 continue;
             }
             // The other rows had ended before these steps: theirs is still the gradient of the final state.
-            let mut running = d_state.select(&(0..active).collect::<Vec<_>>());
+            let mut running = d_state.select_rows(&(0..active).collect::<Vec<_>>());
             cell.unroll_backward(&mut records, &x, &d_out, &mut running, &mut d_in, gradients, &mut self.workspace);
             for row in 0..active {
                 d_state.copy_row(row, &running, row);

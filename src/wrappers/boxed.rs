@@ -221,11 +221,11 @@ impl<E: Float> State<E> for DynState<E> {
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.0.erased_visit_mut(visit);
     }
-    fn select(&self, rows: &[usize]) -> Self {
-        self.0.erased_select(rows)
+    fn select_rows(&self, rows: &[usize]) -> Self {
+        self.0.erased_select_rows(rows)
     }
-    fn truncate(&mut self, rows: usize) {
-        self.0.erased_truncate(rows);
+    fn truncate_rows(&mut self, rows: usize) {
+        self.0.erased_truncate_rows(rows);
     }
     fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
         self.0.erased_copy_row(row, from, from_row);
@@ -247,8 +247,8 @@ trait ErasedState<E: Float>: Send {
     fn erased_batch_size(&self) -> usize;
     fn erased_visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>));
     fn erased_visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
-    fn erased_select(&self, rows: &[usize]) -> DynState<E>;
-    fn erased_truncate(&mut self, rows: usize);
+    fn erased_select_rows(&self, rows: &[usize]) -> DynState<E>;
+    fn erased_truncate_rows(&mut self, rows: usize);
     fn erased_copy_row(&mut self, row: usize, from: &DynState<E>, from_row: usize);
     fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
     fn erased_seed_dropout(&mut self, seed: Option<u64>);
@@ -276,11 +276,11 @@ impl<E: Float, S: State<E>> ErasedState<E> for S {
     fn erased_visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.visit_mut(visit);
     }
-    fn erased_select(&self, rows: &[usize]) -> DynState<E> {
-        DynState::new(self.select(rows))
+    fn erased_select_rows(&self, rows: &[usize]) -> DynState<E> {
+        DynState::new(self.select_rows(rows))
     }
-    fn erased_truncate(&mut self, rows: usize) {
-        self.truncate(rows);
+    fn erased_truncate_rows(&mut self, rows: usize) {
+        self.truncate_rows(rows);
     }
     fn erased_copy_row(&mut self, row: usize, from: &DynState<E>, from_row: usize) {
         let found = from.0.erased_name();
