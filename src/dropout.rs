@@ -3,6 +3,7 @@
 //! A mask is a function of (seed, position in a state made of states, row, step, what is masked, feature), so it follows
 //! its row wherever a driver moves it, and a backward pass draws it again instead of keeping it.
 
+use crate::checks::check_number;
 use crate::{Error, Float, State};
 use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Axis};
 
@@ -127,10 +128,8 @@ impl Keep {
     /// # Errors
     /// [`Error::InvalidNumber`] unless 0 < `probability` ≤ 1.
     pub(crate) fn new(argument: &'static str, probability: f64, every_step: bool) -> Result<Self, Error> {
-        if probability > 0.0 && probability <= 1.0 {
-            return Ok(Self { probability, every_step });
-        }
-        Err(Error::InvalidNumber { argument, expected: "above 0 and at most 1", found: probability })
+        let right = probability > 0.0 && probability <= 1.0;
+        Ok(Self { probability: check_number(argument, probability, right, "above 0 and at most 1")?, every_step })
     }
 
     pub(crate) fn all(self) -> bool {

@@ -8,6 +8,7 @@
 mod activation;
 mod cell;
 pub mod cells;
+mod checks;
 pub mod drivers;
 mod dropout;
 mod error;

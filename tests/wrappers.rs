@@ -173,17 +173,17 @@ fn a_stack_is_its_layers_one_after_the_other() {
 #[test]
 fn nonsense_is_an_error_at_construction() {
     let rng = &mut rng(1);
-    assert_eq!(MultiRnnCell::new(Vec::<Gru<f64>>::new()).unwrap_err(), Error::EmptyStack);
+    assert_eq!(MultiRnnCell::new(Vec::<Gru<f64>>::new()).unwrap_err(), Error::Empty { argument: "cells" });
     let error = MultiRnnCell::new((Gru::<f64>::new(3, 4, rng), Gru::new(4, 5, rng), Gru::new(4, 2, rng))).unwrap_err();
-    assert_eq!(error, Error::StackSizes { layer: 2, input_size: 4, below: 5 });
-    assert_eq!(error.to_string(), "cells[2] has input_size 4, but cells[1] below it has output_size 5");
+    assert_eq!(error, Error::LayerInputSize { layer: "cells[2]".into(), expected: 5, found: 4 });
+    assert_eq!(error.to_string(), "cells[2] has an input_size of 4, but the layer below puts out 5 features");
     let error = ResidualWrapper::new(Gru::<f64>::new(3, 4, rng)).unwrap_err();
     assert_eq!(error, Error::UnequalSizes { wrapper: "ResidualWrapper", input_size: 3, output_size: 4 });
     let error = HighwayWrapper::builder(Gru::<f64>::new(3, 4, rng)).build(rng).unwrap_err();
     assert_eq!(error, Error::UnequalSizes { wrapper: "HighwayWrapper", input_size: 3, output_size: 4 });
     let highway = HighwayWrapper::builder(Echo(3)).build(rng).unwrap();
     let error = HighwayWrapper::builder(ResidualWrapper::new(highway).unwrap()).build(rng).unwrap_err();
-    assert_eq!(error, Error::RepeatedWeight { name: "carry_w".into() });
+    assert_eq!(error, Error::RepeatedParameter { name: "carry_w".into() });
     let error = HighwayWrapper::builder(Echo(3)).carry_bias_init(f64::NAN).build(rng).unwrap_err();
     assert!(matches!(error, Error::InvalidNumber { argument: "carry_bias_init", .. }));
 
@@ -445,7 +445,7 @@ fn a_state_of_another_cell_is_refused() {
     let (lstm, gru) = (BoxedCell::new(Lstm::<f64>::new(3, 4, rng)), BoxedCell::new(Gru::new(3, 4, rng)));
     let x = random((2, 3, 3), 1);
     let error = dynamic_rnn(&lstm, &x, None, Some(gru.zero_state(2))).unwrap_err();
-    assert_eq!(error, Error::InitialStateLeaves { expected: 2, found: 1 });
+    assert_eq!(error, Error::StateLeaves { argument: "initial_state".into(), expected: 2, found: 1 });
 }
 
 #[test]

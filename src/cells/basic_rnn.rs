@@ -1,6 +1,7 @@
 //! The simple recurrent network.
 
-use super::weights::{bias_numbers, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use super::weights::{bias_numbers, checked, checked_option, numbers, visit_then_repack};
+use crate::checks::check_sizes;
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
@@ -65,7 +66,7 @@ impl<E: Float> BasicRnn<E> {
     /// A tanh cell of existing weights, its sizes read from their shapes.
     ///
     /// # Errors
-    /// [`Error::WeightShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    /// [`Error::ArrayShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
     pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
         let (rows, hidden) = kernel.dim();
         Self::builder(rows.saturating_sub(hidden), hidden).build_from(BasicRnnWeights { kernel, bias: Some(bias) })
@@ -161,7 +162,7 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// The cell, with existing weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
+    /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
         let Self { input_size, hidden_size, activation, use_bias, .. } = self;

@@ -1,6 +1,7 @@
 //! The gated recurrent unit.
 
-use super::weights::{bias_numbers, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use super::weights::{bias_numbers, checked, checked_option, numbers, visit_then_repack};
+use crate::checks::check_sizes;
 use crate::kernel::gru::{GATE_GROUPS, Weights as PackedWeights};
 use crate::kernel::gru_backward::{Record, Transposed};
 use crate::kernel::isa::Isa;
@@ -249,7 +250,7 @@ impl<E: Float> GruBuilder<E> {
     /// The cell, with existing weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
+    /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: GruWeights<E>) -> Result<Gru<E>, Error> {
         let (input, hidden, use_bias) = (self.input_size, self.hidden_size, self.use_bias);

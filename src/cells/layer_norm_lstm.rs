@@ -1,6 +1,7 @@
 //! The LSTM with layer normalization.
 
-use super::weights::{bias_numbers, check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use super::weights::{bias_numbers, checked, checked_option, numbers, visit_then_repack};
+use crate::checks::{check_finite, check_sizes};
 use crate::dropout::{Keep, Site};
 use crate::kernel::isa::Isa;
 use crate::kernel::linear::activate_all;
@@ -302,7 +303,7 @@ impl<E: Float> LayerNormLstmBuilder<E> {
     /// The cell, with existing weights.
     ///
     /// # Errors
-    /// As [`build`](Self::build); and [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
+    /// As [`build`](Self::build); and [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
     /// if the weights are not those of these sizes and options.
     pub fn build_from(self, weights: LayerNormLstmWeights<E>) -> Result<LayerNormLstm<E>, Error> {
         let (input, hidden) = (self.input_size, self.hidden_size);

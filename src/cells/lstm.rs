@@ -1,8 +1,7 @@
 //! The LSTM.
 
-use super::weights::{
-    bias_numbers, check_clip, check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack,
-};
+use super::weights::{bias_numbers, checked, checked_option, numbers, visit_then_repack};
+use crate::checks::{check_finite, check_positive, check_sizes};
 use crate::kernel::isa::Isa;
 use crate::kernel::lstm_backward::{Record, Transposed};
 use crate::kernel::pack::{Gate, PackShape, Packed};
@@ -122,7 +121,7 @@ impl<E: Float> Lstm<E> {
     /// A cell of existing weights with default options, its sizes read from their shapes.
     ///
     /// # Errors
-    /// [`Error::WeightShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    /// [`Error::ArrayShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
     pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
         let (rows, columns) = kernel.dim();
         let hidden = columns / 4;
@@ -285,8 +284,10 @@ impl<E: Float> LstmBuilder<E> {
             ("num_proj", self.output_size()),
         ])?;
         check_finite("forget_bias", self.forget_bias)?;
-        check_clip("cell_clip", self.cell_clip)?;
-        check_clip("proj_clip", self.proj_clip)
+        for (argument, clip) in [("cell_clip", self.cell_clip), ("proj_clip", self.proj_clip)] {
+            clip.map(|clip| check_positive(argument, clip)).transpose()?;
+        }
+        Ok(())
     }
 
     /// The cell, with TensorFlow's initial weights.
@@ -310,7 +311,7 @@ impl<E: Float> LstmBuilder<E> {
     /// The cell, with existing weights.
     ///
     /// # Errors
-    /// As [`build`](Self::build); and [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
+    /// As [`build`](Self::build); and [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
     /// if the weights are not those of these sizes and options.
     pub fn build_from(self, weights: LstmWeights<E>) -> Result<Lstm<E>, Error> {
         self.check()?;

@@ -1,33 +1,8 @@
-//! What all cells check of their sizes and weights.
+//! What all cells do with their weights.
 
+use crate::checks::check_shape;
 use crate::{Error, Float};
-use ndarray::{Array, Array1, ArrayBase, Dimension, OwnedRepr};
-
-/// `Err` if a size is 0.
-pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Error> {
-    match sizes.iter().find(|(_, size)| *size == 0) {
-        Some(&(argument, _)) => Err(Error::ZeroSize { argument }),
-        None => Ok(()),
-    }
-}
-
-/// `Err` unless `number` is finite.
-pub(crate) fn check_finite<E: Float>(argument: &'static str, number: E) -> Result<(), Error> {
-    if number.is_finite() {
-        return Ok(());
-    }
-    Err(Error::InvalidNumber { argument, expected: "finite", found: number.as_f64() })
-}
-
-/// `Err` unless a clip is finite and above 0. (TensorFlow takes 0 and negative clips, and gives nonsense.)
-pub(crate) fn check_clip<E: Float>(argument: &'static str, clip: Option<E>) -> Result<(), Error> {
-    match clip {
-        Some(clip) if !(clip.is_finite() && clip > E::zero()) => {
-            Err(Error::InvalidNumber { argument, expected: "finite and above 0", found: clip.as_f64() })
-        }
-        _ => Ok(()),
-    }
-}
+use ndarray::{Array, Array1, Dimension};
 
 /// The weight in standard layout, if it has the shape the cell needs.
 pub(crate) fn checked<E: Float, D: Dimension>(
@@ -35,10 +10,8 @@ pub(crate) fn checked<E: Float, D: Dimension>(
     weight: Array<E, D>,
     expected: &[usize],
 ) -> Result<Array<E, D>, Error> {
-    if weight.shape() != expected {
-        return Err(Error::WeightShape { name: name.into(), expected: expected.into(), found: weight.shape().into() });
-    }
-    Ok(standard(weight))
+    check_shape(name, expected, weight.shape())?;
+    Ok(if weight.is_standard_layout() { weight } else { weight.as_standard_layout().into_owned() })
 }
 
 /// As [`checked`], for a weight that is there exactly when the options ask for it.
@@ -54,10 +27,6 @@ pub(crate) fn checked_option<E: Float, D: Dimension>(
         (None, true) => Err(Error::MissingWeight { name: name.into() }),
         (Some(_), false) => Err(Error::UnexpectedWeight { name: name.into() }),
     }
-}
-
-fn standard<E: Float, D: Dimension>(weight: Array<E, D>) -> ArrayBase<OwnedRepr<E>, D> {
-    if weight.is_standard_layout() { weight } else { weight.as_standard_layout().into_owned() }
 }
 
 /// The numbers of a weight in standard layout.

@@ -1,6 +1,6 @@
 //! Rows of a batch split over the pool's threads: rows never meet, so nobody waits for anybody before the end.
 
-use super::dynamic::unroll_rows;
+use super::masked::unroll_rows;
 use crate::kernel::threads::{ROWS_A_THREAD, WORTH_SHARING, threads, with_helpers};
 use crate::{RnnCell, State};
 use ndarray::{ArrayView3, ArrayViewMut3, Axis};

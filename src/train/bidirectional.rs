@@ -2,7 +2,7 @@
 
 use super::dynamic::record;
 use super::{Gradients, RunGradients, Tape, TrainableCell};
-use crate::drivers::lengths::check_inputs;
+use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, Float, RnnCell};
 use ndarray::{Array3, ArrayRef3, ArrayView3, CowArray, Ix3, s};
 
@@ -49,17 +49,15 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     initial_state_bw: Option<D::State>,
 ) -> Result<Recorded<'a, C, D>, Error> {
     let (batch, seq, _) = inputs.dim();
-    if cell_fw.input_size() != cell_bw.input_size() {
-        return Err(Error::InputSizesDiffer { fw: cell_fw.input_size(), bw: cell_bw.input_size() });
-    }
+    check_directions(cell_fw, cell_bw)?;
     check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
+    let state_fw = checked_state("initial_state_fw", cell_fw, batch, initial_state_fw)?;
+    let state_bw = checked_state("initial_state_bw", cell_bw, batch, initial_state_bw)?;
     let lengths = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq));
     let reversed = reverse_sequence(inputs.view(), lengths);
 
-    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, initial_state_fw, None)
-        .map_err(|error| within("initial_state_fw", error))?;
-    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, initial_state_bw, None)
-        .map_err(|error| within("initial_state_bw", error))?;
+    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, state_fw, None);
+    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, state_bw, None);
     let bw = reverse_sequence(bw.view(), lengths).as_standard_layout().into_owned();
     let tape = BidirectionalTape { fw: tape_fw, bw: tape_bw, lengths: lengths.map(<[usize]>::to_vec) };
     Ok(((fw, bw), (state_fw, state_bw), tape))
@@ -76,10 +74,6 @@ fn reverse_sequence<'a, E: Float>(array: ArrayView3<'a, E>, lengths: Option<&[us
         reversed.slice_mut(s![row, ..length, ..]).assign(&array.slice(s![row, ..length;-1, ..]));
     }
     reversed.into()
-}
-
-fn within(argument: &str, error: Error) -> Error {
-    Error::In { argument: argument.into(), error: Box::new(error) }
 }
 
 /// A recorded run of [`bidirectional_dynamic_rnn`].
@@ -106,7 +100,7 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
     /// Runs back from the gradients of each direction's outputs, (batch, seq, output), and final state (0 without).
     ///
     /// # Errors
-    /// As [`Tape::backward`], inside an [`Error::In`] that says which direction.
+    /// As [`Tape::backward`].
     pub fn backward(
         self,
         d_outputs_fw: &ArrayRef3<C::Elem>,
@@ -115,11 +109,12 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
         d_final_state_bw: Option<D::State>,
     ) -> Result<BidirectionalGradients<C, D>, Error> {
         let lengths = self.lengths.as_deref();
-        self.bw.check_d_outputs(d_outputs_bw).map_err(|error| within("backward", error))?;
+        self.fw.check(("d_outputs_fw", d_outputs_fw), ("d_final_state_fw", d_final_state_fw.as_ref()))?;
+        self.bw.check(("d_outputs_bw", d_outputs_bw), ("d_final_state_bw", d_final_state_bw.as_ref()))?;
         let RunGradients { parameters: fw, mut inputs, initial_state: initial_state_fw } =
-            self.fw.backward(d_outputs_fw, d_final_state_fw).map_err(|error| within("forward", error))?;
+            self.fw.checked_backward(d_outputs_fw, d_final_state_fw);
         let d_outputs_bw = reverse_sequence(d_outputs_bw.view(), lengths);
-        let bw = self.bw.backward(&d_outputs_bw, d_final_state_bw).map_err(|error| within("backward", error))?;
+        let bw = self.bw.checked_backward(&d_outputs_bw, d_final_state_bw);
         inputs += &reverse_sequence(bw.inputs.view(), lengths);
         Ok(BidirectionalGradients {
             parameters: Gradients::join([("fw", fw), ("bw", bw.parameters)]),

@@ -1,7 +1,8 @@
 //! [`dynamic_rnn`], recorded, and [`Tape`]: the way back.
 
 use super::{Gradients, TrainableCell};
-use crate::drivers::lengths::{check_inputs, checked_state, gather, longest_first, runs, scatter};
+use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
+use crate::drivers::lengths::{gather, longest_first, runs, scatter};
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, CowArray, Ix3, s};
 
@@ -42,7 +43,7 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<Recorded<'a, C>, Error> {
-    record(cell, inputs.view().into(), sequence_length, initial_state, None)
+    checked_record(cell, inputs, sequence_length, initial_state, None)
 }
 
 /// [`dynamic_rnn`] that keeps only the state every `every` steps, and runs those steps again on the way back.
@@ -59,10 +60,8 @@ pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
     initial_state: Option<C::State>,
     every: usize,
 ) -> Result<Recorded<'a, C>, Error> {
-    if every == 0 {
-        return Err(Error::ZeroSize { argument: "every" });
-    }
-    record(cell, inputs.view().into(), sequence_length, initial_state, Some(every))
+    check_sizes(&[("every", every)])?;
+    checked_record(cell, inputs, sequence_length, initial_state, Some(every))
 }
 
 /// A recorded run of [`dynamic_rnn`]: turns gradients of its results into gradients of what it was given.
@@ -105,17 +104,29 @@ pub struct RunGradients<C: RnnCell> {
     pub initial_state: C::State,
 }
 
-/// [`dynamic_rnn`] of `inputs` borrowed or owned, checkpointed `every` so many steps or not at all.
-pub(super) fn record<'a, C: TrainableCell>(
+fn checked_record<'a, C: TrainableCell>(
     cell: &'a C,
-    inputs: CowArray<'a, C::Elem, Ix3>,
+    inputs: &'a ArrayRef3<C::Elem>,
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
     every: Option<usize>,
 ) -> Result<Recorded<'a, C>, Error> {
     let (batch, seq, _) = inputs.dim();
     check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
-    let mut finals = checked_state(cell, batch, initial_state)?;
+    let state = checked_state("initial_state", cell, batch, initial_state)?;
+    Ok(record(cell, inputs.view().into(), sequence_length, state, every))
+}
+
+/// [`dynamic_rnn`] of checked `inputs`, borrowed or owned; `finals` is the initial state. Checkpointed `every` so many steps
+/// or not at all.
+pub(super) fn record<'a, C: TrainableCell>(
+    cell: &'a C,
+    inputs: CowArray<'a, C::Elem, Ix3>,
+    sequence_length: Option<&[usize]>,
+    mut finals: C::State,
+    every: Option<usize>,
+) -> Recorded<'a, C> {
+    let (batch, seq, _) = inputs.dim();
     let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
     let lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
 
@@ -153,7 +164,7 @@ pub(super) fn record<'a, C: TrainableCell>(
         }
     }
     tape.form = finals.clone();
-    Ok((outputs, finals, tape))
+    (outputs, finals, tape)
 }
 
 impl<C: TrainableCell> Tape<'_, C> {
@@ -192,14 +203,41 @@ impl<C: TrainableCell> Tape<'_, C> {
     /// state (0 without).
     ///
     /// # Errors
-    /// [`Error::GradientShape`] if a gradient has another shape than what it is the gradient of.
+    /// [`Error::ArrayShape`], [`Error::StateShape`] and [`Error::StateLeaves`] if a gradient has another shape than what it is
+    /// the gradient of.
     pub fn backward(
-        mut self,
+        self,
         d_outputs: &ArrayRef3<C::Elem>,
         d_final_state: Option<C::State>,
     ) -> Result<RunGradients<C>, Error> {
-        self.check_d_outputs(d_outputs)?;
-        let mut d_state = self.checked_gradient(d_final_state)?;
+        self.check(("d_outputs", d_outputs), ("d_final_state", d_final_state.as_ref()))?;
+        Ok(self.checked_backward(d_outputs, d_final_state))
+    }
+
+    /// `Err` unless the gradients, given with their names, have the shapes of what they are gradients of.
+    pub(super) fn check(
+        &self,
+        (outputs_name, d_outputs): (&str, &ArrayRef3<C::Elem>),
+        (state_name, d_final_state): (&str, Option<&C::State>),
+    ) -> Result<(), Error> {
+        check_shape(outputs_name, &<[usize; 3]>::from(self.outputs), d_outputs.shape())?;
+        match d_final_state {
+            Some(d_state) => check_state(state_name, &leaf_shapes(&self.form), self.outputs.0, d_state),
+            None => Ok(()),
+        }
+    }
+
+    /// [`backward`](Self::backward) of checked gradients.
+    pub(super) fn checked_backward(
+        mut self,
+        d_outputs: &ArrayRef3<C::Elem>,
+        d_final_state: Option<C::State>,
+    ) -> RunGradients<C> {
+        let mut d_state = d_final_state.unwrap_or_else(|| {
+            let mut zeros = self.form.clone();
+            zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
+            zeros
+        });
         let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
         let mut parameters = Gradients::zeros(self.cell);
         let mut d_inputs = Array3::zeros((batch, seq, features));
@@ -220,7 +258,7 @@ impl<C: TrainableCell> Tape<'_, C> {
                 }
             }
         }
-        Ok(RunGradients { parameters, inputs: d_inputs, initial_state: d_state })
+        RunGradients { parameters, inputs: d_inputs, initial_state: d_state }
     }
 
     fn run_back(
@@ -254,38 +292,6 @@ impl<C: TrainableCell> Tape<'_, C> {
             cell.unroll_backward(&mut records, &x, &d_out, &mut running, &mut d_in, gradients, &mut self.workspace);
             for row in 0..active {
                 d_state.copy_row(row, &running, row);
-            }
-        }
-    }
-
-    pub(super) fn check_d_outputs(&self, d_outputs: &ArrayRef3<C::Elem>) -> Result<(), Error> {
-        let (batch, seq, output) = self.outputs;
-        if d_outputs.dim() == self.outputs {
-            return Ok(());
-        }
-        let (expected, found) = (vec![batch, seq, output], d_outputs.shape().to_vec());
-        Err(Error::GradientShape { argument: "d_outputs", expected, found })
-    }
-
-    /// The gradient of the final state, checked, or zeros.
-    fn checked_gradient(&self, d_final_state: Option<C::State>) -> Result<C::State, Error> {
-        let shapes = |state: &C::State| {
-            let mut shapes = Vec::new();
-            state.visit(&mut |leaf| shapes.extend(leaf.shape()));
-            shapes
-        };
-        match d_final_state {
-            None => {
-                let mut zeros = self.form.clone();
-                zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
-                Ok(zeros)
-            }
-            Some(gradient) => {
-                let (expected, found) = (shapes(&self.form), shapes(&gradient));
-                if expected != found {
-                    return Err(Error::GradientShape { argument: "d_final_state", expected, found });
-                }
-                Ok(gradient)
             }
         }
     }

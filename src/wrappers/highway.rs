@@ -1,7 +1,8 @@
 //! [`HighwayWrapper`]: a cell that its input may bypass.
 
 use super::WrapperWorkspace;
-use crate::cells::weights::{check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use crate::cells::weights::{checked, checked_option, numbers, visit_then_repack};
+use crate::checks::{check_finite, check_sizes};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
@@ -172,7 +173,7 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     ///
     /// # Errors
     /// [`Error::UnequalSizes`] if the cell's input and output are not equally wide, [`Error::ZeroSize`] if they are 0,
-    /// [`Error::RepeatedWeight`] if the cell has a weight of one of these names (a highway around a highway),
+    /// [`Error::RepeatedParameter`] if the cell has a weight of one of these names (a highway around a highway),
     /// [`Error::InvalidNumber`] for a `carry_bias_init` that is not finite.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<HighwayWrapper<C>, Error> {
         check_finite("carry_bias_init", self.carry_bias_init)?;
@@ -190,8 +191,8 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     /// The wrapped cell, its gates with existing weights.
     ///
     /// # Errors
-    /// [`Error::UnequalSizes`], [`Error::ZeroSize`] and [`Error::RepeatedWeight`] as [`build`](Self::build);
-    /// [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights are not those of
+    /// [`Error::UnequalSizes`], [`Error::ZeroSize`] and [`Error::RepeatedParameter`] as [`build`](Self::build);
+    /// [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights are not those of
     /// this size and option.
     pub fn build_from(self, weights: HighwayWeights<C::Elem>) -> Result<HighwayWrapper<C>, Error> {
         let Self { cell, couple_carry_transform_gates, .. } = self;
@@ -207,7 +208,7 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
             }
         });
         if let Some(name) = repeated {
-            return Err(Error::RepeatedWeight { name });
+            return Err(Error::RepeatedParameter { name });
         }
         let (matrix, uncoupled) = ([input_size, input_size], !couple_carry_transform_gates);
         let weights = HighwayWeights {

@@ -38,18 +38,18 @@ impl<Cells: Layers> MultiRnnCell<Cells> {
     /// A stack of `cells`, the lowest first.
     ///
     /// # Errors
-    /// [`Error::EmptyStack`]; [`Error::StackSizes`] if a cell's input size is not the output size of the one below.
+    /// [`Error::Empty`]; [`Error::LayerInputSize`] if a cell's input size is not the output size of the one below.
     pub fn new(cells: Cells) -> Result<Self, Error> {
         let sizes = cells.sizes();
         for (layer, pair) in (1..).zip(sizes.windows(2)) {
-            let ((_, below), (input_size, _)) = (pair[0], pair[1]);
-            if input_size != below {
-                return Err(Error::StackSizes { layer, input_size, below });
+            let ((_, expected), (found, _)) = (pair[0], pair[1]);
+            if found != expected {
+                return Err(Error::LayerInputSize { layer: format!("cells[{layer}]"), expected, found });
             }
         }
         match (sizes.first(), sizes.last()) {
             (Some(&(input_size, _)), Some(&(_, output_size))) => Ok(Self { cells, input_size, output_size }),
-            _ => Err(Error::EmptyStack),
+            _ => Err(Error::Empty { argument: "cells" }),
         }
     }
 }

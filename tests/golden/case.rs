@@ -31,11 +31,7 @@ pub enum Refusal {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        let mut cause = &error;
-        while let Error::In { error, .. } = cause {
-            cause = error;
-        }
-        let refusal = match cause {
+        let refusal = match &error {
             Error::SequenceLengthTooLong { .. } => Refusal::LengthOverSeq,
             Error::InvalidNumber { argument: "cell_clip" | "proj_clip", .. } => Refusal::Clip,
             Error::ZeroSize { .. } => Refusal::ZeroSize,
