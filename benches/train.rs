@@ -5,7 +5,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::train::{self, TrainableCell};
 use rnn_cell::{BasicRnn, Gru, Lstm};
 use std::time::Duration;

@@ -5,11 +5,10 @@
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
-mod activation;
 mod cell;
 pub mod cells;
 mod checks;
-pub mod drivers;
+mod drivers;
 mod dropout;
 mod error;
 mod float;
@@ -22,9 +21,11 @@ pub mod train;
 pub mod weights;
 pub mod wrappers;
 
-pub use activation::Activation;
 pub use cell::RnnCell;
-pub use cells::{BasicRnn, Gru, GruReset, LayerNormLstm, Lstm};
+pub use cells::basic_rnn::BasicRnn;
+pub use cells::gru::{Gru, GruReset};
+pub use cells::layer_norm_lstm::LayerNormLstm;
+pub use cells::lstm::Lstm;
 pub use drivers::{
     Bidirectional, DynamicRnn, RawStep, Stream, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major,
     concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn, stack_bidirectional_dynamic_rnn,
@@ -33,9 +34,13 @@ pub use drivers::{
 pub use dropout::DropoutState;
 pub use error::Error;
 pub use float::Float;
-pub use kernel::{Workspace, instruction_set};
+pub use kernel::{Activation, instruction_set};
 pub use one_hot::one_hot;
 pub use parameters::Parameters;
 pub use state::{LstmState, State};
-pub use train::TrainableCell;
-pub use wrappers::{BoxedCell, DropoutWrapper, DynState, HighwayWrapper, MultiRnnCell, ResidualWrapper};
+pub use wrappers::boxed::BoxedCell;
+pub use wrappers::dropout::DropoutWrapper;
+pub use wrappers::dyn_state::DynState;
+pub use wrappers::highway::HighwayWrapper;
+pub use wrappers::multi::MultiRnnCell;
+pub use wrappers::residual::ResidualWrapper;

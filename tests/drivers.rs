@@ -3,7 +3,7 @@
 use ndarray::{Array2, Array3, ArrayRef2, Axis, Zip, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::*;
 use std::sync::Arc;
 

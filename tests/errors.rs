@@ -4,8 +4,8 @@ mod common;
 
 use common::{Check, Rng, each_cell, rng};
 use ndarray::{Array1, Array2, Array3, ArrayRef2};
-use rnn_cell::cells::{BasicRnnWeights, GruReset, GruWeights, LstmWeights, Peepholes};
-use rnn_cell::{BasicRnn, Error, Float, Gru, Lstm, LstmState, Parameters, RnnCell};
+use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
+use rnn_cell::{BasicRnn, Error, Float, Gru, GruReset, Lstm, LstmState, Parameters, RnnCell};
 use rnn_cell::{dynamic_rnn, dynamic_rnn_time_major, one_hot};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ShapeBuilder};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::{Activation, BasicRnn, Float, Gru, Lstm, RnnCell, Stream};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -6,7 +6,7 @@
 use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, concatenate, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::train::{
     self, Adam, AdamOptions, Average, Dense, Gradients, Optimizer, Parts, Sgd, TrainableCell, clip_by_global_norm,
     mean_squared_error, sequence_loss, sequence_losses, sequence_weights,

@@ -4,7 +4,7 @@
 
 use ndarray::{Array3, ArrayD, Ix3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
 use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
 use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};

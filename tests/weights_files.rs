@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::train::{Adam, AdamOptions};
 use rnn_cell::weights::safetensors::{self, HEADER_LIMIT};
 use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters};

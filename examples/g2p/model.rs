@@ -6,7 +6,7 @@
 
 use ndarray::{Array1, Array2, Array3, ArrayView1};
 use rnn_cell::weights::{Tensors, pytorch, safetensors};
-use rnn_cell::{Error, Gru, RnnCell, State, Workspace, dynamic_rnn};
+use rnn_cell::{Error, Gru, RnnCell, State, dynamic_rnn};
 use std::collections::HashMap;
 
 /// The most phonemes an answer has.
@@ -84,7 +84,7 @@ impl G2p {
         let mut answers = vec![Vec::new(); state.nrows()];
         let mut words: Vec<usize> = (0..state.nrows()).collect();
         let mut said = vec![self.start; words.len()];
-        let mut workspace = Workspace::default();
+        let mut workspace = Default::default();
         for _ in 0..MAX_PHONEMES {
             let mut x = Array2::zeros((words.len(), self.phonemes.len()));
             said.iter().enumerate().for_each(|(row, &phoneme)| x[[row, phoneme]] = 1.0);

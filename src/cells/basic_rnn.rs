@@ -1,12 +1,13 @@
 //! The simple recurrent network.
 
-use super::weights::{bias_numbers, checked, checked_option, numbers, visit_then_repack};
+use super::weights::{checked, checked_option, gate, numbers, visit_then_repack};
+use crate::cell::step_as_run;
 use crate::checks::check_sizes;
 use crate::kernel::isa::Isa;
-use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 use std::marker::PhantomData;
 
@@ -78,9 +79,7 @@ impl<E: Float> BasicRnn<E> {
         &self.weights
     }
 
-    /// The activation.
-    #[must_use]
-    pub fn activation(&self) -> Activation {
+    pub(crate) fn activation(&self) -> Activation {
         self.activation
     }
 
@@ -108,19 +107,7 @@ impl<E: Float> BasicRnn<E> {
     }
 
     fn repack(&mut self) {
-        let gate = gate(&self.weights, self.hidden_size);
-        self.packed.refill(&[gate], None);
-    }
-}
-
-fn gate<E: Float>(weights: &BasicRnnWeights<E>, width: usize) -> Gate<'_, E> {
-    Gate {
-        matrix: numbers(&weights.kernel),
-        width,
-        column: 0,
-        transposed: false,
-        bias: bias_numbers(&weights.bias),
-        offset: 0.0,
+        self.packed.refill(&[gate(&self.weights.kernel, self.weights.bias.as_ref())], None);
     }
 }
 
@@ -171,15 +158,8 @@ impl<E: Float> BasicRnnBuilder<E> {
             kernel: checked("kernel", weights.kernel, &[input_size + hidden_size, hidden_size])?,
             bias: checked_option("bias", weights.bias, use_bias, &[hidden_size])?,
         };
-        let shape = PackShape {
-            inputs: input_size,
-            recurrent: hidden_size,
-            units: hidden_size,
-            gates: 1,
-            groups: kernel::rnn::GROUPS,
-            split: false,
-        };
-        let packed = Packed::new(Isa::get(), shape, &[gate(&weights, hidden_size)], None);
+        let shape = PackShape::new(input_size, hidden_size, hidden_size, 1);
+        let packed = Packed::new(Isa::get(), shape, &[gate(&weights.kernel, weights.bias.as_ref())], None);
         Ok(BasicRnn { input_size, hidden_size, activation, weights, packed })
     }
 }
@@ -198,16 +178,9 @@ impl<E: Float> RnnCell for BasicRnn<E> {
     fn zero_state(&self, batch: usize) -> Array2<E> {
         Array2::zeros((batch, self.hidden_size))
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut Array2<E>,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<E>,

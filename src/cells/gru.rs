@@ -1,14 +1,15 @@
 //! The gated recurrent unit.
 
-use super::weights::{bias_numbers, checked, checked_option, numbers, visit_then_repack};
+use super::weights::{bias_numbers, checked, checked_option, gate, numbers, visit_then_repack};
+use crate::cell::step_as_run;
 use crate::checks::check_sizes;
-use crate::kernel::gru::{GATE_GROUPS, Weights as PackedWeights};
+use crate::kernel::gru::Weights as PackedWeights;
 use crate::kernel::gru_backward::{Record, Transposed};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, concatenate};
 use rand::Rng;
 use std::marker::PhantomData;
 
@@ -119,9 +120,7 @@ impl<E: Float> Gru<E> {
         &self.weights
     }
 
-    /// Where the reset gate stands.
-    #[must_use]
-    pub fn reset(&self) -> GruReset {
+    pub(crate) fn reset(&self) -> GruReset {
         self.options.reset
     }
 
@@ -183,23 +182,13 @@ impl<E: Float> Gru<E> {
 
 /// r, u and the candidate as packed.
 fn gates<E: Float>(weights: &GruWeights<E>, hidden: usize) -> [Gate<'_, E>; 3] {
-    let gate = |index: usize| Gate {
-        matrix: numbers(&weights.gates_kernel),
-        width: 2 * hidden,
+    let both = gate(&weights.gates_kernel, weights.gates_bias.as_ref());
+    let half = |index: usize| Gate {
         column: index * hidden,
-        transposed: false,
-        bias: bias_numbers(&weights.gates_bias).map(|bias| &bias[index * hidden..][..hidden]),
-        offset: 0.0,
+        bias: both.bias.map(|bias| &bias[index * hidden..][..hidden]),
+        ..both
     };
-    let candidate = Gate {
-        matrix: numbers(&weights.candidate_kernel),
-        width: hidden,
-        column: 0,
-        transposed: false,
-        bias: bias_numbers(&weights.candidate_bias),
-        offset: 0.0,
-    };
-    [gate(0), gate(1), candidate]
+    [half(0), half(1), gate(&weights.candidate_kernel, weights.candidate_bias.as_ref())]
 }
 
 impl<E: Float> GruBuilder<E> {
@@ -268,17 +257,17 @@ impl<E: Float> GruBuilder<E> {
                 &[hidden],
             )?,
         };
-        let shape =
-            |gates, groups, split| PackShape { inputs: input, recurrent: hidden, units: hidden, gates, groups, split };
+        let shape = |gates| PackShape::new(input, hidden, hidden, gates);
         let [r, u, n] = gates(&weights, hidden);
         let packed = match self.reset {
             GruReset::Before => PackedWeights::ResetBefore {
-                gates: Packed::new(Isa::get(), shape(2, GATE_GROUPS, false), &[r, u], None),
-                candidate: Packed::new(Isa::get(), shape(1, kernel::rnn::GROUPS, false), &[n], None),
+                gates: Packed::new(Isa::get(), shape(2), &[r, u], None),
+                candidate: Packed::new(Isa::get(), shape(1), &[n], None),
             },
             GruReset::After => {
                 let recurrent_bias = bias_numbers(&weights.candidate_recurrent_bias);
-                PackedWeights::ResetAfter(Packed::new(Isa::get(), shape(3, 1, true), &[r, u, n], recurrent_bias))
+                let shape = PackShape { split: true, ..shape(3) };
+                PackedWeights::ResetAfter(Packed::new(Isa::get(), shape, &[r, u, n], recurrent_bias))
             }
         };
         Ok(Gru { options: self, weights, packed })
@@ -299,16 +288,9 @@ impl<E: Float> RnnCell for Gru<E> {
     fn zero_state(&self, batch: usize) -> Array2<E> {
         Array2::zeros((batch, self.options.hidden_size))
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut Array2<E>,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<E>,

@@ -1,14 +1,16 @@
 //! The LSTM with layer normalization.
 
-use super::weights::{bias_numbers, checked, checked_option, numbers, visit_then_repack};
+use super::layer_norm::{LayerNorm, LayerNorms};
+use super::weights::{checked, checked_option, gate, visit_then_repack};
+use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_sizes};
 use crate::dropout::{Keep, Site};
 use crate::kernel::isa::Isa;
 use crate::kernel::linear::activate_all;
-use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, DropoutState, Error, Float, LstmState, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 
 /// LSTM with layer normalization and recurrent dropout: tf.contrib.rnn's `LayerNormBasicLSTMCell`, after Ba, Kiros and
@@ -66,30 +68,6 @@ pub struct LayerNormLstmWeights<E> {
     pub norms: Option<LayerNorms<E>>,
 }
 
-/// Gains and shifts of a [`LayerNormLstm`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerNorms<E> {
-    /// Of the input gate i.
-    pub input: LayerNorm<E>,
-    /// Of the candidate j.
-    pub transform: LayerNorm<E>,
-    /// Of the forget gate f.
-    pub forget: LayerNorm<E>,
-    /// Of the output gate o.
-    pub output: LayerNorm<E>,
-    /// Of the new c.
-    pub state: LayerNorm<E>,
-}
-
-/// Gain and shift of one layer normalization.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerNorm<E> {
-    /// Gain, (hidden).
-    pub gamma: Array1<E>,
-    /// Shift, (hidden).
-    pub beta: Array1<E>,
-}
-
 /// Options of a [`LayerNormLstm`].
 #[derive(Debug, Clone)]
 pub struct LayerNormLstmBuilder<E> {
@@ -135,7 +113,7 @@ impl<E: Float> LayerNormLstm<E> {
     }
 
     fn repack(&mut self) {
-        self.packed.refill(&[gate(&self.weights)], None);
+        self.packed.refill(&[gate(&self.weights.kernel, self.weights.bias.as_ref())], None);
     }
 
     /// One row's `sums` to its gates i, g, f, o. `drop` is the dropout of the candidate.
@@ -174,67 +152,6 @@ impl<E: Float> LayerNormLstm<E> {
         for (h, &o) in h.iter_mut().zip(o) {
             *h *= o;
         }
-    }
-}
-
-/// The four gates are packed as one: their sums come out side by side.
-fn gate<E: Float>(weights: &LayerNormLstmWeights<E>) -> Gate<'_, E> {
-    let (kernel, bias) = (&weights.kernel, bias_numbers(&weights.bias));
-    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, transposed: false, bias, offset: 0.0 }
-}
-
-/// Added to a variance, as tf.contrib.layers does.
-const EPSILON: f64 = 1e-12;
-
-impl<E: Float> LayerNorm<E> {
-    fn filled(size: usize, gain: E, shift: E) -> Self {
-        Self { gamma: Array1::from_elem(size, gain), beta: Array1::from_elem(size, shift) }
-    }
-
-    fn checked(self, name: &str, size: usize) -> Result<Self, Error> {
-        Ok(Self {
-            gamma: checked(&format!("{name}/gamma"), self.gamma, &[size])?,
-            beta: checked(&format!("{name}/beta"), self.beta, &[size])?,
-        })
-    }
-
-    /// Normalizes one row in place.
-    pub(crate) fn apply(&self, values: &mut [E]) {
-        let (mean, scale) = mean_and_scale(values);
-        for ((value, &gamma), &beta) in values.iter_mut().zip(numbers(&self.gamma)).zip(numbers(&self.beta)) {
-            *value = (*value - mean) * scale * gamma + beta;
-        }
-    }
-}
-
-/// A row's mean and 1 / √(variance + 1e-12).
-pub(crate) fn mean_and_scale<E: Float>(values: &[E]) -> (E, E) {
-    let count = E::from_f64(values.len() as f64);
-    let mean = sum(values, |value| value) / count;
-    let variance = sum(values, |value| (value - mean) * (value - mean)) / count;
-    (mean, (variance + E::from_f64(EPSILON)).sqrt().recip())
-}
-
-/// Σ term(value), in sixteen chains, so that it can be vectorized; their number is fixed, so the bits are too.
-pub(crate) fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
-    let mut chains = [E::zero(); 16];
-    for values in values.chunks(16) {
-        for (chain, &value) in chains.iter_mut().zip(values) {
-            *chain += term(value);
-        }
-    }
-    chains.into_iter().sum()
-}
-
-impl<E: Float> LayerNorms<E> {
-    fn named(&self) -> [(&'static str, &LayerNorm<E>); 5] {
-        let Self { input, transform, forget, output, state } = self;
-        [("input", input), ("transform", transform), ("forget", forget), ("output", output), ("state", state)]
-    }
-
-    fn named_mut(&mut self) -> [(&'static str, &mut LayerNorm<E>); 5] {
-        let Self { input, transform, forget, output, state } = self;
-        [("input", input), ("transform", transform), ("forget", forget), ("output", output), ("state", state)]
     }
 }
 
@@ -329,15 +246,9 @@ impl<E: Float> LayerNormLstmBuilder<E> {
             bias: checked_option("bias", weights.bias, !self.layer_norm, &[4 * hidden])?,
             norms,
         };
-        let shape = PackShape {
-            inputs: input,
-            recurrent: hidden,
-            units: 4 * hidden,
-            gates: 1,
-            groups: kernel::rnn::GROUPS,
-            split: false,
-        };
-        let packed = Packed::new(Isa::get(), shape, &[gate(&weights)], None);
+        // The four gates are packed as one: their sums come out side by side.
+        let shape = PackShape::new(input, hidden, 4 * hidden, 1);
+        let packed = Packed::new(Isa::get(), shape, &[gate(&weights.kernel, weights.bias.as_ref())], None);
         Ok(LayerNormLstm { options: self, keep, weights, packed })
     }
 }
@@ -357,16 +268,9 @@ impl<E: Float> RnnCell for LayerNormLstm<E> {
         let zeros = || Array2::zeros((batch, self.options.hidden_size));
         DropoutState::new(LstmState { c: zeros(), h: zeros() })
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut Self::State,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<E>,

@@ -1,13 +1,14 @@
 //! The LSTM.
 
-use super::weights::{bias_numbers, checked, checked_option, numbers, visit_then_repack};
+use super::weights::{checked, checked_option, gate, numbers, visit_then_repack};
+use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_positive, check_sizes};
 use crate::kernel::isa::Isa;
 use crate::kernel::lstm_backward::{Record, Transposed};
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, LstmState, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use rand::Rng;
 
 /// Long short-term memory: TensorFlow 1's `LSTMCell`, and `BasicLSTMCell` with its default options; after Hochreiter and
@@ -194,13 +195,9 @@ impl<E: Float> Lstm<E> {
     fn repack(&mut self) {
         self.packed.refill(&self.options.gates(&self.weights), None);
         if let (Some(packed), Some(kernel)) = (&mut self.packed_projection, &self.weights.projection) {
-            packed.refill(&[projection_gate(kernel)], None);
+            packed.refill(&[gate(kernel, None)], None);
         }
     }
-}
-
-fn projection_gate<E: Float>(kernel: &Array2<E>) -> Gate<'_, E> {
-    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, transposed: false, bias: None, offset: 0.0 }
 }
 
 impl<E: Float> LstmBuilder<E> {
@@ -266,14 +263,12 @@ impl<E: Float> LstmBuilder<E> {
 
     /// The gates as packed: forget_bias is added to what is packed, never to `bias`.
     fn gates<'a>(&self, weights: &'a LstmWeights<E>) -> [Gate<'a, E>; 4] {
-        let hidden = self.hidden_size;
-        [0, 1, 2, 3].map(|gate| Gate {
-            matrix: numbers(&weights.kernel),
-            width: 4 * hidden,
-            column: gate * hidden,
-            transposed: false,
-            bias: bias_numbers(&weights.bias).map(|bias| &bias[gate * hidden..][..hidden]),
-            offset: if gate == 2 { self.forget_bias.as_f64() } else { 0.0 },
+        let (hidden, all) = (self.hidden_size, gate(&weights.kernel, weights.bias.as_ref()));
+        [0, 1, 2, 3].map(|index| Gate {
+            column: index * hidden,
+            bias: all.bias.map(|bias| &bias[index * hidden..][..hidden]),
+            offset: if index == 2 { self.forget_bias.as_f64() } else { 0.0 },
+            ..all
         })
     }
 
@@ -333,14 +328,12 @@ impl<E: Float> LstmBuilder<E> {
             peepholes,
             projection: checked_option("projection/kernel", weights.projection, projects, &[hidden, output])?,
         };
-        let shape =
-            PackShape { inputs: self.input_size, recurrent: output, units: hidden, gates: 4, groups: 1, split: false };
+        let shape = PackShape::new(self.input_size, output, hidden, 4);
         let packed = Packed::new(Isa::get(), shape, &self.gates(&weights), None);
-        let packed_projection = weights.projection.as_ref().map(|kernel| {
-            let groups = kernel::rnn::GROUPS;
-            let shape = PackShape { inputs: hidden, recurrent: 0, units: output, gates: 1, groups, split: false };
-            Packed::new(Isa::get(), shape, &[projection_gate(kernel)], None)
-        });
+        let packed_projection = weights
+            .projection
+            .as_ref()
+            .map(|kernel| Packed::new(Isa::get(), PackShape::new(hidden, 0, output, 1), &[gate(kernel, None)], None));
         Ok(Lstm { options: self, weights, packed, packed_projection })
     }
 }
@@ -362,16 +355,9 @@ impl<E: Float> RnnCell for Lstm<E> {
             h: Array2::zeros((batch, self.options.output_size())),
         }
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut LstmState<E>,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<E>,

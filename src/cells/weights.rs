@@ -1,8 +1,9 @@
 //! What all cells do with their weights.
 
 use crate::checks::check_shape;
+use crate::kernel::pack::Gate;
 use crate::{Error, Float};
-use ndarray::{Array, Array1, Dimension};
+use ndarray::{Array, Array1, Array2, Dimension};
 
 /// The weight in standard layout, if it has the shape the cell needs.
 pub(crate) fn checked<E: Float, D: Dimension>(
@@ -37,6 +38,12 @@ pub(crate) fn numbers<E: Float, D: Dimension>(weight: &Array<E, D>) -> &[E] {
 /// The numbers of an optional bias.
 pub(crate) fn bias_numbers<E: Float>(bias: &Option<Array1<E>>) -> Option<&[E]> {
     bias.as_ref().map(numbers)
+}
+
+/// All columns of a weight as one gate.
+pub(crate) fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: Option<&'a Array1<E>>) -> Gate<'a, E> {
+    let (width, bias) = (matrix.ncols(), bias.map(numbers));
+    Gate { matrix: numbers(matrix), width, column: 0, transposed: false, bias, offset: 0.0 }
 }
 
 /// Runs `visit` on a cell's weights and repacks them however `visit` ends, so that packed weights are never stale.

@@ -1,15 +1,14 @@
 //! The packed product on its own, for what no fused kernel does: sums of whole rows, handed to the caller.
 
-use super::Element;
 use super::isa::Isa;
 use super::math::{activate, derivative};
 use super::pack::Packed;
-use super::pass::{Input, Units, pass};
-use super::rnn::{Activate, GROUPS};
+use super::pass::{Input, Linear, Units, pass};
+use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
 use super::team::Team;
 use super::tile::Rows;
-use crate::Activation;
+use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
 
@@ -60,7 +59,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
             unsafe {
                 let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t, &mut Team::alone());
                 let h = sequence.before(t, initial);
-                let store = Activate { activation: Activation::Linear, units, out: sums, out_row: units as isize };
+                let store = Linear { clip: None, add: false, units, out: sums, out_row: units as isize };
                 pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, &mut Team::alone(), &store);
                 for row in 0..sequence.rows {
                     let sums = std::slice::from_raw_parts_mut(sums.add(row * units), units);
@@ -125,7 +124,7 @@ impl<E: Element> WithSimd for Project<'_, E> {
         let Self { packed, x, sums, rows } = self;
         let units = packed.shape.units;
         let x = Input::Rows(Rows { ptr: x, stride: packed.shape.inputs as isize });
-        let store = Activate { activation: Activation::Linear, units, out: sums, out_row: units as isize };
+        let store = Linear { clip: None, add: false, units, out: sums, out_row: units as isize };
         // SAFETY: `project` grew both buffers for `rows` rows; `packed` was made for this instruction set, in GROUPS vectors.
         unsafe { pass::<S, E, GROUPS, false>(s, packed, x, None, rows, &mut Team::alone(), &store) };
     }

@@ -11,8 +11,7 @@
 //!
 //! The same on every instruction set but for the third digit of an ULP; tests/math.rs in this room measures both.
 
-use super::Element;
-use crate::Activation;
+use super::{Activation, Element};
 use pulp::{Simd, WithSimd};
 
 /// (p(r), 2ⁿ) for |y| up to `EXP_LIMIT`.

@@ -39,6 +39,11 @@ pub(crate) struct PackShape {
 }
 
 impl PackShape {
+    /// Not split, in panels of as many sums of a row as a tile holds.
+    pub(crate) fn new(inputs: usize, recurrent: usize, units: usize, gates: usize) -> Self {
+        Self { inputs, recurrent, units, gates, groups: MAX_SUMS / gates, split: false }
+    }
+
     /// Vectors of weights for one input in one panel.
     pub(super) fn vectors(&self) -> usize {
         self.gates * self.groups
@@ -83,7 +88,7 @@ impl<E: Element> Packed<E> {
     /// Packs part of a matrix with rows of `width` to be multiplied by its transpose: `units` rows, `depth` numbers each,
     /// the first at `column`.
     pub(crate) fn transposed(matrix: &[E], width: usize, column: usize, (units, depth): (usize, usize)) -> Self {
-        let shape = PackShape { inputs: depth, recurrent: 0, units, gates: 1, groups: MAX_SUMS, split: false };
+        let shape = PackShape::new(depth, 0, units, 1);
         let gate = Gate { matrix, width, column, transposed: true, bias: None, offset: 0.0 };
         Self::new(Isa::get(), shape, &[gate], None)
     }

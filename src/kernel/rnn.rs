@@ -1,13 +1,12 @@
 //! The simple recurrence h' = f(\[x, h\]·W + b).
 
-use super::Element;
 use super::math::activate;
 use super::pack::Packed;
 use super::pass::{Epilogue, Units, pass};
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
 use super::team::{Team, with_team, with_training_team};
 use super::tile::Rows;
-use crate::Activation;
+use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
 
@@ -73,11 +72,11 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
 }
 
 /// The sums through an activation, to rows of outputs.
-pub(super) struct Activate<E> {
-    pub activation: Activation,
-    pub units: usize,
-    pub out: *mut E,
-    pub out_row: isize,
+struct Activate<E> {
+    activation: Activation,
+    units: usize,
+    out: *mut E,
+    out_row: isize,
 }
 
 impl<E: Element> Epilogue<E> for Activate<E> {

@@ -2,16 +2,13 @@
 
 use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
-use crate::cells::BasicRnn;
+use crate::kernel::Workspace;
 use crate::kernel::rnn_backward::{Record, backward};
-use crate::{Float, Workspace};
+use crate::{BasicRnn, Float};
 use ndarray::{Array2, ArrayD, ArrayRef2, ArrayRef3, Axis, Ix1, Ix2};
 
-/// What a recorded run of a [`BasicRnn`] keeps: for each step and row hidden outputs.
-pub struct BasicRnnRecord<E>(Record<E>);
-
 impl<E: Float> TrainableCell for BasicRnn<E> {
-    type Record = BasicRnnRecord<E>;
+    type Record = Record<E>;
 
     steps_as_runs!();
 
@@ -20,17 +17,17 @@ impl<E: Float> TrainableCell for BasicRnn<E> {
         inputs: &ArrayRef3<E>,
         state: &mut Array2<E>,
         outputs: &mut ArrayRef3<E>,
-        records: &mut Vec<BasicRnnRecord<E>>,
+        records: &mut Vec<Record<E>>,
         workspace: &mut Workspace<E>,
     ) {
         let initial = Record::start(inputs.dim().0, state);
         self.run(inputs, state, outputs, true, workspace);
-        records.push(BasicRnnRecord(Record::new(initial, outputs.view())));
+        records.push(Record::new(initial, outputs.view()));
     }
 
     fn unroll_backward(
         &self,
-        records: &mut Vec<BasicRnnRecord<E>>,
+        records: &mut Vec<Record<E>>,
         inputs: &ArrayRef3<E>,
         d_outputs: &ArrayRef3<E>,
         d_state: &mut Array2<E>,
@@ -38,7 +35,7 @@ impl<E: Float> TrainableCell for BasicRnn<E> {
         gradients: &mut [ArrayD<E>],
         workspace: &mut Workspace<E>,
     ) {
-        let BasicRnnRecord(record) = records.pop().expect("each run forward left a record");
+        let record = records.pop().expect("each run forward left a record");
         let (kernel, bias) = gradients.split_first_mut().expect("there is one gradient a parameter");
         let fixed = "a gradient has its parameter's shape";
         let kernel = kernel.view_mut().into_dimensionality::<Ix2>().expect(fixed);

@@ -2,7 +2,7 @@
 
 use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
-use crate::wrappers::{DynWorkspace, ErasedCell, erased_cell};
+use crate::wrappers::boxed::{DynWorkspace, ErasedCell, erased_cell};
 use crate::{DynState, Float, Parameters, RnnCell};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use std::any::Any;

@@ -14,7 +14,7 @@ use ndarray::{ArrayD, ArrayRef2, ArrayRef3};
 ///
 /// ```
 /// use ndarray::{Array2, ArrayD, ArrayRef2, Zip};
-/// use rnn_cell::{Parameters, RnnCell, TrainableCell};
+/// use rnn_cell::{Parameters, RnnCell, train::TrainableCell};
 ///
 /// /// h' = h + x².
 /// struct SumOfSquares;

@@ -62,8 +62,7 @@ impl<E: Float> Gradients<E> {
 }
 
 /// How many parameters `model` visits: where a wrapper cuts the slice of gradients between the cells it wraps.
-#[must_use]
-pub fn parameter_count<E: Float, P: Parameters<E> + ?Sized>(model: &P) -> usize {
+pub(super) fn parameter_count<E: Float, P: Parameters<E> + ?Sized>(model: &P) -> usize {
     let mut count = 0;
     model.visit_parameters(&mut |_, _| count += 1);
     count

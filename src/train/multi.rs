@@ -3,7 +3,8 @@
 use super::cell::TrainableCell;
 use super::gradients::parameter_count;
 use super::runs::steps_as_runs;
-use crate::wrappers::{Layers, WrapperWorkspace};
+use crate::wrappers::Layers;
+use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{Float, MultiRnnCell, Parameters};
 use ndarray::{Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 

@@ -2,7 +2,7 @@
 
 use super::cell::TrainableCell;
 use crate::ResidualWrapper;
-use crate::wrappers::AddInput;
+use crate::wrappers::residual::AddInput;
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3};
 
 /// Around [`ResidualWrapper::new`]'s plain sum; a residual function of the user's has no backward.

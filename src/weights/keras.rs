@@ -25,8 +25,8 @@
 
 use super::Tensors;
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};
-use crate::cells::{BasicRnnWeights, GruReset, LstmWeights};
-use crate::{Activation, BasicRnn, Error, Float, Gru, Lstm};
+use crate::cells::{BasicRnnWeights, LstmWeights};
+use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
 
 /// What a Keras layer's weights do not tell; the default is Keras's own.

@@ -29,8 +29,8 @@
 
 use super::Tensors;
 use super::layout::{BlockGru, IFCO, RZN, put};
-use crate::cells::{BasicRnnWeights, GruReset, LstmWeights};
-use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
+use crate::cells::{BasicRnnWeights, LstmWeights};
+use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, GruReset, Lstm, MultiRnnCell, RnnCell};
 use ndarray::{Array1, Array2};
 
 mod export;

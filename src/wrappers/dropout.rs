@@ -1,9 +1,10 @@
 //! [`DropoutWrapper`]: a cell with dropout on inputs, outputs and state.
 
-use super::WrapperWorkspace;
+use super::workspace::WrapperWorkspace;
+use crate::cell::step_as_run;
 use crate::dropout::{Keep, Site};
 use crate::{DropoutState, Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, s};
+use ndarray::{ArrayRef3, ArrayViewD, ArrayViewMutD, s};
 
 /// Dropout on a cell's inputs, outputs and state: TensorFlow 1's `DropoutWrapper`, after Zaremba, Sutskever and Vinyals
 /// (2014) and, with `variational_recurrent`, Gal and Ghahramani (2016).
@@ -214,16 +215,9 @@ impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         DropoutState::new(self.cell.zero_state(batch))
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<C::Elem>,
-        state: &mut Self::State,
-        output: &mut ArrayRef2<C::Elem>,
-        workspace: &mut Self::Workspace,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<C::Elem>,

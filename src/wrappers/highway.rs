@@ -1,13 +1,14 @@
 //! [`HighwayWrapper`]: a cell that its input may bypass.
 
-use super::WrapperWorkspace;
-use crate::cells::weights::{checked, checked_option, numbers, visit_then_repack};
+use super::workspace::WrapperWorkspace;
+use crate::cell::step_as_run;
+use crate::cells::weights::{checked, checked_option, gate, visit_then_repack};
 use crate::checks::{check_finite, check_sizes};
 use crate::kernel::isa::Isa;
-use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, Zip, s};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Zip, s};
 use rand::Rng;
 
 /// Lets a learned gate choose between a cell's input and its output: tf.contrib.rnn's `HighwayWrapper`, after Srivastava,
@@ -124,9 +125,9 @@ impl<C: RnnCell> HighwayWrapper<C> {
 
     fn repack(&mut self) {
         let HighwayWeights { carry_w, carry_b, transform_w, transform_b } = &self.weights;
-        self.carry.refill(&[gate(carry_w, carry_b)], None);
+        self.carry.refill(&[gate(carry_w, Some(carry_b))], None);
         if let (Some(packed), Some(matrix), Some(bias)) = (&mut self.transform, transform_w, transform_b) {
-            packed.refill(&[gate(matrix, bias)], None);
+            packed.refill(&[gate(matrix, Some(bias))], None);
         }
     }
 }
@@ -137,21 +138,9 @@ pub(crate) enum HighwayGate {
     Transform,
 }
 
-fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: &'a Array1<E>) -> Gate<'a, E> {
-    Gate {
-        matrix: numbers(matrix),
-        width: matrix.ncols(),
-        column: 0,
-        transposed: false,
-        bias: Some(numbers(bias)),
-        offset: 0.0,
-    }
-}
-
 fn pack<E: Float>(matrix: &Array2<E>, bias: &Array1<E>) -> Packed<E> {
     let (inputs, units) = matrix.dim();
-    let shape = PackShape { inputs, recurrent: 0, units, gates: 1, groups: kernel::rnn::GROUPS, split: false };
-    Packed::new(Isa::get(), shape, &[gate(matrix, bias)], None)
+    Packed::new(Isa::get(), PackShape::new(inputs, 0, units, 1), &[gate(matrix, Some(bias))], None)
 }
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
@@ -237,16 +226,9 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
     fn zero_state(&self, batch: usize) -> C::State {
         self.cell.zero_state(batch)
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<C::Elem>,
-        state: &mut C::State,
-        output: &mut ArrayRef2<C::Elem>,
-        workspace: &mut Self::Workspace,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<C::Elem>,

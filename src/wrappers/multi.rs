@@ -1,8 +1,9 @@
 //! [`MultiRnnCell`]: layers, one above the other.
 
 use super::workspace::{Buffer, WrapperWorkspace};
+use crate::cell::step_as_run;
 use crate::{Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis};
+use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 
 /// A stack of cells, each fed with the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
 ///
@@ -11,7 +12,7 @@ use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, Array
 /// ```
 ///
 /// `Cells` is a `Vec` of one cell type, with a `Vec` of states, or a tuple of one to four cells of different types, with
-/// the tuple of their states. A stack mixed at run time is a `Vec` of [`BoxedCell`](super::BoxedCell)s, or of
+/// the tuple of their states. A stack mixed at run time is a `Vec` of [`BoxedCell`](crate::BoxedCell)s, or of
 /// [`BoxedTrainableCell`](crate::train::BoxedTrainableCell)s. Parameters are those of the cells, prefixed `cell_0/`,
 /// `cell_1/`, ….
 ///
@@ -80,16 +81,9 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.cells.zero_state(batch)
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<Self::Elem>,
-        state: &mut Self::State,
-        output: &mut ArrayRef2<Self::Elem>,
-        workspace: &mut Self::Workspace,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<Self::Elem>,

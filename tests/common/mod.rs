@@ -7,10 +7,10 @@
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, GruReset, LayerNormLstmBuilder, LstmBuilder};
+use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder};
 use rnn_cell::{
-    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell,
-    Parameters, ResidualWrapper, RnnCell, State,
+    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm, Lstm,
+    MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State,
 };
 
 /// The generator of all tests.

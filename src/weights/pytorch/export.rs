@@ -3,8 +3,8 @@
 use super::super::Tensors;
 use super::super::layout::put;
 use super::{KINDS, name};
-use crate::cells::{GruReset, GruWeights, LstmWeights};
-use crate::{Activation, BasicRnn, Error, Float, Gru, Lstm, RnnCell};
+use crate::cells::{GruWeights, LstmWeights};
+use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm, RnnCell};
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 
 /// Where our i, j, f, o stand as PyTorch's i, f, g, o. (The order is its own inverse.)
