@@ -52,15 +52,19 @@ pub trait RnnCell: Sync {
     type Workspace: Default + Send;
 
     /// Features of an input row.
+    #[must_use]
     fn input_size(&self) -> usize;
 
     /// Features of an output row.
+    #[must_use]
     fn output_size(&self) -> usize;
 
     /// The state before the first step, of `batch` rows.
+    #[must_use]
     fn zero_state(&self, batch: usize) -> Self::State;
 
     /// [`zero_state`](Self::zero_state) with dropout on: the same `seed` gives the same masks. Without it nothing is dropped.
+    #[must_use]
     fn training_state(&self, batch: usize, seed: u64) -> Self::State {
         let mut state = self.zero_state(batch);
         state.seed_dropout(Some(seed));

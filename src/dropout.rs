@@ -25,21 +25,25 @@ pub struct DropoutState<S> {
 
 impl<S> DropoutState<S> {
     /// An inner state with dropout off.
+    #[must_use]
     pub fn new(inner: S) -> Self {
         Self { inner, masks: None }
     }
 
     /// The inner state.
+    #[must_use]
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
     /// The inner state, without its masks.
+    #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
     }
 
     /// Whether dropout is on.
+    #[must_use]
     pub fn is_on(&self) -> bool {
         self.masks.is_some()
     }

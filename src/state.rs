@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 /// with the rows but is no leaf.
 pub trait State<E: Float>: Clone + Send + 'static {
     /// Number of rows.
+    #[must_use]
     fn batch_size(&self) -> usize;
 
     /// Visits the leaves in a fixed order.

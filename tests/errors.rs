@@ -128,19 +128,19 @@ fn sizes_of_zero() {
 #[test]
 #[should_panic(expected = "hidden_size is 0, but must be at least 1")]
 fn basic_rnn_new_panics() {
-    BasicRnn::<f32>::new(4, 0, &mut rng(1));
+    let _ = BasicRnn::<f32>::new(4, 0, &mut rng(1));
 }
 
 #[test]
 #[should_panic(expected = "input_size is 0, but must be at least 1")]
 fn lstm_new_panics() {
-    Lstm::<f64>::new(0, 2, &mut rng(1));
+    let _ = Lstm::<f64>::new(0, 2, &mut rng(1));
 }
 
 #[test]
 #[should_panic(expected = "hidden_size is 0, but must be at least 1")]
 fn gru_new_panics() {
-    Gru::<f64>::new(1, 0, &mut rng(1));
+    let _ = Gru::<f64>::new(1, 0, &mut rng(1));
 }
 
 #[test]

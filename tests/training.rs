@@ -474,7 +474,7 @@ macro_rules! each_cell {
 }
 
 /// All gradients of a run as one list of numbers.
-fn numbers<C: RnnCell<Elem = f64>>(gradients: &train::RunGradients<C>) -> Vec<f64> {
+fn numbers<S: State<f64>>(gradients: &train::RunGradients<f64, S>) -> Vec<f64> {
     let mut numbers: Vec<f64> = gradients.parameters.arrays().iter().flatten().copied().collect();
     numbers.extend(&gradients.inputs);
     gradients.initial_state.visit(&mut |leaf| numbers.extend(leaf));

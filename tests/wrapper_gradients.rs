@@ -49,7 +49,7 @@ fn check_runs<C: TrainableCell<Elem = f64>>(
     let (again, finals, tape) = train::dynamic_rnn_checkpointed(cell, x, lengths, Some(state), 2).unwrap();
     assert_eq!(again, expected, "{name}: checkpointed outputs");
     let checkpointed = tape.backward(&again, Some(finals)).unwrap();
-    let all = |gradients: &train::RunGradients<C>| {
+    let all = |gradients: &train::RunGradients<f64, C::State>| {
         let mut all = numbers(&gradients.initial_state);
         all.extend(gradients.inputs.iter());
         gradients.parameters.arrays().iter().for_each(|array| all.extend(array.iter()));

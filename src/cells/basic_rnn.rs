@@ -33,9 +33,7 @@ use std::marker::PhantomData;
 /// ```
 #[derive(Clone)]
 pub struct BasicRnn<E: Float> {
-    input_size: usize,
-    hidden_size: usize,
-    activation: Activation,
+    options: BasicRnnBuilder<E>,
     weights: BasicRnnWeights<E>,
     packed: Packed<E>,
 }
@@ -54,12 +52,12 @@ impl<E: Float> BasicRnn<E> {
     ///
     /// # Panics
     /// If a size is 0.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A cell with options: tanh and a bias unless set otherwise.
-    #[must_use]
     pub fn builder(input_size: usize, hidden_size: usize) -> BasicRnnBuilder<E> {
         BasicRnnBuilder { input_size, hidden_size, activation: Activation::Tanh, use_bias: true, element: PhantomData }
     }
@@ -80,7 +78,7 @@ impl<E: Float> BasicRnn<E> {
     }
 
     pub(crate) fn activation(&self) -> Activation {
-        self.activation
+        self.options.activation
     }
 
     /// [`RnnCell::unroll`]; `recording` is for training.
@@ -93,12 +91,12 @@ impl<E: Float> BasicRnn<E> {
         workspace: &mut Workspace<E>,
     ) {
         let (inputs, outputs) = (inputs.view(), outputs.view_mut());
-        kernel::rnn::unroll(&self.packed, self.activation, inputs, state, outputs, recording, workspace);
+        kernel::rnn::unroll(&self.packed, self.options.activation, inputs, state, outputs, recording, workspace);
     }
 
     /// The weights as backward multiplies by them, packed anew: (inputs, recurrent).
     pub(crate) fn transposed(&self) -> (Packed<E>, Packed<E>) {
-        let (input, hidden) = (self.input_size, self.hidden_size);
+        let (input, hidden) = (self.options.input_size, self.options.hidden_size);
         let kernel = numbers(&self.weights.kernel);
         (
             Packed::transposed(kernel, hidden, 0, (input, hidden)),
@@ -113,6 +111,7 @@ impl<E: Float> BasicRnn<E> {
 
 /// Options of a [`BasicRnn`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct BasicRnnBuilder<E> {
     input_size: usize,
     hidden_size: usize,
@@ -123,14 +122,12 @@ pub struct BasicRnnBuilder<E> {
 
 impl<E: Float> BasicRnnBuilder<E> {
     /// The activation; tanh if not set.
-    #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
     /// Whether there is a bias; there is if not set.
-    #[must_use]
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
@@ -152,15 +149,15 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
-        let Self { input_size, hidden_size, activation, use_bias, .. } = self;
-        check_sizes(&[("input_size", input_size), ("hidden_size", hidden_size)])?;
+        let (input, hidden) = (self.input_size, self.hidden_size);
+        check_sizes(&[("input_size", input), ("hidden_size", hidden)])?;
         let weights = BasicRnnWeights {
-            kernel: checked("kernel", weights.kernel, &[input_size + hidden_size, hidden_size])?,
-            bias: checked_option("bias", weights.bias, use_bias, &[hidden_size])?,
+            kernel: checked("kernel", weights.kernel, &[input + hidden, hidden])?,
+            bias: checked_option("bias", weights.bias, self.use_bias, &[hidden])?,
         };
-        let shape = PackShape::new(input_size, hidden_size, hidden_size, 1);
+        let shape = PackShape::new(input, hidden, hidden, 1);
         let packed = Packed::new(Isa::get(), shape, &[gate(&weights.kernel, weights.bias.as_ref())], None);
-        Ok(BasicRnn { input_size, hidden_size, activation, weights, packed })
+        Ok(BasicRnn { options: self, weights, packed })
     }
 }
 
@@ -170,13 +167,13 @@ impl<E: Float> RnnCell for BasicRnn<E> {
     type Workspace = Workspace<E>;
 
     fn input_size(&self) -> usize {
-        self.input_size
+        self.options.input_size
     }
     fn output_size(&self) -> usize {
-        self.hidden_size
+        self.options.hidden_size
     }
     fn zero_state(&self, batch: usize) -> Array2<E> {
-        Array2::zeros((batch, self.hidden_size))
+        Array2::zeros((batch, self.options.hidden_size))
     }
 
     step_as_run!();
@@ -212,10 +209,6 @@ impl<E: Float> Parameters<E> for BasicRnn<E> {
 
 impl<E: Float> std::fmt::Debug for BasicRnn<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BasicRnn")
-            .field("input_size", &self.input_size)
-            .field("hidden_size", &self.hidden_size)
-            .field("activation", &self.activation)
-            .finish_non_exhaustive()
+        f.debug_struct("BasicRnn").field("options", &self.options).finish_non_exhaustive()
     }
 }

@@ -81,6 +81,7 @@ pub struct GruWeights<E> {
 
 /// Options of a [`Gru`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct GruBuilder<E> {
     input_size: usize,
     hidden_size: usize,
@@ -96,12 +97,12 @@ impl<E: Float> Gru<E> {
     ///
     /// # Panics
     /// If a size is 0.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A cell with options: reset before the product, biases, tanh and sigmoid unless set otherwise.
-    #[must_use]
     pub fn builder(input_size: usize, hidden_size: usize) -> GruBuilder<E> {
         GruBuilder {
             input_size,
@@ -193,28 +194,24 @@ fn gates<E: Float>(weights: &GruWeights<E>, hidden: usize) -> [Gate<'_, E>; 3] {
 
 impl<E: Float> GruBuilder<E> {
     /// Where the reset gate stands; [`GruReset::Before`] if not set.
-    #[must_use]
     pub fn reset(mut self, reset: GruReset) -> Self {
         self.reset = reset;
         self
     }
 
     /// Whether there are biases; there are if not set.
-    #[must_use]
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
     }
 
     /// The activation of the candidate; tanh if not set.
-    #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
     /// The activation of the gates r and u (Keras's `recurrent_activation`); sigmoid if not set.
-    #[must_use]
     pub fn gate_activation(mut self, gate_activation: Activation) -> Self {
         self.gate_activation = gate_activation;
         self

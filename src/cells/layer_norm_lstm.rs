@@ -70,6 +70,7 @@ pub struct LayerNormLstmWeights<E> {
 
 /// Options of a [`LayerNormLstm`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct LayerNormLstmBuilder<E> {
     input_size: usize,
     pub(crate) hidden_size: usize,
@@ -86,13 +87,13 @@ impl<E: Float> LayerNormLstm<E> {
     ///
     /// # Panics
     /// If a size is 0.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A cell with options: forget_bias 1, layer normalization of gain 1 and shift 0, no dropout and tanh unless set
     /// otherwise.
-    #[must_use]
     pub fn builder(input_size: usize, hidden_size: usize) -> LayerNormLstmBuilder<E> {
         LayerNormLstmBuilder {
             input_size,
@@ -157,42 +158,36 @@ impl<E: Float> LayerNormLstm<E> {
 
 impl<E: Float> LayerNormLstmBuilder<E> {
     /// Added to the forget gate at every step, after normalization; 1 if not set. Finite.
-    #[must_use]
     pub fn forget_bias(mut self, forget_bias: E) -> Self {
         self.forget_bias = forget_bias;
         self
     }
 
     /// Whether gates and c are normalized; they are if not set. Without, there is a bias instead.
-    #[must_use]
     pub fn layer_norm(mut self, layer_norm: bool) -> Self {
         self.layer_norm = layer_norm;
         self
     }
 
     /// Initial gain, 1 if not set. Finite.
-    #[must_use]
     pub fn norm_gain(mut self, norm_gain: E) -> Self {
         self.norm_gain = norm_gain;
         self
     }
 
     /// Initial shift, 0 if not set. Finite.
-    #[must_use]
     pub fn norm_shift(mut self, norm_shift: E) -> Self {
         self.norm_shift = norm_shift;
         self
     }
 
     /// Probability of keeping a value of the candidate, above 0 and at most 1; 1 if not set.
-    #[must_use]
     pub fn dropout_keep_prob(mut self, dropout_keep_prob: f64) -> Self {
         self.dropout_keep_prob = dropout_keep_prob;
         self
     }
 
     /// The activation of the candidate and of c; tanh if not set.
-    #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self

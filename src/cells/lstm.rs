@@ -80,6 +80,7 @@ pub struct Peepholes<E> {
 
 /// Options of an [`Lstm`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct LstmBuilder<E> {
     input_size: usize,
     hidden_size: usize,
@@ -98,12 +99,12 @@ impl<E: Float> Lstm<E> {
     ///
     /// # Panics
     /// If a size is 0.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A cell with options: a bias, forget_bias 1, tanh and sigmoid, and nothing else unless set otherwise.
-    #[must_use]
     pub fn builder(input_size: usize, hidden_size: usize) -> LstmBuilder<E> {
         LstmBuilder {
             input_size,
@@ -202,56 +203,48 @@ impl<E: Float> Lstm<E> {
 
 impl<E: Float> LstmBuilder<E> {
     /// Added to the forget gate at every step; 1 if not set. Finite.
-    #[must_use]
     pub fn forget_bias(mut self, forget_bias: E) -> Self {
         self.forget_bias = forget_bias;
         self
     }
 
     /// Whether there is a bias; there is if not set.
-    #[must_use]
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
     }
 
     /// Whether the gates see c through diagonal weights; they do not if not set.
-    #[must_use]
     pub fn use_peepholes(mut self, use_peepholes: bool) -> Self {
         self.use_peepholes = use_peepholes;
         self
     }
 
     /// Cuts each new c to ±`cell_clip`, finite and above 0; no clip if not set. An initial c beyond it is used as it is.
-    #[must_use]
     pub fn cell_clip(mut self, cell_clip: E) -> Self {
         self.cell_clip = Some(cell_clip);
         self
     }
 
     /// Projects h to `num_proj` features, at least 1, possibly more than `hidden_size`; no projection if not set.
-    #[must_use]
     pub fn num_proj(mut self, num_proj: usize) -> Self {
         self.num_proj = Some(num_proj);
         self
     }
 
     /// Cuts the projection to ±`proj_clip`, finite and above 0; no clip if not set. Without `num_proj` it does nothing.
-    #[must_use]
     pub fn proj_clip(mut self, proj_clip: E) -> Self {
         self.proj_clip = Some(proj_clip);
         self
     }
 
     /// The activation of the candidate and of c; tanh if not set.
-    #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
     /// The activation of the gates i, f and o (Keras's `recurrent_activation`); sigmoid if not set.
-    #[must_use]
     pub fn gate_activation(mut self, gate_activation: Activation) -> Self {
         self.gate_activation = gate_activation;
         self

@@ -158,3 +158,13 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
         Ok((outputs, state))
     }
 }
+
+impl<C: RnnCell> std::fmt::Debug for DynamicRnn<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DynamicRnn")
+            .field("sequence_length", &self.sequence_length)
+            .field("time_major", &self.time_major)
+            .field("resets", &self.resets)
+            .finish_non_exhaustive()
+    }
+}

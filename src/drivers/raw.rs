@@ -24,6 +24,16 @@ pub struct RawStep<'a, C: RnnCell> {
     pub emit: Option<Array2<C::Elem>>,
 }
 
+impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawStep")
+            .field("time", &self.time)
+            .field("output", &self.output)
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Runs `cell` on what a closure gives it, until all rows finish: returns what was emitted, (steps, batch, emitted), and
 /// the final state.
 ///

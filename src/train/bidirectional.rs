@@ -77,6 +77,7 @@ fn reverse_sequence<'a, E: Float>(array: ArrayView3<'a, E>, lengths: Option<&[us
 }
 
 /// A recorded run of [`bidirectional_dynamic_rnn`].
+#[must_use = "a tape is recorded to be run back"]
 pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> {
     fw: Tape<'a, C>,
     bw: Tape<'a, D>,
@@ -84,16 +85,19 @@ pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::El
     lengths: Option<Vec<usize>>,
 }
 
+/// What a [`BidirectionalTape`] of these cells gives.
+type BothGradients<C, D> = BidirectionalGradients<<C as RnnCell>::Elem, <C as RnnCell>::State, <D as RnnCell>::State>;
+
 /// Gradients of everything a bidirectional run was given.
-#[derive(Debug, Clone)]
-pub struct BidirectionalGradients<C: RnnCell, D: RnnCell> {
+#[derive(Debug, Clone, PartialEq)]
+pub struct BidirectionalGradients<E, F, B = F> {
     /// Of the parameters of both cells, named `fw/<parameter>` and `bw/<parameter>` as
     /// [`Bidirectional`](crate::Bidirectional) names them.
-    pub parameters: Gradients<C::Elem>,
+    pub parameters: Gradients<E>,
     /// Of the inputs, (batch, seq, input), through both directions; 0 in the padding.
-    pub inputs: Array3<C::Elem>,
+    pub inputs: Array3<E>,
     /// Of the initial states, (forward, backward).
-    pub initial_states: (C::State, D::State),
+    pub initial_states: (F, B),
 }
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C, D> {
@@ -107,7 +111,7 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
         d_outputs_bw: &ArrayRef3<C::Elem>,
         d_final_state_fw: Option<C::State>,
         d_final_state_bw: Option<D::State>,
-    ) -> Result<BidirectionalGradients<C, D>, Error> {
+    ) -> Result<BothGradients<C, D>, Error> {
         let lengths = self.lengths.as_deref();
         self.fw.check(("d_outputs_fw", d_outputs_fw), ("d_final_state_fw", d_final_state_fw.as_ref()))?;
         self.bw.check(("d_outputs_bw", d_outputs_bw), ("d_final_state_bw", d_final_state_bw.as_ref()))?;
@@ -121,5 +125,11 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
             inputs,
             initial_states: (initial_state_fw, bw.initial_state),
         })
+    }
+}
+
+impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> std::fmt::Debug for BidirectionalTape<'_, C, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BidirectionalTape").field("fw", &self.fw).field("bw", &self.bw).finish_non_exhaustive()
     }
 }

@@ -31,6 +31,7 @@ pub struct BoxedTrainableCell<E: Float>(Box<dyn ErasedTrainableCell<E>>);
 
 impl<E: Float> BoxedTrainableCell<E> {
     /// Erases the type of `cell`.
+    #[must_use]
     pub fn new<C: TrainableCell<Elem = E> + Send + Sync + 'static>(cell: C) -> Self {
         Self(Box::new(cell))
     }

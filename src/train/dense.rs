@@ -39,6 +39,7 @@ impl<E: Float> Dense<E> {
     ///
     /// # Panics
     /// If a size is 0.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, output_size: usize, rng: &mut R) -> Self {
         let kernel = init::glorot_uniform((input_size, output_size), rng);
         Self::from_weights(kernel, Some(Array1::zeros(output_size))).unwrap_or_else(|error| panic!("{error}"))

@@ -65,6 +65,7 @@ pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
 }
 
 /// A recorded run of [`dynamic_rnn`]: turns gradients of its results into gradients of what it was given.
+#[must_use = "a tape is recorded to be run back"]
 pub struct Tape<'a, C: TrainableCell> {
     cell: &'a C,
     /// (seq, batch, input), rows in the order of `order`.
@@ -94,14 +95,14 @@ enum Kept<C: TrainableCell> {
 }
 
 /// Gradients of everything a run was given.
-#[derive(Debug, Clone)]
-pub struct RunGradients<C: RnnCell> {
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunGradients<E, S> {
     /// Of the cell's parameters.
-    pub parameters: Gradients<C::Elem>,
+    pub parameters: Gradients<E>,
     /// Of the inputs, (batch, seq, input); 0 in the padding.
-    pub inputs: Array3<C::Elem>,
+    pub inputs: Array3<E>,
     /// Of the initial state.
-    pub initial_state: C::State,
+    pub initial_state: S,
 }
 
 fn checked_record<'a, C: TrainableCell>(
@@ -209,7 +210,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         self,
         d_outputs: &ArrayRef3<C::Elem>,
         d_final_state: Option<C::State>,
-    ) -> Result<RunGradients<C>, Error> {
+    ) -> Result<RunGradients<C::Elem, C::State>, Error> {
         self.check(("d_outputs", d_outputs), ("d_final_state", d_final_state.as_ref()))?;
         Ok(self.checked_backward(d_outputs, d_final_state))
     }
@@ -232,7 +233,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         mut self,
         d_outputs: &ArrayRef3<C::Elem>,
         d_final_state: Option<C::State>,
-    ) -> RunGradients<C> {
+    ) -> RunGradients<C::Elem, C::State> {
         let mut d_state = d_final_state.unwrap_or_else(|| {
             let mut zeros = self.form.clone();
             zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
@@ -294,5 +295,11 @@ impl<C: TrainableCell> Tape<'_, C> {
                 d_state.copy_row(row, &running, row);
             }
         }
+    }
+}
+
+impl<C: TrainableCell> std::fmt::Debug for Tape<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tape").field("outputs", &self.outputs).finish_non_exhaustive()
     }
 }

@@ -12,6 +12,7 @@ pub struct Gradients<E> {
 
 impl<E: Float> Gradients<E> {
     /// Zeros for every parameter of `model`.
+    #[must_use]
     pub fn zeros<P: Parameters<E> + ?Sized>(model: &P) -> Self {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
         model.visit_parameters(&mut |name, value| {
@@ -23,6 +24,7 @@ impl<E: Float> Gradients<E> {
 
     /// The gradients of several parts as those of the whole, named `<part>/<parameter>`, as [`Parts`](super::Parts) names
     /// parameters.
+    #[must_use]
     pub fn join<const N: usize>(parts: [(&str, Self); N]) -> Self {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
         for (part, gradients) in parts {

@@ -32,6 +32,7 @@ pub struct BoxedCell<E: Float>(Box<dyn ErasedCell<E>>);
 
 impl<E: Float> BoxedCell<E> {
     /// Erases the type of `cell`.
+    #[must_use]
     pub fn new<C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static>(cell: C) -> Self {
         Self(Box::new(cell))
     }

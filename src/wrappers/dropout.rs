@@ -46,6 +46,7 @@ pub struct DropoutWrapper<C> {
 
 /// Options of a [`DropoutWrapper`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct DropoutWrapperBuilder<C> {
     cell: C,
     input_keep_prob: f64,
@@ -56,7 +57,6 @@ pub struct DropoutWrapperBuilder<C> {
 
 impl<C> DropoutWrapper<C> {
     /// `cell` with options: all keep probabilities 1 unless set otherwise.
-    #[must_use]
     pub fn builder(cell: C) -> DropoutWrapperBuilder<C> {
         DropoutWrapperBuilder {
             cell,
@@ -68,11 +68,13 @@ impl<C> DropoutWrapper<C> {
     }
 
     /// The wrapped cell.
+    #[must_use]
     pub fn cell(&self) -> &C {
         &self.cell
     }
 
     /// The wrapped cell.
+    #[must_use]
     pub fn into_cell(self) -> C {
         self.cell
     }
@@ -80,14 +82,12 @@ impl<C> DropoutWrapper<C> {
 
 impl<C> DropoutWrapperBuilder<C> {
     /// Probability of keeping an input, above 0 and at most 1; 1 if not set.
-    #[must_use]
     pub fn input_keep_prob(mut self, input_keep_prob: f64) -> Self {
         self.input_keep_prob = input_keep_prob;
         self
     }
 
     /// Probability of keeping an output, above 0 and at most 1; 1 if not set. The state is not touched by it.
-    #[must_use]
     pub fn output_keep_prob(mut self, output_keep_prob: f64) -> Self {
         self.output_keep_prob = output_keep_prob;
         self
@@ -95,14 +95,12 @@ impl<C> DropoutWrapperBuilder<C> {
 
     /// Probability of keeping a value of the new state (but for an LSTM's c), above 0 and at most 1; 1 if not set. Below 1
     /// the cell is stepped: its own unroll cannot be used.
-    #[must_use]
     pub fn state_keep_prob(mut self, state_keep_prob: f64) -> Self {
         self.state_keep_prob = state_keep_prob;
         self
     }
 
     /// Whether a row's masks are the same at every step; they are not if not set.
-    #[must_use]
     pub fn variational_recurrent(mut self, variational_recurrent: bool) -> Self {
         self.variational_recurrent = variational_recurrent;
         self

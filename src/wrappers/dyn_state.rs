@@ -10,16 +10,19 @@ pub struct DynState<E: Float>(Box<dyn ErasedState<E>>);
 
 impl<E: Float> DynState<E> {
     /// Erases the type of `state`.
+    #[must_use]
     pub fn new<S: State<E>>(state: S) -> Self {
         Self(Box::new(state))
     }
 
     /// The state inside, if it is an `S`.
+    #[must_use]
     pub fn downcast_ref<S: State<E>>(&self) -> Option<&S> {
         self.0.erased_any().downcast_ref()
     }
 
     /// The state inside, mutable, if it is an `S`.
+    #[must_use]
     pub fn downcast_mut<S: State<E>>(&mut self) -> Option<&mut S> {
         self.0.erased_any_mut().downcast_mut()
     }

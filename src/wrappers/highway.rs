@@ -62,6 +62,7 @@ pub struct HighwayWeights<E> {
 
 /// Options of a [`HighwayWrapper`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct HighwayWrapperBuilder<C: RnnCell> {
     cell: C,
     couple_carry_transform_gates: bool,
@@ -70,7 +71,6 @@ pub struct HighwayWrapperBuilder<C: RnnCell> {
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapper<C> {
     /// `cell` with options: coupled gates and `carry_bias_init` 1 unless set otherwise.
-    #[must_use]
     pub fn builder(cell: C) -> HighwayWrapperBuilder<C> {
         HighwayWrapperBuilder { cell, couple_carry_transform_gates: true, carry_bias_init: C::Elem::from_f64(1.0) }
     }
@@ -78,11 +78,13 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapper<C> {
 
 impl<C: RnnCell> HighwayWrapper<C> {
     /// The wrapped cell.
+    #[must_use]
     pub fn cell(&self) -> &C {
         &self.cell
     }
 
     /// The wrapped cell.
+    #[must_use]
     pub fn into_cell(self) -> C {
         self.cell
     }
@@ -145,14 +147,12 @@ fn pack<E: Float>(matrix: &Array2<E>, bias: &Array1<E>) -> Packed<E> {
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     /// Whether the transform gate is 1 − carry; it is if not set.
-    #[must_use]
     pub fn couple_carry_transform_gates(mut self, couple_carry_transform_gates: bool) -> Self {
         self.couple_carry_transform_gates = couple_carry_transform_gates;
         self
     }
 
     /// Initial value of `carry_b`, and negated of `transform_b`; 1 if not set. Finite.
-    #[must_use]
     pub fn carry_bias_init(mut self, carry_bias_init: C::Elem) -> Self {
         self.carry_bias_init = carry_bias_init;
         self

@@ -57,11 +57,13 @@ impl<Cells: Layers> MultiRnnCell<Cells> {
 
 impl<Cells> MultiRnnCell<Cells> {
     /// The cells, the lowest first.
+    #[must_use]
     pub fn cells(&self) -> &Cells {
         &self.cells
     }
 
     /// The cells, the lowest first.
+    #[must_use]
     pub fn into_cells(self) -> Cells {
         self.cells
     }

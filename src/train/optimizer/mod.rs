@@ -25,6 +25,7 @@ pub trait Optimizer<E: Float>: Parameters<E> {
     fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error>;
 
     /// The learning rate.
+    #[must_use]
     fn learning_rate(&self) -> f64;
 
     /// Changes the learning rate, for a schedule. It is no parameter: who resumes sets it again.
