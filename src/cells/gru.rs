@@ -1,6 +1,6 @@
 //! The gated recurrent unit.
 
-use super::weights::{bias_numbers, checked, checked_option, gate, numbers, visit_then_repack};
+use super::weights::{checked, checked_option, gate, numbers, visit_then_repack};
 use crate::cell::step_as_run;
 use crate::checks::check_sizes;
 use crate::kernel::gru::Weights as PackedWeights;
@@ -170,7 +170,7 @@ impl<E: Float> Gru<E> {
 
     fn repack(&mut self) {
         let [r, u, n] = gates(&self.weights, self.options.hidden_size);
-        let recurrent_bias = bias_numbers(&self.weights.candidate_recurrent_bias);
+        let recurrent_bias = self.weights.candidate_recurrent_bias.as_ref().map(numbers);
         match &mut self.packed {
             PackedWeights::ResetBefore { gates, candidate } => {
                 gates.refill(&[r, u], None);
@@ -262,7 +262,7 @@ impl<E: Float> GruBuilder<E> {
                 candidate: Packed::new(Isa::get(), shape(1), &[n], None),
             },
             GruReset::After => {
-                let recurrent_bias = bias_numbers(&weights.candidate_recurrent_bias);
+                let recurrent_bias = weights.candidate_recurrent_bias.as_ref().map(numbers);
                 let shape = PackShape { split: true, ..shape(3) };
                 PackedWeights::ResetAfter(Packed::new(Isa::get(), shape, &[r, u, n], recurrent_bias))
             }
