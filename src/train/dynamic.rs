@@ -2,6 +2,7 @@
 
 use super::{Gradients, TrainableCell};
 use crate::drivers::lengths::{check_inputs, checked_state, gather, longest_first, runs, scatter};
+use crate::kernel::zeros;
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, CowArray, Ix3, s};
 
@@ -116,7 +117,7 @@ pub(super) fn record<'a, C: TrainableCell>(
     let (batch, seq, _) = inputs.dim();
     check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
     let mut finals = checked_state(cell, batch, initial_state)?;
-    let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
+    let mut outputs = zeros((batch, seq, cell.output_size()));
     let lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
 
     let sorted = lengths.is_sorted_by(|a, b| a >= b);
@@ -143,7 +144,7 @@ pub(super) fn record<'a, C: TrainableCell>(
         }
         Some(order) => {
             let order = order.clone();
-            let mut sorted_outputs = Array3::zeros((seq, batch, cell.output_size()));
+            let mut sorted_outputs = zeros((seq, batch, cell.output_size()));
             let mut sorted_finals = finals.select(&order);
             tape.run(&mut sorted_finals, &mut sorted_outputs, every);
             scatter(&sorted_outputs, &order, &tape.lengths, outputs.view_mut().permuted_axes([1, 0, 2]));
@@ -202,7 +203,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         let mut d_state = self.checked_gradient(d_final_state)?;
         let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
         let mut parameters = Gradients::zeros(self.cell);
-        let mut d_inputs = Array3::zeros((batch, seq, features));
+        let mut d_inputs = zeros((batch, seq, features));
         let by_step = d_outputs.view().permuted_axes([1, 0, 2]);
         match self.order.take() {
             None => {
@@ -211,7 +212,7 @@ impl<C: TrainableCell> Tape<'_, C> {
             }
             Some(order) => {
                 let d_outputs = gather(by_step, &order, &self.lengths);
-                let mut sorted_d_inputs = Array3::zeros((seq, batch, features));
+                let mut sorted_d_inputs = zeros((seq, batch, features));
                 let mut sorted_d_state = d_state.select(&order);
                 self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut parameters);
                 scatter(&sorted_d_inputs, &order, &self.lengths, d_inputs.view_mut().permuted_axes([1, 0, 2]));
