@@ -2,7 +2,6 @@
 
 use super::dynamic::{Unrolled, unroll_masked};
 use super::lengths::{check_inputs, checked_state};
-use crate::kernel::zeros;
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayBase, ArrayRef2, ArrayRef3, ArrayView2, ArrayView3, ArrayViewMut3, Ix3, RawData, s};
 
@@ -104,7 +103,7 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
         }
         let resets = resets.map(|resets| if time_major { resets.view() } else { resets.t() });
         let state = checked_state(cell, batch, initial_state)?;
-        let mut outputs = zeros((rows, columns, cell.output_size()));
+        let mut outputs = Array3::zeros((rows, columns, cell.output_size()));
         let out = by_step(outputs.view_mut(), time_major);
         let state = if resets.is_none() && states.is_none() {
             unroll_masked(cell, x, sequence_length, state, out)

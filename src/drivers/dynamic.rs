@@ -2,7 +2,6 @@
 
 use super::DynamicRnn;
 use super::lengths::{gather, longest_first, runs, scatter};
-use crate::kernel::zeros;
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, s};
 
@@ -70,7 +69,7 @@ pub(super) fn unroll_masked<C: RnnCell>(
     let order = longest_first(lengths);
     let sorted_lengths: Vec<usize> = order.iter().map(|&row| lengths[row]).collect();
     let sorted_inputs = gather(inputs, &order, &sorted_lengths);
-    let mut sorted_outputs = zeros((sorted_lengths[0], batch, cell.output_size()));
+    let mut sorted_outputs = Array3::zeros((sorted_lengths[0], batch, cell.output_size()));
     let (x, out) = (sorted_inputs.view(), sorted_outputs.view_mut());
     let sorted_state = unroll_shared(cell, x, Some(&sorted_lengths), state.select(&order), out);
     scatter(&sorted_outputs, &order, &sorted_lengths, outputs);
