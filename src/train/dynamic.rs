@@ -18,7 +18,8 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden,
 /// a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs between its layers, a
 /// [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers nothing.
-/// [`dynamic_rnn_checkpointed`] holds less.
+/// [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed, from its
+/// first run backward on.
 ///
 /// ```
 /// use rand::SeedableRng;
