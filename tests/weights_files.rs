@@ -4,7 +4,7 @@ use ndarray::{ArrayViewD, ArrayViewMutD};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::GruReset;
 use rnn_cell::train::{Adam, AdamOptions};
-use rnn_cell::weights::safetensors::{self, HEADER_LIMIT};
+use rnn_cell::weights::safetensors;
 use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters};
 use std::path::PathBuf;
 
@@ -217,15 +217,31 @@ fn parameters_of_one_name_are_refused() {
     assert_eq!(safetensors::from_bytes(&mut twice(), &bytes).unwrap_err(), repeated);
 }
 
+/// What is wrong with a file that is none.
+fn reason(bytes: &[u8]) -> String {
+    match refused(bytes) {
+        Error::InvalidFile { reason } => reason,
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn truncated_files_are_refused_wherever_they_end() {
-    let bytes = safetensors::to_bytes(&small::<f32>()).unwrap();
+    let bytes = file(&[("kernel", "F32", &[2, 1], &[0; 8]), ("bias", "F32", &[1], &[0; 4])]);
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     for len in 0..bytes.len() {
-        let error = refused(&bytes[..len]);
-        assert!(matches!(error, Error::InvalidFile { .. }), "{len}: {error}");
+        let expected = match len.checked_sub(8 + header) {
+            Some(data @ ..8) => {
+                format!("tensor \"kernel\": data_offsets must lie in {data} bytes of data, but are [0, 8]")
+            }
+            Some(data) => format!("tensor \"bias\": data_offsets must lie in {data} bytes of data, but are [8, 12]"),
+            None if len < 8 => format!("it must have 8 bytes or more, but has {len}"),
+            None => format!("its header must have {header} bytes, but {} came", len - 8),
+        };
+        assert_eq!(reason(&bytes[..len]), expected);
     }
     let longer = [&bytes[..], &[0]].concat();
-    assert!(matches!(refused(&longer), Error::InvalidFile { .. }));
+    assert_eq!(reason(&longer), "its tensors end at byte 12 of the data, which has 13");
 }
 
 #[test]
@@ -239,40 +255,122 @@ fn a_file_with_any_byte_changed_is_refused_or_read() {
             let before = bits(&cell);
             if safetensors::from_bytes(&mut cell, &bytes).is_err() {
                 assert_eq!(bits(&cell), before);
+            } else {
+                // What is read here is a file to the library too.
+                assert!(::safetensors::SafeTensors::deserialize(&bytes).is_ok());
             }
         }
     }
 }
 
 #[test]
-fn hostile_headers_are_refused() {
-    let tensor = |shape: &str, offsets: &str| {
-        let kernel = format!(r#"{{"kernel":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#);
-        with_header(&kernel, &[0; 8])
-    };
+fn tensors_that_do_not_lie_as_they_say_are_named() {
     let max = usize::MAX;
-    let invalid = [
-        tensor("[2,1]", "[0,16]"),
-        tensor("[2,1]", "[8,0]"),
-        tensor("[2,1]", "[4,12]"),
-        tensor("[2,1]", &format!("[0,{max}]")),
-        tensor(&format!("[{max},{max}]"), "[0,8]"),
-        tensor(&format!("[{max}]"), "[0,8]"),
-        tensor("[-2,1]", "[0,8]"),
-        tensor("[2.5,1]", "[0,8]"),
-        tensor("null", "[0,8]"),
-        tensor(&"[".repeat(100_000), "[0,8]"),
-        with_header("{}", &[0; 8]),
-        with_header("[]", &[]),
-        with_header("\u{0}", &[]),
-        [&u64::MAX.to_le_bytes()[..], b"{}"].concat(),
-        [&(HEADER_LIMIT as u64 + 1).to_le_bytes()[..], &vec![b' '; HEADER_LIMIT + 1]].concat(),
-        [&1_u64.to_le_bytes()[..], &[0xff]].concat(),
-    ];
-    for bytes in invalid {
-        let error = refused(&bytes);
-        assert!(matches!(error, Error::InvalidFile { .. }), "{error}");
+    let kernel = |dtype: &str, shape: &str, offsets: &str| {
+        reason(&with_header(
+            &format!(r#"{{"kernel":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#),
+            &[0; 8],
+        ))
+    };
+    for (reason, expected) in [
+        (kernel("F32", "[2,1]", "[0,16]"), "data_offsets must lie in 8 bytes of data, but are [0, 16]"),
+        (kernel("F32", "[2,1]", "[8,0]"), "data_offsets must lie in 8 bytes of data, but are [8, 0]"),
+        (kernel("I32", "[2,1]", "[0,9]"), "data_offsets must lie in 8 bytes of data, but are [0, 9]"),
+        (kernel("F32", "[2,1]", "[0,4]"), "[2, 1] of F32 takes 8 bytes, but data_offsets are [0, 4]"),
+        (kernel("F16", "[2,1]", "[0,8]"), "[2, 1] of F16 takes 4 bytes, but data_offsets are [0, 8]"),
+        (kernel("F32", "[2,1]", "[0]"), "data_offsets must be two numbers, but are [0]"),
+        (kernel("F32", "[2,1]", "[0,4,8]"), "data_offsets must be two numbers, but are [0, 4, 8]"),
+    ] {
+        assert_eq!(reason, format!("tensor \"kernel\": {expected}"));
     }
+    let overflow = kernel("F32", &format!("[{max},{max}]"), "[0,8]");
+    assert!(overflow.ends_with("] of F32 takes more bytes than can be counted"), "{overflow}");
+    let overflow = kernel("F32", &format!("[{max}]"), "[0,8]");
+    assert!(overflow.ends_with("] of F32 takes more bytes than can be counted"), "{overflow}");
+    let end = kernel("F32", "[2,1]", &format!("[0,{max}]"));
+    assert!(end.contains("must lie in 8 bytes of data"), "{end}");
+    assert_eq!(kernel("F32", "[1,1]", "[4,8]"), "tensor \"kernel\" must begin at byte 0 of the data, but does at 4");
+
+    // One over the other, a hole between them, and no tensor at all.
+    let two = |first: &str, second: &str| {
+        let info = |offsets: &str| format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":{offsets}}}"#);
+        reason(&with_header(&format!(r#"{{"a":{},"b":{}}}"#, info(first), info(second)), &[0; 12]))
+    };
+    assert_eq!(two("[0,4]", "[0,4]"), "tensor \"b\" must begin at byte 4 of the data, but does at 0");
+    assert_eq!(two("[0,4]", "[2,6]"), "tensor \"b\" must begin at byte 4 of the data, but does at 2");
+    assert_eq!(two("[8,12]", "[0,4]"), "tensor \"a\" must begin at byte 4 of the data, but does at 8");
+    assert_eq!(two("[4,8]", "[0,4]"), "its tensors end at byte 8 of the data, which has 12");
+    assert_eq!(reason(&with_header("{}", &[0; 8])), "its tensors end at byte 0 of the data, which has 8");
+}
+
+#[test]
+fn headers_that_are_no_header_are_refused() {
+    let info = r#"{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}"#;
+    let tensor = |from: &str, to: &str| {
+        assert!(info.contains(from));
+        reason(&with_header(&format!(r#"{{"kernel":{}}}"#, info.replacen(from, to, 1)), &[0; 8]))
+    };
+    let number = format!("a whole number up to {}", usize::MAX);
+    for (reason, expected) in [
+        (tensor("2,1", "-2,1"), format!("byte 34 of its header must be {number}, but is '-'")),
+        (tensor("2,1", "2.5,1"), "byte 35 of its header must be ']', but is '.'".into()),
+        (tensor("2,1", "02,1"), format!("byte 34 of its header must be {number}, but is '0'")),
+        (tensor("2,1", "2,"), format!("byte 36 of its header must be {number}, but is ']'")),
+        (tensor("2,1", "99999999999999999999"), format!("byte 34 of its header must be {number}, but is '9'")),
+        (tensor("[2,1]", "null"), "byte 33 of its header must be '[', but is 'n'".into()),
+        (tensor("[2,1]", &"[".repeat(100_000)), format!("byte 34 of its header must be {number}, but is '['")),
+        (tensor("\"F32\"", "32"), "byte 19 of its header must be '\"', but is '3'".into()),
+        (tensor("\"F32\",\"shape\"", "\"F32\",\"dtype\""), "byte 33 of its header must be '\"', but is '['".into()),
+        (tensor("\"dtype\":\"F32\",", ""), "has no dtype".into()),
+        (tensor("\"shape\":[2,1],", ""), "has no shape".into()),
+        (tensor(",\"data_offsets\":[0,8]", ""), "has no data_offsets".into()),
+        (tensor("\"shape\"", "\"shape\":[2,1],\"shape\""), "shape came twice".into()),
+        (tensor("dtype", "type"), "must have dtype, shape and data_offsets, but has \"type\"".into()),
+        (tensor("8]}", "8]]"), "byte 59 of its header must be '}', but is ']'".into()),
+    ] {
+        assert_eq!(reason, format!("tensor \"kernel\": {expected}"));
+    }
+    let axes = tensor("[2,1]", &format!("[{}0]", "0,".repeat(64)));
+    assert!(axes.contains("must be the end of a list of 64"), "{axes}");
+
+    let text = |header: &str| reason(&with_header(header, &[0; 8]));
+    assert_eq!(text("[]"), "byte 0 of its header must be '{', but is '['");
+    assert_eq!(text(""), "byte 0 of its header must be '{', but is the end");
+    assert_eq!(text("{} {}"), "byte 3 of its header must be its end, but is '{'");
+    assert_eq!(text("\u{0}"), "byte 0 of its header must be '{', but is '\\0'");
+    assert_eq!(text("{\"kern\nel"), "byte 6 of its header must be part of a string, but is '\\n'");
+    assert_eq!(text("{\"kernel\\"), "byte 9 of its header must be part of a string, but is the end");
+    assert_eq!(text(r#"{"\x":"#), "byte 2 of its header must be a string of JSON's escapes, but is '\\\\'");
+    assert_eq!(text(&format!(r#"{{"k":{info},"k":{info}}}"#)), "tensor \"k\" came twice");
+    assert_eq!(text(r#"{"__metadata__":{},"__metadata__":{}}"#), "__metadata__ came twice");
+    assert_eq!(text(r#"{"__metadata__":{"a":1}}"#), "byte 21 of its header must be '\"', but is '1'");
+    // A name as long as the file is not repeated.
+    let long = text(&format!(r#"{{"{}":0}}"#, "é".repeat(10_000)));
+    assert_eq!(long, format!("tensor \"{}\"…: byte 20004 of its header must be '{{', but is '0'", "é".repeat(100)));
+
+    let bytes = |len: u64, rest: &[u8]| reason(&[&len.to_le_bytes()[..], rest].concat());
+    assert_eq!(bytes(u64::MAX, b"{}"), "its header must have 18446744073709551615 bytes, but 2 came");
+    assert_eq!(bytes(2, &[b'{', 0xff]), "its header must be UTF-8, but byte 1 is not");
+}
+
+#[test]
+fn names_may_have_any_character_and_headers_white_space() {
+    let header = r#" { "a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00é😀" : { "shape" : [ ] , "\u0064type" : "F\u00332" ,
+        "data_offsets" : [ 0 , 4 ] } , "__metadata__" : { "\u0041\u0042" : "\uFFFFx" } }  "#;
+    let bytes = with_header(header, &1.5_f32.to_le_bytes());
+    let mut tensors = safetensors::read_tensors::<f32>(&bytes).unwrap();
+    assert_eq!(tensors.take("a\"\\/\u{8}\u{c}\n\r\té😀é😀").unwrap(), ndarray::arr0(1.5).into_dyn());
+    assert_eq!(safetensors::read_metadata(&bytes).unwrap()["AB"], "\u{ffff}x");
+    for wrong in [r"\ud83d", r"\ud83dx", r"\ud83d\u0041", r"\ude00", r"\u12", r"\u+123", r"\u12é4", r"\é", r"\", r"\u"]
+    {
+        let error = reason(&with_header(&format!(r#"{{"{wrong}":"#), &[]));
+        assert!(error.contains("a string"), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn odd_files_that_are_files() {
+    let max = usize::MAX;
     // Legal in the format: an empty tensor whose other axis is larger than any memory.
     let empty = file(&[("kernel", "F32", &[0, max], &[]), ("bias", "F32", &[1], &[0; 4])]);
     assert!(matches!(refused(&empty), Error::TensorShape { .. }));
