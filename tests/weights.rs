@@ -290,10 +290,21 @@ fn pytorch_tensors_that_do_not_fit() {
     more.insert("gru.weight_hr_l0", ndarray::Array2::zeros((2, 4)));
     let error = pytorch::gru(&mut more, "gru.").unwrap_err();
     assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "gru.weight_hr_l0"), "{error}");
+    for missing in ["gru.bias_ih_l1", "gru.weight_ih_l1", "gru.weight_ih_l2"] {
+        let mut less = tensors();
+        less.retain(|name| name != missing);
+        let error = pytorch::gru(&mut less, "gru.").unwrap_err();
+        assert!(matches!(&error, Error::MissingTensor { name, .. } if name == missing), "{missing}: {error}");
+    }
+    // A layer without biases is no layer of a module that has them, and the other way round.
     let mut less = tensors();
-    less.retain(|name| name != "gru.bias_ih_l1");
+    less.retain(|name| !["gru.bias_ih_l1", "gru.bias_hh_l1"].contains(&name));
     let error = pytorch::gru(&mut less, "gru.").unwrap_err();
     assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru.bias_ih_l1"), "{error}");
+    let mut less = tensors();
+    less.retain(|name| !["gru_bidirectional.bias_ih_l0", "gru_bidirectional.bias_hh_l0"].contains(&name));
+    let error = pytorch::bidirectional_gru(&mut less, "gru_bidirectional.").unwrap_err();
+    assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru_bidirectional.bias_ih_l0"), "{error}");
 
     // f64 is not rounded in silence, but on demand.
     let mut single = safetensors::read_tensors::<f32>(&bytes).unwrap();
