@@ -4,7 +4,7 @@
 
 use ndarray::{Array3, ArrayD, Ix3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
+use rnn_cell::cells::{GruReset, LstmBuilder};
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
 use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
 use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};
@@ -187,7 +187,7 @@ fn input(rng: &mut Xoshiro256PlusPlus) -> Array3<f64> {
     rnn_cell::init::uniform((12, 3), 2.0, rng).into_shape_with_order((2, 6, 3)).unwrap()
 }
 
-/// Writes what was exported with an input and our outputs, for `tools/pytorch_load.py`.
+/// Writes what was exported with an input and our outputs, for `tools/pytorch_load.py` and `tools/tensorflow_load.py`.
 fn write(case: &str, tensors: &Tensors<'_, f64>, x: &Array3<f64>, outputs: &Array3<f64>) {
     let mut tensors = tensors.clone();
     tensors.insert("x", x.view());
@@ -244,6 +244,58 @@ fn exported_to_pytorch_and_back() {
     write("gru", &pytorch::export_gru(&cells, None, "").unwrap(), &x, &outputs);
 }
 
+/// Our names are TensorFlow's but for the scopes, which `scoped` adds.
+#[test]
+fn exported_to_tensorflow_by_saving() {
+    fn saved<P: Parameters<f64>>(
+        case: &str,
+        cells: &P,
+        x: &Array3<f64>,
+        outputs: &Array3<f64>,
+        scoped: impl Fn(&str) -> String,
+    ) -> Tensors<'static, f64> {
+        let bytes = safetensors::to_bytes(cells).unwrap();
+        let mut tensors = safetensors::read_tensors::<f64>(&bytes).unwrap();
+        write(&format!("tensorflow_{case}"), &tensors, x, outputs);
+        let names: Vec<String> = tensors.names().map(String::from).collect();
+        names.iter().for_each(|name| tensors.rename(name, scoped(name)).unwrap());
+        tensors.cast().unwrap()
+    }
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(8);
+    let x = input(rng);
+
+    let options = |builder: LstmBuilder<f64>| builder.cell_clip(0.5).forget_bias(0.25);
+    let mut cells = [options(Lstm::builder(3, 5)).use_peepholes(true).num_proj(2), options(Lstm::builder(2, 4))]
+        .map(|builder| builder.build(rng).unwrap());
+    randomize(&mut cells, rng);
+    let stack = MultiRnnCell::new(cells.to_vec()).unwrap();
+    let outputs = run(&stack, &x);
+    let mut tensors = saved("stack", &stack, &x, &outputs, |name| {
+        let (cell, parameter) = name.split_once('/').unwrap();
+        format!("rnn/multi_rnn_cell/{cell}/lstm_cell/{parameter}")
+    });
+    let back = tensorflow::multi(&mut tensors, "rnn/multi_rnn_cell/", |t, prefix| {
+        tensorflow::lstm(t, &format!("{prefix}lstm_cell/"), options)
+    });
+    assert_eq!(run(&MultiRnnCell::new(back.unwrap()).unwrap(), &x), outputs);
+    tensors.finish().unwrap();
+
+    let mut cells = [(); 2].map(|()| Gru::<f64>::new(3, 4, rng));
+    randomize(&mut cells, rng);
+    let [fw, bw] = cells;
+    let cells = Bidirectional { fw, bw };
+    let outputs = pair(&cells, &x);
+    let mut tensors = saved("pair", &cells, &x, &outputs, |name| {
+        let (side, parameter) = name.split_once('/').unwrap();
+        format!("bidirectional_rnn/{side}/gru_cell/{parameter}")
+    });
+    let back = tensorflow::bidirectional(&mut tensors, "bidirectional_rnn/", |t, prefix| {
+        tensorflow::gru(t, &format!("{prefix}gru_cell/"), |builder| builder)
+    });
+    assert_eq!(pair(&back.unwrap(), &x), outputs);
+    tensors.finish().unwrap();
+}
+
 #[test]
 fn what_pytorch_does_not_have_is_not_exported() {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(7);
@@ -251,7 +303,7 @@ fn what_pytorch_does_not_have_is_not_exported() {
         Err(Error::NotRepresentable { found: what, .. }) => assert!(what.contains(found), "{what}"),
         other => panic!("{other:?}"),
     };
-    let lstm = |options: &dyn Fn(rnn_cell::cells::LstmBuilder<f64>) -> rnn_cell::cells::LstmBuilder<f64>| {
+    let lstm = |options: &dyn Fn(LstmBuilder<f64>) -> LstmBuilder<f64>| {
         options(Lstm::builder(3, 4)).build(&mut Xoshiro256PlusPlus::seed_from_u64(7)).unwrap()
     };
     let export = |cell| pytorch::export_lstm(&[cell], None, "");
