@@ -1,16 +1,13 @@
 //! Saving and loading by parameter name: bit-exact there and back, and what a file that is not ours leads to.
 
-use ndarray::{ArrayViewD, ArrayViewMutD};
-use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
-use rnn_cell::train::{Adam, AdamOptions};
-use rnn_cell::weights::safetensors;
-use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters};
-use std::path::PathBuf;
+mod common;
 
-fn rng(seed: u64) -> Xoshiro256PlusPlus {
-    Xoshiro256PlusPlus::seed_from_u64(seed)
-}
+use common::{Check, Rng, each_cell, rng};
+use ndarray::{ArrayViewD, ArrayViewMutD};
+use rnn_cell::train::{Adam, AdamOptions, Sgd};
+use rnn_cell::weights::safetensors;
+use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
+use std::path::PathBuf;
 
 /// Several cells under prefixes, as wrappers make them.
 struct Named<E: Float>(Vec<(&'static str, Box<dyn Parameters<E>>)>);
@@ -28,21 +25,8 @@ impl<E: Float> Parameters<E> for Named<E> {
     }
 }
 
-/// Every kind of cell and option that has parameters of its own.
-fn every_cell<E: Float>(seed: u64) -> Named<E> {
-    let rng = &mut rng(seed);
-    let lstm = Lstm::<E>::builder(3, 5).use_peepholes(true).num_proj(2).build(rng).unwrap();
-    let gru = Gru::<E>::builder(3, 4).reset(GruReset::After).build(rng).unwrap();
-    Named(vec![
-        ("fw/cell_0/", Box::new(lstm)),
-        ("fw/cell_1/", Box::new(BasicRnn::<E>::new(2, 4, rng))),
-        ("bw/cell_0/", Box::new(gru)),
-        ("bw/cell_1/", Box::new(Gru::<E>::new(4, 4, rng))),
-    ])
-}
-
 /// All numbers, by bits.
-fn bits<E: Float>(parameters: &dyn Parameters<E>) -> Vec<u64> {
+fn bits<E: Float>(parameters: &impl Parameters<E>) -> Vec<u64> {
     let mut bits = Vec::new();
     parameters.visit_parameters(&mut |_, array| {
         let any = |number: &E| {
@@ -56,29 +40,41 @@ fn bits<E: Float>(parameters: &dyn Parameters<E>) -> Vec<u64> {
     bits
 }
 
-fn round_trip<E: Float>(odd: &[E]) {
-    let mut saved = every_cell::<E>(1);
-    saved.visit_parameters_mut(&mut |_, mut array| array.iter_mut().zip(odd).for_each(|(to, from)| *to = *from));
-    let expected = bits(&saved);
+/// Saves and loads with these odd numbers among the weights.
+struct RoundTrip<'a, E>(&'a [E]);
 
-    let mut loaded = every_cell::<E>(2);
-    assert_ne!(bits(&loaded), expected);
-    safetensors::from_bytes(&mut loaded, &safetensors::to_bytes(&saved).unwrap()).unwrap();
-    assert_eq!(bits(&loaded), expected);
+impl<E: Float> Check<E> for RoundTrip<'_, E> {
+    fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
+    where
+        C: RnnCell<Elem = E> + Parameters<E>,
+    {
+        let [mut saved, mut loaded, mut from_file] = [1, 2, 3].map(|seed| make(3, 5, &mut rng(seed)));
+        let odd = self.0;
+        saved.visit_parameters_mut(&mut |_, mut array| array.iter_mut().zip(odd).for_each(|(to, from)| *to = *from));
+        let expected = bits(&saved);
+        assert_ne!(bits(&loaded), expected, "{name}");
+        let bytes = safetensors::to_bytes(&saved).unwrap();
+        safetensors::from_bytes(&mut loaded, &bytes).unwrap();
+        assert_eq!(bits(&loaded), expected, "{name}");
 
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("round_trip_{}.safetensors", size_of::<E>()));
-    let mut loaded = every_cell::<E>(3);
-    safetensors::save(&saved, &path).unwrap();
-    safetensors::load(&mut loaded, &path).unwrap();
-    assert_eq!(bits(&loaded), expected);
-    assert_eq!(std::fs::read(&path).unwrap(), safetensors::to_bytes(&saved).unwrap());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("round_trip_{}", size_of::<E>()));
+        safetensors::save(&saved, &path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "{name}");
+        safetensors::load(&mut from_file, &path).unwrap();
+        assert_eq!(bits(&from_file), expected, "{name}");
+    }
 }
 
 #[test]
-fn the_round_trip_keeps_every_bit() {
+fn the_round_trip_keeps_every_bit_of_every_cell() {
     // The last one is a signalling NaN with a payload.
-    round_trip([-0.0, f32::INFINITY, f32::MIN_POSITIVE / 8.0, f32::from_bits(0xffa1_2345)].as_ref());
-    round_trip([-0.0, f64::NEG_INFINITY, f64::MIN_POSITIVE / 8.0, f64::from_bits(0xfff4_5678_9abc_def0)].as_ref());
+    each_cell(&mut RoundTrip(&[-0.0, f32::INFINITY, f32::MIN_POSITIVE / 8.0, f32::from_bits(0xffa1_2345)]));
+    each_cell(&mut RoundTrip(&[
+        -0.0,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE / 8.0,
+        f64::from_bits(0xfff4_5678_9abc_def0),
+    ]));
 }
 
 #[test]
@@ -107,22 +103,32 @@ fn stacks_and_pairs_are_saved_by_prefixed_names() {
 }
 
 #[test]
-fn an_optimizer_is_saved_with_its_step() {
-    let model = every_cell::<f64>(1);
-    let adam = || Adam::new(&model, AdamOptions::default()).unwrap();
-    let mut saved = adam();
-    let mut next = 0.0;
-    saved.visit_parameters_mut(&mut |_, mut array| {
-        array.map_inplace(|number| {
-            next += 1.0;
-            *number = next;
+fn optimizers_are_saved_with_all_they_remember() {
+    fn check<O: Parameters<f64> + Clone>(new: &O) -> Vec<u8> {
+        let mut saved = new.clone();
+        let mut next = 0.0;
+        saved.visit_parameters_mut(&mut |_, mut array| {
+            array.map_inplace(|number| {
+                next += 1.0;
+                *number = next;
+            });
         });
-    });
-    let bytes = safetensors::to_bytes(&saved).unwrap();
-    assert_eq!(safetensors::read_tensors::<f64>(&bytes).unwrap().shape("step").unwrap(), [0; 0]);
-    let mut loaded = adam();
-    safetensors::from_bytes(&mut loaded, &bytes).unwrap();
-    assert_eq!(bits(&loaded), bits(&saved));
+        let bytes = safetensors::to_bytes(&saved).unwrap();
+        let mut loaded = new.clone();
+        assert_ne!(bits(&loaded), bits(&saved));
+        safetensors::from_bytes(&mut loaded, &bytes).unwrap();
+        assert_eq!(bits(&loaded), bits(&saved));
+        bytes
+    }
+    let gru = |seed| Gru::<f64>::new(3, 4, &mut rng(seed));
+    let model = Bidirectional { fw: gru(1), bw: gru(2) };
+    let shape =
+        |bytes: &[u8], name: &str| safetensors::read_tensors::<f64>(bytes).unwrap().shape(name).unwrap().to_vec();
+    let adam = check(&Adam::new(&model, AdamOptions::default()).unwrap());
+    assert_eq!(shape(&adam, "step"), [0; 0]);
+    assert_eq!(shape(&adam, "v/bw/gates/kernel"), [7, 8]);
+    let sgd = check(&Sgd::new(&model, 0.1, 0.9).unwrap());
+    assert_eq!(shape(&sgd, "momentum/fw/candidate/bias"), [4]);
 }
 
 /// A file of tensors: name, dtype, shape, bytes.
