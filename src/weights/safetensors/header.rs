@@ -6,8 +6,8 @@
 //! data     numbers of all tensors, with no byte between or behind them
 //! ```
 //!
-//! It is read here and not by the library, whose reader takes up to some sixty times the header's length in memory and
-//! does not tell which tensor is wrong. Here nothing is set aside but what is listed, name by name.
+//! It is read here and not by the library, whose reader takes up to fifty times the header's length in memory and does not
+//! tell which tensor is wrong. Here nothing is set aside but what is listed, name by name.
 
 use crate::Error;
 use std::borrow::Cow;
