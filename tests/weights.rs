@@ -2,7 +2,7 @@
 //!
 //! The files are made by the scripts in `tools/`. They hold each case's tensors, an input `CASE/x` and `CASE/outputs`.
 
-use ndarray::{Array3, ArrayD, Ix3};
+use ndarray::{Array3, ArrayD, Axis, Ix3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{GruReset, LstmBuilder};
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
@@ -366,4 +366,87 @@ fn pytorch_tensors_that_do_not_fit() {
     assert_eq!(pytorch::gru(&mut single, "gru.").unwrap().cells().len(), 3);
     let error = single.finish().unwrap_err();
     assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "gru/outputs"), "{error}");
+}
+
+/// Of a module under `prefix`, each tensor in turn is missing (but for `optional` ones), has an axis too many, or is of
+/// integers: the error must name it.
+fn each_misfit(
+    file: &str,
+    prefix: &str,
+    optional: &[&str],
+    import: impl Fn(&mut Tensors<'_, f32>, &str) -> Result<(), Error>,
+) {
+    let bytes = fixture(file);
+    let tensors = safetensors::read_tensors::<f32>(&bytes).unwrap();
+    let other = |name: &str| name.ends_with("/x") || name.ends_with("/outputs") || name.contains("Adam");
+    let names: Vec<&str> = tensors.names().filter(|name| name.starts_with(prefix) && !other(name)).collect();
+    assert!(names.len() > 1, "{prefix}");
+    import(&mut tensors.clone(), prefix).unwrap();
+    for misfit in names {
+        let mut less = tensors.clone();
+        less.retain(|name| name != misfit);
+        match import(&mut less, prefix) {
+            Err(Error::MissingTensor { name, .. }) if name == misfit => {}
+            other => assert!(optional.contains(&&misfit[prefix.len()..]), "without {misfit}: {other:?}"),
+        }
+        let mut deep = tensors.clone();
+        let array = deep.take(misfit).unwrap();
+        deep.insert(misfit, array.insert_axis(Axis(0)));
+        let error = import(&mut deep, prefix).unwrap_err();
+        assert!(matches!(&error, Error::TensorShape { name, .. } if name == misfit), "{misfit}: {error}");
+
+        let (info, integers) =
+            (format!("\"{misfit}\":{{\"dtype\":\"F32\""), format!("\"{misfit}\":{{\"dtype\":\"I32\""));
+        let at = bytes.windows(info.len()).position(|window| window == info.as_bytes()).unwrap();
+        let bytes = [&bytes[..at], integers.as_bytes(), &bytes[at + info.len()..]].concat();
+        let error = import(&mut safetensors::read_tensors(&bytes).unwrap(), prefix).unwrap_err();
+        assert!(matches!(&error, Error::TensorDtype { name, .. } if name == misfit), "{misfit}: {error}");
+    }
+}
+
+#[test]
+fn the_tensor_that_does_not_fit_is_named() {
+    let tanh = Activation::Tanh;
+    each_misfit("pytorch_f32", "rnn_tanh.", &[], |t, p| pytorch::bidirectional_rnn(t, p, tanh).map(drop));
+    each_misfit("pytorch_f32", "lstm.", &[], |t, p| pytorch::bidirectional_lstm(t, p).map(drop));
+    let projections = ["weight_hr_l0", "weight_hr_l0_reverse", "weight_hr_l1", "weight_hr_l1_reverse"];
+    each_misfit("pytorch_f32", "lstm_proj.", &projections, |t, p| pytorch::bidirectional_lstm(t, p).map(drop));
+    each_misfit("pytorch_f32", "gru.", &[], |t, p| pytorch::gru(t, p).map(drop));
+
+    let (keras, before) = (keras::Options::default(), keras::Options { reset_after: false, ..Default::default() });
+    each_misfit("keras_f32", "simple_rnn/simple_rnn/simple_rnn_cell/", &["bias"], |t, p| {
+        keras::simple_rnn(t, p, &keras).map(drop)
+    });
+    each_misfit("keras_f32", "lstm/lstm/lstm_cell/", &["bias"], |t, p| keras::lstm(t, p, &keras).map(drop));
+    each_misfit("keras_f32", "gru/gru/gru_cell/", &["bias"], |t, p| keras::gru(t, p, &keras).map(drop));
+    each_misfit("keras_f32", "gru_reset_before/gru_1/gru_cell/", &["bias"], |t, p| keras::gru(t, p, &before).map(drop));
+
+    each_misfit("tensorflow_f32", "basic_rnn/rnn/basic_rnn_cell/", &[], |t, p| {
+        tensorflow::basic_rnn(t, p, |builder| builder).map(drop)
+    });
+    each_misfit("tensorflow_f32", "lstm/rnn/lstm_cell/", &["projection/kernel"], |t, p| {
+        tensorflow::lstm(t, p, |builder| builder).map(drop)
+    });
+    each_misfit("tensorflow_f32", "bidirectional/bidirectional_rnn/fw/gru_cell/", &[], |t, p| {
+        tensorflow::gru(t, p, |builder| builder).map(drop)
+    });
+
+    each_misfit("onnx_f32", "rnn/", &["B"], |t, p| onnx::rnn(t, p, &Default::default()).map(drop));
+    each_misfit("onnx_f32", "lstm_both/", &["B", "P"], |t, p| {
+        onnx::bidirectional_lstm(t, p, &Default::default()).map(drop)
+    });
+    each_misfit("onnx_f32", "gru/", &["B"], |t, p| onnx::gru(t, p, &Default::default()).map(drop));
+
+    each_misfit("flax_f32", "simple/cell/", &[], |t, p| flax::simple(t, p).map(drop));
+    each_misfit("flax_f32", "lstm/cell/", &[], |t, p| flax::lstm(t, p).map(drop));
+    each_misfit("flax_f32", "gru/cell/", &[], |t, p| flax::gru(t, p).map(drop));
+}
+
+#[test]
+fn a_kernel_of_no_whole_gates_is_named() {
+    let mut tensors = Tensors::new();
+    tensors.insert("kernel", ndarray::Array2::<f32>::zeros((5, 10)));
+    tensors.insert("bias", ndarray::Array1::<f32>::zeros(10));
+    let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
+    assert_eq!(error.to_string(), "tensor \"kernel\" has shape [5, 10], but must have [5, 8]");
 }
