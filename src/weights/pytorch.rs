@@ -28,10 +28,10 @@
 //! The script is `tools/pytorch_fixture.py`; `tools/pytorch_load.py` goes the other way.
 
 use super::Tensors;
-use super::layout::{BlockGru, IFCO, RZN, put};
+use super::layout::{BlockGru, IFCO, RZN, pick, put};
 use crate::cells::{BasicRnnWeights, GruReset, LstmWeights};
 use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView2};
 
 mod export;
 
@@ -169,7 +169,7 @@ impl Layer {
         &self,
         tensors: &mut Tensors<'_, E>,
         gates: usize,
-        mut put: impl FnMut(usize, ndarray::ArrayView2<E>),
+        mut put: impl FnMut(usize, ArrayView2<E>),
     ) -> Result<(), Error> {
         let rows = gates * self.hidden;
         put(0, tensors.take_matrix(&self.names[0], (rows, self.input))?.t());
@@ -191,7 +191,7 @@ impl Layer {
         let mut kernel = Array2::zeros((self.input + self.output, 4 * self.hidden));
         self.matrices(tensors, 4, |row, from| put(&mut kernel, row, from, &IFCO))?;
         let bias = self.biases(tensors, 4)?;
-        let bias = bias.map(|[input, recurrent]| super::layout::pick((input + recurrent).view(), self.hidden, &IFCO));
+        let bias = bias.map(|[input, recurrent]| pick((input + recurrent).view(), self.hidden, &IFCO));
         let mut builder = Lstm::builder(self.input, self.hidden).forget_bias(E::zero()).use_bias(self.use_bias);
         let mut projection = None;
         if self.projects {

@@ -45,10 +45,7 @@ mod header;
 /// # Errors
 /// [`Error::RepeatedParameter`] if two parameters have one name, [`Error::Io`] if the file cannot be written.
 pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRef<Path>) -> Result<(), Error> {
-    let path = path.as_ref();
-    // The library makes its temporary file beside `path`, and a bare file name has an empty parent.
-    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
-    ::safetensors::serialize_to_file(named(parameters)?, None, &full).map_err(|error| io(path, &error))
+    write(named(parameters)?, path.as_ref())
 }
 
 /// The bytes that [`save`] writes.
@@ -126,12 +123,15 @@ pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
 /// # Errors
 /// [`Error::Io`] if the file cannot be written, [`Error::TensorDtype`] if a tensor of another file cannot be read.
 pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path>) -> Result<(), Error> {
-    let path = path.as_ref();
-    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
     let names: Vec<String> = tensors.names().map(String::from).collect();
     let arrays: Result<Vec<_>, _> = names.iter().map(|name| tensors.take(name)).collect();
     let arrays = arrays?;
-    let views = names.into_iter().zip(arrays.iter().map(|array| Numbers(array.view())));
+    write(names.into_iter().zip(arrays.iter().map(|array| Numbers(array.view()))), path.as_ref())
+}
+
+fn write<'a, E: Float>(views: impl IntoIterator<Item = (String, Numbers<'a, E>)>, path: &Path) -> Result<(), Error> {
+    // The library makes its temporary file beside `path`, and a bare file name has an empty parent.
+    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
     ::safetensors::serialize_to_file(views, None, &full).map_err(|error| io(path, &error))
 }
 
