@@ -30,7 +30,7 @@ use super::Tensors;
 use crate::{Error, Float, Parameters};
 use ::safetensors::tensor::{Dtype, View};
 use half::{bf16, f16};
-use header::{Header, Info};
+use header::{Header, Info, Shape};
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use std::any::Any;
 use std::borrow::Cow;
@@ -112,7 +112,7 @@ fn check<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, tensors: &Tensors<
 pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
     let header = Header::read(bytes)?;
     let mut tensors = Tensors::new();
-    for (name, Info { dtype, shape, offsets: [start, end] }) in header.tensors {
+    for (name, Info { dtype, shape: Shape(shape), offsets: [start, end] }) in header.tensors {
         tensors.insert_stored(name, Stored { dtype, shape, bytes: &header.data[start..end] });
     }
     Ok(tensors)
@@ -140,7 +140,7 @@ fn write<'a, E: Float>(views: impl IntoIterator<Item = (String, Numbers<'a, E>)>
 /// # Errors
 /// [`Error::InvalidFile`].
 pub fn read_metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
-    Ok(Header::read(bytes)?.metadata.unwrap_or_default())
+    Ok(Header::read(bytes)?.metadata)
 }
 
 fn io(path: &Path, error: &dyn std::fmt::Display) -> Error {
