@@ -74,8 +74,6 @@ pub struct Tape<'a, C: TrainableCell> {
     order: Option<Vec<usize>>,
     lengths: Vec<usize>,
     windows: Vec<Window<C>>,
-    /// The final state, rows in the user's order: the form of a state's gradient.
-    form: C::State,
     /// (batch, seq, output) of the outputs.
     outputs: (usize, usize, usize),
     workspace: C::Workspace,
@@ -117,42 +115,29 @@ pub(super) fn record<'a, C: TrainableCell>(
     check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
     let mut finals = checked_state(cell, batch, initial_state)?;
     let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
-    let lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
-
-    let sorted = lengths.is_sorted_by(|a, b| a >= b);
-    let order = (!sorted).then(|| longest_first(&lengths));
-    let lengths = order.as_ref().map_or(lengths.clone(), |order| order.iter().map(|&row| lengths[row]).collect());
-    let by_step = inputs.permuted_axes([1, 0, 2]);
-    let mut tape = Tape {
-        cell,
-        inputs: match &order {
-            None => by_step,
-            Some(order) => gather(by_step.view(), order, &lengths).into(),
-        },
-        order,
-        lengths,
-        windows: Vec::new(),
-        form: finals.clone(),
-        outputs: (batch, seq, cell.output_size()),
-        workspace: C::Workspace::default(),
-    };
-    match &tape.order {
-        None => {
-            let mut by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
-            tape.run(&mut finals, &mut by_step, every);
-        }
+    let mut lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
+    let mut inputs = inputs.permuted_axes([1, 0, 2]);
+    let order = (!lengths.is_sorted_by(|a, b| a >= b)).then(|| longest_first(&lengths));
+    if let Some(order) = &order {
+        lengths = order.iter().map(|&row| lengths[row]).collect();
+        inputs = gather(inputs.view(), order, &lengths).into();
+    }
+    let (windows, workspace) = (Vec::new(), C::Workspace::default());
+    let mut tape = Tape { cell, inputs, order: None, lengths, windows, outputs: outputs.dim(), workspace };
+    let mut by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
+    match order {
+        None => tape.run(&mut finals, &mut by_step, every),
         Some(order) => {
-            let order = order.clone();
             let mut sorted_outputs = Array3::zeros((seq, batch, cell.output_size()));
             let mut sorted_finals = finals.select(&order);
             tape.run(&mut sorted_finals, &mut sorted_outputs, every);
-            scatter(&sorted_outputs, &order, &tape.lengths, outputs.view_mut().permuted_axes([1, 0, 2]));
+            scatter(&sorted_outputs, &order, &tape.lengths, by_step);
             for (from, &to) in order.iter().enumerate() {
                 finals.copy_row(to, &sorted_finals, from);
             }
+            tape.order = Some(order);
         }
     }
-    tape.form = finals.clone();
     Ok((outputs, finals, tape))
 }
 
@@ -274,19 +259,15 @@ impl<C: TrainableCell> Tape<'_, C> {
             state.visit(&mut |leaf| shapes.extend(leaf.shape()));
             shapes
         };
-        match d_final_state {
-            None => {
-                let mut zeros = self.form.clone();
-                zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
-                Ok(zeros)
-            }
-            Some(gradient) => {
-                let (expected, found) = (shapes(&self.form), shapes(&gradient));
-                if expected != found {
-                    return Err(Error::GradientShape { argument: "d_final_state", expected, found });
-                }
-                Ok(gradient)
-            }
+        let mut zeros = self.cell.zero_state(self.outputs.0);
+        let Some(gradient) = d_final_state else {
+            zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
+            return Ok(zeros);
+        };
+        let (expected, found) = (shapes(&zeros), shapes(&gradient));
+        if expected != found {
+            return Err(Error::GradientShape { argument: "d_final_state", expected, found });
         }
+        Ok(gradient)
     }
 }
