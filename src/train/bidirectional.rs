@@ -1,6 +1,6 @@
 //! [`bidirectional_dynamic_rnn`], recorded.
 
-use super::dynamic::record;
+use super::dynamic::{at_least_one, record};
 use super::{Gradients, RunGradients, Tape, TrainableCell};
 use crate::drivers::lengths::check_inputs;
 use crate::{Error, Float, RnnCell};
@@ -48,6 +48,37 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<Recorded<'a, C, D>, Error> {
+    record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), None)
+}
+
+/// [`bidirectional_dynamic_rnn`] that keeps in each direction what [`dynamic_rnn_checkpointed`] keeps: the state every
+/// `every` steps.
+///
+/// # Errors
+/// As [`bidirectional_dynamic_rnn`]; and [`Error::ZeroSize`] if `every` is 0.
+///
+/// [`dynamic_rnn_checkpointed`]: super::dynamic_rnn_checkpointed
+pub fn bidirectional_dynamic_rnn_checkpointed<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
+    cell_fw: &'a C,
+    cell_bw: &'a D,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state_fw: Option<C::State>,
+    initial_state_bw: Option<D::State>,
+    every: usize,
+) -> Result<Recorded<'a, C, D>, Error> {
+    let every = Some(at_least_one(every)?);
+    record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), every)
+}
+
+fn record_both<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
+    cell_fw: &'a C,
+    cell_bw: &'a D,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_states: (Option<C::State>, Option<D::State>),
+    every: Option<usize>,
+) -> Result<Recorded<'a, C, D>, Error> {
     let (batch, seq, _) = inputs.dim();
     if cell_fw.input_size() != cell_bw.input_size() {
         return Err(Error::InputSizesDiffer { fw: cell_fw.input_size(), bw: cell_bw.input_size() });
@@ -56,9 +87,9 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     let lengths = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq));
     let reversed = reverse_sequence(inputs.view(), lengths);
 
-    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, initial_state_fw, None)
+    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, initial_states.0, every)
         .map_err(|error| within("initial_state_fw", error))?;
-    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, initial_state_bw, None)
+    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, initial_states.1, every)
         .map_err(|error| within("initial_state_bw", error))?;
     let bw = reverse_sequence(bw.view(), lengths).as_standard_layout().into_owned();
     let tape = BidirectionalTape { fw: tape_fw, bw: tape_bw, lengths: lengths.map(<[usize]>::to_vec) };

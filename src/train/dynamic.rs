@@ -11,10 +11,11 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// [`dynamic_rnn`](crate::dynamic_rnn), recorded: `inputs` (batch, seq, input), outputs (batch, seq, output).
 ///
 /// Nothing in the padding, NaN included, reaches an output or a gradient. For truncated backpropagation run one window
-/// after the other, each from the state that the last one returned.
+/// after the other, each from the state that the last one returned. A time-major array goes in as the view
+/// `x.view().permuted_axes([1, 0, 2])`: strides may be any.
 ///
 /// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 5 · hidden +
-/// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden,
+/// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) hidden,
 /// a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs between its layers, a
 /// [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers nothing.
 /// [`dynamic_rnn_checkpointed`] holds less.
@@ -59,10 +60,12 @@ pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
     initial_state: Option<C::State>,
     every: usize,
 ) -> Result<Recorded<'a, C>, Error> {
-    if every == 0 {
-        return Err(Error::ZeroSize { argument: "every" });
-    }
-    record(cell, inputs.view().into(), sequence_length, initial_state, Some(every))
+    record(cell, inputs.view().into(), sequence_length, initial_state, Some(at_least_one(every)?))
+}
+
+/// The number of steps between kept states, checked.
+pub(super) fn at_least_one(every: usize) -> Result<usize, Error> {
+    if every == 0 { Err(Error::ZeroSize { argument: "every" }) } else { Ok(every) }
 }
 
 /// A recorded run of [`dynamic_rnn`]: turns gradients of its results into gradients of what it was given.

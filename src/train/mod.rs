@@ -26,7 +26,9 @@ mod residual;
 mod runs;
 
 pub use basic_rnn::BasicRnnRecord;
-pub use bidirectional::{BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn};
+pub use bidirectional::{
+    BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_checkpointed,
+};
 pub use boxed::{BoxedTrainableCell, DynRecord};
 pub use cell::TrainableCell;
 pub use check::gradient_error;
