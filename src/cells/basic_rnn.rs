@@ -3,11 +3,13 @@
 use super::weights::{bias_numbers, check_sizes, checked, checked_option, numbers, visit_then_repack};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::rnn_backward::{Record, Transposed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
 use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use rand::Rng;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 /// The simple recurrent network: TensorFlow 1's `BasicRNNCell`, after Elman (1990).
 ///
@@ -36,6 +38,8 @@ pub struct BasicRnn<E: Float> {
     activation: Activation,
     weights: BasicRnnWeights<E>,
     packed: Packed<E>,
+    /// Packed by the first run backward.
+    transposed: OnceLock<Transposed<E>>,
 }
 
 /// The parameters of a [`BasicRnn`].
@@ -83,32 +87,30 @@ impl<E: Float> BasicRnn<E> {
         self.activation
     }
 
-    /// [`RnnCell::unroll`]; `recording` is for training.
+    /// [`RnnCell::unroll`], recorded if asked for.
     pub(crate) fn run(
         &self,
         inputs: &ArrayRef3<E>,
         state: &mut Array2<E>,
         outputs: &mut ArrayRef3<E>,
-        recording: bool,
+        record: Option<&mut Record<E>>,
         workspace: &mut Workspace<E>,
     ) {
         let (inputs, outputs) = (inputs.view(), outputs.view_mut());
-        kernel::rnn::unroll(&self.packed, self.activation, inputs, state, outputs, recording, workspace);
+        kernel::rnn::unroll(&self.packed, self.activation, inputs, state, outputs, record, workspace);
     }
 
-    /// The weights as backward multiplies by them, packed anew: (inputs, recurrent).
-    pub(crate) fn transposed(&self) -> (Packed<E>, Packed<E>) {
-        let (input, hidden) = (self.input_size, self.hidden_size);
-        let kernel = numbers(&self.weights.kernel);
-        (
-            Packed::transposed(kernel, hidden, 0, (input, hidden)),
-            Packed::transposed(kernel, hidden, input * hidden, (hidden, hidden)),
-        )
+    /// The weights as backward multiplies by them.
+    pub(crate) fn transposed(&self) -> &Transposed<E> {
+        self.transposed.get_or_init(|| Transposed::new(&self.weights.kernel, self.input_size))
     }
 
     fn repack(&mut self) {
         let gate = gate(&self.weights, self.hidden_size);
         self.packed.refill(&[gate], None);
+        if let Some(transposed) = self.transposed.get_mut() {
+            transposed.refill(&self.weights.kernel, self.input_size);
+        }
     }
 }
 
@@ -179,7 +181,7 @@ impl<E: Float> BasicRnnBuilder<E> {
             split: false,
         };
         let packed = Packed::new(Isa::get(), shape, &[gate(&weights, hidden_size)], None);
-        Ok(BasicRnn { input_size, hidden_size, activation, weights, packed })
+        Ok(BasicRnn { input_size, hidden_size, activation, weights, packed, transposed: OnceLock::new() })
     }
 }
 
@@ -214,7 +216,7 @@ impl<E: Float> RnnCell for BasicRnn<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut Workspace<E>,
     ) {
-        self.run(inputs, state, outputs, false, workspace);
+        self.run(inputs, state, outputs, None, workspace);
     }
 }
 

@@ -36,6 +36,7 @@ mod tests;
 pub(crate) mod threads;
 mod tile;
 
+pub(crate) use buffer::zeros;
 pub use isa::instruction_set;
 pub use sequence::Workspace;
 pub use simd::Element;

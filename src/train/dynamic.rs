@@ -2,6 +2,7 @@
 
 use super::{Gradients, TrainableCell};
 use crate::drivers::lengths::{check_inputs, checked_state, gather, longest_first, runs, scatter};
+use crate::kernel::zeros;
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, CowArray, Ix3, s};
 
@@ -18,7 +19,8 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) hidden,
 /// a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs between its layers, a
 /// [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers nothing.
-/// [`dynamic_rnn_checkpointed`] holds less.
+/// [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed, from its
+/// first run backward on.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -117,7 +119,7 @@ pub(super) fn record<'a, C: TrainableCell>(
     let (batch, seq, _) = inputs.dim();
     check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
     let mut finals = checked_state(cell, batch, initial_state)?;
-    let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
+    let mut outputs = zeros((batch, seq, cell.output_size()));
     let mut lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
     let mut inputs = inputs.permuted_axes([1, 0, 2]);
     let order = (!lengths.is_sorted_by(|a, b| a >= b)).then(|| longest_first(&lengths));
@@ -131,7 +133,7 @@ pub(super) fn record<'a, C: TrainableCell>(
     match order {
         None => tape.run(&mut finals, &mut by_step, every),
         Some(order) => {
-            let mut sorted_outputs = Array3::zeros((seq, batch, cell.output_size()));
+            let mut sorted_outputs = zeros((seq, batch, cell.output_size()));
             let mut sorted_finals = finals.select(&order);
             tape.run(&mut sorted_finals, &mut sorted_outputs, every);
             scatter(&sorted_outputs, &order, &tape.lengths, by_step);
@@ -190,7 +192,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         let mut d_state = self.checked_gradient(d_final_state)?;
         let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
         let mut parameters = Gradients::zeros(self.cell);
-        let mut d_inputs = Array3::zeros((batch, seq, features));
+        let mut d_inputs = zeros((batch, seq, features));
         let by_step = d_outputs.view().permuted_axes([1, 0, 2]);
         match self.order.take() {
             None => {
@@ -199,7 +201,7 @@ impl<C: TrainableCell> Tape<'_, C> {
             }
             Some(order) => {
                 let d_outputs = gather(by_step, &order, &self.lengths);
-                let mut sorted_d_inputs = Array3::zeros((seq, batch, features));
+                let mut sorted_d_inputs = zeros((seq, batch, features));
                 let mut sorted_d_state = d_state.select(&order);
                 self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut parameters);
                 scatter(&sorted_d_inputs, &order, &self.lengths, d_inputs.view_mut().permuted_axes([1, 0, 2]));
