@@ -16,11 +16,11 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// `x.view().permuted_axes([1, 0, 2])`: strides may be any.
 ///
 /// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 5 · hidden +
-/// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) hidden,
-/// a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs between its layers, a
-/// [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers nothing.
-/// [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed, from its
-/// first run backward on.
+/// output numbers, with a projection hidden more, a [`Gru`](crate::Gru) 4 · hidden + hidden, a
+/// [`BasicRnn`](crate::BasicRnn) hidden, a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs
+/// between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers
+/// nothing. [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed,
+/// from its first run backward on.
 ///
 /// ```
 /// use rand::SeedableRng;
