@@ -68,17 +68,20 @@ fn numbers<C: RnnCell>(outputs: ArrayView3<C::Elem>, finals: &C::State, back: &R
     numbers
 }
 
+/// What must hold for a problem of that name.
+type Law<E> = fn(&str, &mut Problem<E>);
+
 /// Runs a law over all cells, shapes and both types.
-fn each_problem(law: (fn(&str, &mut Problem<f32>), fn(&str, &mut Problem<f64>))) {
-    fn of_type<E: Float>(law: fn(&str, &mut Problem<E>)) {
+fn each_problem(in_f32: Law<f32>, in_f64: Law<f64>) {
+    fn of_type<E: Float>(law: Law<E>) {
         each_boxed_cell(&mut |name, make| {
             for shape in SHAPES {
                 law(&format!("{name}, {shape:?}"), &mut Problem::new(shape, make));
             }
         });
     }
-    of_type(law.0);
-    of_type(law.1);
+    of_type(in_f32);
+    of_type(in_f64);
 }
 
 #[track_caller]
@@ -100,7 +103,7 @@ fn recording_changes_no_bit() {
         let expected = common::numbers(outputs.view(), &finals);
         assert_eq!(p.run()[..expected.len()], expected, "{name}");
     }
-    each_problem((law, law));
+    each_problem(law, law);
 }
 
 /// A cell whose runs are steps: the provided versions of [`TrainableCell`].
@@ -171,7 +174,7 @@ fn a_run_back_is_steps_back() {
         let back = tape.backward(&p.d_outputs, Some(p.d_final.clone())).unwrap();
         assert_close(name, &numbers(outputs.view(), &finals, &back), &p.run());
     }
-    each_problem((law, law));
+    each_problem(law, law);
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn checkpointed_gradients_are_the_plain_ones() {
             assert_close(&format!("{name}, every {every}"), &plain, &numbers(outputs.view(), &finals, &back));
         }
     }
-    each_problem((law, law));
+    each_problem(law, law);
 }
 
 /// Forward and back in both directions, with the same cell in each.
@@ -217,7 +220,7 @@ fn checkpoints_of_both_directions_change_nothing() {
             assert_close(&format!("{name}, every {every}"), &both_ways(p, None), &both_ways(p, Some(every)));
         }
     }
-    each_problem((law, law));
+    each_problem(law, law);
 }
 
 #[test]
@@ -233,7 +236,7 @@ fn nothing_in_the_padding_reaches_a_result() {
         }
         assert_eq!(run(p), clean, "{name}");
     }
-    each_problem((law, law));
+    each_problem(law, law);
 }
 
 /// Adds up the gradients of parameters.
@@ -273,7 +276,7 @@ fn a_batch_is_a_loop_over_its_rows() {
         };
         assert_close(name, &numbers(joined(&outputs).view(), &finals, &back), &p.run());
     }
-    each_problem((law, law));
+    each_problem(law, law);
 }
 
 /// Windows with the state carried over, back with its gradient handed on; without, each is truncated backpropagation.
@@ -310,5 +313,5 @@ fn windows_are_the_whole_sequence() {
         };
         assert_close(name, &numbers(joined(&outputs).view(), &state, &back), &p.run());
     }
-    each_problem((law, law));
+    each_problem(law, law);
 }
