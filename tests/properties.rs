@@ -58,20 +58,9 @@ fn problem() -> impl Strategy<Value = Problem> {
         (any::<bool>(), (limit(0.5), limit(2.0)), prop_oneof![4 => Just(false), 1 => Just(true)]),
         (layout, any::<u64>()),
     )
-        .prop_map(
-            |((cell, around, input), (lengths, extra), (dropout, limits, special), (layout, seed))| Problem {
-                cell,
-                around,
-                input,
-                lengths,
-                extra,
-                dropout,
-                limits,
-                special,
-                layout,
-                seed,
-            },
-        )
+        .prop_map(|((cell, around, input), (lengths, extra), (dropout, limits, special), (layout, seed))| {
+            Problem { cell, around, input, lengths, extra, dropout, limits, special, layout, seed }
+        })
 }
 
 /// The same in arrays.
@@ -226,12 +215,16 @@ fn batch_is_a_loop<E: Float>(problem: &Problem, rows: &[Index], cuts: &[Index]) 
     let some_lengths: Vec<usize> = rows.iter().map(|&row| lengths[row]).collect();
     let some_x = x.select(Axis(0), &rows);
     let (some, some_last) = dynamic_rnn(&cell, &some_x, Some(&some_lengths), Some(initial.select(&rows))).unwrap();
-    assert_same(&numbers(outputs.select(Axis(0), &rows).view(), &last.select(&rows)), &numbers(some.view(), &some_last));
+    assert_same(
+        &numbers(outputs.select(Axis(0), &rows).view(), &last.select(&rows)),
+        &numbers(some.view(), &some_last),
+    );
     assert_same_state(&cell, &last.select(&rows), &some_last);
 
     let (mut parts, mut state) = (Vec::new(), initial);
     for steps in pieces(seq, cuts) {
-        let lengths: Vec<usize> = lengths.iter().map(|&length| length.clamp(steps.start, steps.end) - steps.start).collect();
+        let lengths: Vec<usize> =
+            lengths.iter().map(|&length| length.clamp(steps.start, steps.end) - steps.start).collect();
         let (part, next) = dynamic_rnn(&cell, &x.slice(s![.., steps, ..]), Some(&lengths), Some(state)).unwrap();
         (state, _) = (next, parts.push(part));
     }

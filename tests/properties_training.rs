@@ -33,8 +33,13 @@ fn problem(
 ) -> impl Strategy<Value = Problem> {
     let (cell, lengths) = (description(size.clone()), vec(length, 0..=batch));
     let rest = (0..3_usize, proptest::option::of(any::<u64>()), any::<u64>());
-    (cell, size, lengths, rest).prop_map(|(cell, input, lengths, (extra, dropout, seed))| {
-        Problem { cell, input, lengths, extra, dropout, seed }
+    (cell, size, lengths, rest).prop_map(|(cell, input, lengths, (extra, dropout, seed))| Problem {
+        cell,
+        input,
+        lengths,
+        extra,
+        dropout,
+        seed,
     })
 }
 
@@ -150,13 +155,14 @@ proptest! {
 
     #[test]
     fn gradients_agree_with_central_differences(problem in tiny_problem()) {
-        // Differences across a kink are off, and nothing else: another draw of the numbers is not.
-        let draws = if problem.cell.has_kinks() { 4 } else { 1 };
+        // Differences across a kink are off, or where a row is normalized that hardly varies: but not at every draw of the
+        // numbers, as a wrong gradient is.
+        let draws = if problem.cell.has_kinks() || problem.is_normalized() { 4 } else { 1 };
         let mut errors = Vec::new();
         for draw in 0..draws {
             let mut run = Problem { seed: problem.seed.wrapping_add(draw), ..problem.clone() }.run::<f64>();
             if problem.is_normalized() {
-                // Normalizing a row that hardly varies is so steep that the differences are off; large sums vary.
+                // Large sums vary.
                 run.cell.visit_parameters_mut(&mut |name, mut weight| {
                     if name.ends_with("kernel") {
                         weight.mapv_inplace(|weight| 4.0 * weight);

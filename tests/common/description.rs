@@ -195,7 +195,9 @@ impl Description {
     fn sized<E: Float>(&self, input: usize, square: bool, rng: &mut Rng) -> BoxedTrainableCell<E> {
         let width = |hidden: usize| if square { input } else { hidden };
         match self {
-            Self::Leaky { hidden } => BoxedTrainableCell::new(Leaky { input, hidden: width(*hidden), half: E::from_f64(0.5) }),
+            Self::Leaky { hidden } => {
+                BoxedTrainableCell::new(Leaky { input, hidden: width(*hidden), half: E::from_f64(0.5) })
+            }
             Self::BasicRnn { hidden, activation, use_bias } => {
                 let builder = BasicRnn::builder(input, width(*hidden)).activation(*activation).use_bias(*use_bias);
                 random_box(builder.build(rng).unwrap(), rng)
@@ -243,7 +245,8 @@ impl Description {
 
     /// Whether some derivative of the cell jumps.
     pub fn has_kinks(&self) -> bool {
-        let smooth = |activation: &Activation| matches!(activation, Activation::Tanh | Activation::Sigmoid | Activation::Linear);
+        let smooth =
+            |activation: &Activation| matches!(activation, Activation::Tanh | Activation::Sigmoid | Activation::Linear);
         self.any(&|leaf| match leaf {
             Self::BasicRnn { activation, .. } | Self::LayerNormLstm { activation, .. } => !smooth(activation),
             Self::Gru { activation, gate_activation, .. } => !smooth(activation) || !smooth(gate_activation),
