@@ -58,6 +58,9 @@ pub trait RnnCell: Sync {
     fn output_size(&self) -> usize;
 
     /// The state before the first step, of `batch` rows.
+    ///
+    /// # Panics
+    /// As ndarray's `zeros`, if it would be larger than an array can be.
     fn zero_state(&self, batch: usize) -> Self::State;
 
     /// [`zero_state`](Self::zero_state) with dropout on: the same `seed` gives the same masks. Without it nothing is dropped.

@@ -90,6 +90,14 @@ pub enum Error {
         /// The parameter's name.
         name: String,
     },
+    /// A weight of the sizes asked for would be larger than memory: than the `isize::MAX` bytes that an array can have, or
+    /// than what the allocator gives. (Where it gives more than the machine has, the machine ends the program.)
+    TooLarge {
+        /// The parameter's name.
+        name: String,
+        /// Its shape, `usize::MAX` where that is beyond counting.
+        shape: [usize; 2],
+    },
     /// A weight has another shape than the cell's sizes and options ask for.
     WeightShape {
         /// The parameter's name.
@@ -335,6 +343,9 @@ impl fmt::Display for Error {
             ),
             Self::RepeatedWeight { name } => {
                 write!(f, "weight {name} came twice, but each weight needs a name of its own")
+            }
+            Self::TooLarge { name, shape } => {
+                write!(f, "weight {name} would have shape {shape:?}, which is more than memory can hold")
             }
             Self::WeightShape { name, expected, found } => {
                 write!(f, "weight {name} has shape {found:?}, but the cell needs {expected:?}")

@@ -1,10 +1,12 @@
 //! The simple recurrent network.
 
-use super::weights::{bias_numbers, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use super::weights::{
+    bias_numbers, check_sizes, checked, checked_option, drawn, matrix_shape, numbers, visit_then_repack,
+};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell, init};
+use crate::{Activation, Error, Float, Parameters, RnnCell};
 use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use rand::Rng;
 use std::marker::PhantomData;
@@ -15,7 +17,7 @@ use std::marker::PhantomData;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `kernel` | (input + hidden, hidden) | [`glorot_uniform`](init::glorot_uniform) |
+/// | `kernel` | (input + hidden, hidden) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (hidden) | 0 |
 ///
 /// The first `input` rows of `kernel` are the input's weights, the others the state's. The state is h, (batch, hidden).
@@ -51,7 +53,7 @@ impl<E: Float> BasicRnn<E> {
     /// A cell with TensorFlow's initial weights.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -151,11 +153,20 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// The cell, with TensorFlow's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`].
+    /// [`Error::ZeroSize`]; [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<BasicRnn<E>, Error> {
-        let (rows, hidden) = (self.input_size + self.hidden_size, self.hidden_size);
-        let bias = self.use_bias.then(|| Array1::zeros(hidden));
-        self.build_from(BasicRnnWeights { kernel: init::glorot_uniform((rows, hidden), rng), bias })
+        self.check()?;
+        let kernel = drawn("kernel", self.kernel_shape(), rng)?;
+        let bias = self.use_bias.then(|| Array1::zeros(self.hidden_size));
+        self.build_from(BasicRnnWeights { kernel, bias })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+    }
+
+    fn kernel_shape(&self) -> [usize; 2] {
+        matrix_shape([self.input_size, self.hidden_size], [1, self.hidden_size])
     }
 
     /// The cell, with existing weights.
@@ -164,12 +175,10 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// [`Error::ZeroSize`]; [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
+        self.check()?;
+        let kernel = checked("kernel", weights.kernel, &self.kernel_shape())?;
         let Self { input_size, hidden_size, activation, use_bias, .. } = self;
-        check_sizes(&[("input_size", input_size), ("hidden_size", hidden_size)])?;
-        let weights = BasicRnnWeights {
-            kernel: checked("kernel", weights.kernel, &[input_size + hidden_size, hidden_size])?,
-            bias: checked_option("bias", weights.bias, use_bias, &[hidden_size])?,
-        };
+        let weights = BasicRnnWeights { kernel, bias: checked_option("bias", weights.bias, use_bias, &[hidden_size])? };
         let shape = PackShape {
             inputs: input_size,
             recurrent: hidden_size,

@@ -211,7 +211,14 @@ impl Description {
             Self::LayerNormLstm { hidden, layer_norm, keep, activation } => {
                 let builder = LayerNormLstm::builder(input, width(*hidden)).layer_norm(*layer_norm);
                 let builder = builder.dropout_keep_prob(*keep).activation(*activation);
-                random_box(builder.build(rng).unwrap(), rng)
+                let mut cell = randomized(builder.build(rng).unwrap(), rng);
+                // A row that hardly varies is normalized so steeply that no differences show the gradient; large sums vary.
+                cell.visit_parameters_mut(&mut |name, mut weight| {
+                    if *layer_norm && name == "kernel" {
+                        weight.mapv_inplace(|weight| weight * E::from_f64(4.0));
+                    }
+                });
+                BoxedTrainableCell::new(cell)
             }
             Self::Stack(layers) => {
                 BoxedTrainableCell::new(MultiRnnCell::new(layers_of(layers, input, square, rng)).unwrap())
