@@ -6,7 +6,7 @@ mod common;
 #[path = "common/description.rs"]
 mod description;
 
-use common::{Rng, array, by_steps, number, numbers, rng, state};
+use common::{Rng, array, by_steps, numbers, rng, state};
 use description::{Around, Description, config, description};
 use ndarray::{Array2, Array3, ArrayRef2, Axis, concatenate, s};
 use proptest::collection::vec;
@@ -88,6 +88,15 @@ impl Problem {
             initial.seed_dropout(None);
         }
         Run { cell, x: laid_out(x, self.layout), initial, rng }
+    }
+
+    /// The same, and in the padding no good number.
+    fn run_with_poison<E: Float>(&self) -> Run<E> {
+        let mut run = self.run();
+        for (row, &length) in self.lengths.iter().enumerate() {
+            run.x.slice_mut(s![row, length.., ..]).mapv_inplace(|_| special(&mut run.rng));
+        }
+        run
     }
 }
 
@@ -180,11 +189,8 @@ fn pieces(seq: usize, cuts: &[Index]) -> Vec<std::ops::Range<usize>> {
 law!(past_a_rows_length_outputs_are_zero_and_the_state_stays, masking, 128);
 
 fn masking<E: Float>(problem: &Problem) {
-    let Run { cell, mut x, initial, mut rng } = problem.run::<E>();
+    let Run { cell, x, initial, .. } = problem.run_with_poison::<E>();
     let lengths = &problem.lengths;
-    for (row, &length) in lengths.iter().enumerate() {
-        x.slice_mut(s![row, length.., ..]).mapv_inplace(|_| special(&mut rng));
-    }
     let (outputs, last) = dynamic_rnn(&cell, &x, Some(lengths), Some(initial.clone())).unwrap();
     assert!(outputs.is_standard_layout());
     for (row, &length) in lengths.iter().enumerate() {
@@ -256,7 +262,7 @@ fn independent_rows<E: Float>(problem: &Problem, row: &Index) {
 law!(all_drivers_give_the_same_bits, drivers, 96);
 
 fn drivers<E: Float>(problem: &Problem) {
-    let Run { cell, x, initial, .. } = problem.run::<E>();
+    let Run { cell, x, initial, .. } = problem.run_with_poison::<E>();
     let lengths = &problem.lengths;
     let (batch, seq, _) = x.dim();
     let start = || Some(initial.clone());
@@ -307,7 +313,7 @@ fn drivers<E: Float>(problem: &Problem) {
 law!(a_reset_row_starts_anew_and_a_finished_one_is_frozen, resets, 96, often in 0.0..0.5);
 
 fn resets<E: Float>(problem: &Problem, often: &f64) {
-    let Run { cell, x, initial, mut rng } = problem.run::<E>();
+    let Run { cell, x, initial, mut rng } = problem.run_with_poison::<E>();
     let (batch, seq, _) = x.dim();
     let resets = Array2::from_shape_simple_fn((batch, seq), || rng.random_bool(*often));
     let driver = || DynamicRnn::new(&cell).sequence_length(&problem.lengths).initial_state(initial.clone());
@@ -337,8 +343,12 @@ fn resets<E: Float>(problem: &Problem, often: &f64) {
     let (fast, fast_last) = driver().resets(&resets).run(&x).unwrap();
     assert_same(&whole, &numbers(fast.view(), &fast_last));
     let by_step = x.view().permuted_axes([1, 0, 2]);
-    let (twin, twin_last) = driver().time_major(true).resets(&resets.t()).run(&by_step).unwrap();
+    let by_step_resets = resets.t();
+    let driver = || driver().time_major(true).resets(&by_step_resets);
+    let (twin, twin_last) = driver().run(&by_step).unwrap();
+    let (watched, _, watched_last) = driver().run_with_states(&by_step).unwrap();
     assert_same(&whole, &numbers(twin.view().permuted_axes([1, 0, 2]), &twin_last));
+    assert_same(&whole, &numbers(watched.view().permuted_axes([1, 0, 2]), &watched_last));
 }
 
 law!(parameters_round_trip, round_trip, 96);
@@ -428,6 +438,7 @@ proptest! {
 #[cfg(feature = "rayon")]
 mod threads {
     use super::*;
+    use common::number;
 
     proptest! {
         #![proptest_config(config(24))]
@@ -445,8 +456,8 @@ mod threads {
             let initial = cell.training_state(batch, seed);
             let run = |threads: usize, lengths: Option<&[usize]>| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let run = || dynamic_rnn(&cell, &x, lengths, Some(initial.clone())).unwrap();
-                let (outputs, last) = pool.install(run);
+                let (cell, x, initial) = (&cell, &x, Some(initial.clone()));
+                let (outputs, last) = pool.install(move || dynamic_rnn(cell, x, lengths, initial).unwrap());
                 numbers(outputs.view(), &last)
             };
             for lengths in [None, Some(&lengths[..])] {

@@ -7,7 +7,7 @@ mod description;
 
 use common::{array, leaves, number, rng};
 use description::{Description, config, description};
-use ndarray::{Array3, Axis, s};
+use ndarray::{Array3, s};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -106,6 +106,24 @@ impl<E: Float> Run<E> {
     }
 }
 
+impl<E: Float> Run<E> {
+    /// The same of the cell in both directions, those of the inputs up to `seq`.
+    fn gradients_both_ways(&self, lengths: &[usize], seq: usize) -> Vec<E> {
+        let Self { cell, x, initial, d_outputs, d_last } = self;
+        let start = || Some(initial.clone());
+        let run = train::bidirectional_dynamic_rnn(cell, cell, x, Some(lengths), start(), start());
+        let (_, _, tape) = run.unwrap();
+        let d_last = || Some(d_last.clone());
+        let gradients = tape.backward(d_outputs, d_outputs, d_last(), d_last()).unwrap();
+        let mut all: Vec<E> = gradients.parameters.arrays().iter().flatten().copied().collect();
+        all.extend(gradients.inputs.slice(s![.., ..seq, ..]));
+        for state in [&gradients.initial_states.0, &gradients.initial_states.1] {
+            leaves(state).iter().for_each(|leaf| all.extend(leaf));
+        }
+        all
+    }
+}
+
 /// All of a run's gradients, to compare with another run's.
 fn all<E: Float>(gradients: &RunGradients<BoxedTrainableCell<E>>) -> Vec<E> {
     let mut all: Vec<E> = gradients.parameters.arrays().iter().flatten().copied().collect();
@@ -121,6 +139,7 @@ fn padding<E: Float>(problem: &Problem, more: usize) {
     let clean = cuts.map(|every| all(&run.gradients(&problem.lengths, every)));
     assert!(clean.iter().flatten().all(|d| d.is_finite()));
     let seq = run.x.dim().1;
+    let clean_both = run.gradients_both_ways(&problem.lengths, seq);
     let longer = |array: &Array3<E>| {
         let (batch, _, features) = array.dim();
         let mut longer = Array3::from_elem((batch, seq + more, features), E::nan());
@@ -136,6 +155,7 @@ fn padding<E: Float>(problem: &Problem, more: usize) {
         dirty.inputs.slice_collapse(s![.., ..seq, ..]);
         assert_eq!(clean, all(&dirty));
     }
+    assert_eq!(clean_both, run.gradients_both_ways(&problem.lengths, seq));
 }
 
 /// Asserts that gradients agree but for another order of summation.
@@ -207,21 +227,32 @@ proptest! {
     }
 
     #[test]
-    fn windows_with_the_state_carried_over_are_the_whole_sequence(problem in any_problem(), cut in any::<Index>()) {
+    fn windows_with_the_state_carried_over_are_the_whole_sequence(
+        problem in any_problem(),
+        cuts in vec(any::<Index>(), 0..4),
+    ) {
         let run = problem.run::<f64>();
         let seq = run.x.dim().1;
         let whole = run.gradients(&vec![seq; problem.lengths.len()], None);
-        let cut = cut.index(seq + 1);
-        let (x, d) = (run.x.view().split_at(Axis(1), cut), run.d_outputs.view().split_at(Axis(1), cut));
-        let (_, between, head) = train::dynamic_rnn(&run.cell, &x.0, None, Some(run.initial.clone())).unwrap();
-        let (_, _, tail) = train::dynamic_rnn(&run.cell, &x.1, None, Some(between)).unwrap();
-        let tail = tail.backward(&d.1, Some(run.d_last.clone())).unwrap();
-        let head = head.backward(&d.0, Some(tail.initial_state.clone())).unwrap();
-        let inputs = ndarray::concatenate(Axis(1), &[head.inputs.view(), tail.inputs.view()]).unwrap();
-        assert_close(&whole.inputs, &inputs);
-        let pairs = head.parameters.arrays().iter().zip(tail.parameters.arrays());
-        let sums: Vec<_> = pairs.map(|(head, tail)| head + tail).collect();
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(seq + 1)).chain([0, seq]).collect();
+        ends.sort_unstable();
+        let windows: Vec<_> = ends.windows(2).map(|ends| s![.., ends[0]..ends[1], ..]).collect();
+        let inputs: Vec<_> = windows.iter().map(|window| run.x.slice(window)).collect();
+        let (mut state, mut tapes) = (run.initial.clone(), Vec::new());
+        for x in &inputs {
+            let (_, next, tape) = train::dynamic_rnn(&run.cell, x, None, Some(state)).unwrap();
+            (state, _) = (next, tapes.push(tape));
+        }
+        // Truncated, each window back alone. With the state's gradient handed on, they are the whole sequence again.
+        let mut sums: Vec<_> = whole.parameters.arrays().iter().map(|array| array * 0.0).collect();
+        let mut d_state = run.d_last.clone();
+        for (tape, window) in tapes.into_iter().zip(&windows).rev() {
+            let gradients = tape.backward(&run.d_outputs.slice(window), Some(d_state)).unwrap();
+            assert_close(whole.inputs.slice(window), &gradients.inputs);
+            sums.iter_mut().zip(gradients.parameters.arrays()).for_each(|(sum, part)| *sum += part);
+            d_state = gradients.initial_state;
+        }
         assert_close(whole.parameters.arrays().iter().flatten(), sums.iter().flatten());
-        assert_close(leaves(&whole.initial_state).iter().flatten(), leaves(&head.initial_state).iter().flatten());
+        assert_close(leaves(&whole.initial_state).iter().flatten(), leaves(&d_state).iter().flatten());
     }
 }
