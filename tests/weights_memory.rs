@@ -1,44 +1,13 @@
-//! What loading takes beside the file: the cell's own arrays and one tensor. Counted by an allocator, so one test alone.
+//! What loading takes beside the file: the cell's own arrays and one tensor.
 
+#[path = "common/allocator.rs"]
+mod allocator;
+
+use allocator::measured;
 use ndarray::ArrayD;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
 use rnn_cell::{Activation, Error, Lstm};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-/// Bytes in use, and the most since the last reset.
-struct Counting {
-    live: AtomicUsize,
-    peak: AtomicUsize,
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting { live: AtomicUsize::new(0), peak: AtomicUsize::new(0) };
-
-// SAFETY: every call is the system allocator's own; the counters only watch.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = self.live.fetch_add(layout.size(), Relaxed) + layout.size();
-        self.peak.fetch_max(live, Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        self.live.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// The result, bytes it keeps, and the most that were in use on the way, both above what was in use before.
-fn measured<T>(run: impl FnOnce() -> T) -> (T, usize, usize) {
-    let before = ALLOCATOR.live.load(Relaxed);
-    ALLOCATOR.peak.store(before, Relaxed);
-    let result = run();
-    let kept = ALLOCATOR.live.load(Relaxed).saturating_sub(before);
-    (result, kept, ALLOCATOR.peak.load(Relaxed) - before)
-}
 
 /// Names, shapes and the parsed header.
 const SMALL: usize = 64 << 10;

@@ -1,13 +1,11 @@
-//! Law 7 for wrappers: gradients agree with central differences in f64, however cells are nested, with dropout and without.
+//! Law 7 for dropout and layer normalization: gradients agree with central differences in f64, each option by itself. Random
+//! nestings are in properties_training.rs.
 
 use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::train::{self, BoxedTrainableCell, TrainableCell};
-use rnn_cell::{
-    Activation, BasicRnn, DropoutWrapper, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
-    ResidualWrapper, State,
-};
+use rnn_cell::train::{self, TrainableCell};
+use rnn_cell::{Activation, DropoutWrapper, Gru, LayerNormLstm, Lstm, MultiRnnCell, Parameters, State};
 
 /// (batch, seq, lengths): masked or not, sorted or not.
 const SHAPES: [(usize, usize, Option<[usize; 3]>); 4] =
@@ -55,36 +53,6 @@ fn steady(mut cell: LayerNormLstm<f64>) -> LayerNormLstm<f64> {
 }
 
 #[test]
-fn multi() {
-    check("vec of one", MultiRnnCell::new(vec![gru(2, 3)]).unwrap());
-    check("vec", MultiRnnCell::new(vec![lstm(3, 3), lstm(3, 3), lstm(3, 3)]).unwrap());
-    check("tuple of one", MultiRnnCell::new((lstm(2, 3),)).unwrap());
-    check("tuple of two", MultiRnnCell::new((lstm(2, 3), gru(3, 2))).unwrap());
-    let rnn = || BasicRnn::new(2, 2, &mut rng());
-    check("tuple of three", MultiRnnCell::new((gru(1, 2), rnn(), lstm(2, 3))).unwrap());
-    check("tuple of four", MultiRnnCell::new((gru(1, 2), rnn(), lstm(2, 3), gru(3, 1))).unwrap());
-    let inner = MultiRnnCell::new(vec![gru(2, 2), gru(2, 2)]).unwrap();
-    check("nested", MultiRnnCell::new((inner, lstm(2, 3))).unwrap());
-}
-
-#[test]
-fn residual() {
-    check("lstm", ResidualWrapper::new(lstm(3, 3)).unwrap());
-    check("twice", ResidualWrapper::new(ResidualWrapper::new(gru(2, 2)).unwrap()).unwrap());
-}
-
-#[test]
-fn highway() {
-    for coupled in [true, false] {
-        let wrapped = HighwayWrapper::builder(lstm(3, 3)).couple_carry_transform_gates(coupled);
-        check(&format!("lstm, coupled {coupled}"), wrapped.build(&mut rng()).unwrap());
-        let dropped = DropoutWrapper::builder(gru(2, 2)).output_keep_prob(0.6).build().unwrap();
-        let wrapped = HighwayWrapper::builder(dropped).couple_carry_transform_gates(coupled).carry_bias_init(-0.5);
-        check(&format!("dropout, coupled {coupled}"), wrapped.build(&mut rng()).unwrap());
-    }
-}
-
-#[test]
 fn dropout() {
     for variational in [false, true] {
         let builder = || DropoutWrapper::builder(lstm(3, 4)).variational_recurrent(variational);
@@ -111,35 +79,6 @@ fn layer_norm_lstm() {
             check(&format!("norm {norm}, {activation:?}"), steady(cell));
         }
     }
-}
-
-#[test]
-fn nested() {
-    let layer = |input, hidden| {
-        let dropout = DropoutWrapper::builder(lstm(input, hidden)).input_keep_prob(0.7).state_keep_prob(0.8);
-        ResidualWrapper::new(dropout.variational_recurrent(true).build().unwrap()).unwrap()
-    };
-    check("multi of residual of dropout of lstm", MultiRnnCell::new(vec![layer(3, 3), layer(3, 3)]).unwrap());
-    let normal = LayerNormLstm::<f64>::builder(5, 5).dropout_keep_prob(0.8).build(&mut rng()).unwrap();
-    let highway =
-        HighwayWrapper::builder(steady(normal)).couple_carry_transform_gates(false).build(&mut rng()).unwrap();
-    let dropped = DropoutWrapper::builder(highway).output_keep_prob(0.7).build().unwrap();
-    check("dropout of highway of layer norm", MultiRnnCell::new((layer(5, 5), dropped)).unwrap());
-}
-
-#[test]
-fn boxed() {
-    check("boxed", BoxedTrainableCell::new(gru(2, 3)));
-    let dropped = DropoutWrapper::builder(gru(3, 3)).output_keep_prob(0.7).state_keep_prob(0.8).build().unwrap();
-    let stack = MultiRnnCell::new((lstm(2, 2), gru(2, 3))).unwrap();
-    let layers = vec![
-        BoxedTrainableCell::new(stack),
-        BoxedTrainableCell::new(ResidualWrapper::new(dropped).unwrap()),
-        BoxedTrainableCell::new(HighwayWrapper::builder(lstm(3, 3)).build(&mut rng()).unwrap()),
-        BoxedTrainableCell::new(steady(LayerNormLstm::new(3, 5, &mut rng()))),
-        BoxedTrainableCell::new(BoxedTrainableCell::new(BasicRnn::new(5, 2, &mut rng()))),
-    ];
-    check("mixed", MultiRnnCell::new(layers).unwrap());
 }
 
 /// Another dropout seed is another gradient, so the tests above do compare masks.

@@ -82,6 +82,9 @@ impl<E: Element> Packed<E> {
     /// Packs `gates`, one for each gate of `shape`, and the second bias of the last one if `shape.split`.
     pub(crate) fn new(isa: Isa, shape: PackShape, gates: &[Gate<E>], split_bias: Option<&[E]>) -> Self {
         let mut packed = Self { isa, shape, lanes: isa.lanes::<E>(), weights: Buffer::new(0), bias: Buffer::new(0) };
+        // Padded to whole panels, a matrix that fits the memory of a machine of 32 bits can be more than it can count.
+        let panel = shape.vectors() * packed.lanes * packed.panels();
+        assert!(panel.checked_mul(shape.inputs + shape.recurrent).is_some(), "packed weights are larger than memory");
         packed.refill(gates, split_bias);
         packed
     }

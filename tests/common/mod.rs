@@ -93,6 +93,10 @@ pub fn lstm_options<E: Float>() -> Options<LstmBuilder<E>> {
         ("lstm, softsign and hard sigmoid", |b| {
             b.activation(Activation::Softsign).gate_activation(Activation::HardSigmoid)
         }),
+        ("lstm, relu and tanh gates", |b| {
+            let b = b.use_peepholes(true).cell_clip(E::from_f64(0.5)).num_proj(5).proj_clip(E::from_f64(0.5));
+            b.activation(Activation::Relu).gate_activation(Activation::Tanh)
+        }),
         ("lstm, everything", |b| {
             let b = b.use_peepholes(true).cell_clip(E::from_f64(0.5)).num_proj(2).proj_clip(E::from_f64(0.3));
             b.forget_bias(E::from_f64(0.25)).activation(Activation::Sigmoid).use_bias(false)
