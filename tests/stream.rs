@@ -88,18 +88,21 @@ fn rows_of<E: Float>(state: &DynState<E>) -> Vec<DynState<E>> {
 }
 
 /// Leaves one behind the other, of a row or of a leaf too many.
-fn wrong_state<E: Float>(cell: &BoxedTrainableCell<E>, batch: usize, rows: bool) -> (DynState<E>, Error) {
+fn wrong_state<E: Float>(
+    cell: &BoxedTrainableCell<E>,
+    batch: usize,
+    rows: bool,
+    argument: &str,
+) -> (DynState<E>, Error) {
+    let argument = argument.to_owned();
     let mut all = leaves(&cell.zero_state(batch + usize::from(rows)));
     if rows {
         let found = all[0].dim();
-        (
-            cell.zero_state(batch + 1),
-            Error::StateShape { argument: "state".into(), leaf: 0, expected: (batch, found.1), found },
-        )
+        (cell.zero_state(batch + 1), Error::StateShape { argument, leaf: 0, expected: (batch, found.1), found })
     } else {
         let expected = all.len();
         all.push(all[0].clone());
-        (DynState::new(all), Error::StateLeaves { argument: "state".into(), expected, found: expected + 1 })
+        (DynState::new(all), Error::StateLeaves { argument, expected, found: expected + 1 })
     }
 }
 
@@ -124,7 +127,7 @@ fn run<E: Float>(
     let mut stream = match start {
         None => Stream::new(&cell, batch),
         Some(_) => {
-            let (wrong, error) = wrong_state(&cell, batch, seed.is_multiple_of(2));
+            let (wrong, error) = wrong_state(&cell, batch, seed.is_multiple_of(2), "initial_state");
             assert_eq!(Stream::with_initial_state(&cell, batch, wrong).err(), Some(error));
             Stream::with_initial_state(&cell, batch, initial.clone()).unwrap()
         }
@@ -172,7 +175,7 @@ fn run<E: Float>(
                 stream.set_state(state).unwrap();
             }
             Operation::SetWrongState { rows } => {
-                let (wrong, error) = wrong_state(&cell, batch, rows);
+                let (wrong, error) = wrong_state(&cell, batch, rows, "state");
                 assert_eq!(stream.set_state(wrong), Err(error));
             }
             Operation::Save => saved = Some((stream.state().clone(), model.rows.clone())),
