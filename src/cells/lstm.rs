@@ -333,9 +333,7 @@ impl<E: Float> LstmBuilder<E> {
             PackShape { inputs: self.input_size, recurrent: output, units: hidden, gates: 4, groups: 1, split: false };
         let packed = Packed::new(Isa::get(), shape, &self.gates(&weights), None);
         let packed_projection = weights.projection.as_ref().map(|kernel| {
-            let groups = kernel::rnn::GROUPS;
-            let shape = PackShape { inputs: hidden, recurrent: 0, units: output, gates: 1, groups, split: false };
-            Packed::new(Isa::get(), shape, &[projection_gate(kernel)], None)
+            Packed::new(Isa::get(), PackShape::product(hidden, output), &[projection_gate(kernel)], None)
         });
         Ok(Lstm { options: self, weights, packed, packed_projection, transposed: OnceLock::new() })
     }

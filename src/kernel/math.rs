@@ -90,7 +90,7 @@ impl<E: Element> WithSimd for Unusual<E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let (zero, one) = (E::splat(s, E::number(0.0)), E::splat(s, E::number(1.0)));
-        // SAFETY: `activate` made `at` point to a whole vector.
+        // SAFETY: `activate` made `at` point to a whole vector of this `S`: `vectorize` hands on the `s` it is called on.
         let x = unsafe { E::load(s, self.at) };
         let y = match self.activation {
             Activation::Relu => E::select(s, E::less(s, x, zero), zero, x),

@@ -149,8 +149,7 @@ fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: &'a Array1<E>) -> Gate<'a, E>
 
 fn pack<E: Float>(matrix: &Array2<E>, bias: &Array1<E>) -> Packed<E> {
     let (inputs, units) = matrix.dim();
-    let shape = PackShape { inputs, recurrent: 0, units, gates: 1, groups: kernel::rnn::GROUPS, split: false };
-    Packed::new(Isa::get(), shape, &[gate(matrix, bias)], None)
+    Packed::new(Isa::get(), PackShape::product(inputs, units), &[gate(matrix, bias)], None)
 }
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
