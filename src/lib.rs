@@ -3,7 +3,9 @@
 #![cfg_attr(not(doctest), doc = include_str!("../docs/pictures.md"))]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
+#![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
+#![deny(clippy::undocumented_unsafe_blocks)]
 
 mod cell;
 pub mod cells;
@@ -13,6 +15,7 @@ mod dropout;
 mod error;
 mod float;
 pub mod init;
+#[allow(unsafe_code)]
 mod kernel;
 mod one_hot;
 mod parameters;

@@ -330,7 +330,7 @@ impl<E: Float> LstmBuilder<E> {
         let packed_projection = weights
             .projection
             .as_ref()
-            .map(|kernel| Packed::new(Isa::get(), PackShape::new(hidden, 0, output, 1), &[gate(kernel, None)], None));
+            .map(|kernel| Packed::new(Isa::get(), PackShape::product(hidden, output), &[gate(kernel, None)], None));
         Ok(Lstm { options: self, weights, packed, packed_projection, transposed: OnceLock::new() })
     }
 }

@@ -142,7 +142,7 @@ pub(crate) enum HighwayGate {
 
 fn pack<E: Float>(matrix: &Array2<E>, bias: &Array1<E>) -> Packed<E> {
     let (inputs, units) = matrix.dim();
-    Packed::new(Isa::get(), PackShape::new(inputs, 0, units, 1), &[gate(matrix, Some(bias))], None)
+    Packed::new(Isa::get(), PackShape::product(inputs, units), &[gate(matrix, Some(bias))], None)
 }
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {

@@ -13,6 +13,29 @@ use rnn_cell::{
     Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm, Lstm,
     MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State,
 };
+use std::process::{Command, Output};
+
+/// All that this machine has.
+pub fn instruction_sets() -> Vec<&'static str> {
+    let mut all = vec!["scalar"];
+    #[cfg(target_arch = "x86_64")]
+    {
+        all.extend((is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some("avx2"));
+        all.extend(is_x86_feature_detected!("avx512f").then_some("avx512"));
+    }
+    #[cfg(target_arch = "aarch64")]
+    all.push("neon");
+    all
+}
+
+/// Runs an ignored test of this program in a process of its own, on one instruction set.
+pub fn run_child(test: &str, isa: &str) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("RNN_CELL_ISA", isa)
+        .output()
+        .unwrap()
+}
 
 /// The generator of all tests.
 pub type Rng = Xoshiro256PlusPlus;
