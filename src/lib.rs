@@ -2,6 +2,9 @@
 // tested, so that a failure names the README.
 #![cfg_attr(not(doctest), doc = include_str!("../docs/pictures.md"))]
 #![doc = include_str!("../README.md")]
+//!
+//! The [`guide`] goes from TensorFlow 1, PyTorch and Keras to this crate, line by line; it states what may be relied on and
+//! what is not there.
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -12,6 +15,7 @@ mod drivers;
 mod dropout;
 mod error;
 mod float;
+pub mod guide;
 pub mod init;
 mod kernel;
 mod one_hot;
