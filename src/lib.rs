@@ -1,10 +1,8 @@
-// The README's pictures as data URIs: a page of documentation has no files beside it. Left out where the README's code is
-// tested, so that a failure names the README.
+// Where the README's links lead here: the pictures as data URIs, for a page of documentation has no files beside it, and
+// the guide. Left out where the README's code is tested, so that a failure names the README.
 #![cfg_attr(not(doctest), doc = include_str!("../docs/pictures.md"))]
+#![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
 #![doc = include_str!("../README.md")]
-//!
-//! The [`guide`] goes from TensorFlow 1, PyTorch and Keras to this crate, line by line; it states what may be relied on and
-//! what is not there.
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
