@@ -11,7 +11,7 @@ use rnn_cell::train::{
     self, Adam, AdamOptions, Average, Dense, Gradients, Optimizer, Parts, Sgd, TrainableCell, clip_by_global_norm,
     mean_squared_error, sequence_loss, sequence_losses, sequence_weights,
 };
-use rnn_cell::{BasicRnn, Error, Float, Gru, Lstm, LstmState, Parameters, RnnCell, State};
+use rnn_cell::{BasicRnn, Error, Float, Gru, Lstm, LstmState, Parameters, State};
 
 fn rng(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)

@@ -1,15 +1,17 @@
 //! The simple recurrent network.
 
-use super::weights::{checked, checked_option, gate, numbers, visit_then_repack};
+use super::weights::{checked, checked_option, gate, visit_then_repack};
 use crate::cell::step_as_run;
 use crate::checks::check_sizes;
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{PackShape, Packed};
+use crate::kernel::rnn_backward::{Record, Transposed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 /// The simple recurrent network: TensorFlow 1's `BasicRNNCell`, after Elman (1990).
 ///
@@ -36,6 +38,8 @@ pub struct BasicRnn<E: Float> {
     options: BasicRnnBuilder<E>,
     weights: BasicRnnWeights<E>,
     packed: Packed<E>,
+    /// Packed by the first run backward.
+    transposed: OnceLock<Transposed<E>>,
 }
 
 /// The parameters of a [`BasicRnn`].
@@ -81,31 +85,29 @@ impl<E: Float> BasicRnn<E> {
         self.options.activation
     }
 
-    /// [`RnnCell::unroll`]; `recording` is for training.
+    /// [`RnnCell::unroll`], recorded if asked for.
     pub(crate) fn run(
         &self,
         inputs: &ArrayRef3<E>,
         state: &mut Array2<E>,
         outputs: &mut ArrayRef3<E>,
-        recording: bool,
+        record: Option<&mut Record<E>>,
         workspace: &mut Workspace<E>,
     ) {
         let (inputs, outputs) = (inputs.view(), outputs.view_mut());
-        kernel::rnn::unroll(&self.packed, self.options.activation, inputs, state, outputs, recording, workspace);
+        kernel::rnn::unroll(&self.packed, self.options.activation, inputs, state, outputs, record, workspace);
     }
 
-    /// The weights as backward multiplies by them, packed anew: (inputs, recurrent).
-    pub(crate) fn transposed(&self) -> (Packed<E>, Packed<E>) {
-        let (input, hidden) = (self.options.input_size, self.options.hidden_size);
-        let kernel = numbers(&self.weights.kernel);
-        (
-            Packed::transposed(kernel, hidden, 0, (input, hidden)),
-            Packed::transposed(kernel, hidden, input * hidden, (hidden, hidden)),
-        )
+    /// The weights as backward multiplies by them.
+    pub(crate) fn transposed(&self) -> &Transposed<E> {
+        self.transposed.get_or_init(|| Transposed::new(&self.weights.kernel, self.options.input_size))
     }
 
     fn repack(&mut self) {
         self.packed.refill(&[gate(&self.weights.kernel, self.weights.bias.as_ref())], None);
+        if let Some(transposed) = self.transposed.get_mut() {
+            transposed.refill(&self.weights.kernel, self.options.input_size);
+        }
     }
 }
 
@@ -157,7 +159,7 @@ impl<E: Float> BasicRnnBuilder<E> {
         };
         let shape = PackShape::new(input, hidden, hidden, 1);
         let packed = Packed::new(Isa::get(), shape, &[gate(&weights.kernel, weights.bias.as_ref())], None);
-        Ok(BasicRnn { options: self, weights, packed })
+        Ok(BasicRnn { options: self, weights, packed, transposed: OnceLock::new() })
     }
 }
 
@@ -185,7 +187,7 @@ impl<E: Float> RnnCell for BasicRnn<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut Workspace<E>,
     ) {
-        self.run(inputs, state, outputs, false, workspace);
+        self.run(inputs, state, outputs, None, workspace);
     }
 }
 

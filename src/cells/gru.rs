@@ -1,6 +1,6 @@
 //! The gated recurrent unit.
 
-use super::weights::{bias_numbers, checked, checked_option, gate, numbers, visit_then_repack};
+use super::weights::{checked, checked_option, gate, numbers, visit_then_repack};
 use crate::cell::step_as_run;
 use crate::checks::check_sizes;
 use crate::kernel::gru::Weights as PackedWeights;
@@ -9,9 +9,10 @@ use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 /// Gated recurrent unit: TensorFlow 1's `GRUCell`, after Cho et al. (2014); with [`GruReset::After`] the form of cuDNN,
 /// PyTorch and Keras.
@@ -52,6 +53,8 @@ pub struct Gru<E: Float> {
     options: GruBuilder<E>,
     weights: GruWeights<E>,
     packed: PackedWeights<E>,
+    /// Packed by the first run backward.
+    transposed: OnceLock<Transposed<E>>,
 }
 
 /// Where a [`Gru`]'s reset gate stands.
@@ -129,29 +132,11 @@ impl<E: Float> Gru<E> {
         (self.options.gate_activation, self.options.activation)
     }
 
-    /// The weights as backward multiplies by them, packed anew.
-    pub(crate) fn transposed(&self) -> Transposed<E> {
-        let (input, hidden) = (self.options.input_size, self.options.hidden_size);
-        let (gates, candidate) = (&self.weights.gates_kernel, &self.weights.candidate_kernel);
-        let pack = |matrix: &Array2<E>, first: usize, rows: usize| {
-            let width = matrix.ncols();
-            Packed::transposed(numbers(matrix), width, first * width, (rows, width))
-        };
-        let side_by_side = |left: &Array2<E>, right: &Array2<E>| {
-            let both = concatenate(Axis(1), &[left.view(), right.view()]).expect("both have a row for each input");
-            both.as_standard_layout().into_owned()
-        };
-        let inputs = pack(&side_by_side(candidate, gates), 0, input);
-        match self.options.reset {
-            GruReset::Before => Transposed::Before {
-                inputs,
-                gates: pack(gates, input, hidden),
-                candidate: pack(candidate, input, hidden),
-            },
-            GruReset::After => {
-                Transposed::After { inputs, recurrent: pack(&side_by_side(gates, candidate), input, hidden) }
-            }
-        }
+    /// The weights as backward multiplies by them.
+    pub(crate) fn transposed(&self) -> &Transposed<E> {
+        let GruWeights { gates_kernel, candidate_kernel, .. } = &self.weights;
+        let (inputs, after) = (self.options.input_size, self.options.reset == GruReset::After);
+        self.transposed.get_or_init(|| Transposed::new(gates_kernel, candidate_kernel, inputs, after))
     }
 
     /// [`RnnCell::unroll`], recorded if asked for.
@@ -170,13 +155,17 @@ impl<E: Float> Gru<E> {
 
     fn repack(&mut self) {
         let [r, u, n] = gates(&self.weights, self.options.hidden_size);
-        let recurrent_bias = bias_numbers(&self.weights.candidate_recurrent_bias);
+        let recurrent_bias = self.weights.candidate_recurrent_bias.as_ref().map(numbers);
         match &mut self.packed {
             PackedWeights::ResetBefore { gates, candidate } => {
                 gates.refill(&[r, u], None);
                 candidate.refill(&[n], None);
             }
             PackedWeights::ResetAfter(all) => all.refill(&[r, u, n], recurrent_bias),
+        }
+        if let Some(transposed) = self.transposed.get_mut() {
+            let GruWeights { gates_kernel, candidate_kernel, .. } = &self.weights;
+            transposed.refill(gates_kernel, candidate_kernel, self.options.input_size);
         }
     }
 }
@@ -262,12 +251,12 @@ impl<E: Float> GruBuilder<E> {
                 candidate: Packed::new(Isa::get(), shape(1), &[n], None),
             },
             GruReset::After => {
-                let recurrent_bias = bias_numbers(&weights.candidate_recurrent_bias);
+                let recurrent_bias = weights.candidate_recurrent_bias.as_ref().map(numbers);
                 let shape = PackShape { split: true, ..shape(3) };
                 PackedWeights::ResetAfter(Packed::new(Isa::get(), shape, &[r, u, n], recurrent_bias))
             }
         };
-        Ok(Gru { options: self, weights, packed })
+        Ok(Gru { options: self, weights, packed, transposed: OnceLock::new() })
     }
 }
 

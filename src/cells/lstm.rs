@@ -10,6 +10,7 @@ use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, LstmState, Parameters, RnnCell, init};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use rand::Rng;
+use std::sync::OnceLock;
 
 /// Long short-term memory: TensorFlow 1's `LSTMCell`, and `BasicLSTMCell` with its default options; after Hochreiter and
 /// Schmidhuber (1997), Gers, Schmidhuber and Cummins (2000), and Sak, Senior and Beaufays (2014) for peepholes and
@@ -52,6 +53,8 @@ pub struct Lstm<E: Float> {
     weights: LstmWeights<E>,
     packed: Packed<E>,
     packed_projection: Option<Packed<E>>,
+    /// Packed by the first run backward.
+    transposed: OnceLock<Transposed<E>>,
 }
 
 /// The parameters of an [`Lstm`].
@@ -158,20 +161,10 @@ impl<E: Float> Lstm<E> {
         self.packed_projection.as_ref()
     }
 
-    /// The weights as backward multiplies by them, packed anew.
-    pub(crate) fn transposed(&self) -> Transposed<E> {
-        let (inputs, outputs) = (self.options.input_size, self.options.output_size());
-        let width = 4 * self.options.hidden_size;
-        let kernel = numbers(&self.weights.kernel);
-        Transposed {
-            inputs: Packed::transposed(kernel, width, 0, (inputs, width)),
-            recurrent: Packed::transposed(kernel, width, inputs * width, (outputs, width)),
-            projection: self
-                .weights
-                .projection
-                .as_ref()
-                .map(|kernel| Packed::transposed(numbers(kernel), outputs, 0, kernel.dim())),
-        }
+    /// The weights as backward multiplies by them.
+    pub(crate) fn transposed(&self) -> &Transposed<E> {
+        let LstmWeights { kernel, projection, .. } = &self.weights;
+        self.transposed.get_or_init(|| Transposed::new(kernel, self.options.input_size, projection.as_ref()))
     }
 
     /// [`RnnCell::unroll`], recorded if asked for.
@@ -197,6 +190,10 @@ impl<E: Float> Lstm<E> {
         self.packed.refill(&self.options.gates(&self.weights), None);
         if let (Some(packed), Some(kernel)) = (&mut self.packed_projection, &self.weights.projection) {
             packed.refill(&[gate(kernel, None)], None);
+        }
+        if let Some(transposed) = self.transposed.get_mut() {
+            let LstmWeights { kernel, projection, .. } = &self.weights;
+            transposed.refill(kernel, self.options.input_size, projection.as_ref());
         }
     }
 }
@@ -327,7 +324,7 @@ impl<E: Float> LstmBuilder<E> {
             .projection
             .as_ref()
             .map(|kernel| Packed::new(Isa::get(), PackShape::new(hidden, 0, output, 1), &[gate(kernel, None)], None));
-        Ok(Lstm { options: self, weights, packed, packed_projection })
+        Ok(Lstm { options: self, weights, packed, packed_projection, transposed: OnceLock::new() })
     }
 }
 

@@ -35,11 +35,6 @@ pub(crate) fn numbers<E: Float, D: Dimension>(weight: &Array<E, D>) -> &[E] {
     weight.as_slice().expect("weights are kept in standard layout")
 }
 
-/// The numbers of an optional bias.
-pub(crate) fn bias_numbers<E: Float>(bias: &Option<Array1<E>>) -> Option<&[E]> {
-    bias.as_ref().map(numbers)
-}
-
 /// All columns of a weight as one gate.
 pub(crate) fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: Option<&'a Array1<E>>) -> Gate<'a, E> {
     let (width, bias) = (matrix.ncols(), bias.map(numbers));

@@ -3,7 +3,7 @@
 use super::gru_backward::Record;
 use super::math::activate;
 use super::pack::Packed;
-use super::pass::{Epilogue, Units, pass};
+use super::pass::{Epilogue, Out, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
 use super::team::{Team, with_team, with_training_team};
@@ -54,8 +54,8 @@ pub(crate) fn unroll<E: Element>(
     let hidden = first.shape.units;
     assert_eq!(h.ncols(), hidden, "the state's width must be the hidden size");
     assert_eq!(inputs.dim().2, first.shape.inputs, "inputs must be (seq, batch, input)");
-    let record = record.map(|record| record.start(inputs.dim().0, h));
-    with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
+    let (record, kept) = record.map(|record| record.start(inputs.dim().0, h)).unzip();
+    with_sequence(inputs, outputs, h, kept, workspace, |sequence, initial, workspace| {
         let [hoist, hoist_candidate] = {
             let [a, b] = &mut workspace.hoisted;
             let second = match weights {
@@ -122,7 +122,6 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
                     update,
                     record: record.map(|record| record.add(t * rows * 4 * hidden)),
                     out: sequence.outputs(t),
-                    out_row: sequence.out_row,
                 };
                 match weights {
                     Weights::ResetAfter(packed) => {
@@ -158,8 +157,7 @@ struct Step<E> {
     reset: *mut E,
     update: *mut E,
     record: Option<*mut E>,
-    out: *mut E,
-    out_row: isize,
+    out: Out<E>,
 }
 
 impl<E: Element> Step<E> {
@@ -174,19 +172,21 @@ impl<E: Element> Step<E> {
             let h = units.load(s, self.h.row(row));
             // candidate + u (h − candidate), with one product.
             let new = E::mul_add(s, u, E::sub(s, h, candidate), candidate);
-            units.store(s, self.out.offset(row as isize * self.out_row), new);
+            self.out.store(s, units, row, new);
         }
     }
 
-    /// Keeps a value for backward, number `which` of n, r, u and the fourth.
+    /// Keeps values for backward, each with its number of n, r, u and the fourth.
     ///
     /// # Safety
     /// The row and the units exist.
     #[inline(always)]
-    unsafe fn keep<S: Simd>(&self, s: S, units: Units, row: usize, which: usize, value: E::Vector<S>) {
+    unsafe fn keep<S: Simd, const N: usize>(&self, s: S, units: Units, row: usize, values: [(usize, E::Vector<S>); N]) {
         if let Some(record) = self.record {
-            // SAFETY: the record has 4 · hidden numbers for each row of a step.
-            unsafe { units.store(s, record.add((4 * row + which) * self.hidden), value) };
+            for (which, value) in values {
+                // SAFETY: the record has 4 · hidden numbers for each row of a step.
+                unsafe { units.store(s, record.add((4 * row + which) * self.hidden), value) };
+            }
         }
     }
 }
@@ -208,10 +208,7 @@ impl<E: Element> Epilogue<E> for After<E> {
             let r = activate::<S, E>(s, step.gate_activation, r);
             let u = activate::<S, E>(s, step.gate_activation, u);
             let candidate = activate::<S, E>(s, step.activation, E::mul_add(s, r, recurrent, input));
-            step.keep(s, units, row, 0, candidate);
-            step.keep(s, units, row, 1, r);
-            step.keep(s, units, row, 2, u);
-            step.keep(s, units, row, 3, recurrent);
+            step.keep(s, units, row, [(0, candidate), (1, r), (2, u), (3, recurrent)]);
             step.blend(s, units, row, u, candidate);
         }
     }
@@ -236,9 +233,7 @@ impl<E: Element> Epilogue<E> for BeforeGates<'_, E> {
                 let u = activate::<S, E>(s, step.gate_activation, E::load(s, sums.add(lanes)));
                 let h = units.load(s, step.h.row(row));
                 let reset = E::mul(s, r, h);
-                step.keep(s, units, row, 1, r);
-                step.keep(s, units, row, 2, u);
-                step.keep(s, units, row, 3, reset);
+                step.keep(s, units, row, [(1, r), (2, u), (3, reset)]);
                 units.store(s, step.reset.add(row * step.hidden), reset);
                 units.store(s, step.update.add(row * step.hidden), u);
             }
@@ -262,7 +257,7 @@ impl<E: Element> Epilogue<E> for BeforeCandidate<'_, E> {
                 let sum = E::load(s, sums.add(group * E::lanes::<S>()));
                 let u = units.load(s, step.update.add(row * step.hidden).cast_const());
                 let candidate = activate::<S, E>(s, step.activation, sum);
-                step.keep(s, units, row, 0, candidate);
+                step.keep(s, units, row, [(0, candidate)]);
                 step.blend(s, units, row, u, candidate);
             }
         }

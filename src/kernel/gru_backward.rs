@@ -3,7 +3,7 @@
 use super::buffer::Scratch;
 use super::math::derivative;
 use super::pack::Packed;
-use super::pass::{Input, Linear, Units, pass};
+use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
 use super::team::{Team, with_training_team};
@@ -29,19 +29,14 @@ impl<E: Element> Record<E> {
         Self { steps: 0, rows: 0, hidden: 0, gates: Scratch::new(0), h: Scratch::new(0) }
     }
 
-    /// Makes room; where the gates go.
-    pub(super) fn start(&mut self, steps: usize, h: &Array2<E>) -> *mut E {
+    /// Makes room; where the gates go, and where h does.
+    pub(super) fn start(&mut self, steps: usize, h: &Array2<E>) -> (*mut E, *mut E) {
         let (rows, hidden) = h.dim();
         (self.steps, self.rows, self.hidden) = (steps, rows, hidden);
         self.gates = Scratch::new(steps * rows * 4 * hidden);
         self.h = Scratch::new((steps + 1) * rows * hidden);
         self.h.write(0, h.iter().copied());
-        self.gates.as_mut_ptr()
-    }
-
-    /// Keeps the outputs too, as the h that the next steps saw.
-    pub(crate) fn finish(&mut self, outputs: ArrayView3<E>) {
-        self.h.write(self.rows * self.hidden, outputs.iter().copied());
+        (self.gates.as_mut_ptr(), self.h.as_mut_ptr())
     }
 }
 
@@ -55,21 +50,53 @@ pub(crate) struct Gradients<'a, E> {
 }
 
 /// The weights as backward multiplies by them; gradients stand in the order n, r, u, fourth.
-pub(crate) enum Transposed<E> {
+#[derive(Clone)]
+pub(crate) struct Transposed<E> {
+    /// n, r, u → inputs.
+    inputs: Packed<E>,
+    recurrent: Recurrent<E>,
+}
+
+#[derive(Clone)]
+enum Recurrent<E> {
     Before {
-        /// n, r, u → inputs.
-        inputs: Packed<E>,
         /// r, u → h.
         gates: Packed<E>,
         /// n → r ⊙ h.
         candidate: Packed<E>,
     },
-    After {
-        /// n, r, u → inputs.
-        inputs: Packed<E>,
-        /// r, u, fourth → h.
-        recurrent: Packed<E>,
-    },
+    /// r, u, fourth → h.
+    After(Packed<E>),
+}
+
+impl<E: Element> Transposed<E> {
+    /// Of kernels (inputs + hidden, 2 · hidden) and (inputs + hidden, hidden); `after`: the reset gate stands after the
+    /// candidate's product.
+    pub(crate) fn new(gates: &Array2<E>, candidate: &Array2<E>, inputs: usize, after: bool) -> Self {
+        let hidden = candidate.ncols();
+        let recurrent = if after {
+            Recurrent::After(Packed::transposed(&[gates, candidate], inputs, hidden))
+        } else {
+            let (gates, candidate) = (&[gates], &[candidate]);
+            Recurrent::Before {
+                gates: Packed::transposed(gates, inputs, hidden),
+                candidate: Packed::transposed(candidate, inputs, hidden),
+            }
+        };
+        Self { inputs: Packed::transposed(&[candidate, gates], 0, inputs), recurrent }
+    }
+
+    /// Packs other weights of the same shapes.
+    pub(crate) fn refill(&mut self, gates: &Array2<E>, candidate: &Array2<E>, inputs: usize) {
+        self.inputs.refill_transposed(&[candidate, gates], 0);
+        match &mut self.recurrent {
+            Recurrent::After(packed) => packed.refill_transposed(&[gates, candidate], inputs),
+            Recurrent::Before { gates: packed_gates, candidate: packed_candidate } => {
+                packed_gates.refill_transposed(&[gates], inputs);
+                packed_candidate.refill_transposed(&[candidate], inputs);
+            }
+        }
+    }
 }
 
 /// Runs a record back. `d_h` holds the gradient of the final state and gets that of the initial one; `d_inputs` is
@@ -94,10 +121,7 @@ pub(crate) fn backward<E: Element>(
         return;
     }
     make_standard(d_h);
-    let (after, isa) = match transposed {
-        Transposed::Before { inputs, .. } => (false, inputs.isa),
-        Transposed::After { inputs, .. } => (true, inputs.isa),
-    };
+    let (after, isa) = (matches!(transposed.recurrent, Recurrent::After(_)), transposed.inputs.isa);
     let (gates, h) = (record.gates.as_mut_ptr(), record.h.as_mut_ptr());
     let mut d_reset = Scratch::new(rows * hidden);
     let d_reset = d_reset.as_mut_ptr();
@@ -163,7 +187,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
         let mut team = self.team;
         let hidden = self.hidden;
         let width = 4 * hidden;
-        let to_h = Linear { clip: None, add: true, units: hidden, out: self.d_h, out_row: hidden as isize };
+        let to_h = Linear { clip: None, add: true, units: hidden, out: Out::rows(self.d_h, hidden) };
         for t in (0..steps).rev() {
             // SAFETY: `backward` checked the shapes; t is a step of the record; the packs are four vectors a panel.
             unsafe {
@@ -178,12 +202,12 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                         self.blend_back(s, t, row, d_out.row(row));
                     }
                 }
-                match self.transposed {
-                    Transposed::After { recurrent, .. } => {
+                match &self.transposed.recurrent {
+                    Recurrent::After(recurrent) => {
                         pass::<S, E, 4, false>(s, recurrent, from(1), None, rows, &mut team, &to_h);
                     }
-                    Transposed::Before { gates, candidate, .. } => {
-                        let to_reset = Linear { add: false, out: self.d_reset, ..to_h };
+                    Recurrent::Before { gates, candidate } => {
+                        let to_reset = Linear { add: false, out: Out::rows(self.d_reset, hidden), ..to_h };
                         pass::<S, E, 4, false>(s, candidate, from(0), None, rows, &mut team, &to_reset);
                         let mut turn = team.turn(rows);
                         while let Some(some) = turn.next() {
@@ -196,9 +220,8 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 }
             }
         }
-        let (Transposed::Before { inputs, .. } | Transposed::After { inputs, .. }) = self.transposed;
         // SAFETY: every step's gates now hold gradients, n, r and u first.
-        unsafe { self.sequence.input_gradients(s, inputs, self.gates, width, &mut team) };
+        unsafe { self.sequence.input_gradients(s, &self.transposed.inputs, self.gates, width, &mut team) };
     }
 }
 
@@ -211,7 +234,7 @@ impl<E: Element> Recurrence<'_, E> {
     unsafe fn blend_back<S: Simd>(&self, s: S, t: usize, row: usize, d_out: *const E) {
         let hidden = self.hidden;
         let sample = t * self.sequence.rows + row;
-        let after = matches!(self.transposed, Transposed::After { .. });
+        let after = matches!(self.transposed.recurrent, Recurrent::After(_));
         // SAFETY: the caller's promise; the record holds the sample's gates and the h before it.
         unsafe {
             let gates = self.gates.add(sample * 4 * hidden);

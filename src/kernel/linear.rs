@@ -3,7 +3,7 @@
 use super::isa::Isa;
 use super::math::{activate, derivative};
 use super::pack::Packed;
-use super::pass::{Input, Linear, Units, pass};
+use super::pass::{Input, Linear, Out, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
 use super::team::Team;
@@ -25,7 +25,7 @@ pub(crate) fn unroll<E: Element>(
     let width = h.ncols();
     assert_eq!(width, packed.shape.recurrent, "the state's h must be (batch, output)");
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
-    with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
+    with_sequence(inputs, outputs, h, None, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
         workspace.rows[0].grow(sequence.rows * packed.shape.units);
         let sums = workspace.rows[0].as_mut_ptr();
@@ -59,11 +59,11 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
             unsafe {
                 let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t, &mut Team::alone());
                 let h = sequence.before(t, initial);
-                let store = Linear { clip: None, add: false, units, out: sums, out_row: units as isize };
+                let store = Linear { clip: None, add: false, units, out: Out::rows(sums, units) };
                 pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, &mut Team::alone(), &store);
                 for row in 0..sequence.rows {
                     let sums = std::slice::from_raw_parts_mut(sums.add(row * units), units);
-                    let out = sequence.outputs(t).offset(row as isize * sequence.out_row);
+                    let out = sequence.outputs(t).row(row);
                     finish(t, row, sums, std::slice::from_raw_parts_mut(out, width));
                 }
             }
@@ -124,7 +124,7 @@ impl<E: Element> WithSimd for Project<'_, E> {
         let Self { packed, x, sums, rows } = self;
         let units = packed.shape.units;
         let x = Input::Rows(Rows { ptr: x, stride: packed.shape.inputs as isize });
-        let store = Linear { clip: None, add: false, units, out: sums, out_row: units as isize };
+        let store = Linear { clip: None, add: false, units, out: Out::rows(sums, units) };
         // SAFETY: `project` grew both buffers for `rows` rows; `packed` was made for this instruction set, in GROUPS vectors.
         unsafe { pass::<S, E, GROUPS, false>(s, packed, x, None, rows, &mut Team::alone(), &store) };
     }

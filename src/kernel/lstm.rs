@@ -3,7 +3,7 @@
 use super::lstm_backward::{Record, Recorded, StepRecord};
 use super::math::{activate, clamp};
 use super::pack::Packed;
-use super::pass::{Epilogue, Input, Linear, Units, pass};
+use super::pass::{Epilogue, Input, Linear, Out, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, make_standard, with_sequence};
 use super::team::{Team, with_team, with_training_team};
@@ -24,7 +24,7 @@ pub(crate) struct Options<'a, E> {
 }
 
 /// Runs an LSTM, gates i, j, f, o; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll). `projection` is packed as
-/// inputs alone. A `record` is made to hold what [`backward`](super::lstm_backward::backward) needs, but for the outputs.
+/// inputs alone. A `record` is made to hold what [`backward`](super::lstm_backward::backward) needs.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn unroll<E: Element>(
     packed: &Packed<E>,
@@ -42,12 +42,15 @@ pub(crate) fn unroll<E: Element>(
     assert_eq!(h.ncols(), packed.shape.recurrent, "the state's h must be (batch, output)");
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
     make_standard(c);
-    let record = record.map(|record| {
-        record.start(inputs.dim().0, c, h, projection.is_some());
-        record.pointers()
-    });
+    let (record, kept) = match record {
+        Some(record) => {
+            let (record, kept) = record.start(inputs.dim().0, c, h, projection.is_some());
+            (Some(record), Some(kept))
+        }
+        None => (None, None),
+    };
     let c = c.as_mut_ptr();
-    with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
+    with_sequence(inputs, outputs, h, kept, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
         let projection = projection.map(|packed| {
             workspace.rows[0].grow(sequence.rows * hidden);
@@ -92,22 +95,17 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
                 let input = hoist.input::<S, 4>(s, packed, &sequence, t, &mut team);
                 let h = sequence.before(t, initial);
                 let record = record.map(|record| record.step(t));
-                let (out, out_row) = match (projection, record) {
-                    (None, _) => (sequence.outputs(t), sequence.out_row),
-                    (Some((_, unprojected)), None) => (unprojected, hidden as isize),
-                    (Some(_), Some(record)) => (record.unprojected, hidden as isize),
+                let out = match (projection, record) {
+                    (None, _) => sequence.outputs(t),
+                    (Some((_, unprojected)), None) => Out::rows(unprojected, hidden),
+                    (Some(_), Some(record)) => Out::rows(record.unprojected, hidden),
                 };
-                let gates = Gates { options, hidden, c, out, out_row, record };
+                let gates = Gates { options, hidden, c, out, record };
                 pass::<S, E, 4, false>(s, packed, input, Some(h), rows, &mut team, &gates);
                 if let Some((packed, _)) = projection {
-                    let unprojected = Input::Rows(Rows { ptr: out, stride: hidden as isize });
-                    let clip = Linear {
-                        clip: options.proj_clip,
-                        add: false,
-                        units: packed.shape.units,
-                        out: sequence.outputs(t),
-                        out_row: sequence.out_row,
-                    };
+                    let unprojected = Input::Rows(Rows { ptr: out.row(0), stride: hidden as isize });
+                    let units = packed.shape.units;
+                    let clip = Linear { clip: options.proj_clip, add: false, units, out: sequence.outputs(t) };
                     pass::<S, E, GROUPS, false>(s, packed, unprojected, None, rows, &mut team, &clip);
                 }
             }
@@ -120,8 +118,7 @@ struct Gates<'a, E> {
     options: Options<'a, E>,
     hidden: usize,
     c: *mut E,
-    out: *mut E,
-    out_row: isize,
+    out: Out<E>,
     record: Option<StepRecord<E>>,
 }
 
@@ -155,7 +152,7 @@ impl<E: Element> Epilogue<E> for Gates<'_, E> {
             }
             let o = activate::<S, E>(s, gate_activation, o);
             let h = E::mul(s, o, activate::<S, E>(s, activation, new));
-            units.store(s, self.out.offset(row as isize * self.out_row), h);
+            self.out.store(s, units, row, h);
             if let Some(record) = self.record {
                 let gates = record.gates.add(row * 4 * self.hidden);
                 units.store(s, gates, i);

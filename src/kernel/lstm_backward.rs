@@ -5,7 +5,7 @@ use super::buffer::Scratch;
 use super::lstm::Options;
 use super::math::{activate, derivative};
 use super::pack::Packed;
-use super::pass::{Input, Linear, Units, pass};
+use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
 use super::team::{Team, with_training_team};
@@ -35,7 +35,14 @@ impl<E: Element> Record<E> {
         Self { steps: 0, rows: 0, hidden: 0, output: 0, gates: none(), c: none(), h: none(), unprojected: none() }
     }
 
-    pub(super) fn start(&mut self, steps: usize, c: &Array2<E>, h: &Array2<E>, projects: bool) {
+    /// Makes room; where the gates, c and what is projected go, and where h does.
+    pub(super) fn start(
+        &mut self,
+        steps: usize,
+        c: &Array2<E>,
+        h: &Array2<E>,
+        projects: bool,
+    ) -> (Recorded<E>, *mut E) {
         let (rows, hidden) = c.dim();
         let output = h.ncols();
         (self.steps, self.rows, self.hidden, self.output) = (steps, rows, hidden, output);
@@ -45,20 +52,13 @@ impl<E: Element> Record<E> {
         self.unprojected = Scratch::new(if projects { steps * rows * hidden } else { 0 });
         self.c.write(0, c.iter().copied());
         self.h.write(0, h.iter().copied());
-    }
-
-    /// Keeps the outputs too, as the h that the next steps saw.
-    pub(crate) fn finish(&mut self, outputs: ArrayView3<E>) {
-        self.h.write(self.rows * self.output, outputs.iter().copied());
-    }
-
-    pub(super) fn pointers(&mut self) -> Recorded<E> {
-        Recorded {
-            samples: self.rows * self.hidden,
+        let recorded = Recorded {
+            samples: rows * hidden,
             gates: self.gates.as_mut_ptr(),
             c: self.c.as_mut_ptr(),
             unprojected: self.unprojected.as_mut_ptr(),
-        }
+        };
+        (recorded, self.h.as_mut_ptr())
     }
 }
 
@@ -106,13 +106,34 @@ pub(crate) struct Gradients<'a, E> {
 }
 
 /// The weights as backward multiplies by them.
+#[derive(Clone)]
 pub(crate) struct Transposed<E> {
     /// (4 · hidden) → inputs.
-    pub inputs: Packed<E>,
+    inputs: Packed<E>,
     /// (4 · hidden) → outputs.
-    pub recurrent: Packed<E>,
+    recurrent: Packed<E>,
     /// outputs → hidden.
-    pub projection: Option<Packed<E>>,
+    projection: Option<Packed<E>>,
+}
+
+impl<E: Element> Transposed<E> {
+    /// Of a kernel (inputs + outputs, 4 · hidden) and a projection (hidden, outputs).
+    pub(crate) fn new(kernel: &Array2<E>, inputs: usize, projection: Option<&Array2<E>>) -> Self {
+        Self {
+            inputs: Packed::transposed(&[kernel], 0, inputs),
+            recurrent: Packed::transposed(&[kernel], inputs, kernel.nrows() - inputs),
+            projection: projection.map(|kernel| Packed::transposed(&[kernel], 0, kernel.nrows())),
+        }
+    }
+
+    /// Packs other weights of the same shapes.
+    pub(crate) fn refill(&mut self, kernel: &Array2<E>, inputs: usize, projection: Option<&Array2<E>>) {
+        self.inputs.refill_transposed(&[kernel], 0);
+        self.recurrent.refill_transposed(&[kernel], inputs);
+        if let (Some(packed), Some(kernel)) = (&mut self.projection, projection) {
+            packed.refill_transposed(&[kernel], 0);
+        }
+    }
 }
 
 /// Runs a record back; `projection` is forward's, if there is one. `d_c` and `d_h` hold the gradients of the final state and get those of the initial one;
@@ -238,13 +259,8 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                     let d_projected = self.d_projected.add(t * rows * output);
                     self.undo_clip(s, projection, t, d_out, d_projected, &mut team);
                     let from = Input::Rows(Rows { ptr: d_projected, stride: output as isize });
-                    let to = Linear {
-                        clip: None,
-                        add: false,
-                        units: hidden,
-                        out: self.d_unprojected,
-                        out_row: hidden as isize,
-                    };
+                    let out = Out::rows(self.d_unprojected, hidden);
+                    let to = Linear { clip: None, add: false, units: hidden, out };
                     pass::<S, E, 4, false>(s, back, from, None, rows, &mut team, &to);
                     d_h = (self.d_unprojected.cast_const(), hidden, None);
                 }
@@ -257,7 +273,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 }
                 let from = self.gates.add(t * rows * 4 * hidden);
                 let from = Input::Rows(Rows { ptr: from, stride: 4 * hidden as isize });
-                let to = Linear { clip: None, add: false, units: output, out: self.d_h, out_row: output as isize };
+                let to = Linear { clip: None, add: false, units: output, out: Out::rows(self.d_h, output) };
                 let recurrent = &self.transposed.recurrent;
                 pass::<S, E, 4, false>(s, recurrent, from, None, rows, &mut team, &to);
             }
@@ -288,7 +304,7 @@ impl<E: Element> Recurrence<'_, E> {
             if self.options.proj_clip.is_some() {
                 let from = self.unprojected.add(t * rows * self.hidden);
                 let from = Input::Rows(Rows { ptr: from, stride: self.hidden as isize });
-                let raw = Linear { clip: None, add: false, units: output, out: self.raw, out_row: output as isize };
+                let raw = Linear { clip: None, add: false, units: output, out: Out::rows(self.raw, output) };
                 pass::<S, E, 4, false>(s, projection, from, None, rows, team, &raw);
             }
             let mut turn = team.turn(rows);

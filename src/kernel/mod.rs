@@ -38,6 +38,7 @@ pub(crate) mod threads;
 mod tile;
 
 pub use activation::Activation;
+pub(crate) use buffer::zeros;
 pub use isa::instruction_set;
 pub use sequence::Workspace;
 pub use simd::Element;

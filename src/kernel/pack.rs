@@ -7,6 +7,7 @@ use super::Element;
 use super::buffer::Buffer;
 use super::isa::Isa;
 use super::tile::MAX_SUMS;
+use ndarray::Array2;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -85,12 +86,26 @@ impl<E: Element> Packed<E> {
         packed
     }
 
-    /// Packs part of a matrix with rows of `width` to be multiplied by its transpose: `units` rows, `depth` numbers each,
-    /// the first at `column`.
-    pub(crate) fn transposed(matrix: &[E], width: usize, column: usize, (units, depth): (usize, usize)) -> Self {
+    /// Packs `units` rows, from row `first` on, of matrices side by side, to multiply by their transpose as backward does.
+    pub(super) fn transposed(matrices: &[&Array2<E>], first: usize, units: usize) -> Self {
+        let depth = matrices.iter().map(|matrix| matrix.ncols()).sum();
         let shape = PackShape::new(depth, 0, units, 1);
-        let gate = Gate { matrix, width, column, transposed: true, bias: None, offset: 0.0 };
-        Self::new(Isa::get(), shape, &[gate], None)
+        let isa = Isa::get();
+        let mut packed = Self { isa, shape, lanes: isa.lanes::<E>(), weights: Buffer::new(0), bias: Buffer::new(0) };
+        packed.refill_transposed(matrices, first);
+        packed
+    }
+
+    /// Packs other matrices of the same shapes, into the same memory.
+    pub(super) fn refill_transposed(&mut self, matrices: &[&Array2<E>], first: usize) {
+        let mut at = 0;
+        for matrix in matrices {
+            let (width, numbers) = (matrix.ncols(), matrix.as_slice().expect("weights are stored in order"));
+            let gate =
+                Gate { matrix: numbers, width, column: first * width, transposed: true, bias: None, offset: 0.0 };
+            self.fill(&[gate], at..at + width, None);
+            at += width;
+        }
     }
 
     pub(super) fn panels(&self) -> usize {
@@ -104,16 +119,22 @@ impl<E: Element> Packed<E> {
 
     /// Packs other weights of the same shape, into the same memory.
     pub(crate) fn refill(&mut self, gates: &[Gate<E>], split_bias: Option<&[E]>) {
+        self.fill(gates, 0..self.shape.inputs + self.shape.recurrent, split_bias);
+    }
+
+    /// Packs the weights of some inputs and recurrent values, and all biases.
+    fn fill(&mut self, gates: &[Gate<E>], depths: Range<usize>, split_bias: Option<&[E]>) {
         let shape = self.shape;
         assert_eq!(gates.len(), shape.gates);
+        assert!(depths.end <= shape.inputs + shape.recurrent);
         for gate in gates {
-            let depth = shape.inputs + shape.recurrent;
+            let depth = depths.len();
             let (rows, columns) = if gate.transposed { (shape.units, depth) } else { (depth, shape.units) };
             assert!(columns <= gate.width && gate.column + (rows - 1) * gate.width + columns <= gate.matrix.len());
             assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units));
         }
         assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units));
-        E::run_fill(self.isa, Fill { packed: self, gates, split_bias });
+        E::run_fill(self.isa, Fill { packed: self, gates, depths, split_bias });
     }
 }
 
@@ -123,6 +144,8 @@ const BLOCK: usize = 16;
 pub struct Fill<'a, E> {
     packed: &'a mut Packed<E>,
     gates: &'a [Gate<'a, E>],
+    /// Of all inputs and recurrent values those that `gates` hold.
+    depths: Range<usize>,
     split_bias: Option<&'a [E]>,
 }
 
@@ -153,8 +176,10 @@ impl<E: Element> WithSimd for Fill<'_, E> {
                 }
             }
         }
-        for start in (0..depth).step_by(BLOCK) {
-            let block = start..depth.min(start + BLOCK);
+        let Range { start: from, end } = self.depths;
+        for start in (from..end).step_by(BLOCK) {
+            // Of the gates' rows.
+            let block = start - from..end.min(start + BLOCK) - from;
             for panel in 0..panels {
                 for vector in 0..vectors {
                     let gate = self.gates[vector % shape.gates];
@@ -178,12 +203,12 @@ impl<E: Element> WithSimd for Fill<'_, E> {
                         // SAFETY: row k of the gate's matrix holds `units` numbers from its column on (asserted in
                         // `refill`), these among them; the buffer was grown to hold every vector of every panel.
                         unsafe {
-                            let from = gate.matrix.as_ptr().add(gate.column + units.start + k * gate.width);
-                            let to = weights.as_mut_ptr().add(at + k * vectors * lanes);
+                            let weights_of_k = gate.matrix.as_ptr().add(gate.column + units.start + k * gate.width);
+                            let to = weights.as_mut_ptr().add(at + (from + k) * vectors * lanes);
                             if units.len() == lanes {
-                                E::store(s, to, E::load(s, from));
+                                E::store(s, to, E::load(s, weights_of_k));
                             } else {
-                                E::store(s, to, E::load_masked(s, mask, from));
+                                E::store(s, to, E::load_masked(s, mask, weights_of_k));
                             }
                         }
                     }

@@ -92,7 +92,7 @@ pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool
                         ($(($rows:literal $panels:literal))+) => {
                             match (height, block) {
                                 $(($rows, $panels) => {
-                                    s.vectorize(Tile::<E, V, $rows, $panels, SPLIT> { operands: operands(panel, row), sums });
+                                    s.vectorize(Tile::<E, V, $rows, $panels, 1, SPLIT> { operands: operands(panel, row), sums });
                                 })+
                                 _ => unreachable!("a tile has at most MAX_ROWS rows, or one and a block of panels"),
                             }
@@ -195,6 +195,49 @@ impl Units {
     }
 }
 
+/// Rows of results, and in training their copy for backward.
+#[derive(Clone, Copy)]
+pub(super) struct Out<E> {
+    ptr: *mut E,
+    stride: isize,
+    /// Rows of `width` numbers, one behind the other.
+    kept: Option<*mut E>,
+    width: usize,
+}
+
+impl<E: Element> Out<E> {
+    /// Row r starts at `ptr + r·stride`; with `kept` a copy of it at `kept + r·width`.
+    pub(super) fn new(ptr: *mut E, stride: isize, kept: Option<*mut E>, width: usize) -> Self {
+        Self { ptr, stride, kept, width }
+    }
+
+    /// Rows one behind the other.
+    pub(super) fn rows(ptr: *mut E, width: usize) -> Self {
+        Self { ptr, stride: width as isize, kept: None, width }
+    }
+
+    /// # Safety
+    /// The row exists.
+    #[inline(always)]
+    pub(super) unsafe fn row(self, row: usize) -> *mut E {
+        // SAFETY: the caller's promise.
+        unsafe { self.ptr.offset(row as isize * self.stride) }
+    }
+
+    /// # Safety
+    /// The row and the units exist.
+    #[inline(always)]
+    pub(super) unsafe fn store<S: Simd>(self, s: S, units: Units, row: usize, value: E::Vector<S>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            units.store(s, self.row(row), value);
+            if let Some(kept) = self.kept {
+                units.store(s, kept.add(row * self.width), value);
+            }
+        }
+    }
+}
+
 /// The sums themselves, clipped if asked for: a projection, or a gradient. Four vectors a panel.
 #[derive(Clone, Copy)]
 pub(super) struct Linear<E> {
@@ -202,8 +245,7 @@ pub(super) struct Linear<E> {
     /// Adds to what is there.
     pub add: bool,
     pub units: usize,
-    pub out: *mut E,
-    pub out_row: isize,
+    pub out: Out<E>,
 }
 
 impl<E: Element> Epilogue<E> for Linear<E> {
@@ -220,11 +262,10 @@ impl<E: Element> Epilogue<E> for Linear<E> {
                 if let Some(clip) = self.clip {
                     sum = clamp::<S, E>(s, sum, E::minus(clip), clip);
                 }
-                let out = self.out.offset(row as isize * self.out_row);
                 if self.add {
-                    sum = E::add(s, sum, units.load(s, out.cast_const()));
+                    sum = E::add(s, sum, units.load(s, self.out.row(row).cast_const()));
                 }
-                units.store(s, out, sum);
+                self.out.store(s, units, row, sum);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The product of backward's weight gradients: C += Aᵀ·D over all steps and rows.
 //!
-//! A is \[sources side by side, 1\] and D a matrix of gradients. Both are cut along the samples; a block of A is
-//! transposed and a block of D packed in panels, so that [`Tile`] multiplies them. Each number of C is one sum over the
-//! samples in their order: how panels are shared among threads changes nothing.
+//! A is \[sources side by side, 1\] and D a matrix of gradients. Both are cut along the samples; a block of A is packed as
+//! tiles read it, a block of D in panels, so that [`Tile`] multiplies them. Each number of C is one sum over the samples in
+//! their order: how panels are shared among threads changes nothing.
 
 use super::Element;
 use super::buffer::Buffer;
@@ -16,8 +16,10 @@ use std::ops::Range;
 
 /// Vectors of a panel of D.
 const V: usize = MAX_SUMS;
-/// Samples of a block: a panel of D and a few rows of Aᵀ stay in the L1 cache, the block of Aᵀ in L2.
-const BLOCK: usize = 128;
+/// Samples of a block: a panel of D stays in the L2 cache, and C is read and written once a block.
+const BLOCK: usize = 256;
+/// Rows of a tile where there are registers for them, and where there are not; one divides the other.
+const HEIGHTS: [usize; 2] = [6, 3];
 
 /// Features of every sample: sample n = step·rows + row stands at `ptr + step·step_stride + row·row_stride`.
 #[derive(Clone, Copy)]
@@ -51,56 +53,55 @@ pub(super) unsafe fn add_product<E: Element>(
 ) {
     let features: usize = sources.iter().map(|source| source.features).sum();
     assert_eq!(kernel.dim(), (features, d.columns), "a gradient has its kernel's shape");
-    let ProductWorkspace { transposed, sums } = workspace;
+    assert!(d.columns <= 1 || kernel.strides()[1] == 1, "gradients are contiguous");
+    assert!(bias.as_ref().is_none_or(|bias| bias.len() == d.columns), "a gradient has its bias's shape");
+    let ProductWorkspace { packed, sums } = workspace;
     let width = V * isa.lanes::<E>();
     let panels = d.columns.div_ceil(width);
-    // A whole number of tiles, of 6 rows or 3.
-    let height = (features + 1).next_multiple_of(6);
-    transposed.grow(height * TRANSPOSED_STRIDE);
-    transposed.as_mut_slice()[features * TRANSPOSED_STRIDE..][..BLOCK].fill(E::number(1.0));
+    let height = (features + 1).next_multiple_of(HEIGHTS[0]);
+    packed.grow(height / HEIGHTS[1] * tile_stride(HEIGHTS[1]));
     sums.grow(panels * height * width);
-    sums.as_mut_slice()[..panels * height * width].fill(E::number(0.0));
-    let (transposed, at) = (transposed.as_mut_ptr(), sums.as_mut_ptr());
+    let (packed, sums) = (packed.as_mut_ptr(), sums.as_mut_ptr());
+    let to = Sums { kernel: kernel.as_mut_ptr(), stride: kernel.strides()[0], bias: bias.map(<[E]>::as_mut_ptr) };
     let blocks = (steps * rows).div_ceil(BLOCK);
-    with_training_team(blocks, BLOCK.min(steps * rows) * height * d.columns, |team| {
-        E::run_product(isa, Multiply { samples: (steps, rows), sources, d, height, transposed, sums: at, team });
+    with_training_team(2 * blocks, BLOCK.min(steps * rows) * height * d.columns, |team| {
+        E::run_product(isa, Multiply { samples: (steps, rows), sources, d, features, height, packed, sums, to, team });
     });
-    let sums = sums.as_slice();
-    let add = |to: &mut [E], feature: usize| {
-        for (panel, to) in to.chunks_mut(width).enumerate() {
-            let from = &sums[(panel * height + feature) * width..][..to.len()];
-            for (to, &from) in to.iter_mut().zip(from) {
-                *to = E::plus(*to, from);
-            }
-        }
-    };
-    for (feature, mut row) in kernel.rows_mut().into_iter().enumerate() {
-        add(row.as_slice_mut().expect("gradients are contiguous"), feature);
-    }
-    if let Some(bias) = bias {
-        add(bias, features);
-    }
 }
 
 /// Buffers of [`add_product`].
 #[derive(Default)]
 pub(super) struct ProductWorkspace<E> {
-    /// A block of \[sources, 1\]ᵀ.
-    transposed: Buffer<E>,
+    /// A block of \[sources, 1\], tile by tile: for each sample the tile's features.
+    packed: Buffer<E>,
     /// C in panels, a row for each feature and the sums of D.
     sums: Buffer<E>,
 }
 
-/// From one row of a transposed block to the next: not a power of two, which would share cache sets.
-const TRANSPOSED_STRIDE: usize = BLOCK + 16;
+/// From one tile of a packed block to the next: an odd number of cache lines, so that a sample's tiles share no cache set.
+const fn tile_stride(height: usize) -> usize {
+    let lines = (BLOCK * height).div_ceil(16);
+    16 * (lines + 1 - lines % 2)
+}
+
+/// Where C is added: rows of the kernel, and the last row's place.
+#[derive(Clone, Copy)]
+struct Sums<E> {
+    kernel: *mut E,
+    stride: isize,
+    bias: Option<*mut E>,
+}
 
 pub struct Multiply<'a, E> {
     samples: (usize, usize),
     sources: &'a [Source<E>],
     d: Columns<E>,
+    features: usize,
+    /// Rows of C: the features, the sums of D, and what fills the last tile.
     height: usize,
-    transposed: *mut E,
+    packed: *mut E,
     sums: *mut E,
+    to: Sums<E>,
     team: Team<'a>,
 }
 
@@ -109,42 +110,40 @@ impl<E: Element> WithSimd for Multiply<'_, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        if S::REGISTER_COUNT >= 32 { self.run::<S, 6>(s) } else { self.run::<S, 3>(s) }
+        if S::REGISTER_COUNT >= 32 { self.run::<S, { HEIGHTS[0] }>(s) } else { self.run::<S, { HEIGHTS[1] }>(s) }
     }
 }
 
 impl<E: Element> Multiply<'_, E> {
     #[inline(always)]
     fn run<S: Simd, const R: usize>(self, s: S) {
-        let Self { samples: (steps, rows), sources, d, height, transposed, sums, mut team } = self;
+        let Self { samples: (steps, rows), d, height, packed, sums, mut team, .. } = self;
         let lanes = E::lanes::<S>();
         let width = V * lanes;
-        let mut packed = Buffer::new(BLOCK * width);
+        let mut panel_of_d = Buffer::new(BLOCK * width);
+        let zeros = [E::default(); V * 16];
         let count = steps * rows;
         for first in (0..count).step_by(BLOCK) {
             let depth = BLOCK.min(count - first);
             // SAFETY: the caller promised `count` samples in every source and in D; `add_product` made room for `height`
-            // rows of a block and for all sums. Members write different columns of the block, then different panels.
+            // rows of a block and for all sums. Members write different samples of the block, then different panels.
             unsafe {
                 let mut turn = team.turn(depth);
                 while let Some(samples) = turn.next() {
-                    transpose(rows, sources, first, samples, transposed);
+                    self.pack_samples::<R>(first, samples);
                 }
                 let mut turn = team.turn(d.columns.div_ceil(width));
                 while let Some(panels) = turn.next() {
                     for panel in panels {
-                        pack::<S, E>(s, d, panel * width, first, depth, packed.as_mut_ptr());
+                        pack_panel::<S, E>(s, d, panel * width, first, depth, panel_of_d.as_mut_ptr());
                         for row in (0..height).step_by(R) {
                             let sums = sums.add((panel * height + row) * width);
                             let start = Rows { ptr: sums.cast_const(), stride: width as isize };
-                            let x = Rows {
-                                ptr: transposed.add(row * TRANSPOSED_STRIDE).cast_const(),
-                                stride: TRANSPOSED_STRIDE as isize,
-                            };
+                            let x = Rows { ptr: packed.add(row / R * tile_stride(R)).cast_const(), stride: 1 };
                             let operands = Operands {
-                                start,
+                                start: if first == 0 { Rows { ptr: zeros.as_ptr(), stride: 0 } } else { start },
                                 start_panel: 0,
-                                weights: packed.as_ptr(),
+                                weights: panel_of_d.as_ptr(),
                                 weights_panel: 0,
                                 split: start.ptr,
                                 split_panel: 0,
@@ -153,9 +152,79 @@ impl<E: Element> Multiply<'_, E> {
                                 h: x,
                                 recurrent: 0,
                             };
-                            s.vectorize(Tile::<E, V, R, 1, false> { operands, sums });
+                            s.vectorize(Tile::<E, V, R, 1, R, false> { operands, sums });
+                        }
+                        if first + depth == count {
+                            self.add_panel(s, panel);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// Writes some samples of the block that begins at sample `first`: their features, a 1, and zeros to the last tile's end.
+    ///
+    /// # Safety
+    /// The samples exist; `packed` has room for a block.
+    #[inline(always)]
+    unsafe fn pack_samples<const R: usize>(&self, first: usize, samples: Range<usize>) {
+        let rows = self.samples.1;
+        for at in samples {
+            let sample = first + at;
+            let (step, of_step) = ((sample / rows) as isize, (sample % rows) as isize);
+            // The place of a feature: its tile's numbers of this sample, and where in them.
+            let (mut tile, mut place) = (at * R, 0);
+            let mut put = |mut from: *const E, count: usize| {
+                let mut left = count;
+                while left > 0 {
+                    let some = left.min(R - place);
+                    // SAFETY: the caller's promise; `some` numbers are left in the source and in the tile.
+                    unsafe {
+                        let to = self.packed.add(tile + place);
+                        if some == R {
+                            to.cast::<[E; R]>().write(from.cast::<[E; R]>().read());
+                        } else {
+                            to.copy_from_nonoverlapping(from, some);
+                        }
+                        from = from.add(some);
+                    }
+                    place += some;
+                    left -= some;
+                    if place == R {
+                        (tile, place) = (tile + tile_stride(R), 0);
+                    }
+                }
+            };
+            for source in self.sources {
+                // SAFETY: the caller's promise.
+                let from = unsafe { source.ptr.offset(step * source.step_stride + of_step * source.row_stride) };
+                put(from, source.features);
+            }
+            let mut last = [E::default(); HEIGHTS[0]];
+            last[0] = E::number(1.0);
+            put(last.as_ptr(), self.height - self.features);
+        }
+    }
+
+    /// Adds a panel's sums, now of all samples, to the kernel and the bias.
+    ///
+    /// # Safety
+    /// The panel exists; no other member has it.
+    #[inline(always)]
+    unsafe fn add_panel<S: Simd>(&self, s: S, panel: usize) {
+        let lanes = E::lanes::<S>();
+        let kernel = (0..self.features).map(|row| self.to.kernel.wrapping_offset(row as isize * self.to.stride));
+        for (row, to) in kernel.chain(self.to.bias).enumerate() {
+            for v in 0..V {
+                let units = Units::of::<S, E>(panel * V + v, self.d.columns);
+                if units.count == 0 {
+                    break;
+                }
+                // SAFETY: the caller's promise; `Units` keeps to the columns that exist.
+                unsafe {
+                    let sum = E::load(s, self.sums.add(((panel * self.height + row) * V + v) * lanes).cast_const());
+                    units.store(s, to, E::add(s, sum, units.load(s, to.cast_const())));
                 }
             }
         }
@@ -167,7 +236,7 @@ impl<E: Element> Multiply<'_, E> {
 /// # Safety
 /// The samples exist, `to` has room.
 #[inline(always)]
-unsafe fn pack<S: Simd, E: Element>(s: S, d: Columns<E>, column: usize, first: usize, depth: usize, to: *mut E) {
+unsafe fn pack_panel<S: Simd, E: Element>(s: S, d: Columns<E>, column: usize, first: usize, depth: usize, to: *mut E) {
     let lanes = E::lanes::<S>();
     for sample in 0..depth {
         for v in 0..V {
@@ -182,27 +251,5 @@ unsafe fn pack<S: Simd, E: Element>(s: S, d: Columns<E>, column: usize, first: u
                 }
             }
         }
-    }
-}
-
-/// Writes the sources' features of some samples of the block that begins at sample `first`, a row a feature.
-///
-/// # Safety
-/// The samples exist, `to` has room for all features of a block.
-unsafe fn transpose<E: Element>(rows: usize, sources: &[Source<E>], first: usize, samples: Range<usize>, to: *mut E) {
-    let mut row = 0;
-    for source in sources {
-        for at in samples.clone() {
-            let sample = first + at;
-            let (step, of_step) = ((sample / rows) as isize, (sample % rows) as isize);
-            // SAFETY: the caller's promise.
-            unsafe {
-                let from = source.ptr.offset(step * source.step_stride + of_step * source.row_stride);
-                for feature in 0..source.features {
-                    *to.add((row + feature) * TRANSPOSED_STRIDE + at) = *from.add(feature);
-                }
-            }
-        }
-        row += source.features;
     }
 }

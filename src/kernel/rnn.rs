@@ -2,7 +2,8 @@
 
 use super::math::activate;
 use super::pack::Packed;
-use super::pass::{Epilogue, Units, pass};
+use super::pass::{Epilogue, Out, Units, pass};
+use super::rnn_backward::Record;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
 use super::team::{Team, with_team, with_training_team};
 use super::tile::Rows;
@@ -13,19 +14,22 @@ use pulp::{Simd, WithSimd};
 /// Vectors of units in a panel: as many sums as an LSTM's four gates.
 pub(crate) const GROUPS: usize = 4;
 
-/// Runs the recurrence; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll). `recording` is for training.
+/// Runs the recurrence; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll). A `record` is made to hold what
+/// [`backward`](super::rnn_backward::backward) needs.
 pub(crate) fn unroll<E: Element>(
     packed: &Packed<E>,
     activation: Activation,
     inputs: ArrayView3<E>,
     h: &mut Array2<E>,
     outputs: ArrayViewMut3<E>,
-    recording: bool,
+    record: Option<&mut Record<E>>,
     workspace: &mut Workspace<E>,
 ) {
     assert_eq!(h.ncols(), packed.shape.units, "the state's width must be the hidden size");
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
-    with_sequence(inputs, outputs, h, workspace, |sequence, initial, workspace| {
+    let recording = record.is_some();
+    let kept = record.map(|record| record.start(inputs.dim().0, h));
+    with_sequence(inputs, outputs, h, kept, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
         let run = |team: Team<'_>| {
             E::run_rnn(packed.isa, Unroll { packed, activation, sequence, initial, hoist, team });
@@ -59,12 +63,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
             unsafe {
                 let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t, &mut team);
                 let h = sequence.before(t, initial);
-                let epilogue = Activate {
-                    activation,
-                    units: packed.shape.units,
-                    out: sequence.outputs(t),
-                    out_row: sequence.out_row,
-                };
+                let epilogue = Activate { activation, units: packed.shape.units, out: sequence.outputs(t) };
                 pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, &mut team, &epilogue);
             }
         }
@@ -75,8 +74,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
 struct Activate<E> {
     activation: Activation,
     units: usize,
-    out: *mut E,
-    out_row: isize,
+    out: Out<E>,
 }
 
 impl<E: Element> Epilogue<E> for Activate<E> {
@@ -84,14 +82,13 @@ impl<E: Element> Epilogue<E> for Activate<E> {
     unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
         // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
         unsafe {
-            let out = self.out.offset(row as isize * self.out_row);
             for group in 0..GROUPS {
                 let units = Units::of::<S, E>(panel * GROUPS + group, self.units);
                 if units.count == 0 {
                     break;
                 }
                 let sum = E::load(s, sums.add(group * E::lanes::<S>()));
-                units.store(s, out, activate::<S, E>(s, self.activation, sum));
+                self.out.store(s, units, row, activate::<S, E>(s, self.activation, sum));
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::buffer::Scratch;
 use super::math::derivative;
 use super::pack::Packed;
-use super::pass::{Input, Linear, Units, pass};
+use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
 use super::team::{Team, with_training_team};
@@ -21,19 +21,39 @@ pub struct Record<E> {
 }
 
 impl<E: Element> Record<E> {
-    /// Of the state before a run and its outputs.
-    pub(crate) fn new(initial: Scratch<E>, outputs: ArrayView3<E>) -> Self {
-        let (steps, rows, hidden) = outputs.dim();
-        let mut h = initial;
-        h.write(rows * hidden, outputs.iter().copied());
-        Self { steps, rows, hidden, h }
+    pub(crate) fn new() -> Self {
+        Self { steps: 0, rows: 0, hidden: 0, h: Scratch::new(0) }
     }
 
-    /// Room for the record of `steps` steps, the state before the first written.
-    pub(crate) fn start(steps: usize, h: &Array2<E>) -> Scratch<E> {
-        let mut room = Scratch::new((steps + 1) * h.len());
-        room.write(0, h.iter().copied());
-        room
+    /// Makes room; where h goes.
+    pub(super) fn start(&mut self, steps: usize, h: &Array2<E>) -> *mut E {
+        (self.steps, (self.rows, self.hidden)) = (steps, h.dim());
+        self.h = Scratch::new((steps + 1) * h.len());
+        self.h.write(0, h.iter().copied());
+        self.h.as_mut_ptr()
+    }
+}
+
+/// The weights as backward multiplies by them.
+#[derive(Clone)]
+pub(crate) struct Transposed<E> {
+    inputs: Packed<E>,
+    recurrent: Packed<E>,
+}
+
+impl<E: Element> Transposed<E> {
+    /// Of a kernel (inputs + hidden, hidden).
+    pub(crate) fn new(kernel: &Array2<E>, inputs: usize) -> Self {
+        Self {
+            inputs: Packed::transposed(&[kernel], 0, inputs),
+            recurrent: Packed::transposed(&[kernel], inputs, kernel.ncols()),
+        }
+    }
+
+    /// Packs other weights of the same shape.
+    pub(crate) fn refill(&mut self, kernel: &Array2<E>, inputs: usize) {
+        self.inputs.refill_transposed(&[kernel], 0);
+        self.recurrent.refill_transposed(&[kernel], inputs);
     }
 }
 
@@ -43,7 +63,7 @@ impl<E: Element> Record<E> {
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<E: Element>(
     mut record: Record<E>,
-    (to_inputs, to_h): (&Packed<E>, &Packed<E>),
+    transposed: &Transposed<E>,
     activation: Activation,
     inputs: ArrayView3<E>,
     d_outputs: ArrayView3<E>,
@@ -59,27 +79,27 @@ pub(crate) fn backward<E: Element>(
         return;
     }
     make_standard(d_h);
+    let isa = transposed.inputs.isa;
     let mut d = Scratch::new(steps * rows * hidden);
     let (d, h) = (d.as_mut_ptr(), record.h.as_mut_ptr());
     with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let d_h = d_h.as_mut_ptr();
         with_training_team(2 * steps, rows * hidden * hidden, |team| {
-            let recurrence = Recurrence { sequence, to_inputs, to_h, activation, hidden, d, h, d_h, team };
-            E::run_rnn_backward(to_h.isa, recurrence);
+            let recurrence = Recurrence { sequence, transposed, activation, hidden, d, h, d_h, team };
+            E::run_rnn_backward(isa, recurrence);
         });
         let (step_stride, row_stride) = ((rows * hidden) as isize, hidden as isize);
         let h = Source { ptr: h.cast_const(), step_stride, row_stride, features: hidden };
         let d = Columns { ptr: d.cast_const(), stride: hidden, columns: hidden };
         let bias = d_bias.map(|bias| bias.into_slice().expect("gradients are contiguous"));
         // SAFETY: the record holds every sample of h, the recurrence wrote every sample of d.
-        unsafe { add_product(to_h.isa, (steps, rows), &[sequence.x, h], d, product, d_kernel, bias) };
+        unsafe { add_product(isa, (steps, rows), &[sequence.x, h], d, product, d_kernel, bias) };
     });
 }
 
 pub struct Recurrence<'a, E> {
     sequence: Gradual<E>,
-    to_inputs: &'a Packed<E>,
-    to_h: &'a Packed<E>,
+    transposed: &'a Transposed<E>,
     activation: Activation,
     hidden: usize,
     /// Gradients of the sums, (samples, hidden).
@@ -116,11 +136,11 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                     }
                 }
                 let from = Rows { ptr: self.d.add(t * rows * hidden).cast_const(), stride: hidden as isize };
-                let to = Linear { clip: None, add: false, units: hidden, out: self.d_h, out_row: hidden as isize };
-                pass::<S, E, 4, false>(s, self.to_h, Input::Rows(from), None, rows, &mut team, &to);
+                let to = Linear { clip: None, add: false, units: hidden, out: Out::rows(self.d_h, hidden) };
+                pass::<S, E, 4, false>(s, &self.transposed.recurrent, Input::Rows(from), None, rows, &mut team, &to);
             }
         }
         // SAFETY: every sample of d was written.
-        unsafe { self.sequence.input_gradients(s, self.to_inputs, self.d, hidden, &mut team) };
+        unsafe { self.sequence.input_gradients(s, &self.transposed.inputs, self.d, hidden, &mut team) };
     }
 }

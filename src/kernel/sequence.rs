@@ -3,7 +3,7 @@
 use super::Element;
 use super::buffer::Buffer;
 use super::pack::Packed;
-use super::pass::{Input, Linear, Store, pass};
+use super::pass::{Input, Linear, Out, Store, pass};
 use super::product::{ProductWorkspace, Source};
 use super::team::Team;
 use super::tile::Rows;
@@ -35,9 +35,13 @@ pub(super) struct Sequence<E> {
     pub x: *const E,
     pub x_step: isize,
     pub x_row: isize,
-    pub out: *mut E,
-    pub out_step: isize,
-    pub out_row: isize,
+    out: *mut E,
+    out_step: isize,
+    out_row: isize,
+    /// Numbers of an output row.
+    width: usize,
+    /// In training, h before the first step and after each, (steps + 1, rows, width).
+    kept: Option<*mut E>,
 }
 
 impl<E: Element> Sequence<E> {
@@ -49,24 +53,31 @@ impl<E: Element> Sequence<E> {
     }
     /// # Safety
     /// Step `t` exists.
-    pub(super) unsafe fn outputs(&self, t: usize) -> *mut E {
+    pub(super) unsafe fn outputs(&self, t: usize) -> Out<E> {
         // SAFETY: the caller's promise.
-        unsafe { self.out.offset(t as isize * self.out_step) }
+        let ptr = unsafe { self.out.offset(t as isize * self.out_step) };
+        // SAFETY: `kept` has a step more than the outputs.
+        let kept = self.kept.map(|kept| unsafe { kept.add((t + 1) * self.rows * self.width) });
+        Out::new(ptr, self.out_row, kept, self.width)
     }
     /// The rows that step `t` continues from: the last step's outputs, or `initial`.
     /// # Safety
     /// Step `t` exists.
     pub(super) unsafe fn before(&self, t: usize, initial: Rows<E>) -> Rows<E> {
-        if t == 0 {
-            return initial;
+        // SAFETY: the caller's promise; `kept` has a step more than the outputs.
+        unsafe {
+            match self.kept {
+                Some(kept) => Rows { ptr: kept.add(t * self.rows * self.width), stride: self.width as isize },
+                None if t == 0 => initial,
+                None => Rows { ptr: self.outputs(t - 1).row(0), stride: self.out_row },
+            }
         }
-        // SAFETY: the caller's promise.
-        Rows { ptr: unsafe { self.outputs(t - 1) }, stride: self.out_row }
     }
 }
 
 /// Calls `run` with the sequence of `inputs` (seq, batch, features) and `outputs`, then copies the last step's outputs to
-/// `h`. Arrays whose features are not contiguous go through the workspace's buffers. `h` is made standard.
+/// `h`. Arrays whose features are not contiguous go through the workspace's buffers. `h` is made standard. In training
+/// every h goes to `kept` too, which has room for a step more than there are and holds the first.
 ///
 /// # Panics
 /// If the shapes disagree.
@@ -74,6 +85,7 @@ pub(super) fn with_sequence<E: Element>(
     inputs: ArrayView3<E>,
     mut outputs: ArrayViewMut3<E>,
     h: &mut Array2<E>,
+    kept: Option<*mut E>,
     workspace: &mut Workspace<E>,
     run: impl FnOnce(Sequence<E>, Rows<E>, &mut Workspace<E>),
 ) {
@@ -94,6 +106,8 @@ pub(super) fn with_sequence<E: Element>(
         out: outputs.as_mut_ptr(),
         out_step: outputs.strides()[0],
         out_row: outputs.strides()[1],
+        width: h.ncols(),
+        kept,
     };
     let width = h.ncols();
     let buffered = width > 1 && outputs.strides()[2] != 1;
@@ -257,7 +271,7 @@ impl<E: Element> Gradual<E> {
         unsafe {
             let from = Input::Rows(Rows { ptr: d.add(first * width), stride: (stride * width) as isize });
             let out = self.d_inputs.offset(product as isize * out);
-            let to = Linear { clip: None, add: false, units: features, out, out_row };
+            let to = Linear { clip: None, add: false, units: features, out: Out::new(out, out_row, None, features) };
             pass::<S, E, 4, false>(s, weights, from, None, height, team, &to);
         }
     }

@@ -50,17 +50,17 @@ pub(super) struct Operands<E> {
     pub recurrent: usize,
 }
 
-/// `R` rows times `P` panels of `V` vectors. With `SPLIT` the last vector's recurrent sum is kept apart, behind the others.
+/// `R` rows, whose numbers stand `STEP` apart, times `P` panels of `V` vectors. With `SPLIT` the last vector's recurrent sum is kept apart, behind the others.
 ///
 /// A function of its own on every instruction set, compiled once for all epilogues.
-pub(super) struct Tile<E, const V: usize, const R: usize, const P: usize, const SPLIT: bool> {
+pub(super) struct Tile<E, const V: usize, const R: usize, const P: usize, const STEP: usize, const SPLIT: bool> {
     pub operands: Operands<E>,
     /// Where the sums go, as whole vectors: (panel · `R` + row) · `MAX_SUMS` + vector.
     pub sums: *mut E,
 }
 
-impl<E: Element, const V: usize, const R: usize, const P: usize, const SPLIT: bool> WithSimd
-    for Tile<E, V, R, P, SPLIT>
+impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usize, const SPLIT: bool> WithSimd
+    for Tile<E, V, R, P, STEP, SPLIT>
 {
     type Output = ();
 
@@ -82,7 +82,7 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const SPLIT: bo
                     }
                 }
             }
-            multiply::<S, E, V, R, P>(s, &mut sums, x, inputs, weights, weights_panel);
+            multiply::<S, E, V, R, P, STEP>(s, &mut sums, x, inputs, weights, weights_panel);
             if SPLIT {
                 for p in 0..P {
                     let bias = E::load(s, split.add(p * split_panel));
@@ -92,7 +92,7 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const SPLIT: bo
                     }
                 }
             }
-            multiply::<S, E, V, R, P>(s, &mut sums, h, recurrent, weights.add(inputs * V * lanes), weights_panel);
+            multiply::<S, E, V, R, P, STEP>(s, &mut sums, h, recurrent, weights.add(inputs * V * lanes), weights_panel);
             for p in 0..P {
                 for r in 0..R {
                     let out = self.sums.add((p * R + r) * MAX_SUMS * lanes);
@@ -113,7 +113,7 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const SPLIT: bo
 /// # Safety
 /// `R` rows of `depth` numbers, `P` panels of `depth · V` vectors.
 #[inline(always)]
-unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P: usize>(
+unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P: usize, const STEP: usize>(
     s: S,
     sums: &mut [[[E::Vector<S>; V]; R]; P],
     rows: Rows<E>,
@@ -133,7 +133,7 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
             if R <= V {
                 let mut a = [E::splat(s, E::number(0.0)); R];
                 for r in 0..R {
-                    a[r] = E::splat(s, *rows.row(r).add(k));
+                    a[r] = E::splat(s, *rows.row(r).add(k * STEP));
                 }
                 for p in 0..P {
                     for v in 0..V {
@@ -150,7 +150,7 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
                         w[v] = E::load(s, weights.add(p * weights_panel + v * lanes));
                     }
                     for r in 0..R {
-                        let a = E::splat(s, *rows.row(r).add(k));
+                        let a = E::splat(s, *rows.row(r).add(k * STEP));
                         for v in 0..V {
                             acc[p][r][v] = E::mul_add(s, a, w[v], acc[p][r][v]);
                         }

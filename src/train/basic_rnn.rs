@@ -20,9 +20,9 @@ impl<E: Float> TrainableCell for BasicRnn<E> {
         records: &mut Vec<Record<E>>,
         workspace: &mut Workspace<E>,
     ) {
-        let initial = Record::start(inputs.dim().0, state);
-        self.run(inputs, state, outputs, true, workspace);
-        records.push(Record::new(initial, outputs.view()));
+        let mut record = Record::new();
+        self.run(inputs, state, outputs, Some(&mut record), workspace);
+        records.push(record);
     }
 
     fn unroll_backward(
@@ -41,9 +41,8 @@ impl<E: Float> TrainableCell for BasicRnn<E> {
         let kernel = kernel.view_mut().into_dimensionality::<Ix2>().expect(fixed);
         let bias = bias.first_mut().filter(|_| self.weights().bias.is_some());
         let bias = bias.map(|bias| bias.view_mut().into_dimensionality::<Ix1>().expect(fixed));
-        let (to_inputs, to_h) = self.transposed();
         let (inputs, d_outputs, d_inputs) = (inputs.view(), d_outputs.view(), d_inputs.view_mut());
-        let (packs, activation) = ((&to_inputs, &to_h), self.activation());
-        backward(record, packs, activation, inputs, d_outputs, d_state, d_inputs, (kernel, bias), workspace);
+        let (transposed, activation) = (self.transposed(), self.activation());
+        backward(record, transposed, activation, inputs, d_outputs, d_state, d_inputs, (kernel, bias), workspace);
     }
 }

@@ -3,6 +3,7 @@
 use super::{Gradients, TrainableCell};
 use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
 use crate::drivers::lengths::{gather, longest_first, runs, scatter};
+use crate::kernel::zeros;
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, CowArray, Ix3, s};
 
@@ -18,7 +19,8 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden,
 /// a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs between its layers, a
 /// [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers nothing.
-/// [`dynamic_rnn_checkpointed`] holds less.
+/// [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed, from its
+/// first run backward on.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -128,7 +130,7 @@ pub(super) fn record<'a, C: TrainableCell>(
     every: Option<usize>,
 ) -> Recorded<'a, C> {
     let (batch, seq, _) = inputs.dim();
-    let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
+    let mut outputs = zeros((batch, seq, cell.output_size()));
     let lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
 
     let sorted = lengths.is_sorted_by(|a, b| a >= b);
@@ -155,7 +157,7 @@ pub(super) fn record<'a, C: TrainableCell>(
         }
         Some(order) => {
             let order = order.clone();
-            let mut sorted_outputs = Array3::zeros((seq, batch, cell.output_size()));
+            let mut sorted_outputs = zeros((seq, batch, cell.output_size()));
             let mut sorted_finals = finals.select_rows(&order);
             tape.run(&mut sorted_finals, &mut sorted_outputs, every);
             scatter(&sorted_outputs, &order, &tape.lengths, outputs.view_mut().permuted_axes([1, 0, 2]));
@@ -235,13 +237,13 @@ impl<C: TrainableCell> Tape<'_, C> {
         d_final_state: Option<C::State>,
     ) -> RunGradients<C::Elem, C::State> {
         let mut d_state = d_final_state.unwrap_or_else(|| {
-            let mut zeros = self.form.clone();
-            zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
-            zeros
+            let mut none = self.form.clone();
+            none.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
+            none
         });
         let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
         let mut parameters = Gradients::zeros(self.cell);
-        let mut d_inputs = Array3::zeros((batch, seq, features));
+        let mut d_inputs = zeros((batch, seq, features));
         let by_step = d_outputs.view().permuted_axes([1, 0, 2]);
         match self.order.take() {
             None => {
@@ -250,7 +252,7 @@ impl<C: TrainableCell> Tape<'_, C> {
             }
             Some(order) => {
                 let d_outputs = gather(by_step, &order, &self.lengths);
-                let mut sorted_d_inputs = Array3::zeros((seq, batch, features));
+                let mut sorted_d_inputs = zeros((seq, batch, features));
                 let mut sorted_d_state = d_state.select_rows(&order);
                 self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut parameters);
                 scatter(&sorted_d_inputs, &order, &self.lengths, d_inputs.view_mut().permuted_axes([1, 0, 2]));

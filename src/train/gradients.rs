@@ -1,5 +1,6 @@
 //! [`Gradients`]: one array a parameter, by name.
 
+use crate::kernel::zeros;
 use crate::{Float, Parameters};
 use ndarray::{ArrayD, ArrayViewD};
 
@@ -17,7 +18,7 @@ impl<E: Float> Gradients<E> {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
         model.visit_parameters(&mut |name, value| {
             names.push(name.to_owned());
-            arrays.push(ArrayD::zeros(value.raw_dim()));
+            arrays.push(zeros(value.raw_dim()));
         });
         Self { names, arrays }
     }

@@ -22,7 +22,6 @@ impl<E: Float> TrainableCell for Gru<E> {
     ) {
         let mut record = Record::new();
         self.run(inputs, state, outputs, Some(&mut record), workspace);
-        record.finish(outputs.view());
         records.push(record);
     }
 
@@ -53,6 +52,6 @@ impl<E: Float> TrainableCell for Gru<E> {
         };
         let (transposed, activations) = (self.transposed(), self.activations());
         let (inputs, d_outputs, d_inputs) = (inputs.view(), d_outputs.view(), d_inputs.view_mut());
-        backward(record, &transposed, activations, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+        backward(record, transposed, activations, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
     }
 }

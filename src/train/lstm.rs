@@ -22,7 +22,6 @@ impl<E: Float> TrainableCell for Lstm<E> {
     ) {
         let mut record = Record::new();
         self.run(inputs, state, outputs, Some(&mut record), workspace);
-        record.finish(outputs.view());
         records.push(record);
     }
 
@@ -54,6 +53,6 @@ impl<E: Float> TrainableCell for Lstm<E> {
         let (options, LstmState { c, h }) = (self.kernel_options(), d_state);
         let (inputs, d_outputs, d_inputs) = (inputs.view(), d_outputs.view(), d_inputs.view_mut());
         let projection = self.packed_projection();
-        backward(record, projection, &transposed, options, inputs, d_outputs, c, h, d_inputs, gradients, workspace);
+        backward(record, projection, transposed, options, inputs, d_outputs, c, h, d_inputs, gradients, workspace);
     }
 }

@@ -38,6 +38,7 @@ pub trait TrainableLayers: Layers {
     );
 }
 
+/// Of a `Vec` of trainable cells, or a tuple of one to four.
 impl<Cells: TrainableLayers> TrainableCell for MultiRnnCell<Cells>
 where
     Self: Parameters<Cells::Elem>,

@@ -8,8 +8,8 @@ use std::fmt;
 
 /// Any cell of element type `E`: stacks of them can be mixed at run time.
 ///
-/// It runs as fast as the cell inside: `unroll` is one virtual call. Its state is a [`DynState`]. Parameters are the
-/// cell's, under the same names.
+/// It runs as fast as the cell inside: `unroll` is one virtual call. It is `Send` and `Sync`; its state, a [`DynState`], is
+/// `Send`. Parameters are the cell's, under the same names.
 ///
 /// An initial state made for another cell is the driver's error where its leaves differ in number or shape. A state whose
 /// leaves fit but whose type is another (made from a cell of another type) panics in `step` and `unroll`.

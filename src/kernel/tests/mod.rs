@@ -162,7 +162,7 @@ impl Case {
                     gru::unroll(weights, *gate_activation, *activation, x, &mut h, out, None, &mut workspace);
                 }
                 (Kind::Rnn(activation), gru::Weights::ResetAfter(packed)) => {
-                    rnn::unroll(packed, *activation, x, &mut h, out.view_mut(), false, &mut workspace);
+                    rnn::unroll(packed, *activation, x, &mut h, out.view_mut(), None, &mut workspace);
                 }
                 (Kind::Lstm(extras), gru::Weights::ResetAfter(packed)) => {
                     let projection = extras.projection.as_ref().map(|gate| {
