@@ -1,6 +1,7 @@
-// The README's pictures as data URIs: a page of documentation has no files beside it. Left out where the README's code is
-// tested, so that a failure names the README.
+// Where the README's links lead here: the pictures as data URIs, for a page of documentation has no files beside it, and
+// the guide. Left out where the README's code is tested, so that a failure names the README.
 #![cfg_attr(not(doctest), doc = include_str!("../docs/pictures.md"))]
+#![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -14,6 +15,7 @@ mod drivers;
 mod dropout;
 mod error;
 mod float;
+pub mod guide;
 pub mod init;
 #[allow(unsafe_code)]
 mod kernel;

@@ -1,6 +1,7 @@
 //! This crate as one of the peers. GRU=before measures `Gru` with TF1's reset gate, which no other peer here has.
 use common::*;
 use ndarray::prelude::*;
+use rnn_cell::cells::{GruWeights, LstmWeights};
 use rnn_cell::{BasicRnn, Gru, GruReset, Lstm, State, Stream, dynamic_rnn_time_major, train};
 use std::hint::black_box;
 
