@@ -7,8 +7,8 @@ use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::train::{
-    self, Adam, AdamOptions, Average, Dense, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm,
-    mean_squared_error, sequence_loss, sequence_losses, sequence_weights,
+    self, Adam, AdamOptions, Average, Dense, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm, mean_squared_error,
+    sequence_loss, sequence_losses, sequence_weights,
 };
 use rnn_cell::{BasicRnn, Error, Float, Gru, Lstm, LstmState, Parameters};
 
