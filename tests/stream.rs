@@ -121,7 +121,7 @@ fn run<E: Float>(
     let mut stream = match start {
         None => Stream::new(&cell, batch),
         Some(_) => {
-            let (wrong, error) = wrong_state(&cell, batch, seed % 2 == 0);
+            let (wrong, error) = wrong_state(&cell, batch, seed.is_multiple_of(2));
             assert_eq!(Stream::with_initial_state(&cell, batch, wrong).err(), Some(error));
             Stream::with_initial_state(&cell, batch, initial.clone()).unwrap()
         }
