@@ -5,148 +5,22 @@
 mod common;
 #[path = "common/description.rs"]
 mod description;
+#[path = "common/problem.rs"]
+mod problem;
 
-use common::{Rng, array, by_steps, numbers, rng, state};
-use description::{Around, Description, config, description};
+use common::{by_steps, numbers, rng};
+use description::{config, pieces};
 use ndarray::{Array2, Array3, ArrayRef2, Axis, concatenate, s};
+use problem::{Problem, Run, assert_same, assert_same_state, laid_out, problem, special};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::Index;
 use rand::RngExt;
 use rnn_cell::{
     BoxedCell, DynState, DynamicRnn, Float, Parameters, RnnCell, State, bidirectional_dynamic_rnn, dynamic_rnn,
     dynamic_rnn_time_major, raw_rnn, static_rnn,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// A cell and what it runs over, as proptest draws it.
-#[derive(Debug, Clone)]
-struct Problem {
-    cell: Description,
-    around: Around,
-    input: usize,
-    /// One for each row.
-    lengths: Vec<usize>,
-    /// Steps past the longest row.
-    extra: usize,
-    dropout: bool,
-    /// Largest weight, and largest input.
-    limits: (f64, f64),
-    /// Whether one input in ten is NaN, infinite, subnormal or the like.
-    special: bool,
-    layout: Layout,
-    seed: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Layout {
-    Standard,
-    FeaturesFirst,
-    Backwards,
-    EverySecond,
-}
-
-fn problem() -> impl Strategy<Value = Problem> {
-    let size = prop_oneof![5 => 1..=9_usize, 1 => select(&[15, 16, 17, 31, 32, 33, 65][..])];
-    let length = prop_oneof![5 => 0..=7_usize, 1 => 0..=60_usize];
-    let limit = |usual| prop_oneof![8 => Just(usual), 1 => select(&[0.0, 1e-30, 20.0, 1e10][..])];
-    let around = select(&[Around::Nothing, Around::ResidualFunction, Around::StackOfBoxedCells][..]);
-    let layout = select(&[Layout::Standard, Layout::FeaturesFirst, Layout::Backwards, Layout::EverySecond][..]);
-    (
-        (description(size.clone()), around, size),
-        (vec(length, 0..=13), 0..3_usize),
-        (any::<bool>(), (limit(0.5), limit(2.0)), prop_oneof![4 => Just(false), 1 => Just(true)]),
-        (layout, any::<u64>()),
-    )
-        .prop_map(|((cell, around, input), (lengths, extra), (dropout, limits, special), (layout, seed))| {
-            Problem { cell, around, input, lengths, extra, dropout, limits, special, layout, seed }
-        })
-}
-
-/// The same in arrays.
-struct Run<E: Float> {
-    cell: BoxedCell<E>,
-    /// (batch, seq, input), in the problem's layout.
-    x: Array3<E>,
-    initial: DynState<E>,
-    rng: Rng,
-}
-
-impl Problem {
-    fn run<E: Float>(&self) -> Run<E> {
-        let mut rng = rng(self.seed);
-        let mut cell = self.cell.build_around::<E>(self.around, self.input, &mut rng);
-        let scale = |by: f64| move |value: E| E::from_f64(value.as_f64() * by);
-        cell.visit_parameters_mut(&mut |_, mut weight| weight.mapv_inplace(scale(self.limits.0 / 0.5)));
-        let (batch, seq) = (self.lengths.len(), self.lengths.iter().max().unwrap_or(&0) + self.extra);
-        let mut x = array((batch, seq, self.input), &mut rng).mapv(scale(self.limits.1 / 2.0));
-        if self.special {
-            x.mapv_inplace(|x| if rng.random_range(0..10) == 0 { special(&mut rng) } else { x });
-        }
-        let mut initial = state(&cell, batch, &mut rng);
-        if !self.dropout {
-            initial.seed_dropout(None);
-        }
-        Run { cell, x: laid_out(x, self.layout), initial, rng }
-    }
-
-    /// The same, and in the padding no good number.
-    fn run_with_poison<E: Float>(&self) -> Run<E> {
-        let mut run = self.run();
-        for (row, &length) in self.lengths.iter().enumerate() {
-            run.x.slice_mut(s![row, length.., ..]).mapv_inplace(|_| special(&mut run.rng));
-        }
-        run
-    }
-}
-
-fn special<E: Float>(rng: &mut Rng) -> E {
-    let largest = E::max_value();
-    let specials = [E::zero(), E::neg_zero(), E::from_f64(1e-40), largest, -largest, E::infinity(), E::neg_infinity()];
-    *specials.get(rng.random_range(0..8_usize)).unwrap_or(&E::nan())
-}
-
-fn laid_out<E: Float>(x: Array3<E>, layout: Layout) -> Array3<E> {
-    let (batch, seq, features) = x.dim();
-    let mut other = match layout {
-        Layout::Standard => return x,
-        Layout::FeaturesFirst => Array3::zeros((features, seq, batch)).reversed_axes(),
-        Layout::Backwards => {
-            let mut other = Array3::zeros(x.dim());
-            (0..3).for_each(|axis| other.invert_axis(Axis(axis)));
-            other
-        }
-        Layout::EverySecond => {
-            let mut other = Array3::from_elem((2 * batch, 2 * seq, 2 * features), E::nan());
-            other.slice_collapse(s![..;2, ..;2, ..;2]);
-            other
-        }
-    };
-    other.assign(&x);
-    other
-}
-
-/// The same bits; but one NaN is as good as another, as no machine says whose payload a sum of two keeps.
-#[track_caller]
-fn assert_same<E: Float>(expected: &[E], found: &[E]) {
-    let bits = |numbers: &[E]| -> Vec<u64> {
-        numbers.iter().map(|number| if number.is_nan() { u64::MAX } else { number.as_f64().to_bits() }).collect()
-    };
-    assert!(bits(expected) == bits(found), "{expected:?}\nbecame\n{found:?}");
-}
-
-/// Asserts that two states have the same leaves, and that what they carry besides (dropout's row keys and steps) gives the
-/// same next step.
-#[track_caller]
-fn assert_same_state<E: Float>(cell: &BoxedCell<E>, expected: &DynState<E>, found: &DynState<E>) {
-    let x = Array3::from_elem((expected.batch_size(), 1, cell.input_size()), E::from_f64(0.25));
-    let next = |state: &DynState<E>| {
-        let none = Array3::zeros((0, 0, 0));
-        let (outputs, last) = by_steps(cell, x.view(), state.clone());
-        [numbers(none.view(), state), numbers(outputs.view(), &last)].concat()
-    };
-    assert_same(&next(expected), &next(found));
-}
 
 /// A property in both types: `law` of each problem and of what else is drawn.
 macro_rules! law {
@@ -162,7 +36,7 @@ macro_rules! law {
     };
 }
 
-law!(unroll_is_stepping, stepping, 128, cuts in vec(any::<Index>(), 0..3));
+law!(unroll_is_stepping, stepping, 256, cuts in vec(any::<Index>(), 0..3));
 
 fn stepping<E: Float>(problem: &Problem, cuts: &[Index]) {
     let Run { cell, x, initial, .. } = problem.run::<E>();
@@ -179,14 +53,7 @@ fn stepping<E: Float>(problem: &Problem, cuts: &[Index]) {
     assert_same_state(&cell, &expected_last, &state);
 }
 
-/// 0..seq in pieces, some perhaps empty.
-fn pieces(seq: usize, cuts: &[Index]) -> Vec<std::ops::Range<usize>> {
-    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(seq + 1)).chain([0, seq]).collect();
-    ends.sort_unstable();
-    ends.windows(2).map(|piece| piece[0]..piece[1]).collect()
-}
-
-law!(past_a_rows_length_outputs_are_zero_and_the_state_stays, masking, 128);
+law!(past_a_rows_length_outputs_are_zero_and_the_state_stays, masking, 256);
 
 fn masking<E: Float>(problem: &Problem) {
     let Run { cell, x, initial, .. } = problem.run_with_poison::<E>();
@@ -206,7 +73,7 @@ fn masking<E: Float>(problem: &Problem) {
 law!(
     a_batch_is_a_loop_and_a_cut_sequence_is_whole,
     batch_is_a_loop,
-    128,
+    256,
     rows in vec(any::<Index>(), 0..9),
     cuts in vec(any::<Index>(), 0..3)
 );
@@ -241,7 +108,7 @@ fn batch_is_a_loop<E: Float>(problem: &Problem, rows: &[Index], cuts: &[Index]) 
     assert_same_state(&cell, &last, &state);
 }
 
-law!(rows_do_not_influence_each_other, independent_rows, 96, row in any::<Index>());
+law!(rows_do_not_influence_each_other, independent_rows, 256, row in any::<Index>());
 
 fn independent_rows<E: Float>(problem: &Problem, row: &Index) {
     let Run { cell, mut x, mut initial, mut rng } = problem.run::<E>();
@@ -260,7 +127,7 @@ fn independent_rows<E: Float>(problem: &Problem, row: &Index) {
     assert_same(&clean, &run(&x, &initial));
 }
 
-law!(all_drivers_give_the_same_bits, drivers, 96);
+law!(all_drivers_give_the_same_bits, drivers, 256);
 
 fn drivers<E: Float>(problem: &Problem) {
     let Run { cell, x, initial, .. } = problem.run_with_poison::<E>();
@@ -311,7 +178,7 @@ fn drivers<E: Float>(problem: &Problem) {
     }
 }
 
-law!(a_reset_row_starts_anew_and_a_finished_one_is_frozen, resets, 96, often in 0.0..0.5);
+law!(a_reset_row_starts_anew_and_a_finished_one_is_frozen, resets, 256, often in 0.0..0.5);
 
 fn resets<E: Float>(problem: &Problem, often: &f64) {
     let Run { cell, x, initial, mut rng } = problem.run_with_poison::<E>();
@@ -352,7 +219,7 @@ fn resets<E: Float>(problem: &Problem, often: &f64) {
     assert_same(&whole, &numbers(watched.view().permuted_axes([1, 0, 2]), &watched_last));
 }
 
-law!(parameters_round_trip, round_trip, 96);
+law!(parameters_round_trip, round_trip, 256);
 
 fn round_trip<E: Float>(problem: &Problem) {
     let Run { cell, x, initial, .. } = problem.run::<E>();
@@ -440,6 +307,7 @@ proptest! {
 mod threads {
     use super::*;
     use common::number;
+    use description::description;
 
     proptest! {
         #![proptest_config(config(24))]

@@ -6,7 +6,7 @@ mod common;
 mod description;
 
 use common::{array, leaves, number, rng};
-use description::{Description, config, description};
+use description::{Description, config, description, pieces};
 use ndarray::{Array3, s};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -234,9 +234,7 @@ proptest! {
         let run = problem.run::<f64>();
         let seq = run.x.dim().1;
         let whole = run.gradients(&vec![seq; problem.lengths.len()], None);
-        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(seq + 1)).chain([0, seq]).collect();
-        ends.sort_unstable();
-        let windows: Vec<_> = ends.windows(2).map(|ends| s![.., ends[0]..ends[1], ..]).collect();
+        let windows: Vec<_> = pieces(seq, &cuts).into_iter().map(|steps| s![.., steps, ..]).collect();
         let inputs: Vec<_> = windows.iter().map(|window| run.x.slice(window)).collect();
         let (mut state, mut tapes) = (run.initial.clone(), Vec::new());
         for x in &inputs {

@@ -7,7 +7,7 @@ use crate::common::{Rng, randomized};
 use ndarray::{Array2, ArrayD, ArrayRef2, ArrayViewD, ArrayViewMutD};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{Index, select};
 use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use rnn_cell::GruReset;
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
@@ -15,6 +15,7 @@ use rnn_cell::{
     Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell,
     Parameters, ResidualWrapper, RnnCell,
 };
+use std::ops::Range;
 
 /// The same `cases` cases at every run, so that a change is judged by itself; with `PROPTEST_CASES` or `PROPTEST_RNG_SEED`
 /// set, new ones. What fails is kept in a file beside the test and tried first from then on.
@@ -27,6 +28,13 @@ pub fn config(cases: u32) -> ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
         ..config
     }
+}
+
+/// 0..seq in pieces, some perhaps empty.
+pub fn pieces(seq: usize, cuts: &[Index]) -> Vec<Range<usize>> {
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(seq + 1)).chain([0, seq]).collect();
+    ends.sort_unstable();
+    ends.windows(2).map(|piece| piece[0]..piece[1]).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -104,19 +112,49 @@ const ACTIVATIONS: [Activation; 7] = [
 
 /// Any cell, its layers `hidden` wide.
 pub fn description(hidden: impl Strategy<Value = usize> + Clone + 'static) -> impl Strategy<Value = Description> {
-    leaf(hidden).prop_recursive(3, 8, 4, |inner| {
-        let boxed = inner.clone().prop_map(Box::new);
-        prop_oneof![
-            boxed.clone().prop_map(Description::Residual),
-            (boxed.clone(), any::<bool>()).prop_map(|(cell, coupled)| Description::Highway { cell, coupled }),
-            (boxed, [keep(), keep(), keep()], any::<bool>()).prop_map(|(cell, keep, variational)| {
-                let [input, output, state] = keep;
-                Description::Dropout { cell, input, output, state, variational }
-            }),
-            vec(inner.clone(), 1..4).prop_map(Description::Stack),
-            vec(inner, 1..=4).prop_map(Description::Tuple),
-        ]
-    })
+    leaf(hidden)
+        .prop_recursive(3, 8, 3, |inner| (vec(inner, 1..=4), wrap()).prop_map(|(layers, wrap)| wrap.around(layers)))
+}
+
+/// What is made of some layers. Shrinking ends at `Bare`, and so at what was inside.
+#[derive(Debug, Clone)]
+enum Wrap {
+    Bare,
+    Stack,
+    Tuple,
+    Residual,
+    Highway { coupled: bool },
+    Dropout { keep: [f64; 3], variational: bool },
+}
+
+fn wrap() -> impl Strategy<Value = Wrap> {
+    prop_oneof![
+        2 => Just(Wrap::Bare),
+        1 => Just(Wrap::Stack),
+        2 => Just(Wrap::Tuple),
+        2 => Just(Wrap::Residual),
+        2 => any::<bool>().prop_map(|coupled| Wrap::Highway { coupled }),
+        3 => ([keep(), keep(), keep()], any::<bool>()).prop_map(|(keep, variational)| Wrap::Dropout { keep, variational }),
+    ]
+}
+
+impl Wrap {
+    fn around(self, mut layers: Vec<Description>) -> Description {
+        match self {
+            Self::Tuple => return Description::Tuple(layers),
+            Self::Stack => return Description::Stack(layers),
+            _ => {}
+        }
+        let cell = if layers.len() == 1 { layers.remove(0) } else { Description::Stack(layers) };
+        match self {
+            Self::Residual => Description::Residual(Box::new(cell)),
+            Self::Highway { coupled } => Description::Highway { cell: Box::new(cell), coupled },
+            Self::Dropout { keep: [input, output, state], variational } => {
+                Description::Dropout { cell: Box::new(cell), input, output, state, variational }
+            }
+            Self::Bare | Self::Stack | Self::Tuple => cell,
+        }
+    }
 }
 
 fn leaf(hidden: impl Strategy<Value = usize> + Clone + 'static) -> impl Strategy<Value = Description> {
