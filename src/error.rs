@@ -193,9 +193,9 @@ pub enum Error {
     MissingTensor {
         /// The tensor's name.
         name: String,
-        /// Names of some that did come, in order.
+        /// Names of some that are left, in order: those taken before are gone.
         found: Vec<String>,
-        /// How many came.
+        /// How many are left.
         count: usize,
     },
     /// A tensor came that nothing takes.
@@ -323,7 +323,7 @@ impl fmt::Display for Error {
             Self::RowOutOfBounds { row, batch } => write!(f, "row is {row}, but the batch has only {batch} rows"),
             Self::MissingTensor { name, found, count } => {
                 let more = if found.len() < *count { ", …" } else { "" };
-                write!(f, "tensor {name:?} is missing; {count} came: {}{more}", found.join(", "))
+                write!(f, "tensor {name:?} is missing; {count} left: {}{more}", found.join(", "))
             }
             Self::ExtraTensor { name, expected } => write!(f, "tensor {name:?} came, but {expected}"),
             Self::TensorShape { name, expected, found } => {

@@ -207,7 +207,7 @@ fn shapes_and_names_must_be_exactly_ours() {
     let error = refused(&file(&[("kernel", "F32", &[1, 2], &[1; 8]), bias]));
     assert_eq!(error.to_string(), "tensor \"kernel\" has shape [1, 2], but must have [2, 1]");
     let error = refused(&file(&[kernel]));
-    assert_eq!(error.to_string(), "tensor \"bias\" is missing; 1 came: kernel");
+    assert_eq!(error.to_string(), "tensor \"bias\" is missing; 1 left: kernel");
     let error = refused(&file(&[kernel, bias, ("gates/kernel", "F32", &[1], &[1; 4])]));
     assert_eq!(error.to_string(), "tensor \"gates/kernel\" came, but the parameters are bias, kernel");
     let mut cell = small::<f32>();
