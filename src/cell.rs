@@ -60,6 +60,9 @@ pub trait RnnCell: Sync {
     fn output_size(&self) -> usize;
 
     /// The state before the first step, of `batch` rows.
+    ///
+    /// # Panics
+    /// As ndarray's `zeros`, if it would be larger than an array can be.
     #[must_use]
     fn zero_state(&self, batch: usize) -> Self::State;
 

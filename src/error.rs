@@ -78,6 +78,14 @@ pub enum Error {
         /// The cell's output size.
         output_size: usize,
     },
+    /// A weight of the sizes asked for would be larger than memory: than the `isize::MAX` bytes that an array can have, or
+    /// than what the allocator gives. (Where it gives more than the machine has, the machine ends the program.)
+    TooLarge {
+        /// The parameter's name.
+        name: String,
+        /// Its shape, `usize::MAX` where that is beyond counting.
+        shape: [usize; 2],
+    },
     /// A weight that the cell's options ask for is not there.
     MissingWeight {
         /// The parameter's name.
@@ -274,6 +282,9 @@ impl fmt::Display for Error {
                 f,
                 "{wrapper} needs a cell as wide as its input, but input_size is {input_size} and output_size {output_size}"
             ),
+            Self::TooLarge { name, shape } => {
+                write!(f, "weight {name} would have shape {shape:?}, which is more than memory can hold")
+            }
             Self::MissingWeight { name } => {
                 write!(f, "weight {name} is missing, but the cell's options ask for it")
             }

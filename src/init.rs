@@ -1,6 +1,7 @@
 //! Initial values of weights, from any [`rand`] generator.
 //!
-//! Draws are made in `f64` and rounded, so one seed gives an `f32` and an `f64` cell the same weights.
+//! Draws are made in `f64` and rounded, so one seed gives an `f32` and an `f64` cell the same weights. A matrix larger than
+//! an array can be panics, as ndarray's `zeros` does.
 
 use crate::Float;
 use ndarray::{Array2, s};
@@ -10,7 +11,7 @@ use rand_distr::{Distribution, StandardNormal, StandardUniform};
 /// Uniform in ±√(6 / (rows + cols)) over the whole matrix: TensorFlow's default (Glorot and Bengio, 2010).
 #[must_use]
 pub fn glorot_uniform<E: Float, R: Rng + ?Sized>((rows, cols): (usize, usize), rng: &mut R) -> Array2<E> {
-    uniform((rows, cols), (6.0 / (rows + cols) as f64).sqrt(), rng)
+    uniform((rows, cols), (6.0 / (rows as f64 + cols as f64)).sqrt(), rng)
 }
 
 /// Uniform in ±`limit`.

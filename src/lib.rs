@@ -4,7 +4,9 @@
 #![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
+#![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
+#![deny(clippy::undocumented_unsafe_blocks)]
 
 mod cell;
 pub mod cells;
@@ -15,6 +17,7 @@ mod error;
 mod float;
 pub mod guide;
 pub mod init;
+#[allow(unsafe_code)]
 mod kernel;
 mod one_hot;
 mod parameters;

@@ -297,52 +297,6 @@ fn raw_rnn_refuses_wrong_states_and_emits() {
 }
 
 #[test]
-fn pushing_is_running() {
-    fn check<C: RnnCell>(cell: &C) {
-        let x = inputs((BATCH, SEQ, INPUT), None);
-        let (outputs, state) = dynamic_rnn(cell, &x, None, None).unwrap();
-        let mut stream = Stream::new(cell, BATCH);
-        for _ in 0..2 {
-            for (input, output) in x.axis_iter(Axis(1)).zip(outputs.axis_iter(Axis(1))) {
-                assert_eq!(stream.push(&input).unwrap(), output);
-            }
-            assert_eq!(stream.output(), outputs.index_axis(Axis(1), SEQ - 1));
-            assert_same_state(stream.state(), &state);
-            stream.reset();
-            assert_same_state(stream.state(), &cell.zero_state(BATCH));
-        }
-    }
-    for_every_cell!(check);
-}
-
-#[test]
-fn streams_reset_rows_to_their_initial_state() {
-    fn check<C: RnnCell>(cell: &C) {
-        let x = inputs((BATCH, SEQ, INPUT), None);
-        let initial = random_state(cell, BATCH);
-        let mut stream = Stream::with_initial_state(cell, BATCH, initial.clone()).unwrap();
-        let mut resets = Array2::from_elem((BATCH, SEQ), false);
-        for at in [[1, 2], [3, 2], [1, 3]] {
-            resets[at] = true;
-        }
-        let driver = DynamicRnn::new(cell).initial_state(initial).resets(&resets);
-        let (outputs, states, last) = driver.run_with_states(&x).unwrap();
-        for (t, state) in states.iter().enumerate() {
-            for row in (0..BATCH).filter(|&row| resets[[row, t]]) {
-                stream.reset_row(row).unwrap();
-            }
-            assert_eq!(stream.push(&x.index_axis(Axis(1), t)).unwrap(), outputs.index_axis(Axis(1), t));
-            assert_same_state(stream.state(), state);
-        }
-        assert_same_state(stream.state(), &last);
-        // Back to the state after step 3: step 4 again.
-        stream.set_state(states[3].clone()).unwrap();
-        assert_eq!(stream.push(&x.index_axis(Axis(1), 4)).unwrap(), outputs.index_axis(Axis(1), 4));
-    }
-    for_every_cell!(check);
-}
-
-#[test]
 fn streams_own_borrow_or_share_their_cell() {
     let shared = Arc::new(Gru::<f64>::new(INPUT, 2, &mut rng()));
     let x = Array2::from_elem((1, INPUT), 0.5);
@@ -354,69 +308,6 @@ fn streams_own_borrow_or_share_their_cell() {
         assert_eq!(stream.push(&x).unwrap(), expected);
     }
     assert_eq!(Arc::strong_count(&shared), 1001);
-}
-
-#[test]
-fn states_after_every_step_are_frozen_past_a_length() {
-    fn check<C: RnnCell>(cell: &C) {
-        let x = inputs((BATCH, SEQ, INPUT), Some(&LENGTHS));
-        let initial = random_state(cell, BATCH);
-        let driver = || DynamicRnn::new(cell).sequence_length(&LENGTHS).initial_state(initial.clone());
-        let expected = plain_loop(cell, &x, Some(&LENGTHS), &initial, false);
-        let (outputs, states, last) = driver().run_with_states(&x).unwrap();
-        assert_eq!((&outputs, states.len()), (&expected.0, SEQ));
-        assert_same_state(&last, &expected.1);
-        for (t, state) in states.iter().enumerate() {
-            let lengths = LENGTHS.map(|length| length.min(t + 1));
-            assert_same_state(state, &plain_loop(cell, &x, Some(&lengths), &initial, false).1);
-        }
-
-        let (outputs, _, last) = driver().time_major(true).run_with_states(&time_major(&x)).unwrap();
-        assert_eq!(outputs, time_major(&expected.0));
-        assert_same_state(&last, &expected.1);
-        let (outputs, last) = driver().run(&x).unwrap();
-        assert_eq!(outputs, expected.0);
-        assert_same_state(&last, &expected.1);
-    }
-    for_every_cell!(check);
-}
-
-#[test]
-fn a_reset_row_starts_anew() {
-    fn check<C: RnnCell>(cell: &C) {
-        let initial = random_state(cell, BATCH);
-        for lengths in [[SEQ; BATCH], LENGTHS] {
-            let x = inputs((BATCH, SEQ, INPUT), Some(&lengths));
-            let mut resets = Array2::from_elem((BATCH, SEQ), false);
-            // With LENGTHS, the second of row 0 and that of row 2 stand in the padding.
-            for at in [[0, 0], [0, 4], [1, 2], [1, 5], [2, 1], [3, 2]] {
-                resets[at] = true;
-            }
-            let driver = || DynamicRnn::new(cell).sequence_length(&lengths).initial_state(initial.clone());
-            let (outputs, state) = driver().resets(&resets).run(&x).unwrap();
-
-            let (mut expected, mut expected_state) = (Array3::zeros(outputs.dim()), initial.clone());
-            for (row, &length) in lengths.iter().enumerate() {
-                let inner = (1..length).filter(|&t| resets[[row, t]]);
-                let cuts: Vec<usize> = std::iter::once(0).chain(inner).chain([length]).collect();
-                for cut in cuts.windows(2) {
-                    let piece = s![row..row + 1, cut[0]..cut[1], ..];
-                    let from = initial.select_rows(&[row]);
-                    let (y, last) = plain_loop(cell, &x.slice(piece).to_owned(), None, &from, false);
-                    expected.slice_mut(piece).assign(&y);
-                    expected_state.copy_row(row, &last, 0);
-                }
-            }
-            assert_eq!(outputs, expected);
-            assert_same_state(&state, &expected_state);
-
-            let (x, transposed) = (time_major(&x), resets.t());
-            let (outputs, state) = driver().time_major(true).resets(&transposed).run(&x).unwrap();
-            assert_eq!(outputs, time_major(&expected));
-            assert_same_state(&state, &expected_state);
-        }
-    }
-    for_every_cell!(check);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The same numbers on every instruction set: this program runs itself with `RNN_CELL_ISA` set, and compares.
 
+mod common;
+
+use common::{instruction_sets, run_child};
 use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::{BasicRnn, Float, Gru, GruReset, Lstm, RnnCell, State, dynamic_rnn, instruction_set};
 use std::fmt::Write;
-use std::process::{Command, Output};
 
 /// Lines of numbers, a name before each.
 fn report<C: RnnCell>(name: &str, cell: &C, rng: &mut Xoshiro256PlusPlus, to: &mut String) {
@@ -42,17 +44,9 @@ fn child() {
     println!("{all}");
 }
 
-fn run_child(isa: &str) -> Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
-        .env("RNN_CELL_ISA", isa)
-        .output()
-        .unwrap()
-}
-
 /// What the child says, asserting that it ran where it was told to.
 fn lines(isa: &str) -> Vec<(String, Vec<f64>)> {
-    let output = run_child(isa);
+    let output = run_child("child", isa);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let output = String::from_utf8(output.stdout).unwrap();
     assert!(output.contains(&format!("\nruns on {isa}\n")), "{output}");
@@ -68,15 +62,7 @@ fn lines(isa: &str) -> Vec<(String, Vec<f64>)> {
 fn every_path_gives_the_same_numbers() {
     let scalar = lines("scalar");
     assert_eq!(scalar.len(), 2 * 5 * 3);
-    let mut others = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    {
-        others.extend((is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some("avx2"));
-        others.extend(is_x86_feature_detected!("avx512f").then_some("avx512"));
-    }
-    #[cfg(target_arch = "aarch64")]
-    others.push("neon");
-    for isa in others {
+    for isa in instruction_sets().into_iter().filter(|isa| *isa != "scalar") {
         for ((name, expected), (_, found)) in scalar.iter().zip(lines(isa)) {
             let tolerance = if name.starts_with("f32") { 2e-6 } else { 1e-13 };
             assert_eq!(expected.len(), found.len(), "{isa} {name}");
@@ -89,7 +75,7 @@ fn every_path_gives_the_same_numbers() {
 
 #[test]
 fn a_path_that_is_not_there_is_no_other_path() {
-    let output = run_child("mmx");
+    let output = run_child("child", "mmx");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("RNN_CELL_ISA is \"mmx\""));
 }

@@ -7,7 +7,7 @@
 use ndarray::{Array1, Array2, Array3, ArrayView1};
 use rnn_cell::weights::{Tensors, pytorch, safetensors};
 use rnn_cell::{Error, Gru, RnnCell, State, dynamic_rnn};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The most phonemes an answer has.
 const MAX_PHONEMES: usize = 20;
@@ -128,7 +128,7 @@ fn gru(tensors: &mut Tensors<'_, f32>, side: &str, symbols: usize) -> Result<Gru
     Ok(pytorch::gru(tensors, &format!("{side}."))?.into_cells().remove(0))
 }
 
-fn vocabulary(metadata: &HashMap<String, String>, name: &str) -> Result<Vec<String>, Error> {
+fn vocabulary(metadata: &BTreeMap<String, String>, name: &str) -> Result<Vec<String>, Error> {
     let list = metadata.get(name).and_then(|list| serde_json::from_str(list).ok());
     list.ok_or_else(|| Error::InvalidFile { reason: format!("its metadata has no list {name:?}") })
 }

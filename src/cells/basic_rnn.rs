@@ -1,13 +1,13 @@
 //! The simple recurrent network.
 
-use super::weights::{checked, checked_option, gate, visit_then_repack};
+use super::weights::{checked, checked_option, drawn, gate, matrix_shape, visit_then_repack};
 use crate::cell::step_as_run;
 use crate::checks::check_sizes;
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::rnn_backward::{Record, Transposed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell, init};
+use crate::{Activation, Error, Float, Parameters, RnnCell};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `kernel` | (input + hidden, hidden) | [`glorot_uniform`](init::glorot_uniform) |
+/// | `kernel` | (input + hidden, hidden) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (hidden) | 0 |
 ///
 /// The first `input` rows of `kernel` are the input's weights, the others the state's. The state is h, (batch, hidden).
@@ -55,7 +55,7 @@ impl<E: Float> BasicRnn<E> {
     /// A cell with TensorFlow's initial weights.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
@@ -138,11 +138,20 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// The cell, with TensorFlow's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`].
+    /// [`Error::ZeroSize`]; [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<BasicRnn<E>, Error> {
-        let (rows, hidden) = (self.input_size + self.hidden_size, self.hidden_size);
-        let bias = self.use_bias.then(|| Array1::zeros(hidden));
-        self.build_from(BasicRnnWeights { kernel: init::glorot_uniform((rows, hidden), rng), bias })
+        self.check()?;
+        let kernel = drawn("kernel", self.kernel_shape(), rng)?;
+        let bias = self.use_bias.then(|| Array1::zeros(self.hidden_size));
+        self.build_from(BasicRnnWeights { kernel, bias })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+    }
+
+    fn kernel_shape(&self) -> [usize; 2] {
+        matrix_shape([self.input_size, self.hidden_size], [1, self.hidden_size])
     }
 
     /// The cell, with existing weights.
@@ -151,10 +160,10 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
+        self.check()?;
         let (input, hidden) = (self.input_size, self.hidden_size);
-        check_sizes(&[("input_size", input), ("hidden_size", hidden)])?;
         let weights = BasicRnnWeights {
-            kernel: checked("kernel", weights.kernel, &[input + hidden, hidden])?,
+            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
             bias: checked_option("bias", weights.bias, self.use_bias, &[hidden])?,
         };
         let shape = PackShape::new(input, hidden, hidden, 1);

@@ -1,6 +1,6 @@
 //! The gated recurrent unit.
 
-use super::weights::{checked, checked_option, gate, numbers, visit_then_repack};
+use super::weights::{checked, checked_option, drawn, gate, matrix_shape, numbers, visit_then_repack};
 use crate::cell::step_as_run;
 use crate::checks::check_sizes;
 use crate::kernel::gru::Weights as PackedWeights;
@@ -8,7 +8,7 @@ use crate::kernel::gru_backward::{Record, Transposed};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell, init};
+use crate::{Activation, Error, Float, Parameters, RnnCell};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 use std::marker::PhantomData;
@@ -31,7 +31,7 @@ use std::sync::OnceLock;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `gates/kernel` | (input + hidden, 2 · hidden), columns r, u | [`glorot_uniform`](init::glorot_uniform) |
+/// | `gates/kernel` | (input + hidden, 2 · hidden), columns r, u | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `gates/bias` | (2 · hidden) | 1 |
 /// | `candidate/kernel` | (input + hidden, hidden) | `glorot_uniform` |
 /// | `candidate/bias` | (hidden) | 0 |
@@ -99,7 +99,7 @@ impl<E: Float> Gru<E> {
     /// A cell with TensorFlow's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
@@ -209,17 +209,27 @@ impl<E: Float> GruBuilder<E> {
     /// The cell, with TensorFlow's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`].
+    /// [`Error::ZeroSize`]; [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Gru<E>, Error> {
-        let (rows, hidden) = (self.input_size + self.hidden_size, self.hidden_size);
+        self.check()?;
+        let hidden = self.hidden_size;
         let (use_bias, after) = (self.use_bias, self.reset == GruReset::After);
-        self.build_from(GruWeights {
-            gates_kernel: init::glorot_uniform((rows, 2 * hidden), rng),
+        let weights = GruWeights {
+            gates_kernel: drawn("gates/kernel", self.kernel_shape(2), rng)?,
             gates_bias: use_bias.then(|| Array1::ones(2 * hidden)),
-            candidate_kernel: init::glorot_uniform((rows, hidden), rng),
+            candidate_kernel: drawn("candidate/kernel", self.kernel_shape(1), rng)?,
             candidate_bias: use_bias.then(|| Array1::zeros(hidden)),
             candidate_recurrent_bias: (use_bias && after).then(|| Array1::zeros(hidden)),
-        })
+        };
+        self.build_from(weights)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+    }
+
+    fn kernel_shape(&self, gates: usize) -> [usize; 2] {
+        matrix_shape([self.input_size, self.hidden_size], [gates, self.hidden_size])
     }
 
     /// The cell, with existing weights.
@@ -229,12 +239,12 @@ impl<E: Float> GruBuilder<E> {
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: GruWeights<E>) -> Result<Gru<E>, Error> {
         let (input, hidden, use_bias) = (self.input_size, self.hidden_size, self.use_bias);
-        check_sizes(&[("input_size", input), ("hidden_size", hidden)])?;
+        self.check()?;
         let after = self.reset == GruReset::After;
         let weights = GruWeights {
-            gates_kernel: checked("gates/kernel", weights.gates_kernel, &[input + hidden, 2 * hidden])?,
+            gates_kernel: checked("gates/kernel", weights.gates_kernel, &self.kernel_shape(2))?,
             gates_bias: checked_option("gates/bias", weights.gates_bias, use_bias, &[2 * hidden])?,
-            candidate_kernel: checked("candidate/kernel", weights.candidate_kernel, &[input + hidden, hidden])?,
+            candidate_kernel: checked("candidate/kernel", weights.candidate_kernel, &self.kernel_shape(1))?,
             candidate_bias: checked_option("candidate/bias", weights.candidate_bias, use_bias, &[hidden])?,
             candidate_recurrent_bias: checked_option(
                 "candidate/recurrent_bias",

@@ -1,7 +1,7 @@
 //! The LSTM with layer normalization.
 
 use super::layer_norm::{LayerNorm, LayerNorms};
-use super::weights::{checked, checked_option, gate, visit_then_repack};
+use super::weights::{checked, checked_option, drawn, gate, matrix_shape, visit_then_repack};
 use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_sizes};
 use crate::dropout::{Keep, Site};
@@ -9,7 +9,7 @@ use crate::kernel::isa::Isa;
 use crate::kernel::linear::activate_all;
 use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, DropoutState, Error, Float, LstmState, Parameters, RnnCell, init};
+use crate::{Activation, DropoutState, Error, Float, LstmState, Parameters, RnnCell};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 
@@ -33,7 +33,7 @@ use rand::Rng;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `kernel` | (input + hidden, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](init::glorot_uniform) |
+/// | `kernel` | (input + hidden, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (4 · hidden), without `layer_norm` | 0 |
 /// | `input/gamma`, `transform/gamma`, `forget/gamma`, `output/gamma`, `state/gamma` | (hidden) | `norm_gain` |
 /// | `input/beta`, `transform/beta`, `forget/beta`, `output/beta`, `state/beta` | (hidden) | `norm_shift` |
@@ -86,7 +86,7 @@ impl<E: Float> LayerNormLstm<E> {
     /// A cell with tf.contrib's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
@@ -197,9 +197,11 @@ impl<E: Float> LayerNormLstmBuilder<E> {
     ///
     /// # Errors
     /// [`Error::ZeroSize`] for a size of 0, [`Error::InvalidNumber`] for a forget_bias, gain or shift that is not finite or
-    /// a keep probability that is not above 0 and at most 1.
+    /// a keep probability that is not above 0 and at most 1, [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<LayerNormLstm<E>, Error> {
-        let (rows, hidden, norm) = (self.input_size + self.hidden_size, self.hidden_size, self.layer_norm);
+        self.check()?;
+        let kernel = drawn("kernel", self.kernel_shape(), rng)?;
+        let (hidden, norm) = (self.hidden_size, self.layer_norm);
         let filled = || LayerNorm::filled(hidden, self.norm_gain, self.norm_shift);
         let norms = norm.then(|| LayerNorms {
             input: filled(),
@@ -208,8 +210,15 @@ impl<E: Float> LayerNormLstmBuilder<E> {
             output: filled(),
             state: filled(),
         });
-        let kernel = init::glorot_uniform((rows, 4 * hidden), rng);
         self.build_from(LayerNormLstmWeights { kernel, bias: (!norm).then(|| Array1::zeros(4 * hidden)), norms })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+    }
+
+    fn kernel_shape(&self) -> [usize; 2] {
+        matrix_shape([self.input_size, self.hidden_size], [4, self.hidden_size])
     }
 
     /// The cell, with existing weights.
@@ -219,7 +228,7 @@ impl<E: Float> LayerNormLstmBuilder<E> {
     /// if the weights are not those of these sizes and options.
     pub fn build_from(self, weights: LayerNormLstmWeights<E>) -> Result<LayerNormLstm<E>, Error> {
         let (input, hidden) = (self.input_size, self.hidden_size);
-        check_sizes(&[("input_size", input), ("hidden_size", hidden)])?;
+        self.check()?;
         check_finite("forget_bias", self.forget_bias)?;
         check_finite("norm_gain", self.norm_gain)?;
         check_finite("norm_shift", self.norm_shift)?;
@@ -237,7 +246,7 @@ impl<E: Float> LayerNormLstmBuilder<E> {
             (Some(_), false) => return Err(Error::UnexpectedWeight { name: "input/gamma".into() }),
         };
         let weights = LayerNormLstmWeights {
-            kernel: checked("kernel", weights.kernel, &[input + hidden, 4 * hidden])?,
+            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
             bias: checked_option("bias", weights.bias, !self.layer_norm, &[4 * hidden])?,
             norms,
         };

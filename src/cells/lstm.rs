@@ -1,6 +1,6 @@
 //! The LSTM.
 
-use super::weights::{checked, checked_option, gate, numbers, visit_then_repack};
+use super::weights::{checked, checked_option, drawn, gate, matrix_shape, numbers, visit_then_repack};
 use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_positive, check_sizes};
 use crate::kernel::isa::Isa;
@@ -101,7 +101,7 @@ impl<E: Float> Lstm<E> {
     /// A cell with TensorFlow's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
@@ -251,6 +251,10 @@ impl<E: Float> LstmBuilder<E> {
         self.num_proj.unwrap_or(self.hidden_size)
     }
 
+    fn kernel_shape(&self) -> [usize; 2] {
+        matrix_shape([self.input_size, self.output_size()], [4, self.hidden_size])
+    }
+
     /// The gates as packed: forget_bias is added to what is packed, never to `bias`.
     fn gates<'a>(&self, weights: &'a LstmWeights<E>) -> [Gate<'a, E>; 4] {
         let (hidden, all) = (self.hidden_size, gate(&weights.kernel, weights.bias.as_ref()));
@@ -279,16 +283,19 @@ impl<E: Float> LstmBuilder<E> {
     ///
     /// # Errors
     /// [`Error::ZeroSize`] for a size or `num_proj` of 0, [`Error::InvalidNumber`] for a forget_bias that is not finite
-    /// or a clip that is not finite and above 0.
+    /// or a clip that is not finite and above 0, [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Lstm<E>, Error> {
         self.check()?;
-        let (rows, hidden) = (self.input_size + self.output_size(), self.hidden_size);
-        let kernel = init::glorot_uniform((rows, 4 * hidden), rng);
+        let hidden = self.hidden_size;
+        let kernel = drawn("kernel", self.kernel_shape(), rng)?;
         let peepholes = self.use_peepholes.then(|| {
             let mut diagonal = || init::uniform((1, hidden), (3.0 / hidden as f64).sqrt(), rng).remove_axis(Axis(0));
             Peepholes { w_f_diag: diagonal(), w_i_diag: diagonal(), w_o_diag: diagonal() }
         });
-        let projection = self.num_proj.map(|num_proj| init::glorot_uniform((hidden, num_proj), rng));
+        let projection = match self.num_proj {
+            Some(num_proj) => Some(drawn("projection/kernel", [hidden, num_proj], rng)?),
+            None => None,
+        };
         let bias = self.use_bias.then(|| Array1::zeros(4 * hidden));
         self.build_from(LstmWeights { kernel, bias, peepholes, projection })
     }
@@ -313,7 +320,7 @@ impl<E: Float> LstmBuilder<E> {
         };
         let projects = self.num_proj.is_some();
         let weights = LstmWeights {
-            kernel: checked("kernel", weights.kernel, &[self.input_size + output, 4 * hidden])?,
+            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
             bias: checked_option("bias", weights.bias, self.use_bias, &[4 * hidden])?,
             peepholes,
             projection: checked_option("projection/kernel", weights.projection, projects, &[hidden, output])?,
@@ -323,7 +330,7 @@ impl<E: Float> LstmBuilder<E> {
         let packed_projection = weights
             .projection
             .as_ref()
-            .map(|kernel| Packed::new(Isa::get(), PackShape::new(hidden, 0, output, 1), &[gate(kernel, None)], None));
+            .map(|kernel| Packed::new(Isa::get(), PackShape::product(hidden, output), &[gate(kernel, None)], None));
         Ok(Lstm { options: self, weights, packed, packed_projection, transposed: OnceLock::new() })
     }
 }

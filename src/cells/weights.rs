@@ -2,8 +2,30 @@
 
 use crate::checks::check_shape;
 use crate::kernel::pack::Gate;
-use crate::{Error, Float};
+use crate::{Error, Float, init};
 use ndarray::{Array, Array1, Array2, Dimension};
+use rand::Rng;
+
+/// Sum of `rows` and product of `columns`, the shape of a kernel; `usize::MAX`, which no matrix has, where they overflow.
+pub(crate) fn matrix_shape(rows: [usize; 2], columns: [usize; 2]) -> [usize; 2] {
+    [rows[0].saturating_add(rows[1]), columns[0].saturating_mul(columns[1])]
+}
+
+/// A matrix of initial weights, [`glorot_uniform`](init::glorot_uniform).
+///
+/// # Errors
+/// [`Error::TooLarge`] if there is no room for it and its packed copy.
+pub(crate) fn drawn<E: Float, R: Rng + ?Sized>(name: &str, shape: [usize; 2], rng: &mut R) -> Result<Array2<E>, Error> {
+    let [rows, columns] = shape;
+    let mut room = Vec::<E>::new();
+    let reserved = room.try_reserve_exact(rows.saturating_mul(columns).saturating_mul(2));
+    // Seen from outside: a compiler may leave out an allocation that nobody uses, and take it for granted.
+    drop(std::hint::black_box(room));
+    match reserved {
+        Ok(()) => Ok(init::glorot_uniform((rows, columns), rng)),
+        Err(_) => Err(Error::TooLarge { name: name.into(), shape }),
+    }
+}
 
 /// The weight in standard layout, if it has the shape the cell needs.
 pub(crate) fn checked<E: Float, D: Dimension>(

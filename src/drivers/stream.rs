@@ -37,6 +37,9 @@ pub struct Stream<C: RnnCell> {
 
 impl<C: RnnCell> Stream<C> {
     /// A stream of `batch` rows that starts from, and resets to, the zero state.
+    ///
+    /// # Panics
+    /// As ndarray's `zeros`, if state or output would be larger than an array can be.
     #[must_use]
     pub fn new(cell: C, batch: usize) -> Self {
         let initial = cell.zero_state(batch);

@@ -1,6 +1,18 @@
 //! [`Activation`]: the functions a gate or candidate may end in.
 
 /// An elementwise function of a gate or a candidate.
+///
+/// # Precision
+///
+/// The largest errors of tanh and sigmoid, on every instruction set:
+///
+/// | | `f32`, every number there is | `f64`, a table |
+/// |---|---|---|
+/// | tanh | 1.5e-7, 2.5 ULP | 2.3e-16, 2 ULP |
+/// | sigmoid | 9.0e-8, 2.5 ULP | 1.2e-16, 2 ULP |
+///
+/// Both are exact at 0 and ±∞, and NaN stays NaN. Sigmoid is monotone (`f32`); tanh is not: it may be up to 2 ULP below that
+/// of a smaller number. Below −87 (`f64`: −708) sigmoid is 0, and tanh of −0 is 0.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {

@@ -20,16 +20,17 @@ impl<E> Default for Buffer<E> {
 }
 
 impl<E: Element> Buffer<E> {
-    pub(crate) fn new(len: usize) -> Self {
-        let mut buffer = Self(Vec::new());
-        buffer.grow(len);
-        buffer
-    }
+    /// Whole lines of numbers, and nothing between them: what the pointers and slices below rely on.
+    const NUMBERS_ONLY: () = assert!(size_of::<Line<E>>() == 16 * size_of::<E>());
 
-    /// Makes room for `len` numbers; what was there stays, the rest is 0.
-    pub(crate) fn grow(&mut self, len: usize) {
-        let lines = len.div_ceil(16);
+    /// Makes room for an array of this shape; what was there stays, the rest is 0.
+    ///
+    /// # Panics
+    /// If there cannot be so many numbers.
+    pub(crate) fn grow<const N: usize>(&mut self, shape: [usize; N]) {
+        let lines = numbers(shape).div_ceil(16);
         if lines > self.0.len() {
+            self.0.reserve_exact(lines - self.0.len());
             self.0.resize(lines, Line::default());
         }
     }
@@ -43,24 +44,43 @@ impl<E: Element> Buffer<E> {
     }
 
     pub(crate) fn as_slice(&self) -> &[E] {
-        // SAFETY: a `Line` is sixteen `E` and no padding (64 or 128 bytes, aligned to 64).
+        let () = Self::NUMBERS_ONLY;
+        // SAFETY: the vector's lines, borrowed as long as the slice: sixteen `E` each.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), 16 * self.0.len()) }
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [E] {
-        // SAFETY: as above.
+        let () = Self::NUMBERS_ONLY;
+        // SAFETY: as above, and borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), 16 * self.0.len()) }
     }
+}
+
+/// Numbers of an array of this shape. Kernels compute places in it without looking for overflow.
+///
+/// # Panics
+/// If a `usize` cannot count them: a few steps too many on a 32-bit machine.
+fn numbers<const N: usize>(shape: [usize; N]) -> usize {
+    let product = shape.iter().try_fold(1, |product: usize, &size| product.checked_mul(size));
+    product.unwrap_or_else(|| panic!("an array {shape:?} is larger than memory can be"))
 }
 
 /// Room for numbers that are written before they are read, and never cleared.
 pub(crate) struct Scratch<E>(Box<[MaybeUninit<E>]>);
 
 impl<E: Element> Scratch<E> {
-    pub(crate) fn new(len: usize) -> Self {
-        let mut room = Box::new_uninit_slice(len);
+    /// Room for an array of this shape.
+    ///
+    /// # Panics
+    /// If there cannot be so many numbers.
+    pub(crate) fn new<const N: usize>(shape: [usize; N]) -> Self {
+        let mut room = Box::new_uninit_slice(numbers(shape));
         prefer_huge_pages(&mut room);
         Self(room)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut E {
@@ -74,7 +94,7 @@ impl<E: Element> Scratch<E> {
     /// The range was written.
     pub(crate) unsafe fn written(&self, range: Range<usize>) -> &[E] {
         let range = &self.0[range];
-        // SAFETY: initialised, by the caller's promise.
+        // SAFETY: in bounds, and written by the caller's promise.
         unsafe { std::slice::from_raw_parts(range.as_ptr().cast(), range.len()) }
     }
 
@@ -113,7 +133,8 @@ fn prefer_huge_pages<T>(memory: &mut [T]) {
     let start = start.wrapping_add(start.align_offset(HUGE_PAGE));
     let length = (end as usize).saturating_sub(start as usize) / HUGE_PAGE * HUGE_PAGE;
     if length > 0 {
-        // SAFETY: whole pages inside `memory`; what they hold stays as it is. A kernel that cannot do it says so: no matter.
+        // SAFETY: both ends lie inside `memory`, which is ours alone, on boundaries of 2 MiB and so of pages. The advice
+        // changes nothing of what they hold. A system that cannot follow it says so: no matter.
         unsafe { madvise(start.cast(), length, MADV_HUGEPAGE) };
     }
 }

@@ -2,7 +2,7 @@
 
 use super::gru_backward::Record;
 use super::math::activate;
-use super::pack::Packed;
+use super::pack::{PackShape, Packed};
 use super::pass::{Epilogue, Out, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
@@ -36,6 +36,19 @@ impl<E: Element> Weights<E> {
             Self::ResetAfter(all) => all,
         }
     }
+
+    /// What the kernel relies on besides the shapes of arrays.
+    fn check_layout(&self) {
+        let (isa, shape) = (self.first().isa, self.first().shape);
+        let shape = PackShape { recurrent: shape.units, ..shape };
+        match self {
+            Self::ResetBefore { gates, candidate } => {
+                gates.assert_is(isa, PackShape { gates: 2, groups: GATE_GROUPS, split: false, ..shape });
+                candidate.assert_is(isa, PackShape { gates: 1, groups: GROUPS, split: false, ..shape });
+            }
+            Self::ResetAfter(all) => all.assert_is(isa, PackShape { gates: 3, groups: 1, split: true, ..shape }),
+        }
+    }
 }
 
 /// Runs a GRU; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll).
@@ -54,6 +67,7 @@ pub(crate) fn unroll<E: Element>(
     let hidden = first.shape.units;
     assert_eq!(h.ncols(), hidden, "the state's width must be the hidden size");
     assert_eq!(inputs.dim().2, first.shape.inputs, "inputs must be (seq, batch, input)");
+    weights.check_layout();
     let (record, kept) = record.map(|record| record.start(inputs.dim().0, h)).unzip();
     with_sequence(inputs, outputs, h, kept, workspace, |sequence, initial, workspace| {
         let [hoist, hoist_candidate] = {
@@ -65,7 +79,7 @@ pub(crate) fn unroll<E: Element>(
             [Hoist::new(first, &sequence, a), Hoist::new(second, &sequence, b)]
         };
         for rows in &mut workspace.rows {
-            rows.grow(sequence.rows * hidden);
+            rows.grow([sequence.rows, hidden]);
         }
         let [reset, update] = &mut workspace.rows;
         let (reset, update) = (reset.as_mut_ptr(), update.as_mut_ptr());
@@ -76,10 +90,14 @@ pub(crate) fn unroll<E: Element>(
                 Unroll { weights, activations, sequence, initial, hoist, hoist_candidate, reset, update, record, team },
             );
         };
-        if record.is_some() {
-            with_training_team(sequence.steps, sequence.rows * first.numbers(), run);
-        } else {
-            with_team(&sequence, hidden, first.numbers(), run);
+        // SAFETY: members read the weights, which nobody writes. A pass writes the units of its panels, in the hoist's buffer
+        // or in the rows of a step, and reads of these only what earlier passes wrote.
+        unsafe {
+            if record.is_some() {
+                with_training_team(sequence.steps, &[sequence.rows, first.numbers()], run);
+            } else {
+                with_team(&sequence, hidden, first.numbers(), run);
+            }
         }
     });
 }
@@ -109,8 +127,8 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
         let hidden = weights.first().shape.units;
         let rows = sequence.rows;
         for t in 0..sequence.steps {
-            // SAFETY: `unroll` and `with_sequence` checked the shapes; the packs were made for this instruction set in
-            // the vectors named here; `reset` and `update` have room for every row.
+            // SAFETY: `unroll` and `with_sequence` asserted the shapes and how the packs are laid out: in the vectors named
+            // here, for the instruction set that runs this. `reset`, `update` and the record have room for every row.
             unsafe {
                 let h = sequence.before(t, initial);
                 let step = Step {
@@ -167,7 +185,7 @@ impl<E: Element> Step<E> {
     /// The row and the units exist.
     #[inline(always)]
     unsafe fn blend<S: Simd>(&self, s: S, units: Units, row: usize, u: E::Vector<S>, candidate: E::Vector<S>) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise; h has a number a unit.
         unsafe {
             let h = units.load(s, self.h.row(row));
             // candidate + u (h − candidate), with one product.
@@ -184,7 +202,7 @@ impl<E: Element> Step<E> {
     unsafe fn keep<S: Simd, const N: usize>(&self, s: S, units: Units, row: usize, values: [(usize, E::Vector<S>); N]) {
         if let Some(record) = self.record {
             for (which, value) in values {
-                // SAFETY: the record has 4 · hidden numbers for each row of a step.
+                // SAFETY: the caller's promise; the record has 4 · hidden numbers for each row of a step.
                 unsafe { units.store(s, record.add((4 * row + which) * self.hidden), value) };
             }
         }
@@ -199,7 +217,7 @@ impl<E: Element> Epilogue<E> for After<E> {
         let Self(step) = self;
         let lanes = E::lanes::<S>();
         let units = Units::of::<S, E>(panel, step.hidden);
-        // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
+        // SAFETY: the row and the panel exist; `Units` keeps to the units that do. The panel has three sums and the split one.
         unsafe {
             let r = E::load(s, sums);
             let u = E::load(s, sums.add(lanes));
@@ -221,7 +239,8 @@ impl<E: Element> Epilogue<E> for BeforeGates<'_, E> {
     unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
         let Self(step) = self;
         let lanes = E::lanes::<S>();
-        // SAFETY: the row and the panel exist; `Units` keeps to the units that do; `reset` and `update` hold every row.
+        // SAFETY: the row and the panel exist; `Units` keeps to the units that do. The panel has two sums a group; `reset` and
+        // `update` hold every row.
         unsafe {
             for group in 0..GATE_GROUPS {
                 let units = Units::of::<S, E>(panel * GATE_GROUPS + group, step.hidden);
@@ -247,7 +266,7 @@ impl<E: Element> Epilogue<E> for BeforeCandidate<'_, E> {
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
         let Self(step) = self;
-        // SAFETY: as above.
+        // SAFETY: as above; the panel has a sum a group, and the gates' pass has written `update`.
         unsafe {
             for group in 0..GROUPS {
                 let units = Units::of::<S, E>(panel * GROUPS + group, step.hidden);

@@ -2,7 +2,7 @@
 
 use super::buffer::Scratch;
 use super::math::derivative;
-use super::pack::Packed;
+use super::pack::{PackShape, Packed};
 use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
@@ -26,15 +26,15 @@ pub struct Record<E> {
 
 impl<E: Element> Record<E> {
     pub(crate) fn new() -> Self {
-        Self { steps: 0, rows: 0, hidden: 0, gates: Scratch::new(0), h: Scratch::new(0) }
+        Self { steps: 0, rows: 0, hidden: 0, gates: Scratch::new([0]), h: Scratch::new([0]) }
     }
 
     /// Makes room; where the gates go, and where h does.
     pub(super) fn start(&mut self, steps: usize, h: &Array2<E>) -> (*mut E, *mut E) {
         let (rows, hidden) = h.dim();
         (self.steps, self.rows, self.hidden) = (steps, rows, hidden);
-        self.gates = Scratch::new(steps * rows * 4 * hidden);
-        self.h = Scratch::new((steps + 1) * rows * hidden);
+        self.gates = Scratch::new([steps, rows, 4, hidden]);
+        self.h = Scratch::new([steps + 1, rows, hidden]);
         self.h.write(0, h.iter().copied());
         (self.gates.as_mut_ptr(), self.h.as_mut_ptr())
     }
@@ -86,6 +86,19 @@ impl<E: Element> Transposed<E> {
         Self { inputs: Packed::transposed(&[candidate, gates], 0, inputs), recurrent }
     }
 
+    /// What the kernel relies on besides the shapes of arrays: weights of `hidden` units.
+    fn check_layout(&self, hidden: usize) {
+        let (isa, features) = (self.inputs.isa, self.inputs.shape.units);
+        self.inputs.assert_is(isa, PackShape::product(3 * hidden, features));
+        match &self.recurrent {
+            Recurrent::After(packed) => packed.assert_is(isa, PackShape::product(3 * hidden, hidden)),
+            Recurrent::Before { gates, candidate } => {
+                gates.assert_is(isa, PackShape::product(2 * hidden, hidden));
+                candidate.assert_is(isa, PackShape::product(hidden, hidden));
+            }
+        }
+    }
+
     /// Packs other weights of the same shapes.
     pub(crate) fn refill(&mut self, gates: &Array2<E>, candidate: &Array2<E>, inputs: usize) {
         self.inputs.refill_transposed(&[candidate, gates], 0);
@@ -117,22 +130,25 @@ pub(crate) fn backward<E: Element>(
     let (steps, rows, hidden) = (record.steps, record.rows, record.hidden);
     assert_eq!(d_outputs.dim(), (steps, rows, hidden), "d_outputs must be (seq, batch, output)");
     assert_eq!(d_h.dim(), (rows, hidden), "d_state must be the state's shape");
-    if steps * rows == 0 {
-        return;
-    }
+    assert_eq!(3 * hidden, transposed.inputs.shape.inputs, "the record must be this cell's");
+    transposed.check_layout(hidden);
     make_standard(d_h);
     let (after, isa) = (matches!(transposed.recurrent, Recurrent::After(_)), transposed.inputs.isa);
     let (gates, h) = (record.gates.as_mut_ptr(), record.h.as_mut_ptr());
-    let mut d_reset = Scratch::new(rows * hidden);
+    let mut d_reset = Scratch::new([rows, hidden]);
     let d_reset = d_reset.as_mut_ptr();
-    with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
+    let recorded = (steps, rows, transposed.inputs.shape.units);
+    with_gradients(recorded, inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let d_h = d_h.as_mut_ptr();
-        with_training_team(2 * steps, rows * 3 * hidden * hidden, |team| {
+        let run = |team: Team<'_>| {
             E::run_gru_backward(
                 isa,
                 Recurrence { sequence, transposed, gate_activation, activation, hidden, gates, h, d_h, d_reset, team },
             );
-        });
+        };
+        // SAFETY: members read weights and h, which nobody writes. Of the gates, d_h, d_reset and d_inputs a pass writes rows
+        // or units of its own blocks, and reads these or what earlier passes wrote.
+        unsafe { with_training_team(2 * steps, &[3, rows, hidden, hidden], run) };
         let rows_of = |ptr: *mut E, width: usize| {
             let (step_stride, row_stride) = ((rows * width) as isize, width as isize);
             Source { ptr: ptr.cast_const(), step_stride, row_stride, features: hidden }
@@ -148,7 +164,8 @@ pub(crate) fn backward<E: Element>(
         let gates_bias = gradients.gates_bias.take().map(slice);
         let candidate_bias = gradients.candidate_bias.take().map(slice);
         let recurrent_bias = gradients.candidate_recurrent_bias.take().map(slice);
-        // SAFETY: the record holds every sample of h and the gates; `sequence` was checked against it.
+        // SAFETY: the record holds every sample of h and of the gates, all written by the run forward and now gradients;
+        // `with_gradients` asserted that the inputs have as many. Columns and features end within a sample's 4 · hidden.
         unsafe {
             add_product(isa, samples, &[x, h], column(1, 2), product, gradients.gates_kernel, gates_bias);
             let mut candidate = gradients.candidate_kernel;
@@ -189,7 +206,8 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
         let width = 4 * hidden;
         let to_h = Linear { clip: None, add: true, units: hidden, out: Out::rows(self.d_h, hidden) };
         for t in (0..steps).rev() {
-            // SAFETY: `backward` checked the shapes; t is a step of the record; the packs are four vectors a panel.
+            // SAFETY: `backward` and `with_gradients` asserted the shapes and how the weights are laid out, for the instruction
+            // set that runs this. t is a step of the record, written by the run forward; `d_reset` has room for every row.
             unsafe {
                 let d_out = self.sequence.d_outputs(t);
                 let d = self.gates.add(t * rows * width);
@@ -220,7 +238,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 }
             }
         }
-        // SAFETY: every step's gates now hold gradients, n, r and u first.
+        // SAFETY: every step's gates now hold gradients, n, r and u first; the weights are packed as a product of these.
         unsafe { self.sequence.input_gradients(s, &self.transposed.inputs, self.gates, width, &mut team) };
     }
 }

@@ -69,16 +69,15 @@ impl Isa {
 
     /// Numbers of type `E` in a vector.
     pub(crate) fn lanes<E>(self) -> usize {
-        let bytes = match self {
-            Self::Scalar => return 1,
+        match self {
+            Self::Scalar => 1,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => 32,
+            Self::Avx2(_) => 32 / size_of::<E>(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => 64,
+            Self::Avx512(_) => 64 / size_of::<E>(),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(_) => 16,
-        };
-        bytes / size_of::<E>()
+            Self::Neon(_) => 16 / size_of::<E>(),
+        }
     }
 
     /// Runs `op` compiled for this instruction set.

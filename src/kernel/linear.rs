@@ -2,7 +2,7 @@
 
 use super::isa::Isa;
 use super::math::{activate, derivative};
-use super::pack::Packed;
+use super::pack::{PackShape, Packed};
 use super::pass::{Input, Linear, Out, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
@@ -25,9 +25,10 @@ pub(crate) fn unroll<E: Element>(
     let width = h.ncols();
     assert_eq!(width, packed.shape.recurrent, "the state's h must be (batch, output)");
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
+    packed.assert_is(packed.isa, PackShape { gates: 1, groups: GROUPS, split: false, ..packed.shape });
     with_sequence(inputs, outputs, h, None, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
-        workspace.rows[0].grow(sequence.rows * packed.shape.units);
+        workspace.rows[0].grow([sequence.rows, packed.shape.units]);
         let sums = workspace.rows[0].as_mut_ptr();
         let finish = &mut finish;
         E::run_linear(packed.isa, Unroll { packed, sequence, initial, hoist, sums, width, finish });
@@ -54,8 +55,9 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
         let Self { packed, sequence, initial, hoist, sums, width, finish } = self;
         let units = packed.shape.units;
         for t in 0..sequence.steps {
-            // SAFETY: `with_sequence` checked the shapes; `packed` was made for this instruction set, in GROUPS vectors;
-            // `sums` has room for every row's units, and each output row for `width` numbers that nothing else refers to.
+            // SAFETY: `unroll` and `with_sequence` asserted the shapes and how `packed` is laid out, and `packed.isa` runs
+            // this. `sums` has room for every row's units, an output row for `width` numbers; both are initialised, of
+            // different arrays borrowed mutably, and nothing else refers to these rows while `finish` runs.
             unsafe {
                 let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t, &mut Team::alone());
                 let h = sequence.before(t, initial);
@@ -83,11 +85,12 @@ pub(crate) fn project<E: Element>(
     mut finish: impl FnMut(usize, usize, &mut [E]),
 ) {
     let (steps, batch, features) = inputs.dim();
-    assert_eq!((features, 0), (packed.shape.inputs, packed.shape.recurrent), "inputs must be (seq, batch, input)");
     let units = packed.shape.units;
+    assert_eq!(features, packed.shape.inputs, "inputs must be (seq, batch, input)");
+    packed.assert_is(packed.isa, PackShape::product(features, units));
     let [gathered, sums] = &mut workspace.rows;
-    gathered.grow(ROWS * features);
-    sums.grow(ROWS * units);
+    gathered.grow([ROWS, features]);
+    sums.grow([ROWS, units]);
     let mut rows = (0..steps).flat_map(|t| (0..batch).map(move |row| (t, row)));
     loop {
         let mut places = [(0, 0); ROWS];
@@ -125,7 +128,8 @@ impl<E: Element> WithSimd for Project<'_, E> {
         let units = packed.shape.units;
         let x = Input::Rows(Rows { ptr: x, stride: packed.shape.inputs as isize });
         let store = Linear { clip: None, add: false, units, out: Out::rows(sums, units) };
-        // SAFETY: `project` grew both buffers for `rows` rows; `packed` was made for this instruction set, in GROUPS vectors.
+        // SAFETY: `project` grew both buffers for ROWS rows, of which `rows`, not 0, are asked for; it asserted how `packed`
+        // is laid out, and `packed.isa` runs this.
         unsafe { pass::<S, E, GROUPS, false>(s, packed, x, None, rows, &mut Team::alone(), &store) };
     }
 }
@@ -155,7 +159,7 @@ impl<E: Element> WithSimd for ActivateAll<'_, E> {
         let values = self.values.as_mut_ptr();
         for vector in 0..len.div_ceil(E::lanes::<S>()) {
             let units = Units::of::<S, E>(vector, len);
-            // SAFETY: `Units` keeps to the values that exist.
+            // SAFETY: `Units` keeps to the `len` values, and there is at least one in each of `len / lanes` vectors, rounded up.
             unsafe {
                 let value = units.load(s, values.cast_const());
                 let value = match self.slopes {

@@ -2,7 +2,7 @@
 
 use super::lstm_backward::{Record, Recorded, StepRecord};
 use super::math::{activate, clamp};
-use super::pack::Packed;
+use super::pack::{PackShape, Packed};
 use super::pass::{Epilogue, Input, Linear, Out, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, make_standard, with_sequence};
@@ -23,6 +23,15 @@ pub(crate) struct Options<'a, E> {
     pub proj_clip: Option<E>,
 }
 
+impl<E> Options<'_, E> {
+    /// # Panics
+    /// If peepholes are not `hidden` numbers each.
+    pub(super) fn assert_fit(&self, hidden: usize) {
+        let fit = |peepholes: [&[E]; 3]| peepholes.iter().all(|weights| weights.len() == hidden);
+        assert!(self.peepholes.is_none_or(fit), "a peephole is a weight a unit");
+    }
+}
+
 /// Runs an LSTM, gates i, j, f, o; shapes as in [`RnnCell::unroll`](crate::RnnCell::unroll). `projection` is packed as
 /// inputs alone. A `record` is made to hold what [`backward`](super::lstm_backward::backward) needs.
 #[allow(clippy::too_many_arguments)]
@@ -41,6 +50,7 @@ pub(crate) fn unroll<E: Element>(
     assert_eq!(c.dim(), (inputs.dim().1, hidden), "the state's c must be (batch, hidden)");
     assert_eq!(h.ncols(), packed.shape.recurrent, "the state's h must be (batch, output)");
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
+    check_layout(packed, projection, &options);
     make_standard(c);
     let (record, kept) = match record {
         Some(record) => {
@@ -53,19 +63,34 @@ pub(crate) fn unroll<E: Element>(
     with_sequence(inputs, outputs, h, kept, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
         let projection = projection.map(|packed| {
-            workspace.rows[0].grow(sequence.rows * hidden);
+            workspace.rows[0].grow([sequence.rows, hidden]);
             (packed, workspace.rows[0].as_mut_ptr())
         });
         let run = |team: Team<'_>| {
             let unroll = Unroll { packed, projection, options, sequence, initial, c, hoist, record, team };
             E::run_lstm(packed.isa, unroll);
         };
-        if record.is_some() {
-            with_training_team(sequence.steps, sequence.rows * packed.numbers(), run);
-        } else {
-            with_team(&sequence, hidden, packed.numbers(), run);
+        // SAFETY: members read weights and options, which nobody writes. A pass writes the units of its panels, in the hoist's
+        // buffer or in the rows of a step, and reads of these only what earlier passes wrote, or c at the same units.
+        unsafe {
+            if record.is_some() {
+                with_training_team(sequence.steps, &[sequence.rows, packed.numbers()], run);
+            } else {
+                with_team(&sequence, hidden, packed.numbers(), run);
+            }
         }
     });
+}
+
+/// What the kernel relies on besides the shapes of arrays.
+fn check_layout<E: Element>(packed: &Packed<E>, projection: Option<&Packed<E>>, options: &Options<E>) {
+    let (hidden, output) = (packed.shape.units, packed.shape.recurrent);
+    packed.assert_is(packed.isa, PackShape { gates: 4, groups: 1, split: false, ..packed.shape });
+    match projection {
+        Some(projection) => projection.assert_is(packed.isa, PackShape::product(hidden, output)),
+        None => assert_eq!(output, hidden, "without a projection the output is h"),
+    }
+    options.assert_fit(hidden);
 }
 
 pub struct Unroll<'a, E> {
@@ -89,8 +114,8 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
         let Self { packed, projection, options, sequence, initial, c, hoist, record, mut team } = self;
         let (rows, hidden) = (sequence.rows, packed.shape.units);
         for t in 0..sequence.steps {
-            // SAFETY: `unroll` and `with_sequence` checked the shapes; both packs were made for this instruction set, in
-            // four vectors; the projected rows have room for all units.
+            // SAFETY: `unroll` and `with_sequence` asserted the shapes and how both packs are laid out; `packed.isa` runs
+            // this. The record has room for every step, and there is room for all units of what is projected.
             unsafe {
                 let input = hoist.input::<S, 4>(s, packed, &sequence, t, &mut team);
                 let h = sequence.before(t, initial);
@@ -128,7 +153,8 @@ impl<E: Element> Epilogue<E> for Gates<'_, E> {
         let Options { activation, gate_activation, peepholes, cell_clip, .. } = self.options;
         let lanes = E::lanes::<S>();
         let units = Units::of::<S, E>(panel, self.hidden);
-        // SAFETY: the row and the panel exist; `Units` keeps to the units that do; peepholes have `hidden` numbers.
+        // SAFETY: the row and the panel exist; `Units` keeps to the units that do. The panel has four sums, peepholes have
+        // `hidden` numbers (asserted in `unroll`), c as many a row, the record of a step four times as many and as many.
         unsafe {
             let mut i = E::load(s, sums);
             let j = activate::<S, E>(s, activation, E::load(s, sums.add(lanes)));

@@ -4,7 +4,7 @@ use super::Element;
 use super::buffer::Scratch;
 use super::lstm::Options;
 use super::math::{activate, derivative};
-use super::pack::Packed;
+use super::pack::{PackShape, Packed};
 use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
@@ -31,7 +31,7 @@ pub struct Record<E> {
 
 impl<E: Element> Record<E> {
     pub(crate) fn new() -> Self {
-        let none = || Scratch::new(0);
+        let none = || Scratch::new([0]);
         Self { steps: 0, rows: 0, hidden: 0, output: 0, gates: none(), c: none(), h: none(), unprojected: none() }
     }
 
@@ -46,10 +46,10 @@ impl<E: Element> Record<E> {
         let (rows, hidden) = c.dim();
         let output = h.ncols();
         (self.steps, self.rows, self.hidden, self.output) = (steps, rows, hidden, output);
-        self.gates = Scratch::new(steps * rows * 4 * hidden);
-        self.c = Scratch::new((steps + 1) * rows * hidden);
-        self.h = Scratch::new((steps + 1) * rows * output);
-        self.unprojected = Scratch::new(if projects { steps * rows * hidden } else { 0 });
+        self.gates = Scratch::new([steps, rows, 4, hidden]);
+        self.c = Scratch::new([steps + 1, rows, hidden]);
+        self.h = Scratch::new([steps + 1, rows, output]);
+        self.unprojected = Scratch::new([usize::from(projects), steps, rows, hidden]);
         self.c.write(0, c.iter().copied());
         self.h.write(0, h.iter().copied());
         let recorded = Recorded {
@@ -59,6 +59,28 @@ impl<E: Element> Record<E> {
             unprojected: self.unprojected.as_mut_ptr(),
         };
         (recorded, self.h.as_mut_ptr())
+    }
+}
+
+impl<E: Element> Record<E> {
+    /// What the kernel relies on besides the shapes of arrays: the record and all weights are of one cell.
+    fn check(&self, projection: Option<&Packed<E>>, transposed: &Transposed<E>) {
+        let Self { steps, rows, hidden, output, .. } = *self;
+        let Transposed { inputs, recurrent, projection: back } = transposed;
+        let samples = steps * rows;
+        let unprojected = if projection.is_some() { samples * hidden } else { 0 };
+        let cell = (recurrent.shape.inputs, recurrent.shape.units, unprojected);
+        assert_eq!((4 * hidden, output, self.unprojected.len()), cell, "the record must be this cell's");
+        inputs.assert_is(recurrent.isa, PackShape::product(4 * hidden, inputs.shape.units));
+        recurrent.assert_is(recurrent.isa, PackShape::product(4 * hidden, output));
+        match (projection, back) {
+            (Some(projection), Some(back)) => {
+                projection.assert_is(recurrent.isa, PackShape::product(hidden, output));
+                back.assert_is(recurrent.isa, PackShape::product(output, hidden));
+            }
+            (None, None) => assert_eq!(output, hidden, "without a projection the output is h"),
+            _ => panic!("a projection is packed both ways"),
+        }
     }
 }
 
@@ -85,7 +107,8 @@ impl<E: Element> Recorded<E> {
     /// Step `t` exists.
     #[inline(always)]
     pub(super) unsafe fn step(self, t: usize) -> StepRecord<E> {
-        // SAFETY: the record was made for every step. Without a projection `unprojected` is never followed.
+        // SAFETY: the caller's promise; `start` made room for every step, in c for one more. Without a projection
+        // `unprojected` has none, and is never followed: its place is computed without a claim to be inside.
         unsafe {
             StepRecord {
                 gates: self.gates.add(t * 4 * self.samples),
@@ -156,25 +179,24 @@ pub(crate) fn backward<E: Element>(
     let (steps, rows, hidden, output) = (record.steps, record.rows, record.hidden, record.output);
     assert_eq!(d_outputs.dim(), (steps, rows, output), "d_outputs must be (seq, batch, output)");
     assert_eq!((d_c.dim(), d_h.dim()), ((rows, hidden), (rows, output)), "d_state must be the state's shape");
+    record.check(projection, transposed);
+    options.assert_fit(hidden);
     let samples = steps * rows;
-    if samples == 0 {
-        return;
-    }
     make_standard(d_c);
     make_standard(d_h);
     let isa = transposed.recurrent.isa;
     let projects = projection.is_some();
-    let room = |wanted: bool, len: usize| Scratch::new(if wanted { len } else { 0 });
-    let mut d_projected = room(projects, samples * output);
-    let mut d_unprojected = room(projects, rows * hidden);
-    let mut raw = room(projects && options.proj_clip.is_some(), rows * output);
+    let mut d_projected = Scratch::new([usize::from(projects), samples, output]);
+    let mut d_unprojected = Scratch::new([usize::from(projects), rows, hidden]);
+    let mut raw = Scratch::new([usize::from(projects && options.proj_clip.is_some()), rows, output]);
     let (gates, h) = (record.gates.as_mut_ptr(), record.h.as_mut_ptr());
-    with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
+    let recorded = (steps, rows, transposed.inputs.shape.units);
+    with_gradients(recorded, inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let (c, unprojected) = (record.c.as_mut_ptr(), record.unprojected.as_mut_ptr());
         let (d_c, d_h) = (d_c.as_mut_ptr(), d_h.as_mut_ptr());
         let (d_projected_at, d_unprojected) = (d_projected.as_mut_ptr(), d_unprojected.as_mut_ptr());
         let raw = raw.as_mut_ptr();
-        with_training_team(2 * steps, rows * 4 * hidden * output, |team| {
+        let run = |team: Team<'_>| {
             let recurrence = Recurrence {
                 sequence,
                 projection,
@@ -193,22 +215,29 @@ pub(crate) fn backward<E: Element>(
                 team,
             };
             E::run_lstm_backward(isa, recurrence);
-        });
+        };
+        // SAFETY: members read weights, options, c and what was projected, which nobody writes. Of everything else a pass
+        // writes rows or units of its own blocks, and reads these or what earlier passes wrote.
+        unsafe { with_training_team(2 * steps, &[4, rows, hidden, output], run) };
         let h = Source { ptr: h, step_stride: (rows * output) as isize, row_stride: output as isize, features: output };
         let d = Columns { ptr: gates.cast_const(), stride: 4 * hidden, columns: 4 * hidden };
         let bias = gradients.bias.map(|bias| bias.into_slice().expect("gradients are contiguous"));
-        // SAFETY: the record holds every sample of h and the gates; `sequence` was checked against it.
+        // SAFETY: the record holds every sample of h and of the gates, all written by the run forward, and the gates are now
+        // gradients; `with_gradients` asserted that the inputs have as many.
         unsafe { add_product(isa, (steps, rows), &[sequence.x, h], d, product, gradients.kernel, bias) };
+        assert_eq!(gradients.projection.is_some(), projects, "a projection has a gradient");
         if let Some(kernel) = gradients.projection {
             let (step_stride, row_stride) = ((rows * hidden) as isize, hidden as isize);
             let m = Source { ptr: record.unprojected.as_mut_ptr(), step_stride, row_stride, features: hidden };
             let d = Columns { ptr: d_projected.as_mut_ptr(), stride: output, columns: output };
-            // SAFETY: the record holds every sample of h before the projection, the recurrence wrote all of D.
+            // SAFETY: the record holds every sample of h before the projection (asserted in `check`: there is one where the
+            // gradients have one), and the recurrence wrote all of D.
             unsafe { add_product(isa, (steps, rows), &[m], d, product, kernel, None) };
         }
     });
     if let Some(peepholes) = gradients.peepholes {
-        // SAFETY: the recurrence wrote the gates' gradients, forward wrote every c.
+        // SAFETY: the run forward wrote the gates of every sample, the recurrence made them gradients; c holds what
+        // `start` wrote, and the run forward behind it one for each sample.
         let (d, c) =
             unsafe { (record.gates.written(0..samples * 4 * hidden), record.c.written(0..(samples + rows) * hidden)) };
         // The forget and the input gate saw the c before the step, the output gate the one after.
@@ -251,7 +280,9 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
         let mut team = self.team;
         let (hidden, output) = (self.hidden, self.output);
         for t in (0..steps).rev() {
-            // SAFETY: `backward` checked the shapes and made room; t is a step of the record.
+            // SAFETY: `backward`, `Record::check` and `with_gradients` asserted the shapes and how the weights are laid out,
+            // for the instruction set that runs this; `backward` made room. t is a step of the record, written by the run
+            // forward. Without a projection h is as wide as c.
             unsafe {
                 let d_out = self.sequence.d_outputs(t);
                 let mut d_h = (self.d_h.cast_const(), output, Some(d_out));
@@ -278,7 +309,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 pass::<S, E, 4, false>(s, recurrent, from, None, rows, &mut team, &to);
             }
         }
-        // SAFETY: every step's gates now hold gradients.
+        // SAFETY: every step's gates now hold gradients; the weights are packed as a product of these.
         unsafe { self.sequence.input_gradients(s, &self.transposed.inputs, self.gates, 4 * hidden, &mut team) };
     }
 }

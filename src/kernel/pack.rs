@@ -45,6 +45,11 @@ impl PackShape {
         Self { inputs, recurrent, units, gates, groups: MAX_SUMS / gates, split: false }
     }
 
+    /// Of a product on its own, for [`Linear`](super::pass::Linear) and [`Activate`](super::rnn::Activate).
+    pub(crate) fn product(inputs: usize, units: usize) -> Self {
+        Self::new(inputs, 0, units, 1)
+    }
+
     /// Vectors of weights for one input in one panel.
     pub(super) fn vectors(&self) -> usize {
         self.gates * self.groups
@@ -81,17 +86,27 @@ pub(crate) struct Gate<'a, E> {
 impl<E: Element> Packed<E> {
     /// Packs `gates`, one for each gate of `shape`, and the second bias of the last one if `shape.split`.
     pub(crate) fn new(isa: Isa, shape: PackShape, gates: &[Gate<E>], split_bias: Option<&[E]>) -> Self {
-        let mut packed = Self { isa, shape, lanes: isa.lanes::<E>(), weights: Buffer::new(0), bias: Buffer::new(0) };
+        let mut packed = Self::empty(isa, shape);
         packed.refill(gates, split_bias);
         packed
+    }
+
+    fn empty(isa: Isa, shape: PackShape) -> Self {
+        Self { isa, shape, lanes: isa.lanes::<E>(), weights: Buffer::default(), bias: Buffer::default() }
+    }
+
+    /// What a kernel relies on before it follows pointers into the weights: they are of this shape, for `isa`'s vectors.
+    ///
+    /// # Panics
+    /// If not.
+    pub(super) fn assert_is(&self, isa: Isa, shape: PackShape) {
+        assert_eq!((self.lanes, self.shape), (isa.lanes::<E>(), shape), "weights are packed for another kernel");
     }
 
     /// Packs `units` rows, from row `first` on, of matrices side by side, to multiply by their transpose as backward does.
     pub(super) fn transposed(matrices: &[&Array2<E>], first: usize, units: usize) -> Self {
         let depth = matrices.iter().map(|matrix| matrix.ncols()).sum();
-        let shape = PackShape::new(depth, 0, units, 1);
-        let isa = Isa::get();
-        let mut packed = Self { isa, shape, lanes: isa.lanes::<E>(), weights: Buffer::new(0), bias: Buffer::new(0) };
+        let mut packed = Self::empty(Isa::get(), PackShape::product(depth, units));
         packed.refill_transposed(matrices, first);
         packed
     }
@@ -130,7 +145,8 @@ impl<E: Element> Packed<E> {
         for gate in gates {
             let depth = depths.len();
             let (rows, columns) = if gate.transposed { (shape.units, depth) } else { (depth, shape.units) };
-            assert!(columns <= gate.width && gate.column + (rows - 1) * gate.width + columns <= gate.matrix.len());
+            let last_row = gate.column + rows.saturating_sub(1) * gate.width;
+            assert!(columns <= gate.width && last_row + columns <= gate.matrix.len());
             assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units));
         }
         assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units));
@@ -155,11 +171,12 @@ impl<E: Element> WithSimd for Fill<'_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let lanes = E::lanes::<S>();
+        assert_eq!(lanes, self.packed.lanes, "weights are packed by the instruction set they are for");
         let Packed { shape, weights, bias, .. } = self.packed;
         let depth = shape.inputs + shape.recurrent;
         let (vectors, panels) = (shape.vectors(), shape.panels(lanes));
-        weights.grow(panels * depth * vectors * lanes);
-        bias.grow(panels * shape.bias_vectors() * lanes);
+        weights.grow([panels, depth, vectors, lanes]);
+        bias.grow([panels, shape.bias_vectors(), lanes]);
         for panel in 0..panels {
             let biases = &mut bias.as_mut_slice()[panel * shape.bias_vectors() * lanes..];
             for vector in 0..vectors {
@@ -200,8 +217,9 @@ impl<E: Element> WithSimd for Fill<'_, E> {
                     }
                     let mask = E::first(s, units.len());
                     for k in block.clone() {
-                        // SAFETY: row k of the gate's matrix holds `units` numbers from its column on (asserted in
-                        // `refill`), these among them; the buffer was grown to hold every vector of every panel.
+                        // SAFETY: row k of the gate's matrix holds all units from its column on (asserted in `fill`), these
+                        // among them: a whole vector of them, or as many as the mask has. The buffer was grown above for
+                        // all `depth` · `vectors` vectors of every panel; `from + k` is below `depth` (asserted in `fill`).
                         unsafe {
                             let weights_of_k = gate.matrix.as_ptr().add(gate.column + units.start + k * gate.width);
                             let to = weights.as_mut_ptr().add(at + (from + k) * vectors * lanes);

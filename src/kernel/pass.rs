@@ -11,7 +11,8 @@ use std::mem::MaybeUninit;
 /// What becomes of the sums of one row and one panel.
 pub(super) trait Epilogue<E: Element> {
     /// # Safety
-    /// `sums` holds the panel's vectors (`MAX_SUMS` at most); `panel` and `row` exist.
+    /// `sums` holds the panel's sums, one vector each, the split one last; `panel` and `row` exist. No other thread
+    /// finishes this panel in this pass.
     unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize);
 }
 
@@ -28,7 +29,8 @@ pub(super) enum Input<E> {
 ///
 /// # Safety
 /// The packed weights have `V` vectors a panel, were packed for `S`, and are split if `SPLIT`. `input` and `h` have
-/// `rows` rows of the packed sizes. Without `h` the recurrent half is left out.
+/// `rows` rows, at least one, of the packed sizes. Without `h` the recurrent half is left out. Every member of the team
+/// runs this pass, and none writes what another reads in it; `epilogue` may finish every panel of every row.
 #[inline(always)]
 pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool>(
     s: S,
@@ -39,6 +41,7 @@ pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool
     team: &mut Team<'_>,
     epilogue: &impl Epilogue<E>,
 ) {
+    const { assert!(size_of::<E::Vector<S>>() <= size_of::<[E; 16]>()) };
     let lanes = E::lanes::<S>();
     let shape = packed.shape;
     let weights_panel = (shape.inputs + shape.recurrent) * V * lanes;
@@ -46,8 +49,10 @@ pub(super) unsafe fn pass<S: Simd, E: Element, const V: usize, const SPLIT: bool
     let mut sums = MaybeUninit::<[[[E; 16]; MAX_SUMS]; MAX_ROWS]>::uninit();
     let sums: *mut E = sums.as_mut_ptr().cast();
 
-    // SAFETY: all offsets stay within the packed panels and the rows that the caller promises; `sums` has room for
-    // MAX_ROWS · MAX_SUMS vectors of at most 16 numbers.
+    // SAFETY: a turn hands out panels that exist; `Packed` holds `weights_panel` weights and `bias_panel` biases for each. A
+    // tile's rows end with the last row: the heights of all tiles add up to `rows`, which the caller promises. A tile is at
+    // most MAX_ROWS rows of one panel, or one row of four panels: `sums` has room for MAX_ROWS · MAX_SUMS vectors of at most
+    // 16 numbers (asserted above). A tile writes the sums that the epilogue reads.
     unsafe {
         let bias = packed.bias.as_ptr();
         let operands = |panel: usize, row: usize| {
@@ -139,7 +144,7 @@ impl<E: Element> Epilogue<E> for Store<E> {
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
         let lanes = E::lanes::<S>();
-        // SAFETY: `to` has room for every row and panel.
+        // SAFETY: the row and the panel exist; `Hoist::new` made room for `vectors` vectors of every panel and row.
         unsafe {
             let to = self.to.add(row * self.row_stride + panel * self.vectors * lanes);
             for v in 0..self.vectors {

@@ -41,7 +41,7 @@ pub(super) struct Columns<E> {
 /// Adds \[sources, 1\]ᵀ·D to `kernel` (features of all sources, columns) and its last row, the sums of D, to `bias`.
 ///
 /// # Safety
-/// Sources hold `steps` · `rows` samples of contiguous features, and D as many.
+/// Sources hold `steps` · `rows` samples, each its features one behind the other, and D as many samples of its columns.
 pub(super) unsafe fn add_product<E: Element>(
     isa: Isa,
     (steps, rows): (usize, usize),
@@ -55,18 +55,22 @@ pub(super) unsafe fn add_product<E: Element>(
     assert_eq!(kernel.dim(), (features, d.columns), "a gradient has its kernel's shape");
     assert!(d.columns <= 1 || kernel.strides()[1] == 1, "gradients are contiguous");
     assert!(bias.as_ref().is_none_or(|bias| bias.len() == d.columns), "a gradient has its bias's shape");
+    let () = ROOM;
     let ProductWorkspace { packed, sums } = workspace;
     let width = V * isa.lanes::<E>();
     let panels = d.columns.div_ceil(width);
     let height = (features + 1).next_multiple_of(HEIGHTS[0]);
-    packed.grow(height / HEIGHTS[1] * tile_stride(HEIGHTS[1]));
-    sums.grow(panels * height * width);
+    packed.grow([height / HEIGHTS[1], tile_stride(HEIGHTS[1])]);
+    sums.grow([panels, height, width]);
     let (packed, sums) = (packed.as_mut_ptr(), sums.as_mut_ptr());
     let to = Sums { kernel: kernel.as_mut_ptr(), stride: kernel.strides()[0], bias: bias.map(<[E]>::as_mut_ptr) };
     let blocks = (steps * rows).div_ceil(BLOCK);
-    with_training_team(2 * blocks, BLOCK.min(steps * rows) * height * d.columns, |team| {
+    let run = |team: Team<'_>| {
         E::run_product(isa, Multiply { samples: (steps, rows), sources, d, features, height, packed, sums, to, team });
-    });
+    };
+    // SAFETY: members read sources and D, which nobody writes. In a block's first pass they pack samples of their own, in its
+    // second they read all of these and write sums, kernel and bias of panels of their own.
+    unsafe { with_training_team(2 * blocks, &[BLOCK.min(steps * rows), height, d.columns], run) };
 }
 
 /// Buffers of [`add_product`].
@@ -83,6 +87,14 @@ const fn tile_stride(height: usize) -> usize {
     let lines = (BLOCK * height).div_ceil(16);
     16 * (lines + 1 - lines % 2)
 }
+
+/// A block is packed in the tiles of either height: the room for the lower ones is enough for the higher ones.
+const ROOM: () = assert!(
+    HEIGHTS[0].is_multiple_of(HEIGHTS[1])
+        && HEIGHTS[0] / HEIGHTS[1] * tile_stride(HEIGHTS[1]) >= tile_stride(HEIGHTS[0])
+        && tile_stride(HEIGHTS[1]) >= BLOCK * HEIGHTS[1]
+        && tile_stride(HEIGHTS[0]) >= BLOCK * HEIGHTS[0]
+);
 
 /// Where C is added: rows of the kernel, and the last row's place.
 #[derive(Clone, Copy)]
@@ -120,13 +132,17 @@ impl<E: Element> Multiply<'_, E> {
         let Self { samples: (steps, rows), d, height, packed, sums, mut team, .. } = self;
         let lanes = E::lanes::<S>();
         let width = V * lanes;
-        let mut panel_of_d = Buffer::new(BLOCK * width);
+        let mut panel_of_d = Buffer::default();
+        panel_of_d.grow([BLOCK, width]);
         let zeros = [E::default(); V * 16];
         let count = steps * rows;
         for first in (0..count).step_by(BLOCK) {
             let depth = BLOCK.min(count - first);
-            // SAFETY: the caller promised `count` samples in every source and in D; `add_product` made room for `height`
-            // rows of a block and for all sums. Members write different samples of the block, then different panels.
+            // SAFETY: the caller promised `count` samples in every source and in D; `add_product` made room for `height` rows
+            // of a block, in tiles of either height (`ROOM`), and for `height` rows of every panel of sums; a tile's
+            // `R` rows of `width` sums are its P · R · MAX_SUMS vectors, in the same order. The first block's start is one
+            // row of zeros, V vectors of at most 16, the others' are the sums so far. `panel_of_d` has a block's samples.
+            // Members write different samples of the block, then different panels.
             unsafe {
                 let mut turn = team.turn(depth);
                 while let Some(samples) = turn.next() {
@@ -166,7 +182,7 @@ impl<E: Element> Multiply<'_, E> {
     /// Writes some samples of the block that begins at sample `first`: their features, a 1, and zeros to the last tile's end.
     ///
     /// # Safety
-    /// The samples exist; `packed` has room for a block.
+    /// The samples exist; `packed` has room for a block; no other member has these samples.
     #[inline(always)]
     unsafe fn pack_samples<const R: usize>(&self, first: usize, samples: Range<usize>) {
         let rows = self.samples.1;
@@ -179,7 +195,8 @@ impl<E: Element> Multiply<'_, E> {
                 let mut left = count;
                 while left > 0 {
                     let some = left.min(R - place);
-                    // SAFETY: the caller's promise; `some` numbers are left in the source and in the tile.
+                    // SAFETY: the caller's promise; `some` numbers are left in what is put, and in the tile's of this sample.
+                    // Tiles are as many as hold `height` numbers, which is what all that is put adds up to.
                     unsafe {
                         let to = self.packed.add(tile + place);
                         if some == R {
@@ -197,7 +214,7 @@ impl<E: Element> Multiply<'_, E> {
                 }
             };
             for source in self.sources {
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller's promise: step and row of the sample exist.
                 let from = unsafe { source.ptr.offset(step * source.step_stride + of_step * source.row_stride) };
                 put(from, source.features);
             }
@@ -221,7 +238,8 @@ impl<E: Element> Multiply<'_, E> {
                 if units.count == 0 {
                     break;
                 }
-                // SAFETY: the caller's promise; `Units` keeps to the columns that exist.
+                // SAFETY: the caller's promise; `add_product` asserted that the kernel has `features` rows and the bias, which
+                // is the row after them, as many columns as D. `Units` keeps to these.
                 unsafe {
                     let sum = E::load(s, self.sums.add(((panel * self.height + row) * V + v) * lanes).cast_const());
                     units.store(s, to, E::add(s, sum, units.load(s, to.cast_const())));
@@ -234,7 +252,7 @@ impl<E: Element> Multiply<'_, E> {
 /// Writes a panel of D, from `column` on, of `depth` samples: V vectors a sample, 0 past the last column.
 ///
 /// # Safety
-/// The samples exist, `to` has room.
+/// The samples exist; `to` has room for V vectors for each.
 #[inline(always)]
 unsafe fn pack_panel<S: Simd, E: Element>(s: S, d: Columns<E>, column: usize, first: usize, depth: usize, to: *mut E) {
     let lanes = E::lanes::<S>();

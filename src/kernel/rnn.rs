@@ -1,7 +1,7 @@
 //! The simple recurrence h' = f(\[x, h\]·W + b).
 
 use super::math::activate;
-use super::pack::Packed;
+use super::pack::{PackShape, Packed};
 use super::pass::{Epilogue, Out, Units, pass};
 use super::rnn_backward::Record;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
@@ -27,6 +27,9 @@ pub(crate) fn unroll<E: Element>(
 ) {
     assert_eq!(h.ncols(), packed.shape.units, "the state's width must be the hidden size");
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
+    let shape = packed.shape;
+    let layout = PackShape { recurrent: shape.units, gates: 1, groups: GROUPS, split: false, ..shape };
+    packed.assert_is(packed.isa, layout);
     let recording = record.is_some();
     let kept = record.map(|record| record.start(inputs.dim().0, h));
     with_sequence(inputs, outputs, h, kept, workspace, |sequence, initial, workspace| {
@@ -35,10 +38,14 @@ pub(crate) fn unroll<E: Element>(
             E::run_rnn(packed.isa, Unroll { packed, activation, sequence, initial, hoist, team });
         };
         let weights = packed.numbers();
-        if recording {
-            with_training_team(sequence.steps, sequence.rows * weights, run);
-        } else {
-            with_team(&sequence, packed.shape.units, weights, run);
+        // SAFETY: members read the weights, which nobody writes. A pass writes the units of its panels, in the hoist's buffer
+        // or in the rows of a step, and reads of these only what earlier passes wrote.
+        unsafe {
+            if recording {
+                with_training_team(sequence.steps, &[sequence.rows, weights], run);
+            } else {
+                with_team(&sequence, shape.units, weights, run);
+            }
         }
     });
 }
@@ -59,7 +66,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { packed, activation, sequence, initial, hoist, mut team } = self;
         for t in 0..sequence.steps {
-            // SAFETY: `with_sequence` checked the shapes; `packed` was made for this instruction set, in GROUPS vectors.
+            // SAFETY: `unroll` and `with_sequence` asserted the shapes and how `packed` is laid out; `packed.isa` runs this.
             unsafe {
                 let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t, &mut team);
                 let h = sequence.before(t, initial);
@@ -80,7 +87,7 @@ struct Activate<E> {
 impl<E: Element> Epilogue<E> for Activate<E> {
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, s: S, sums: *const E, panel: usize, row: usize) {
-        // SAFETY: the row and the panel exist; `Units` keeps to the units that do.
+        // SAFETY: the row and the panel exist; `Units` keeps to the units that do. The panel has GROUPS sums.
         unsafe {
             for group in 0..GROUPS {
                 let units = Units::of::<S, E>(panel * GROUPS + group, self.units);

@@ -2,7 +2,7 @@
 
 use super::buffer::Scratch;
 use super::math::derivative;
-use super::pack::Packed;
+use super::pack::{PackShape, Packed};
 use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
@@ -22,13 +22,13 @@ pub struct Record<E> {
 
 impl<E: Element> Record<E> {
     pub(crate) fn new() -> Self {
-        Self { steps: 0, rows: 0, hidden: 0, h: Scratch::new(0) }
+        Self { steps: 0, rows: 0, hidden: 0, h: Scratch::new([0]) }
     }
 
     /// Makes room; where h goes.
     pub(super) fn start(&mut self, steps: usize, h: &Array2<E>) -> *mut E {
         (self.steps, (self.rows, self.hidden)) = (steps, h.dim());
-        self.h = Scratch::new((steps + 1) * h.len());
+        self.h = Scratch::new([steps + 1, self.rows, self.hidden]);
         self.h.write(0, h.iter().copied());
         self.h.as_mut_ptr()
     }
@@ -75,24 +75,28 @@ pub(crate) fn backward<E: Element>(
     let (steps, rows, hidden) = (record.steps, record.rows, record.hidden);
     assert_eq!(d_outputs.dim(), (steps, rows, hidden), "d_outputs must be (seq, batch, output)");
     assert_eq!(d_h.dim(), (rows, hidden), "d_state must be the state's shape");
-    if steps * rows == 0 {
-        return;
-    }
+    assert_eq!(hidden, transposed.recurrent.shape.units, "the record must be this cell's");
+    let (isa, features) = (transposed.inputs.isa, transposed.inputs.shape.units);
+    transposed.inputs.assert_is(isa, PackShape::product(hidden, features));
+    transposed.recurrent.assert_is(isa, PackShape::product(hidden, hidden));
     make_standard(d_h);
-    let isa = transposed.inputs.isa;
-    let mut d = Scratch::new(steps * rows * hidden);
+    let mut d = Scratch::new([steps, rows, hidden]);
     let (d, h) = (d.as_mut_ptr(), record.h.as_mut_ptr());
-    with_gradients(inputs, d_outputs, d_inputs, workspace, |sequence, product| {
+    with_gradients((steps, rows, features), inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let d_h = d_h.as_mut_ptr();
-        with_training_team(2 * steps, rows * hidden * hidden, |team| {
+        let run = |team: Team<'_>| {
             let recurrence = Recurrence { sequence, transposed, activation, hidden, d, h, d_h, team };
             E::run_rnn_backward(isa, recurrence);
-        });
+        };
+        // SAFETY: members read weights and record, which nobody writes. Of d, d_h and d_inputs a pass writes rows or units of
+        // its own blocks, and reads what earlier passes wrote.
+        unsafe { with_training_team(2 * steps, &[rows, hidden, hidden], run) };
         let (step_stride, row_stride) = ((rows * hidden) as isize, hidden as isize);
         let h = Source { ptr: h.cast_const(), step_stride, row_stride, features: hidden };
         let d = Columns { ptr: d.cast_const(), stride: hidden, columns: hidden };
         let bias = d_bias.map(|bias| bias.into_slice().expect("gradients are contiguous"));
-        // SAFETY: the record holds every sample of h, the recurrence wrote every sample of d.
+        // SAFETY: the record holds every sample of h, the recurrence wrote every sample of d; `with_gradients` asserted that
+        // the inputs have as many.
         unsafe { add_product(isa, (steps, rows), &[sequence.x, h], d, product, d_kernel, bias) };
     });
 }
@@ -118,7 +122,8 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
         let mut team = self.team;
         let hidden = self.hidden;
         for t in (0..steps).rev() {
-            // SAFETY: `backward` checked the shapes; t is a step of the record; `d` and `h` hold its samples.
+            // SAFETY: `backward` and `with_gradients` asserted the shapes and how the weights are laid out, for the instruction
+            // set that runs this. t is a step of the record, written by the run forward; `d` has room for every sample.
             unsafe {
                 let d_out = self.sequence.d_outputs(t);
                 let mut turn = team.turn(rows);
@@ -140,7 +145,7 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                 pass::<S, E, 4, false>(s, &self.transposed.recurrent, Input::Rows(from), None, rows, &mut team, &to);
             }
         }
-        // SAFETY: every sample of d was written.
+        // SAFETY: every sample of d was written; the weights are packed as a product of `hidden` inputs.
         unsafe { self.sequence.input_gradients(s, &self.transposed.inputs, self.d, hidden, &mut team) };
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn with_sequence<E: Element>(
     let width = h.ncols();
     let buffered = width > 1 && outputs.strides()[2] != 1;
     if buffered {
-        workspace.outputs.grow(outputs.len());
+        workspace.outputs.grow([steps, rows, width]);
         sequence.out = workspace.outputs.as_mut_ptr();
         (sequence.out_step, sequence.out_row) = ((rows * width) as isize, width as isize);
     }
@@ -155,7 +155,7 @@ impl<E: Element> Hoist<E> {
         let step = packed.panels() * packed.shape.vectors() * packed.lanes;
         let row = HOISTED_STEPS.min(sequence.steps) * step;
         if on {
-            buffer.grow(sequence.rows * row);
+            buffer.grow([sequence.rows, row]);
         }
         Self { on, buffer: buffer.as_mut_ptr(), step, row }
     }
@@ -173,7 +173,7 @@ impl<E: Element> Hoist<E> {
         t: usize,
         team: &mut Team<'_>,
     ) -> Input<E> {
-        // SAFETY: the caller's promise; the buffer was grown for HOISTED_STEPS steps of every row.
+        // SAFETY: the caller's promise; the buffer was grown for HOISTED_STEPS steps of every row, or all if they are fewer.
         unsafe {
             if !self.on {
                 return Input::Rows(sequence.inputs(t));
@@ -217,7 +217,8 @@ impl<E: Element> Gradual<E> {
     /// Writes d_inputs = `d` · `weights`, `d` having `width` numbers a sample.
     ///
     /// # Safety
-    /// `d` holds every sample, from the column on that `weights` start with.
+    /// `d` holds every sample, from the column on that `weights` start with; `weights` are packed for `S`, as a product of
+    /// no more than `width` inputs. Every member of the team is here.
     #[inline(always)]
     pub(super) unsafe fn input_gradients<S: Simd>(
         &self,
@@ -229,7 +230,7 @@ impl<E: Element> Gradual<E> {
     ) {
         // Rows of a product are the longer axis: steps of one row, or rows of one step.
         let products = self.steps.min(self.rows);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise. Where members take whole products, these write different rows.
         unsafe {
             if products < SHARED_PRODUCTS {
                 for product in 0..products {
@@ -267,7 +268,8 @@ impl<E: Element> Gradual<E> {
         } else {
             (rows, product * rows, 1, step_stride, row_stride)
         };
-        // SAFETY: the caller's promise; `with_gradients` checked `d_inputs`.
+        // SAFETY: the caller's promise; `with_gradients` asserted that `d_inputs` has every step and row, or made its
+        // buffer so. A product is `height` rows of both: all steps of one row, or all rows of one step.
         unsafe {
             let from = Input::Rows(Rows { ptr: d.add(first * width), stride: (stride * width) as isize });
             let out = self.d_inputs.offset(product as isize * out);
@@ -280,24 +282,31 @@ impl<E: Element> Gradual<E> {
 /// From so many products on each is one thread's, below a product's panels are shared.
 const SHARED_PRODUCTS: usize = 8;
 
-/// Calls `run` with contiguous features; arrays that lack them go through the workspace's buffers.
+/// Calls `run` with contiguous features; arrays that lack them go through the workspace's buffers. `recorded` is the
+/// (seq, batch, input) of the run forward; if it had no step or no row, nothing is called.
 ///
 /// # Panics
-/// If the shapes disagree.
+/// If the shapes of `inputs` and `d_inputs` are others, or `d_outputs` has other steps or rows.
 pub(super) fn with_gradients<E: Element>(
+    recorded: (usize, usize, usize),
     inputs: ArrayView3<E>,
     d_outputs: ArrayView3<E>,
     mut d_inputs: ArrayViewMut3<E>,
     workspace: &mut Workspace<E>,
     run: impl FnOnce(Gradual<E>, &mut ProductWorkspace<E>),
 ) {
-    let (steps, rows, features) = inputs.dim();
-    assert_eq!(d_inputs.dim(), inputs.dim(), "d_inputs must be (seq, batch, input)");
+    let (steps, rows, features) = recorded;
+    assert_eq!(inputs.dim(), recorded, "inputs must be those of the record, (seq, batch, input)");
+    assert_eq!(d_inputs.dim(), recorded, "d_inputs must be (seq, batch, input)");
+    assert_eq!((d_outputs.dim().0, d_outputs.dim().1), (steps, rows), "d_outputs must be (seq, batch, output)");
+    if steps == 0 || rows == 0 {
+        return;
+    }
     let x = contiguous(inputs, &mut workspace.inputs);
     let d_outputs = contiguous(d_outputs, &mut workspace.outputs);
     let buffered = features > 1 && d_inputs.strides()[2] != 1;
     let (d_inputs_shape, ptr) = if buffered {
-        workspace.d_inputs.grow(d_inputs.len());
+        workspace.d_inputs.grow([steps, rows, features]);
         let ptr = workspace.d_inputs.as_mut_ptr();
         let (step_stride, row_stride) = ((rows * features) as isize, features as isize);
         (Source { ptr: ptr.cast_const(), step_stride, row_stride, features }, ptr)
@@ -321,7 +330,7 @@ fn contiguous<E: Element>(array: ArrayView3<E>, buffer: &mut Buffer<E>) -> Sourc
         let (step_stride, row_stride) = (array.strides()[0], array.strides()[1]);
         return Source { ptr: array.as_ptr(), step_stride, row_stride, features };
     }
-    buffer.grow(array.len());
+    buffer.grow([array.len()]);
     for (to, from) in buffer.as_mut_slice().iter_mut().zip(array.iter()) {
         *to = *from;
     }

@@ -98,7 +98,7 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     #[doc(hidden)]
     #[inline(always)]
     unsafe fn load<S: Simd>(_: S, from: *const Self) -> Self::Vector<S> {
-        // SAFETY: the caller's promise; a vector is plain numbers, any bits are valid.
+        // SAFETY: the caller's promise; a vector is plain numbers, whose bits may be any.
         unsafe { from.cast::<Self::Vector<S>>().read_unaligned() }
     }
     /// # Safety
@@ -234,7 +234,8 @@ macro_rules! element {
             #[inline(always)]
             fn exp2_whole<S: Simd>(s: S, n: S::$vector) -> S::$vector {
                 let bits = s.$add(n, s.$splat(Self::EXPONENT));
-                // SAFETY: plain numbers of one size: a lane alone is its unsigned twin, a register is as wide in words.
+                // SAFETY: plain numbers of one size. Where a vector is one lane (`Scalar` alone), it is the number itself,
+                // and as wide as its unsigned twin; else it is a register, as wide as the same register of words.
                 unsafe {
                     if S::$lanes == 1 {
                         let bits: $uint = reinterpret(bits);
@@ -249,7 +250,7 @@ macro_rules! element {
             fn first<S: Simd>(s: S, n: usize) -> S::$mask {
                 static INDEX: [$uint; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
                 const { assert!(size_of::<S::$bits>() <= 16 * size_of::<$uint>()) };
-                // SAFETY: the table is at least one vector long, as asserted.
+                // SAFETY: the table is at least one vector long, as asserted; a vector of integers may hold any bits.
                 let index = unsafe { INDEX.as_ptr().cast::<S::$bits>().read_unaligned() };
                 s.$less_bits(index, s.$splat_bits(n as $uint))
             }

@@ -7,7 +7,8 @@ use super::sequence::Sequence;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A member's view of the team.
+/// A member's view of the team. A member that panics in the middle leaves the others waiting: what a kernel is given it
+/// asserts before it makes a team.
 #[derive(Clone, Copy)]
 pub(super) struct Team<'a> {
     #[cfg(feature = "rayon")]
@@ -61,34 +62,53 @@ impl Turn<'_> {
 
 /// Calls `run` as a team of one; or, where a long run of steps has too few rows to give each thread its own and units
 /// enough for more than one, as each member of a team of threads. `weights` are read once a step and row.
+///
+/// # Safety
+/// `run` may be called on several threads at once, though it need not be `Sync`. Every call runs the same passes in the
+/// same order. Of the memory that calls share and write, a pass writes only what belongs to the blocks its turn hands out,
+/// and reads only what earlier passes wrote or what belongs to the same block.
 #[cfg_attr(not(feature = "rayon"), allow(unused_variables))]
-pub(super) fn with_team<E>(sequence: &Sequence<E>, units: usize, weights: usize, run: impl Fn(Team<'_>)) {
+pub(super) unsafe fn with_team<E>(sequence: &Sequence<E>, units: usize, weights: usize, run: impl Fn(Team<'_>)) {
     #[cfg(feature = "rayon")]
     if sequence.steps > 1
         && sequence.rows < 2 * super::threads::ROWS_A_THREAD
         && units >= shared::UNITS
-        && sequence.steps * sequence.rows * weights >= super::threads::WORTH_SHARING
+        && product(&[sequence.steps, sequence.rows, weights]) >= super::threads::WORTH_SHARING
     {
         let members = super::threads::threads().min(2 * units / shared::UNITS);
         if members > 1 {
-            return shared::run(members, &run);
+            // SAFETY: the caller's promise.
+            return unsafe { shared::run(members, &run) };
         }
     }
     run(Team::alone());
 }
 
 /// [`with_team`] for training, whose driver leaves all rows together: whatever their number, `passes` passes of
-/// `products` products each are shared if they are worth it.
+/// `products` products each (these numbers multiplied) are shared if they are worth it.
+///
+/// # Safety
+/// As [`with_team`].
 #[cfg_attr(not(feature = "rayon"), allow(unused_variables))]
-pub(super) fn with_training_team(passes: usize, products: usize, run: impl Fn(Team<'_>)) {
+pub(super) unsafe fn with_training_team(passes: usize, products: &[usize], run: impl Fn(Team<'_>)) {
     #[cfg(feature = "rayon")]
-    if products >= shared::PRODUCTS && passes * products >= super::threads::WORTH_SHARING {
-        let members = super::threads::threads().min(products / shared::PRODUCTS + 1);
-        if members > 1 {
-            return shared::run(members, &run);
+    {
+        let products = product(products);
+        if products >= shared::PRODUCTS && product(&[passes, products]) >= super::threads::WORTH_SHARING {
+            let members = super::threads::threads().min(products / shared::PRODUCTS + 1);
+            if members > 1 {
+                // SAFETY: the caller's promise.
+                return unsafe { shared::run(members, &run) };
+            }
         }
     }
     run(Team::alone());
+}
+
+/// Work is counted up to what a `usize` holds.
+#[cfg(feature = "rayon")]
+fn product(numbers: &[usize]) -> usize {
+    numbers.iter().fold(1, |product: usize, &number| product.saturating_mul(number))
 }
 
 #[cfg(feature = "rayon")]
@@ -124,10 +144,12 @@ mod shared {
         claimed: bool,
     }
 
-    pub(super) fn run(members: usize, run: &impl Fn(Team<'_>)) {
+    /// # Safety
+    /// As [`with_team`](super::with_team).
+    pub(super) unsafe fn run(members: usize, run: &impl Fn(Team<'_>)) {
         struct AnyThread<T>(T);
-        // SAFETY: what `run` captures are a kernel's operands: shared weights, and pointers to rows of which members write
-        // disjoint units and read none before the pass that wrote them is done.
+        // SAFETY: it is made below and nowhere else, of the `run` that the caller promises may be called on any thread. What
+        // one block writes is seen by whoever goes on to the next pass: `done` counts with Release and Acquire.
         unsafe impl<T> Sync for AnyThread<T> {}
         impl<T: Fn(Team<'_>)> AnyThread<&T> {
             fn call(&self, team: Team<'_>) {

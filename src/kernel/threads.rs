@@ -28,8 +28,9 @@ type Work<'a> = dyn Fn(usize) + Sync + 'a;
 /// # Panics
 /// If one of them panics.
 pub(crate) fn with_helpers(helpers: usize, work: &Work<'_>) {
-    // SAFETY: the same pointer with its lifetime forgotten. It is followed only by who is inside the door, and `Close`
-    // keeps `work` borrowed until the door is shut and everyone has left.
+    // SAFETY: the same pointer with its lifetime forgotten. It is followed only inside the door, and `close`, dropped at the
+    // latest when this function is left, by a panic too, shuts the door and waits until nobody is inside: `work` is borrowed
+    // until then. Helpers that come later find the door shut and do not look at `work`.
     let forgotten = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
     let door = Arc::new(Door { state: AtomicUsize::new(0), work: forgotten, panic: Mutex::new(None) });
     for helper in 1..=helpers {
@@ -55,7 +56,8 @@ struct Door {
 
 const SHUT: usize = 1 << (usize::BITS - 1);
 
-// SAFETY: `work` points to a function that may be called from any thread.
+// SAFETY: all fields but `work` are `Send` and `Sync`; `work` points to a function that is `Sync`, that is, may be called
+// from any thread.
 unsafe impl Send for Door {}
 // SAFETY: as above.
 unsafe impl Sync for Door {}

@@ -53,9 +53,13 @@ pub(super) struct Operands<E> {
 /// `R` rows, whose numbers stand `STEP` apart, times `P` panels of `V` vectors. With `SPLIT` the last vector's recurrent sum is kept apart, behind the others.
 ///
 /// A function of its own on every instruction set, compiled once for all epilogues.
+///
+/// Whoever makes one promises, for the `S` it is run on: `start` has `R` rows, of `P` panels of `V` vectors; `x` and `h`
+/// have `R` rows of `inputs` and `recurrent` numbers; each of `P` panels of `weights` has `V` vectors for each of these;
+/// with `SPLIT`, `split` has a vector for each panel; and `sums` has room as said there.
 pub(super) struct Tile<E, const V: usize, const R: usize, const P: usize, const STEP: usize, const SPLIT: bool> {
     pub operands: Operands<E>,
-    /// Where the sums go, as whole vectors: (panel · `R` + row) · `MAX_SUMS` + vector.
+    /// Where the sums go, as `P` · `R` · `MAX_SUMS` whole vectors: (panel · `R` + row) · `MAX_SUMS` + vector.
     pub sums: *mut E,
 }
 
@@ -68,12 +72,13 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usi
     fn with_simd<S: Simd>(self, s: S) {
         let Operands { start, start_panel, weights, weights_panel, split, split_panel, x, inputs, h, recurrent } =
             self.operands;
+        const { assert!(V + SPLIT as usize <= MAX_SUMS) };
         let lanes = E::lanes::<S>();
         let zero = E::splat(s, E::number(0.0));
         let mut sums = [[[zero; V]; R]; P];
         let mut kept = [[zero; R]; P];
-        // SAFETY: whoever makes a `Tile` promises that its operands hold R rows and P panels of V vectors, and that
-        // `sums` is writable for P · R · MAX_SUMS vectors.
+        // SAFETY: what whoever made this promised. Nothing is read beyond the last row, panel, vector and number of it. With
+        // SPLIT a row and panel store V + 1 vectors, else V, of the MAX_SUMS that `sums` has for them.
         unsafe {
             for p in 0..P {
                 for r in 0..R {

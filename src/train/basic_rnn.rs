@@ -36,11 +36,12 @@ impl<E: Float> TrainableCell for BasicRnn<E> {
         workspace: &mut Workspace<E>,
     ) {
         let record = records.pop().expect("each run forward left a record");
-        let (kernel, bias) = gradients.split_first_mut().expect("there is one gradient a parameter");
+        let has_bias = self.weights().bias.is_some();
+        assert_eq!(gradients.len(), 1 + usize::from(has_bias), "there is one gradient a parameter");
+        let (kernel, bias) = gradients.split_first_mut().expect("there is a kernel");
         let fixed = "a gradient has its parameter's shape";
         let kernel = kernel.view_mut().into_dimensionality::<Ix2>().expect(fixed);
-        let bias = bias.first_mut().filter(|_| self.weights().bias.is_some());
-        let bias = bias.map(|bias| bias.view_mut().into_dimensionality::<Ix1>().expect(fixed));
+        let bias = bias.first_mut().map(|bias| bias.view_mut().into_dimensionality::<Ix1>().expect(fixed));
         let (inputs, d_outputs, d_inputs) = (inputs.view(), d_outputs.view(), d_inputs.view_mut());
         let (transposed, activation) = (self.transposed(), self.activation());
         backward(record, transposed, activation, inputs, d_outputs, d_state, d_inputs, (kernel, bias), workspace);

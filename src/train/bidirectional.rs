@@ -2,7 +2,7 @@
 
 use super::dynamic::record;
 use super::{Gradients, RunGradients, Tape, TrainableCell};
-use crate::checks::{check_directions, check_inputs, checked_state};
+use crate::checks::{check_directions, check_inputs, check_sizes, checked_state};
 use crate::{Error, Float, RnnCell};
 use ndarray::{Array3, ArrayRef3, ArrayView3, CowArray, Ix3, s};
 
@@ -48,16 +48,47 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<Recorded<'a, C, D>, Error> {
+    record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), None)
+}
+
+/// [`bidirectional_dynamic_rnn`] that keeps in each direction what [`dynamic_rnn_checkpointed`] keeps: the state every
+/// `every` steps.
+///
+/// # Errors
+/// As [`bidirectional_dynamic_rnn`]; and [`Error::ZeroSize`] if `every` is 0.
+///
+/// [`dynamic_rnn_checkpointed`]: super::dynamic_rnn_checkpointed
+pub fn bidirectional_dynamic_rnn_checkpointed<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
+    cell_fw: &'a C,
+    cell_bw: &'a D,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state_fw: Option<C::State>,
+    initial_state_bw: Option<D::State>,
+    every: usize,
+) -> Result<Recorded<'a, C, D>, Error> {
+    check_sizes(&[("every", every)])?;
+    record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), Some(every))
+}
+
+fn record_both<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
+    cell_fw: &'a C,
+    cell_bw: &'a D,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_states: (Option<C::State>, Option<D::State>),
+    every: Option<usize>,
+) -> Result<Recorded<'a, C, D>, Error> {
     let (batch, seq, _) = inputs.dim();
     check_directions(cell_fw, cell_bw)?;
     check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
-    let state_fw = checked_state("initial_state_fw", cell_fw, batch, initial_state_fw)?;
-    let state_bw = checked_state("initial_state_bw", cell_bw, batch, initial_state_bw)?;
+    let state_fw = checked_state("initial_state_fw", cell_fw, batch, initial_states.0)?;
+    let state_bw = checked_state("initial_state_bw", cell_bw, batch, initial_states.1)?;
     let lengths = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq));
     let reversed = reverse_sequence(inputs.view(), lengths);
 
-    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, state_fw, None);
-    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, state_bw, None);
+    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, state_fw, every);
+    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, state_bw, every);
     let bw = reverse_sequence(bw.view(), lengths).as_standard_layout().into_owned();
     let tape = BidirectionalTape { fw: tape_fw, bw: tape_bw, lengths: lengths.map(<[usize]>::to_vec) };
     Ok(((fw, bw), (state_fw, state_bw), tape))

@@ -1,8 +1,9 @@
 //! [`Dense`]: a fully connected layer, which turns outputs of a cell into logits or predictions.
 
 use super::Gradients;
+use crate::cells::weights::drawn;
 use crate::checks::{check_shape, check_sizes};
-use crate::{Error, Float, Parameters, init};
+use crate::{Error, Float, Parameters};
 use ndarray::{Array, Array1, Array2, ArrayRef, ArrayViewD, ArrayViewMutD, Axis, CowArray, Dimension, Ix2};
 use rand::Rng;
 
@@ -13,7 +14,7 @@ use rand::Rng;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `kernel` | (input, output) | [`glorot_uniform`](init::glorot_uniform) |
+/// | `kernel` | (input, output) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (output) | 0 |
 ///
 /// ```
@@ -38,11 +39,12 @@ impl<E: Float> Dense<E> {
     /// A layer with TensorFlow's initial weights.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, output_size: usize, rng: &mut R) -> Self {
-        let kernel = init::glorot_uniform((input_size, output_size), rng);
-        Self::from_weights(kernel, Some(Array1::zeros(output_size))).unwrap_or_else(|error| panic!("{error}"))
+        let kernel = drawn("kernel", [input_size, output_size], rng);
+        let layer = kernel.and_then(|kernel| Self::from_weights(kernel, Some(Array1::zeros(output_size))));
+        layer.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A layer of existing weights: `kernel` (input, output), `bias` (output); `None` is no bias at all.

@@ -13,14 +13,15 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// [`dynamic_rnn`](crate::dynamic_rnn), recorded: `inputs` (batch, seq, input), outputs (batch, seq, output).
 ///
 /// Nothing in the padding, NaN included, reaches an output or a gradient. For truncated backpropagation run one window
-/// after the other, each from the state that the last one returned.
+/// after the other, each from the state that the last one returned. A time-major array goes in as the view
+/// `x.view().permuted_axes([1, 0, 2])`: strides may be any.
 ///
 /// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 5 · hidden +
-/// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden,
-/// a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs between its layers, a
-/// [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers nothing.
-/// [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed, from its
-/// first run backward on.
+/// output numbers, with a projection hidden more, a [`Gru`](crate::Gru) 4 · hidden + hidden, a
+/// [`BasicRnn`](crate::BasicRnn) hidden, a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs
+/// between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers
+/// nothing. [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed,
+/// from its first run backward on.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -76,8 +77,6 @@ pub struct Tape<'a, C: TrainableCell> {
     order: Option<Vec<usize>>,
     lengths: Vec<usize>,
     windows: Vec<Window<C>>,
-    /// The final state, rows in the user's order: the form of a state's gradient.
-    form: C::State,
     /// (batch, seq, output) of the outputs.
     outputs: (usize, usize, usize),
     workspace: C::Workspace,
@@ -131,42 +130,29 @@ pub(super) fn record<'a, C: TrainableCell>(
 ) -> Recorded<'a, C> {
     let (batch, seq, _) = inputs.dim();
     let mut outputs = zeros((batch, seq, cell.output_size()));
-    let lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
-
-    let sorted = lengths.is_sorted_by(|a, b| a >= b);
-    let order = (!sorted).then(|| longest_first(&lengths));
-    let lengths = order.as_ref().map_or(lengths.clone(), |order| order.iter().map(|&row| lengths[row]).collect());
-    let by_step = inputs.permuted_axes([1, 0, 2]);
-    let mut tape = Tape {
-        cell,
-        inputs: match &order {
-            None => by_step,
-            Some(order) => gather(by_step.view(), order, &lengths).into(),
-        },
-        order,
-        lengths,
-        windows: Vec::new(),
-        form: finals.clone(),
-        outputs: (batch, seq, cell.output_size()),
-        workspace: C::Workspace::default(),
-    };
-    match &tape.order {
-        None => {
-            let mut by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
-            tape.run(&mut finals, &mut by_step, every);
-        }
+    let mut lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
+    let mut inputs = inputs.permuted_axes([1, 0, 2]);
+    let order = (!lengths.is_sorted_by(|a, b| a >= b)).then(|| longest_first(&lengths));
+    if let Some(order) = &order {
+        lengths = order.iter().map(|&row| lengths[row]).collect();
+        inputs = gather(inputs.view(), order, &lengths).into();
+    }
+    let (windows, workspace) = (Vec::new(), C::Workspace::default());
+    let mut tape = Tape { cell, inputs, order: None, lengths, windows, outputs: outputs.dim(), workspace };
+    let mut by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
+    match order {
+        None => tape.run(&mut finals, &mut by_step, every),
         Some(order) => {
-            let order = order.clone();
             let mut sorted_outputs = zeros((seq, batch, cell.output_size()));
             let mut sorted_finals = finals.select_rows(&order);
             tape.run(&mut sorted_finals, &mut sorted_outputs, every);
-            scatter(&sorted_outputs, &order, &tape.lengths, outputs.view_mut().permuted_axes([1, 0, 2]));
+            scatter(&sorted_outputs, &order, &tape.lengths, by_step);
             for (from, &to) in order.iter().enumerate() {
                 finals.copy_row(to, &sorted_finals, from);
             }
+            tape.order = Some(order);
         }
     }
-    tape.form = finals.clone();
     (outputs, finals, tape)
 }
 
@@ -225,7 +211,9 @@ impl<C: TrainableCell> Tape<'_, C> {
     ) -> Result<(), Error> {
         check_shape(outputs_name, &<[usize; 3]>::from(self.outputs), d_outputs.shape())?;
         match d_final_state {
-            Some(d_state) => check_state(state_name, &leaf_shapes(&self.form), self.outputs.0, d_state),
+            Some(d_state) => {
+                check_state(state_name, &leaf_shapes(&self.cell.zero_state(self.outputs.0)), self.outputs.0, d_state)
+            }
             None => Ok(()),
         }
     }
@@ -237,7 +225,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         d_final_state: Option<C::State>,
     ) -> RunGradients<C::Elem, C::State> {
         let mut d_state = d_final_state.unwrap_or_else(|| {
-            let mut none = self.form.clone();
+            let mut none = self.cell.zero_state(self.outputs.0);
             none.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
             none
         });

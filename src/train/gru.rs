@@ -37,8 +37,8 @@ impl<E: Float> TrainableCell for Gru<E> {
     ) {
         let record = records.pop().expect("each run forward left a record");
         let weights = self.weights();
-        let mut gradients = gradients.iter_mut();
-        let mut next = || gradients.next().expect("there is one gradient a parameter").view_mut();
+        let mut arrays = gradients.iter_mut();
+        let mut next = || arrays.next().expect("there is one gradient a parameter").view_mut();
         let fixed = "a gradient has its parameter's shape";
         let gradients = Gradients {
             gates_kernel: next().into_dimensionality::<Ix2>().expect(fixed),
@@ -50,6 +50,7 @@ impl<E: Float> TrainableCell for Gru<E> {
                 .is_some()
                 .then(|| next().into_dimensionality::<Ix1>().expect(fixed)),
         };
+        assert!(arrays.next().is_none(), "there is one gradient a parameter");
         let (transposed, activations) = (self.transposed(), self.activations());
         let (inputs, d_outputs, d_inputs) = (inputs.view(), d_outputs.view(), d_inputs.view_mut());
         backward(record, transposed, activations, inputs, d_outputs, d_state, d_inputs, gradients, workspace);

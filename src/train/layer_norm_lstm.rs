@@ -71,6 +71,9 @@ impl<E: Float> TrainableCell for LayerNormLstm<E> {
         let LstmState { c: d_c, h: d_h } = &mut d_state.inner;
         let (steps, batch, features) = inputs.dim();
         let hidden = self.output_size();
+        assert_eq!(h.dim(), (steps, batch, hidden), "inputs must be those of the record");
+        assert_eq!(features, self.input_size(), "inputs must be (seq, batch, input)");
+        assert_eq!(d_inputs.dim(), inputs.dim(), "d_inputs must be (seq, batch, input)");
         assert_eq!(d_outputs.dim(), (steps, batch, hidden), "d_outputs must be (seq, batch, output)");
         assert_eq!((d_c.dim(), d_h.dim()), ((batch, hidden), (batch, hidden)), "d_state must be the state's shape");
 
@@ -113,7 +116,9 @@ impl<E: Float> TrainableCell for LayerNormLstm<E> {
             let d_bias = rest.first_mut().expect("there is one gradient a parameter");
             *d_bias += &d.sum_axis(Axis(0));
         }
+        assert_eq!(rest.len(), norms.arrays.len().max(1), "there is one gradient a parameter");
         for (to, from) in rest.iter_mut().zip(&norms.arrays) {
+            assert_eq!(to.shape(), [hidden], "{fixed}");
             to.iter_mut().zip(from).for_each(|(to, &d)| *to += d);
         }
     }

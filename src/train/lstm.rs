@@ -38,8 +38,8 @@ impl<E: Float> TrainableCell for Lstm<E> {
         let record = records.pop().expect("each run forward left a record");
         let transposed = self.transposed();
         let weights = self.weights();
-        let mut gradients = gradients.iter_mut();
-        let mut next = || gradients.next().expect("there is one gradient a parameter").view_mut();
+        let mut arrays = gradients.iter_mut();
+        let mut next = || arrays.next().expect("there is one gradient a parameter").view_mut();
         let fixed = "a gradient has its parameter's shape";
         let gradients = Gradients {
             kernel: next().into_dimensionality::<Ix2>().expect(fixed),
@@ -50,6 +50,7 @@ impl<E: Float> TrainableCell for Lstm<E> {
                 .then(|| [(); 3].map(|()| next().into_dimensionality::<Ix1>().expect(fixed))),
             projection: weights.projection.is_some().then(|| next().into_dimensionality::<Ix2>().expect(fixed)),
         };
+        assert!(arrays.next().is_none(), "there is one gradient a parameter");
         let (options, LstmState { c, h }) = (self.kernel_options(), d_state);
         let (inputs, d_outputs, d_inputs) = (inputs.view(), d_outputs.view(), d_inputs.view_mut());
         let projection = self.packed_projection();

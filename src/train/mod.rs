@@ -25,7 +25,9 @@ mod parts;
 mod residual;
 mod runs;
 
-pub use bidirectional::{BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn};
+pub use bidirectional::{
+    BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_checkpointed,
+};
 pub use boxed::BoxedTrainableCell;
 pub use cell::TrainableCell;
 pub use check::gradient_error;

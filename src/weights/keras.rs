@@ -17,7 +17,7 @@
 //! ```python
 //! from safetensors.numpy import save_file
 //!
-//! # Keras 2; in Keras 3 the name is w.path
+//! # Keras 2; in Keras 3 the name is w.path and begins with the model's (sequential/lstm/…)
 //! save_file({w.name.removesuffix(":0"): w.numpy() for w in model.weights}, "model.safetensors")
 //! ```
 //!

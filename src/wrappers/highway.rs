@@ -2,12 +2,12 @@
 
 use super::workspace::WrapperWorkspace;
 use crate::cell::step_as_run;
-use crate::cells::weights::{checked, checked_option, gate, visit_then_repack};
+use crate::cells::weights::{checked, checked_option, drawn, gate, visit_then_repack};
 use crate::checks::{check_finite, check_sizes};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell, init};
+use crate::{Activation, Error, Float, Parameters, RnnCell};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Zip, s};
 use rand::Rng;
 
@@ -23,7 +23,7 @@ use rand::Rng;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `carry_w` | (input, input) | [`glorot_uniform`](init::glorot_uniform) |
+/// | `carry_w` | (input, input) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `carry_b` | (input) | `carry_bias_init` |
 /// | `transform_w` | (input, input), if not coupled | `glorot_uniform` |
 /// | `transform_b` | (input), if not coupled | −`carry_bias_init` |
@@ -142,7 +142,7 @@ pub(crate) enum HighwayGate {
 
 fn pack<E: Float>(matrix: &Array2<E>, bias: &Array1<E>) -> Packed<E> {
     let (inputs, units) = matrix.dim();
-    Packed::new(Isa::get(), PackShape::new(inputs, 0, units, 1), &[gate(matrix, Some(bias))], None)
+    Packed::new(Isa::get(), PackShape::product(inputs, units), &[gate(matrix, Some(bias))], None)
 }
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
@@ -163,15 +163,19 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     /// # Errors
     /// [`Error::UnequalSizes`] if the cell's input and output are not equally wide, [`Error::ZeroSize`] if they are 0,
     /// [`Error::RepeatedParameter`] if the cell has a weight of one of these names (a highway around a highway),
-    /// [`Error::InvalidNumber`] for a `carry_bias_init` that is not finite.
+    /// [`Error::InvalidNumber`] for a `carry_bias_init` that is not finite, [`Error::TooLarge`] if the gates' weights would be
+    /// larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<HighwayWrapper<C>, Error> {
         check_finite("carry_bias_init", self.carry_bias_init)?;
         let (size, bias) = (self.cell.input_size(), self.carry_bias_init);
         let uncoupled = !self.couple_carry_transform_gates;
         let weights = HighwayWeights {
-            carry_w: init::glorot_uniform((size, size), rng),
+            carry_w: drawn("carry_w", [size, size], rng)?,
             carry_b: Array1::from_elem(size, bias),
-            transform_w: uncoupled.then(|| init::glorot_uniform((size, size), rng)),
+            transform_w: match uncoupled {
+                true => Some(drawn("transform_w", [size, size], rng)?),
+                false => None,
+            },
             transform_b: uncoupled.then(|| Array1::from_elem(size, -bias)),
         };
         self.build_from(weights)

@@ -258,3 +258,10 @@ fn bits_do_not_depend_on_rows_or_steps_that_share_a_call() {
     bits_are_the_same::<f32>();
     bits_are_the_same::<f64>();
 }
+
+/// On a 32-bit machine a long run's record comes to this; its places would wrap around.
+#[test]
+#[should_panic(expected = "larger than memory can be")]
+fn a_shape_of_more_numbers_than_there_can_be() {
+    super::buffer::Scratch::<f32>::new([usize::MAX / 4, 4, 2]);
+}
