@@ -12,7 +12,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, s};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::{BasicRnn, Gru, Lstm, RnnCell, State, Stream, dynamic_rnn, init};
 use std::time::Duration;
 

@@ -1,18 +1,23 @@
 //! Training: a recorded forward pass and backward with all gradients, of weights, inputs and initial state.
 //!
-//! `train/<cell>/<workload>`, f32 on one thread. `cargo bench --bench train -- train/lstm` runs what its name matches.
+//! `train/<cell>/<workload>`, f32 on one thread; `ragged` is batch32 with random lengths 1 to 100. `cargo bench --bench train -- train/lstm` runs what its name matches.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::train::{self, TrainableCell};
 use rnn_cell::{BasicRnn, Gru, Lstm};
 use std::time::Duration;
 
 /// Name, batch, seq, input and hidden size.
-const WORKLOADS: [(&str, usize, usize, usize, usize); 4] =
-    [("hello", 3, 5, 4, 2), ("small", 1, 100, 64, 128), ("batch32", 32, 100, 128, 256), ("batch64", 64, 100, 512, 512)];
+const WORKLOADS: [(&str, usize, usize, usize, usize); 5] = [
+    ("hello", 3, 5, 4, 2),
+    ("small", 1, 100, 64, 128),
+    ("batch32", 32, 100, 128, 256),
+    ("ragged", 32, 100, 128, 256),
+    ("batch64", 64, 100, 512, 512),
+];
 
 fn bench_cell<C: TrainableCell<Elem = f32>>(
     c: &mut Criterion,
@@ -26,10 +31,12 @@ fn bench_cell<C: TrainableCell<Elem = f32>>(
         let cell = new(input, hidden, &mut rng);
         let x = Array3::from_shape_simple_fn((batch, seq, input), || rng.random_range(-1.0..1.0));
         let d_outputs = Array3::from_shape_simple_fn((batch, seq, hidden), || rng.random_range(-1.0..1.0));
+        let lengths: Vec<usize> = (0..batch).map(|_| rng.random_range(1..=seq)).collect();
+        let lengths = (workload == "ragged").then_some(&lengths[..]);
         group.throughput(Throughput::Elements((batch * seq) as u64));
         group.bench_function(workload, |b| {
             b.iter(|| {
-                let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, None).expect("the workload is valid");
+                let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, lengths, None).expect("the workload is valid");
                 (outputs, tape.backward(&d_outputs, None).expect("the gradient has the outputs' shape"))
             });
         });

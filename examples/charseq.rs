@@ -7,7 +7,7 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{
     self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss,
 };
-use rnn_cell::{Error, Lstm, dynamic_rnn, one_hot};
+use rnn_cell::{Error, Lstm, MultiRnnCell, dynamic_rnn, one_hot};
 use training::Progress;
 
 const SENTENCE: &str = "if you want to build a ship, don't drum up people together to collect wood and don't assign them \
@@ -27,8 +27,7 @@ fn main() -> Result<(), Error> {
 /// Two LSTMs, one above the other, and a number for each letter from the outputs of the upper one.
 pub struct Model {
     letters: String,
-    lower: Lstm<f32>,
-    upper: Lstm<f32>,
+    cell: MultiRnnCell<(Lstm<f32>, Lstm<f32>)>,
     dense: Dense<f32>,
 }
 
@@ -67,21 +66,16 @@ impl Lesson {
 }
 
 impl Model {
-    fn new(letters: String, rng: &mut Xoshiro256PlusPlus) -> Self {
+    fn new(letters: String, rng: &mut Xoshiro256PlusPlus) -> Result<Self, Error> {
         let count = letters.chars().count();
-        Self {
-            letters,
-            lower: Lstm::new(count, HIDDEN, rng),
-            upper: Lstm::new(HIDDEN, HIDDEN, rng),
-            dense: Dense::new(HIDDEN, count, rng),
-        }
+        let cell = MultiRnnCell::new((Lstm::new(count, HIDDEN, rng), Lstm::new(HIDDEN, HIDDEN, rng)))?;
+        Ok(Self { letters, cell, dense: Dense::new(HIDDEN, count, rng) })
     }
 
     /// The letter that follows each window, as its position in the alphabet.
     fn follow(&self, x: &Array3<f32>, lengths: &[usize]) -> Result<Vec<usize>, Error> {
-        let (below, _) = dynamic_rnn(&self.lower, x, Some(lengths), None)?;
-        let (_, last) = dynamic_rnn(&self.upper, &below, Some(lengths), None)?;
-        Ok(self.dense.forward(&last.h)?.rows().into_iter().map(|logits| most_probable(&logits)).collect())
+        let (_, (_, upper)) = dynamic_rnn(&self.cell, x, Some(lengths), None)?;
+        Ok(self.dense.forward(&upper.h)?.rows().into_iter().map(|logits| most_probable(&logits)).collect())
     }
 
     /// Writes on from `start`, each letter from the ten before it, up to a full stop or `at_most` letters.
@@ -98,24 +92,20 @@ impl Model {
 
     /// One step of Adam: the loss before it.
     fn train(&mut self, adam: &mut Adam<f32>, lesson: &Lesson) -> Result<f32, Error> {
-        let lengths = Some(&lesson.lengths[..]);
-        let (below, _, lower_tape) = train::dynamic_rnn(&self.lower, &lesson.x, lengths, None)?;
-        let (outputs, _, upper_tape) = train::dynamic_rnn(&self.upper, &below, lengths, None)?;
+        let (outputs, _, tape) = train::dynamic_rnn(&self.cell, &lesson.x, Some(&lesson.lengths), None)?;
         let logits = self.dense.forward(&outputs)?;
         let (loss, d_logits) = sequence_loss(&logits, &lesson.targets, &lesson.weights)?;
 
         let (d_outputs, d_dense) = self.dense.backward(&outputs, &d_logits)?;
-        let upper = upper_tape.backward(&d_outputs, None)?;
-        let lower = lower_tape.backward(&upper.inputs, None)?;
-        let mut gradients =
-            Gradients::join([("lower", lower.parameters), ("upper", upper.parameters), ("dense", d_dense)]);
+        let d_cell = tape.backward(&d_outputs, None)?.parameters;
+        let mut gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
         clip_by_global_norm(&mut gradients, 1.0)?;
         adam.apply_gradients(&mut self.parts(), &gradients)?;
         Ok(loss)
     }
 
     fn parts(&mut self) -> Parts<'_, f32> {
-        Parts::new([("lower", &mut self.lower), ("upper", &mut self.upper), ("dense", &mut self.dense)])
+        Parts::new([("cell", &mut self.cell), ("dense", &mut self.dense)])
     }
 }
 
@@ -124,7 +114,7 @@ pub fn learn(steps: usize) -> Result<(Model, f64), Error> {
     let mut letters: Vec<char> = SENTENCE.chars().collect();
     letters.sort_unstable();
     letters.dedup();
-    let mut model = Model::new(letters.iter().collect(), &mut Xoshiro256PlusPlus::seed_from_u64(1));
+    let mut model = Model::new(letters.iter().collect(), &mut Xoshiro256PlusPlus::seed_from_u64(1))?;
     let lesson = Lesson::new(SENTENCE, &model.letters)?;
     let options = AdamOptions { learning_rate: 0.01, ..AdamOptions::default() };
     let mut adam = Adam::new(&model.parts(), options)?;

@@ -48,19 +48,26 @@ pub trait RnnCell: Sync {
     type Elem: Float;
     /// What the cell carries from step to step.
     type State: State<Self::Elem>;
-    /// Buffers that steps reuse, empty at first; `()` for a cell that needs none. Holds nothing a result depends on.
+    /// Buffers that steps reuse, empty at first, opaque; `()` for a cell that needs none. Holds nothing a result depends on.
     type Workspace: Default + Send;
 
     /// Features of an input row.
+    #[must_use]
     fn input_size(&self) -> usize;
 
     /// Features of an output row.
+    #[must_use]
     fn output_size(&self) -> usize;
 
     /// The state before the first step, of `batch` rows.
+    ///
+    /// # Panics
+    /// As ndarray's `zeros`, if it would be larger than an array can be.
+    #[must_use]
     fn zero_state(&self, batch: usize) -> Self::State;
 
     /// [`zero_state`](Self::zero_state) with dropout on: the same `seed` gives the same masks. Without it nothing is dropped.
+    #[must_use]
     fn training_state(&self, batch: usize, seed: u64) -> Self::State {
         let mut state = self.zero_state(batch);
         state.seed_dropout(Some(seed));
@@ -99,6 +106,25 @@ pub trait RnnCell: Sync {
     }
 }
 
+/// A step as a run of one step, for a cell whose `unroll` is the fast path.
+macro_rules! step_as_run {
+    () => {
+        fn step(
+            &self,
+            input: &ndarray::ArrayRef2<Self::Elem>,
+            state: &mut Self::State,
+            output: &mut ndarray::ArrayRef2<Self::Elem>,
+            workspace: &mut Self::Workspace,
+        ) {
+            let inputs = input.view().insert_axis(ndarray::Axis(0));
+            let mut outputs = output.view_mut().insert_axis(ndarray::Axis(0));
+            self.unroll(&inputs, state, &mut outputs, workspace);
+        }
+    };
+}
+
+pub(crate) use step_as_run;
+
 macro_rules! delegate {
     ($($pointer:ty),+) => {$(
         impl<C: RnnCell + ?Sized> RnnCell for $pointer
@@ -117,6 +143,9 @@ macro_rules! delegate {
             }
             fn zero_state(&self, batch: usize) -> Self::State {
                 (**self).zero_state(batch)
+            }
+            fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+                (**self).training_state(batch, seed)
             }
             fn step(
                 &self,

@@ -3,6 +3,7 @@
 //! A mask is a function of (seed, position in a state made of states, row, step, what is masked, feature), so it follows
 //! its row wherever a driver moves it, and a backward pass draws it again instead of keeping it.
 
+use crate::checks::check_number;
 use crate::{Error, Float, State};
 use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Axis};
 
@@ -15,7 +16,7 @@ use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Axis};
 /// Copying a row between two states with dropout on copies its key and step too: the row goes on as it would have there.
 /// If it is off in either, the row keeps its own.
 ///
-/// To cut a batch in parts, seed the whole and [`select`](State::select) the parts: each row keeps its masks.
+/// To cut a batch in parts, seed the whole and [`select_rows`](State::select_rows) the parts: each row keeps its masks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DropoutState<S> {
     pub(crate) inner: S,
@@ -24,21 +25,25 @@ pub struct DropoutState<S> {
 
 impl<S> DropoutState<S> {
     /// An inner state with dropout off.
+    #[must_use]
     pub fn new(inner: S) -> Self {
         Self { inner, masks: None }
     }
 
     /// The inner state.
+    #[must_use]
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
     /// The inner state, without its masks.
+    #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
     }
 
     /// Whether dropout is on.
+    #[must_use]
     pub fn is_on(&self) -> bool {
         self.masks.is_some()
     }
@@ -54,12 +59,12 @@ impl<E: Float, S: State<E>> State<E> for DropoutState<S> {
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.inner.visit_mut(visit);
     }
-    fn select(&self, rows: &[usize]) -> Self {
+    fn select_rows(&self, rows: &[usize]) -> Self {
         let masks = self.masks.as_ref().map(|masks| Masks { rows: rows.iter().map(|&row| masks.rows[row]).collect() });
-        Self { inner: self.inner.select(rows), masks }
+        Self { inner: self.inner.select_rows(rows), masks }
     }
-    fn truncate(&mut self, rows: usize) {
-        self.inner.truncate(rows);
+    fn truncate_rows(&mut self, rows: usize) {
+        self.inner.truncate_rows(rows);
         if let Some(masks) = &mut self.masks {
             masks.rows.truncate(rows);
         }
@@ -127,10 +132,8 @@ impl Keep {
     /// # Errors
     /// [`Error::InvalidNumber`] unless 0 < `probability` ≤ 1.
     pub(crate) fn new(argument: &'static str, probability: f64, every_step: bool) -> Result<Self, Error> {
-        if probability > 0.0 && probability <= 1.0 {
-            return Ok(Self { probability, every_step });
-        }
-        Err(Error::InvalidNumber { argument, expected: "above 0 and at most 1", found: probability })
+        let right = probability > 0.0 && probability <= 1.0;
+        Ok(Self { probability: check_number(argument, probability, right, "above 0 and at most 1")?, every_step })
     }
 
     pub(crate) fn all(self) -> bool {

@@ -35,8 +35,10 @@ pub enum Error {
         /// The shape of `inputs`.
         inputs: (usize, usize, usize),
     },
-    /// A leaf of `initial_state` has another shape than the cell's state.
-    InitialStateShape {
+    /// A leaf of a state, or of a state's gradient, has another shape than the cell's state.
+    StateShape {
+        /// The argument.
+        argument: String,
         /// Position of the leaf in the state's fixed order (an LSTM: 0 is c, 1 is h).
         leaf: usize,
         /// (batch, features) of the cell's state.
@@ -44,8 +46,10 @@ pub enum Error {
         /// (batch, features) of the leaf that came.
         found: (usize, usize),
     },
-    /// `initial_state` has another number of leaves than the cell's state.
-    InitialStateLeaves {
+    /// A state, or a state's gradient, has another number of leaves than the cell's state.
+    StateLeaves {
+        /// The argument.
+        argument: String,
         /// Leaves of the cell's state.
         expected: usize,
         /// Leaves that came.
@@ -65,17 +69,6 @@ pub enum Error {
         /// The number that came.
         found: f64,
     },
-    /// A stack of no cells.
-    EmptyStack,
-    /// A layer of a stack does not take what the layer below gives.
-    StackSizes {
-        /// The layer, from 0.
-        layer: usize,
-        /// Its cell's input size.
-        input_size: usize,
-        /// The output size of the layer below.
-        below: usize,
-    },
     /// A wrapper that joins a cell's input and output needs them equally wide.
     UnequalSizes {
         /// The wrapper.
@@ -85,19 +78,13 @@ pub enum Error {
         /// The cell's output size.
         output_size: usize,
     },
-    /// Two weights of a cell would have one name.
-    RepeatedWeight {
+    /// A weight of the sizes asked for would be larger than memory: than the `isize::MAX` bytes that an array can have, or
+    /// than what the allocator gives. (Where it gives more than the machine has, the machine ends the program.)
+    TooLarge {
         /// The parameter's name.
         name: String,
-    },
-    /// A weight has another shape than the cell's sizes and options ask for.
-    WeightShape {
-        /// The parameter's name.
-        name: String,
-        /// The shape asked for.
-        expected: Vec<usize>,
-        /// The shape that came.
-        found: Vec<usize>,
+        /// Its shape, `usize::MAX` where that is beyond counting.
+        shape: [usize; 2],
     },
     /// A weight that the cell's options ask for is not there.
     MissingWeight {
@@ -109,19 +96,10 @@ pub enum Error {
         /// The parameter's name.
         name: String,
     },
-    /// A gradient has another shape than what it is the gradient of.
-    GradientShape {
-        /// Name of the argument.
-        argument: &'static str,
-        /// The shape of what it is the gradient of; of a state, the shapes of its leaves one behind the other.
-        expected: Vec<usize>,
-        /// The shape that came.
-        found: Vec<usize>,
-    },
-    /// An array has another shape than the layer or the other arguments ask for.
+    /// An array has another shape than the cell, the layer or the other arguments ask for.
     ArrayShape {
-        /// Name of the argument.
-        argument: &'static str,
+        /// The argument or the weight, with its position where there are several.
+        argument: String,
         /// The shape asked for.
         expected: Vec<usize>,
         /// The shape that came.
@@ -179,22 +157,6 @@ pub enum Error {
         /// Name of the argument.
         argument: &'static str,
     },
-    /// The array of one step has another shape than the cell, or the steps before it, ask for.
-    StepShape {
-        /// The argument, with its step where there are several.
-        argument: String,
-        /// The (batch, features) asked for.
-        expected: (usize, usize),
-        /// The (batch, features) that came.
-        found: (usize, usize),
-    },
-    /// `resets` have not one entry for each row and step of `inputs`.
-    ResetsShape {
-        /// The first two axes of `inputs`.
-        expected: (usize, usize),
-        /// The shape of `resets`.
-        found: (usize, usize),
-    },
     /// The cells of the two directions take inputs of different sizes.
     InputSizesDiffer {
         /// The forward cell's input size.
@@ -226,13 +188,6 @@ pub enum Error {
         row: usize,
         /// Rows there are.
         batch: usize,
-    },
-    /// A mistake in one of several arguments of a kind.
-    In {
-        /// The argument.
-        argument: String,
-        /// The mistake.
-        error: Box<Error>,
     },
     /// A tensor is not among those that came.
     MissingTensor {
@@ -312,41 +267,29 @@ impl fmt::Display for Error {
                 f,
                 "sequence_length[{row}] is {length}, but inputs have only {seq} steps (inputs are {inputs:?})"
             ),
-            Self::InitialStateShape { leaf, expected, found } => write!(
+            Self::StateShape { argument, leaf, expected, found } => write!(
                 f,
-                "initial_state leaf {leaf} is {found:?}, but the cell's state is {expected:?} (batch, features)"
+                "leaf {leaf} of {argument} is {found:?}, but the cell's state is {expected:?} (batch, features)"
             ),
-            Self::InitialStateLeaves { expected, found } => {
-                write!(f, "initial_state has {found} leaves, but the cell's state has {expected}")
+            Self::StateLeaves { argument, expected, found } => {
+                write!(f, "{argument} has {found} leaves, but the cell's state has {expected}")
             }
             Self::ZeroSize { argument } => write!(f, "{argument} is 0, but must be at least 1"),
             Self::InvalidNumber { argument, expected, found } => {
                 write!(f, "{argument} is {found}, but must be {expected}")
             }
-            Self::EmptyStack => write!(f, "cells is empty, but a stack needs at least 1 cell"),
-            Self::StackSizes { layer, input_size, below } => write!(
-                f,
-                "cells[{layer}] has input_size {input_size}, but cells[{}] below it has output_size {below}",
-                layer.saturating_sub(1)
-            ),
             Self::UnequalSizes { wrapper, input_size, output_size } => write!(
                 f,
                 "{wrapper} needs a cell as wide as its input, but input_size is {input_size} and output_size {output_size}"
             ),
-            Self::RepeatedWeight { name } => {
-                write!(f, "weight {name} came twice, but each weight needs a name of its own")
-            }
-            Self::WeightShape { name, expected, found } => {
-                write!(f, "weight {name} has shape {found:?}, but the cell needs {expected:?}")
+            Self::TooLarge { name, shape } => {
+                write!(f, "weight {name} would have shape {shape:?}, which is more than memory can hold")
             }
             Self::MissingWeight { name } => {
                 write!(f, "weight {name} is missing, but the cell's options ask for it")
             }
             Self::UnexpectedWeight { name } => {
                 write!(f, "weight {name} came, but the cell's options have no use for it")
-            }
-            Self::GradientShape { argument, expected, found } => {
-                write!(f, "{argument} has shape {found:?}, but is the gradient of something of shape {expected:?}")
             }
             Self::ArrayShape { argument, expected, found } => {
                 write!(f, "{argument} has shape {found:?}, but must have {expected:?}")
@@ -367,13 +310,7 @@ impl fmt::Display for Error {
             Self::WordLength { word, expected, found } => {
                 write!(f, "words[{word}] has {found} letters, but words[0] has {expected}")
             }
-            Self::Empty { argument } => write!(f, "{argument} must not be empty"),
-            Self::StepShape { argument, expected, found } => {
-                write!(f, "{argument} is {found:?}, but must be {expected:?} (batch, features)")
-            }
-            Self::ResetsShape { expected, found } => {
-                write!(f, "resets are {found:?}, but the first two axes of inputs are {expected:?}")
-            }
+            Self::Empty { argument } => write!(f, "{argument} is empty, but must have at least 1 entry"),
             Self::InputSizesDiffer { fw, bw } => {
                 write!(f, "cell_bw's input_size is {bw}, but cell_fw's is {fw}: both read the same inputs")
             }
@@ -384,7 +321,6 @@ impl fmt::Display for Error {
                 write!(f, "{layer} has an input_size of {found}, but the layer below puts out {expected} features")
             }
             Self::RowOutOfBounds { row, batch } => write!(f, "row is {row}, but the batch has only {batch} rows"),
-            Self::In { argument, error } => write!(f, "{argument}: {error}"),
             Self::MissingTensor { name, found, count } => {
                 let more = if found.len() < *count { ", …" } else { "" };
                 write!(f, "tensor {name:?} is missing; {count} came: {}{more}", found.join(", "))
@@ -406,11 +342,4 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::In { error, .. } => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for Error {}

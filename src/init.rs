@@ -1,6 +1,7 @@
 //! Initial values of weights, from any [`rand`] generator.
 //!
-//! Draws are made in `f64` and rounded, so one seed gives an `f32` and an `f64` cell the same weights.
+//! Draws are made in `f64` and rounded, so one seed gives an `f32` and an `f64` cell the same weights. A matrix larger than
+//! an array can be panics, as ndarray's `zeros` does.
 
 use crate::Float;
 use ndarray::{Array2, s};
@@ -8,11 +9,13 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
 /// Uniform in ±√(6 / (rows + cols)) over the whole matrix: TensorFlow's default (Glorot and Bengio, 2010).
+#[must_use]
 pub fn glorot_uniform<E: Float, R: Rng + ?Sized>((rows, cols): (usize, usize), rng: &mut R) -> Array2<E> {
-    uniform((rows, cols), (6.0 / (rows + cols) as f64).sqrt(), rng)
+    uniform((rows, cols), (6.0 / (rows as f64 + cols as f64)).sqrt(), rng)
 }
 
 /// Uniform in ±`limit`.
+#[must_use]
 pub fn uniform<E: Float, R: Rng + ?Sized>(shape: (usize, usize), limit: f64, rng: &mut R) -> Array2<E> {
     Array2::from_shape_simple_fn(shape, || {
         let unit: f64 = StandardUniform.sample(rng);
@@ -22,6 +25,7 @@ pub fn uniform<E: Float, R: Rng + ?Sized>(shape: (usize, usize), limit: f64, rng
 
 /// Orthonormal rows or columns, whichever are fewer (Saxe, McClelland and Ganguli, 2014): Keras's default for
 /// recurrent weights.
+#[must_use]
 pub fn orthogonal<E: Float, R: Rng + ?Sized>((rows, cols): (usize, usize), rng: &mut R) -> Array2<E> {
     let (long, short) = (rows.max(cols), rows.min(cols));
     // Rows are made orthonormal one after the other; a second pass removes what rounding left of the first.

@@ -1,19 +1,21 @@
-// The README's pictures as data URIs: a page of documentation has no files beside it. Left out where the README's code is
-// tested, so that a failure names the README.
+// Where the README's links lead here: the pictures as data URIs, for a page of documentation has no files beside it, and
+// the guide. Left out where the README's code is tested, so that a failure names the README.
 #![cfg_attr(not(doctest), doc = include_str!("../docs/pictures.md"))]
+#![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
-mod activation;
 mod cell;
 pub mod cells;
-pub mod drivers;
+mod checks;
+mod drivers;
 mod dropout;
 mod error;
 mod float;
+pub mod guide;
 pub mod init;
 #[allow(unsafe_code)]
 mod kernel;
@@ -24,9 +26,11 @@ pub mod train;
 pub mod weights;
 pub mod wrappers;
 
-pub use activation::Activation;
 pub use cell::RnnCell;
-pub use cells::{BasicRnn, Gru, GruReset, LayerNormLstm, Lstm};
+pub use cells::basic_rnn::BasicRnn;
+pub use cells::gru::{Gru, GruReset};
+pub use cells::layer_norm_lstm::LayerNormLstm;
+pub use cells::lstm::Lstm;
 pub use drivers::{
     Bidirectional, DynamicRnn, RawStep, Stream, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major,
     concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn, stack_bidirectional_dynamic_rnn,
@@ -35,9 +39,13 @@ pub use drivers::{
 pub use dropout::DropoutState;
 pub use error::Error;
 pub use float::Float;
-pub use kernel::{Workspace, instruction_set};
+pub use kernel::{Activation, instruction_set};
 pub use one_hot::one_hot;
 pub use parameters::Parameters;
 pub use state::{LstmState, State};
-pub use train::TrainableCell;
-pub use wrappers::{BoxedCell, DropoutWrapper, DynState, HighwayWrapper, MultiRnnCell, ResidualWrapper};
+pub use wrappers::boxed::BoxedCell;
+pub use wrappers::dropout::DropoutWrapper;
+pub use wrappers::dyn_state::DynState;
+pub use wrappers::highway::HighwayWrapper;
+pub use wrappers::multi::MultiRnnCell;
+pub use wrappers::residual::ResidualWrapper;

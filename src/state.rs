@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 /// with the rows but is no leaf.
 pub trait State<E: Float>: Clone + Send + 'static {
     /// Number of rows.
+    #[must_use]
     fn batch_size(&self) -> usize;
 
     /// Visits the leaves in a fixed order.
@@ -24,13 +25,13 @@ pub trait State<E: Float>: Clone + Send + 'static {
     /// # Panics
     /// If a row is out of bounds.
     #[must_use]
-    fn select(&self, rows: &[usize]) -> Self;
+    fn select_rows(&self, rows: &[usize]) -> Self;
 
     /// Keeps the first `rows` rows, without allocating.
     ///
     /// # Panics
     /// If there are fewer.
-    fn truncate(&mut self, rows: usize);
+    fn truncate_rows(&mut self, rows: usize);
 
     /// Overwrites one row with a row of another state, without allocating.
     ///
@@ -65,10 +66,10 @@ impl<E: Float> State<E> for Array2<E> {
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         visit(self.view_mut());
     }
-    fn select(&self, rows: &[usize]) -> Self {
+    fn select_rows(&self, rows: &[usize]) -> Self {
         self.view().select(Axis(0), rows)
     }
-    fn truncate(&mut self, rows: usize) {
+    fn truncate_rows(&mut self, rows: usize) {
         self.slice_collapse(s![..rows, ..]);
     }
     fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
@@ -99,12 +100,12 @@ impl<E: Float> State<E> for LstmState<E> {
         visit(self.c.view_mut());
         visit(self.h.view_mut());
     }
-    fn select(&self, rows: &[usize]) -> Self {
-        Self { c: State::select(&self.c, rows), h: State::select(&self.h, rows) }
+    fn select_rows(&self, rows: &[usize]) -> Self {
+        Self { c: self.c.select_rows(rows), h: self.h.select_rows(rows) }
     }
-    fn truncate(&mut self, rows: usize) {
-        State::truncate(&mut self.c, rows);
-        State::truncate(&mut self.h, rows);
+    fn truncate_rows(&mut self, rows: usize) {
+        self.c.truncate_rows(rows);
+        self.h.truncate_rows(rows);
     }
     fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
         self.c.copy_row(row, &from.c, from_row);
@@ -125,11 +126,11 @@ impl<E: Float, S: State<E>> State<E> for Vec<S> {
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.iter_mut().for_each(|state| state.visit_mut(visit));
     }
-    fn select(&self, rows: &[usize]) -> Self {
-        self.iter().map(|state| state.select(rows)).collect()
+    fn select_rows(&self, rows: &[usize]) -> Self {
+        self.iter().map(|state| state.select_rows(rows)).collect()
     }
-    fn truncate(&mut self, rows: usize) {
-        self.iter_mut().for_each(|state| state.truncate(rows));
+    fn truncate_rows(&mut self, rows: usize) {
+        self.iter_mut().for_each(|state| state.truncate_rows(rows));
     }
     fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
         assert_eq!(self.len(), from.len(), "the states differ in layers");
@@ -159,11 +160,11 @@ macro_rules! tuple_state {
             fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
                 $(self.$index.visit_mut(visit);)+
             }
-            fn select(&self, rows: &[usize]) -> Self {
-                ($(self.$index.select(rows),)+)
+            fn select_rows(&self, rows: &[usize]) -> Self {
+                ($(self.$index.select_rows(rows),)+)
             }
-            fn truncate(&mut self, rows: usize) {
-                $(self.$index.truncate(rows);)+
+            fn truncate_rows(&mut self, rows: usize) {
+                $(self.$index.truncate_rows(rows);)+
             }
             fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
                 $(self.$index.copy_row(row, &from.$index, from_row);)+

@@ -4,7 +4,8 @@ mod common;
 
 use common::{gru_options, layer_norm_lstm_options, lstm_options, rng};
 use ndarray::{Array3, ArrayD};
-use rnn_cell::{BasicRnn, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper, TrainableCell};
+use rnn_cell::train::TrainableCell;
+use rnn_cell::{BasicRnn, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Shape = (usize, usize, usize);

@@ -1,7 +1,10 @@
-//! Every golden vector in a folder against the crate: numbers of TensorFlow 1, its fused ops, Keras and PyTorch.
+//! Every golden vector in a folder against the crate, forward and back: numbers of TensorFlow 1, its fused ops, Keras and
+//! PyTorch.
 //!
 //! `GOLDEN_DIR` names another folder of such files. `tests/golden/README.md` describes them.
 
+#[path = "golden/back.rs"]
+mod back;
 #[path = "golden/build.rs"]
 mod build;
 #[path = "golden/case.rs"]
@@ -21,25 +24,20 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn all_cases() {
-    let folder = std::env::var_os("GOLDEN_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cases"), PathBuf::from);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .map(|entry| entry.expect("a folder's entries can be read").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
-        .collect();
-    files.sort();
-    let (mut checked, mut failed, mut not_supported) = (0, 0, BTreeMap::<String, usize>::new());
+    let files = files(std::env::var_os("GOLDEN_DIR").map_or_else(own_cases, PathBuf::from));
+    let (mut checked, mut gradients, mut failed) = (0, 0, 0);
+    let mut not_supported = BTreeMap::<String, usize>::new();
     // Written past the test's capture, so that a plain `cargo test` shows what was checked.
     let mut report = std::io::stdout().lock();
     let mut say = |line: String| writeln!(report, "{line}").expect("stdout takes a line");
     say(String::new());
     for file in &files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        match check(file) {
+        match Case::read(file).and_then(check) {
             Ok(passed) => {
                 checked += 1;
-                say(format!("{name}: checked, {passed}"));
+                gradients += usize::from(passed.gradients);
+                say(format!("{name}: checked, {}", passed.how));
             }
             Err(Fault::NotSupported(kind)) => {
                 say(format!("{name}: not supported yet ({kind})"));
@@ -54,28 +52,89 @@ fn all_cases() {
     let kinds: Vec<String> = not_supported.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     let kinds = if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") };
     let missing: usize = not_supported.values().sum();
-    say(format!("golden: {checked} checked, {failed} failed, {missing} not supported (kinds: {kinds})"));
-    assert!(!files.is_empty(), "{} holds no .safetensors file", folder.display());
+    say(format!(
+        "golden: {checked} checked, {failed} failed, {missing} not supported (kinds: {kinds}), {gradients} with gradients"
+    ));
     assert_eq!(failed, 0, "golden cases failed");
 }
 
-/// What was found right about a file.
-fn check(file: &Path) -> Result<String, Fault> {
-    let mut case = Case::read(file)?;
+/// No gradient is passed over: one wrong number in it, one too few or too many, and the case fails.
+#[test]
+fn each_gradient_counts() {
+    for file in files(own_cases()) {
+        let case = Case::read(&file).unwrap();
+        if !check(case.clone()).is_ok_and(|passed| passed.gradients) {
+            continue;
+        }
+        let clipped = case.tensors.keys().any(|name| name.starts_with("plain_grad/"));
+        let group = if clipped { "plain_grad/" } else { "grad/" };
+        let fails = |tensors| assert!(check(Case { tensors, ..case.clone() }).is_err(), "{}", file.display());
+        for name in case.tensors.keys().filter(|name| name.starts_with(group)) {
+            let (mut wrong, mut fewer) = (case.tensors.clone(), case.tensors.clone());
+            let largest = case.tensors[name].iter().fold(1.0_f64, |largest, g| largest.max(g.abs()));
+            if let Some(number) = wrong.get_mut(name).and_then(|tensor| tensor.last_mut()) {
+                *number += largest * if case.f64 { 3e-10 } else { 3e-5 };
+                fails(wrong);
+            }
+            fewer.remove(name);
+            fails(fewer);
+        }
+        let mut more = case.tensors.clone();
+        more.insert(format!("{group}y"), ndarray::arr0(0.0).into_dyn());
+        fails(more);
+    }
+}
+
+fn own_cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cases")
+}
+
+/// The files of the folder, in the order of their names.
+fn files(folder: PathBuf) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("a folder's entries can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
+        .collect();
+    assert!(!files.is_empty(), "{} holds no .safetensors file", folder.display());
+    files.sort();
+    files
+}
+
+/// What was found right about a case.
+struct Passed {
+    how: String,
+    /// Its gradients too.
+    gradients: bool,
+}
+
+/// Checks a case as its file has it.
+fn check(mut case: Case) -> Result<Passed, Fault> {
     foreign::translate(&mut case)?;
     let refusals = expected_refusals(&case)?;
-    let (tolerance, results) = match case.f64 {
-        true => (1e-12, drive::run::<f64>(&case)),
-        false => (2e-6, drive::run::<f32>(&case)),
-    };
-    match results {
+    match run(&case) {
         Err(Fault::Refused(refusal, message)) if refusals.contains(&refusal) => {
-            Ok(format!("refused as it should be ({message})"))
+            let refused = format!("refused as it should be ({message})");
+            if refusals.iter().any(|refusal| !matches!(refusal, Refusal::NegativeLength | Refusal::LengthOverSeq)) {
+                return Ok(Passed { how: refused, gradients: false });
+            }
+            case.clamp_lengths()?;
+            let Passed { how, gradients } = run(&case)?;
+            Ok(Passed { how: format!("{refused}; with lengths from 0 to seq, {how}"), gradients })
         }
-        Err(fault) => Err(fault),
         Ok(_) if !refusals.is_empty() => Err(Fault::Broken(format!("not refused, but should be: {refusals:?}"))),
-        Ok(results) => compare(&case, &results, tolerance),
+        result => result,
     }
+}
+
+/// Runs a case forward and, if the file has gradients, forward and back.
+fn run(case: &Case) -> Result<Passed, Fault> {
+    let mut errors = Errors::default();
+    errors.compare(case, FORWARD, &if case.f64 { drive::run::<f64>(case)? } else { drive::run::<f32>(case)? })?;
+    if case.tensors.keys().any(|name| name.starts_with("grad/")) {
+        errors.compare(case, ALL, &if case.f64 { back::run::<f64>(case)? } else { back::run::<f32>(case)? })?;
+    }
+    errors.check(case.f64)
 }
 
 /// Where TensorFlow is silently odd, the crate refuses.
@@ -105,41 +164,76 @@ fn expected_refusals(case: &Case) -> Result<Vec<Refusal>, Fault> {
     Ok(refusals)
 }
 
-/// The largest error of outputs and of states, if all are there and within `tolerance`.
-fn compare(case: &Case, results: &Results, tolerance: f64) -> Result<String, Fault> {
-    let forward =
-        |name: &&String| name.split('/').next().is_some_and(|group| matches!(group, "outputs" | "final_state"));
-    let expected: Vec<&String> = case.tensors.keys().filter(forward).collect();
-    let found: Vec<&String> = results.keys().collect();
-    if expected != found {
-        return Err(Fault::Broken(format!("results are {found:?}, but the file has {expected:?}")));
-    }
-    // An initial state that belongs to no leaf was not used.
-    let initial = case.tensors.keys().filter_map(|name| name.strip_prefix("initial_state/"));
-    if let Some(name) = initial.into_iter().find(|name| !results.contains_key(&format!("final_state/{name}"))) {
-        return Err(Fault::Broken(format!("initial_state/{name} belongs to no leaf of the state")));
-    }
-    let (mut outputs, mut states) = (0.0_f64, 0.0_f64);
-    for (name, result) in results {
-        let tensor = &case.tensors[name];
-        if tensor.shape() != result.shape() {
-            let (expected, found) = (tensor.shape(), result.shape());
-            return Err(Fault::Broken(format!("{name} has shape {found:?}, but the file has {expected:?}")));
+/// What a run gives, forward, and forward and back: the names of the tensors, up to the first slash.
+const FORWARD: &[&str] = &["outputs", "final_state"];
+const ALL: &[&str] = &["outputs", "final_state", "grad"];
+
+/// The largest errors so far. Those of gradients are relative to max(1, |g|), in `f32` g the largest of the tensor: a
+/// gradient is a sum whose terms may cancel.
+#[derive(Default)]
+struct Errors {
+    outputs: f64,
+    states: f64,
+    gradients: Option<f64>,
+}
+
+impl Errors {
+    /// Takes in all tensors of `groups`: the file's must be the results.
+    fn compare(&mut self, case: &Case, groups: &[&str], results: &Results) -> Result<(), Fault> {
+        let group = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
+        let expected: Vec<&String> = case.tensors.keys().filter(|name| groups.contains(&&*group(name))).collect();
+        let found: Vec<&String> = results.keys().collect();
+        if expected != found {
+            return Err(Fault::Broken(format!("results are {found:?}, but the file has {expected:?}")));
         }
-        let worst = if name.starts_with("outputs") { &mut outputs } else { &mut states };
-        for (a, b) in tensor.iter().zip(result) {
-            let error = (a - b).abs();
-            // Not `max`, which passes over NaN.
-            if error.is_nan() || error > *worst {
-                *worst = error;
+        // An initial state or a cotangent that belongs to no leaf was not used.
+        for unused in ["initial_state/", "cotangent/final_state/"] {
+            let leaves = case.tensors.keys().filter_map(|name| name.strip_prefix(unused));
+            if let Some(name) = leaves.into_iter().find(|name| !results.contains_key(&format!("final_state/{name}"))) {
+                return Err(Fault::Broken(format!("{unused}{name} belongs to no leaf of the state")));
             }
         }
+        for (name, result) in results {
+            let tensor = &case.tensors[name];
+            if tensor.shape() != result.shape() {
+                let (expected, found) = (tensor.shape(), result.shape());
+                return Err(Fault::Broken(format!("{name} has shape {found:?}, but the file has {expected:?}")));
+            }
+            let (worst, is_gradient) = match &*group(name) {
+                "outputs" => (&mut self.outputs, false),
+                "final_state" => (&mut self.states, false),
+                _ => (self.gradients.get_or_insert(0.0), true),
+            };
+            let largest = tensor.iter().fold(1.0_f64, |largest, a| largest.max(a.abs()));
+            for (a, b) in tensor.iter().zip(result) {
+                let scale = match (is_gradient, case.f64) {
+                    (false, _) => 1.0,
+                    (true, true) => a.abs().max(1.0),
+                    (true, false) => largest,
+                };
+                let error = (a - b).abs() / scale;
+                // Not `max`, which passes over NaN.
+                if error.is_nan() || error > *worst {
+                    *worst = error;
+                }
+            }
+        }
+        Ok(())
     }
-    let errors = format!("largest errors: outputs {outputs:.1e}, states {states:.1e}");
-    // Written so that NaN fails.
-    if outputs <= tolerance && states <= tolerance {
-        Ok(errors)
-    } else {
-        Err(Fault::Broken(format!("{errors}, but {tolerance:.0e} is allowed")))
+
+    /// The errors, if all are tolerable.
+    fn check(&self, f64: bool) -> Result<Passed, Fault> {
+        let Self { outputs, states, gradients } = *self;
+        let (forward, backward) = if f64 { (1e-12, 1e-10) } else { (2e-6, 1e-5) };
+        let mut errors = format!("largest errors: outputs {outputs:.1e}, states {states:.1e}");
+        if let Some(gradients) = gradients {
+            errors += &format!(", gradients {gradients:.1e}");
+        }
+        // Written so that NaN fails.
+        if outputs <= forward && states <= forward && gradients.is_none_or(|gradients| gradients <= backward) {
+            Ok(Passed { how: errors, gradients: gradients.is_some() })
+        } else {
+            Err(Fault::Broken(format!("{errors}, but {forward:.0e} and for gradients {backward:.0e} are allowed")))
+        }
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
 use rnn_cell::train::{self, TrainableCell};
 use rnn_cell::{Activation, BasicRnn, Gru, Lstm, RnnCell, State};
 

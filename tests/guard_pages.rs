@@ -15,7 +15,8 @@ use common::{
 };
 use fence::{Fenced, Side, fenced};
 use ndarray::{Array3, ArrayD, ArrayViewMut3, s};
-use rnn_cell::{BasicRnn, Float, Gru, LayerNormLstm, Lstm, TrainableCell, instruction_set};
+use rnn_cell::train::TrainableCell;
+use rnn_cell::{BasicRnn, Float, Gru, LayerNormLstm, Lstm, instruction_set};
 use std::hint::black_box;
 
 #[global_allocator]
@@ -129,8 +130,8 @@ fn check<C: TrainableCell>(name: &str, cell: C, (seq, batch): (usize, usize)) {
     println!("{name}: {seq} steps of {batch} rows, {} to {} features", cell.input_size(), cell.output_size());
     let x = common::array((seq, batch, cell.input_size()), &mut rng(2));
     let expected = run(&cell, &x, 0, &mut rng(3));
-    for first in 1..LAYOUTS.len() {
-        assert!(run(&cell, &x, first, &mut rng(3)) == expected, "{name}: layouts from {:?} on", LAYOUTS[first]);
+    for (first, layout) in LAYOUTS.iter().enumerate().skip(1) {
+        assert!(run(&cell, &x, first, &mut rng(3)) == expected, "{name}: layouts from {layout:?} on");
     }
     // One step and one row for all, and none at all.
     let (first, shape) = (x.slice(s![..1, ..1, ..]), x.raw_dim());

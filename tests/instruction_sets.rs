@@ -6,7 +6,7 @@ use common::{instruction_sets, run_child};
 use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::{BasicRnn, Float, Gru, Lstm, RnnCell, State, cells::GruReset, dynamic_rnn, instruction_set};
+use rnn_cell::{BasicRnn, Float, Gru, GruReset, Lstm, RnnCell, State, dynamic_rnn, instruction_set};
 use std::fmt::Write;
 
 /// Lines of numbers, a name before each.

@@ -201,7 +201,7 @@ fn names_and_shapes_are_tensorflows() {
     assert_eq!(shapes(&full), expected);
     let expected = "gates/kernel [5, 4], gates/bias [4], candidate/kernel [5, 2], candidate/bias [2]";
     assert_eq!(shapes(&|| names(&Gru::<f32>::new(3, 2, &mut rng()))), expected);
-    let after = rnn_cell::cells::GruReset::After;
+    let after = rnn_cell::GruReset::After;
     let after = || names(&Gru::<f32>::builder(3, 2).reset(after).build(&mut rng()).unwrap());
     assert_eq!(shapes(&after), format!("{expected}, candidate/recurrent_bias [2]"));
 }

@@ -4,8 +4,11 @@
 //! same pictures as data URIs, and stands before the README in the crate documentation, where the first definition of a
 //! name counts.
 
-const PICTURES: [(&str, &str); 2] =
-    [("unroll", include_str!("../docs/unroll.svg")), ("masking", include_str!("../docs/masking.svg"))];
+const PICTURES: [(&str, &str); 3] = [
+    ("unroll", include_str!("../docs/unroll.svg")),
+    ("masking", include_str!("../docs/masking.svg")),
+    ("peers", include_str!("../docs/peers.svg")),
+];
 
 fn data_uri(svg: &str) -> String {
     let lines: Vec<&str> = svg.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

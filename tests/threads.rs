@@ -5,9 +5,7 @@ use ndarray::{Array2, Array3};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use rnn_cell::{
-    BasicRnn, Float, Gru, Lstm, LstmState, RnnCell, State, cells::GruReset, dynamic_rnn, dynamic_rnn_time_major,
-};
+use rnn_cell::{BasicRnn, Float, Gru, GruReset, Lstm, LstmState, RnnCell, State, dynamic_rnn, dynamic_rnn_time_major};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier};
 

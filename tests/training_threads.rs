@@ -1,18 +1,17 @@
 //! Law 8 for training: the same bits whatever the number of threads.
 #![cfg(feature = "rayon")]
 
+mod common;
+
 use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::cells::GruReset;
-use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{BasicRnn, Gru, Lstm, State};
+use rnn_cell::GruReset;
+use rnn_cell::train::{self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, TrainableCell, mean_squared_error};
+use rnn_cell::{BasicRnn, Gru, Lstm, Parameters, State};
 
 /// Outputs, final state and every gradient of a run in a pool of `threads`, as bits.
-fn bits<C: TrainableCell<Elem = f32> + Send>(cell: &C, batch: usize, seq: usize, threads: usize) -> Vec<u32>
-where
-    C::Record: Send,
-{
+fn bits<C: TrainableCell<Elem = f32> + Send>(cell: &C, batch: usize, seq: usize, threads: usize) -> Vec<u32> {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(9);
     let x = Array3::from_shape_simple_fn((batch, seq, cell.input_size()), || rng.random_range(-1.0..1.0f32));
     let lengths: Vec<usize> = (0..batch).map(|row| seq - (row * 5) % (seq / 2)).collect();
@@ -53,4 +52,39 @@ fn gradients_have_the_same_bits_on_any_number_of_threads() {
     check("gru, reset before", &Gru::new(70, 100, rng));
     check("rnn", &BasicRnn::new(150, 160, rng));
     check("large lstm at batch 1", &Lstm::new(64, 256, rng));
+}
+
+#[test]
+fn so_have_those_of_every_cell_and_wrapper() {
+    common::each_boxed_cell::<f32>(&mut |name, make| check(name, &make(40, 72, &mut common::rng(5))));
+}
+
+#[test]
+fn so_has_a_whole_training() {
+    let trained = |threads: usize| {
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(6);
+        let (mut cell, mut dense) = (Lstm::<f32>::new(40, 72, rng), Dense::new(72, 3, rng));
+        let mut adam =
+            Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), AdamOptions::default()).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for _ in 0..4 {
+            let mut random = |width| Array3::from_shape_simple_fn((20, 15, width), || rng.random_range(-1.0..1.0f32));
+            let (x, y) = (random(40), random(3));
+            pool.install(|| {
+                let (outputs, _, tape) = train::dynamic_rnn_checkpointed(&cell, &x, None, None, 4).unwrap();
+                let (_, d_y) = mean_squared_error(&dense.forward(&outputs).unwrap(), &y).unwrap();
+                let (d_outputs, d_dense) = dense.backward(&outputs, &d_y).unwrap();
+                let d_cell = tape.backward(&d_outputs, None).unwrap().parameters;
+                let gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
+                let mut model = Parts::new([("cell", &mut cell), ("dense", &mut dense)]);
+                adam.apply_gradients(&mut model, &gradients).unwrap();
+            });
+        }
+        let mut bits = Vec::new();
+        let all = Parts::new([("cell", &mut cell), ("dense", &mut dense), ("adam", &mut adam)]);
+        all.visit_parameters(&mut |_, value| bits.extend(value.iter().map(|v| v.to_bits())));
+        bits
+    };
+    let alone = trained(1);
+    assert!(alone == trained(2) && alone == trained(5));
 }

@@ -2,9 +2,10 @@
 //!
 //! The files are made by the scripts in `tools/`. They hold each case's tensors, an input `CASE/x` and `CASE/outputs`.
 
-use ndarray::{Array3, ArrayD, Ix3};
+use ndarray::{Array3, ArrayD, Axis, Ix3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
+use rnn_cell::GruReset;
+use rnn_cell::cells::LstmBuilder;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
 use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
 use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};
@@ -187,7 +188,7 @@ fn input(rng: &mut Xoshiro256PlusPlus) -> Array3<f64> {
     rnn_cell::init::uniform((12, 3), 2.0, rng).into_shape_with_order((2, 6, 3)).unwrap()
 }
 
-/// Writes what was exported with an input and our outputs, for `tools/pytorch_load.py`.
+/// Writes what was exported with an input and our outputs, for `tools/pytorch_load.py` and `tools/tensorflow_load.py`.
 fn write(case: &str, tensors: &Tensors<'_, f64>, x: &Array3<f64>, outputs: &Array3<f64>) {
     let mut tensors = tensors.clone();
     tensors.insert("x", x.view());
@@ -244,6 +245,58 @@ fn exported_to_pytorch_and_back() {
     write("gru", &pytorch::export_gru(&cells, None, "").unwrap(), &x, &outputs);
 }
 
+/// Our names are TensorFlow's but for the scopes, which `scoped` adds.
+#[test]
+fn exported_to_tensorflow_by_saving() {
+    fn saved<P: Parameters<f64>>(
+        case: &str,
+        cells: &P,
+        x: &Array3<f64>,
+        outputs: &Array3<f64>,
+        scoped: impl Fn(&str) -> String,
+    ) -> Tensors<'static, f64> {
+        let bytes = safetensors::to_bytes(cells).unwrap();
+        let mut tensors = safetensors::read_tensors::<f64>(&bytes).unwrap();
+        write(&format!("tensorflow_{case}"), &tensors, x, outputs);
+        let names: Vec<String> = tensors.names().map(String::from).collect();
+        names.iter().for_each(|name| tensors.rename(name, scoped(name)).unwrap());
+        tensors.cast().unwrap()
+    }
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(8);
+    let x = input(rng);
+
+    let options = |builder: LstmBuilder<f64>| builder.cell_clip(0.5).forget_bias(0.25);
+    let mut cells = [options(Lstm::builder(3, 5)).use_peepholes(true).num_proj(2), options(Lstm::builder(2, 4))]
+        .map(|builder| builder.build(rng).unwrap());
+    randomize(&mut cells, rng);
+    let stack = MultiRnnCell::new(cells.to_vec()).unwrap();
+    let outputs = run(&stack, &x);
+    let mut tensors = saved("stack", &stack, &x, &outputs, |name| {
+        let (cell, parameter) = name.split_once('/').unwrap();
+        format!("rnn/multi_rnn_cell/{cell}/lstm_cell/{parameter}")
+    });
+    let back = tensorflow::multi(&mut tensors, "rnn/multi_rnn_cell/", |t, prefix| {
+        tensorflow::lstm(t, &format!("{prefix}lstm_cell/"), options)
+    });
+    assert_eq!(run(&MultiRnnCell::new(back.unwrap()).unwrap(), &x), outputs);
+    tensors.finish().unwrap();
+
+    let mut cells = [(); 2].map(|()| Gru::<f64>::new(3, 4, rng));
+    randomize(&mut cells, rng);
+    let [fw, bw] = cells;
+    let cells = Bidirectional { fw, bw };
+    let outputs = pair(&cells, &x);
+    let mut tensors = saved("pair", &cells, &x, &outputs, |name| {
+        let (side, parameter) = name.split_once('/').unwrap();
+        format!("bidirectional_rnn/{side}/gru_cell/{parameter}")
+    });
+    let back = tensorflow::bidirectional(&mut tensors, "bidirectional_rnn/", |t, prefix| {
+        tensorflow::gru(t, &format!("{prefix}gru_cell/"), |builder| builder)
+    });
+    assert_eq!(pair(&back.unwrap(), &x), outputs);
+    tensors.finish().unwrap();
+}
+
 #[test]
 fn what_pytorch_does_not_have_is_not_exported() {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(7);
@@ -251,7 +304,7 @@ fn what_pytorch_does_not_have_is_not_exported() {
         Err(Error::NotRepresentable { found: what, .. }) => assert!(what.contains(found), "{what}"),
         other => panic!("{other:?}"),
     };
-    let lstm = |options: &dyn Fn(rnn_cell::cells::LstmBuilder<f64>) -> rnn_cell::cells::LstmBuilder<f64>| {
+    let lstm = |options: &dyn Fn(LstmBuilder<f64>) -> LstmBuilder<f64>| {
         options(Lstm::builder(3, 4)).build(&mut Xoshiro256PlusPlus::seed_from_u64(7)).unwrap()
     };
     let export = |cell| pytorch::export_lstm(&[cell], None, "");
@@ -290,10 +343,21 @@ fn pytorch_tensors_that_do_not_fit() {
     more.insert("gru.weight_hr_l0", ndarray::Array2::zeros((2, 4)));
     let error = pytorch::gru(&mut more, "gru.").unwrap_err();
     assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "gru.weight_hr_l0"), "{error}");
+    for missing in ["gru.bias_ih_l1", "gru.weight_ih_l1", "gru.weight_ih_l2"] {
+        let mut less = tensors();
+        less.retain(|name| name != missing);
+        let error = pytorch::gru(&mut less, "gru.").unwrap_err();
+        assert!(matches!(&error, Error::MissingTensor { name, .. } if name == missing), "{missing}: {error}");
+    }
+    // A layer without biases is no layer of a module that has them, and the other way round.
     let mut less = tensors();
-    less.retain(|name| name != "gru.bias_ih_l1");
+    less.retain(|name| !["gru.bias_ih_l1", "gru.bias_hh_l1"].contains(&name));
     let error = pytorch::gru(&mut less, "gru.").unwrap_err();
     assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru.bias_ih_l1"), "{error}");
+    let mut less = tensors();
+    less.retain(|name| !["gru_bidirectional.bias_ih_l0", "gru_bidirectional.bias_hh_l0"].contains(&name));
+    let error = pytorch::bidirectional_gru(&mut less, "gru_bidirectional.").unwrap_err();
+    assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru_bidirectional.bias_ih_l0"), "{error}");
 
     // f64 is not rounded in silence, but on demand.
     let mut single = safetensors::read_tensors::<f32>(&bytes).unwrap();
@@ -303,4 +367,87 @@ fn pytorch_tensors_that_do_not_fit() {
     assert_eq!(pytorch::gru(&mut single, "gru.").unwrap().cells().len(), 3);
     let error = single.finish().unwrap_err();
     assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "gru/outputs"), "{error}");
+}
+
+/// Of a module under `prefix`, each tensor in turn is missing (but for `optional` ones), has an axis too many, or is of
+/// integers: the error must name it.
+fn each_misfit(
+    file: &str,
+    prefix: &str,
+    optional: &[&str],
+    import: impl Fn(&mut Tensors<'_, f32>, &str) -> Result<(), Error>,
+) {
+    let bytes = fixture(file);
+    let tensors = safetensors::read_tensors::<f32>(&bytes).unwrap();
+    let other = |name: &str| name.ends_with("/x") || name.ends_with("/outputs") || name.contains("Adam");
+    let names: Vec<&str> = tensors.names().filter(|name| name.starts_with(prefix) && !other(name)).collect();
+    assert!(names.len() > 1, "{prefix}");
+    import(&mut tensors.clone(), prefix).unwrap();
+    for misfit in names {
+        let mut less = tensors.clone();
+        less.retain(|name| name != misfit);
+        match import(&mut less, prefix) {
+            Err(Error::MissingTensor { name, .. }) if name == misfit => {}
+            other => assert!(optional.contains(&&misfit[prefix.len()..]), "without {misfit}: {other:?}"),
+        }
+        let mut deep = tensors.clone();
+        let array = deep.take(misfit).unwrap();
+        deep.insert(misfit, array.insert_axis(Axis(0)));
+        let error = import(&mut deep, prefix).unwrap_err();
+        assert!(matches!(&error, Error::TensorShape { name, .. } if name == misfit), "{misfit}: {error}");
+
+        let (info, integers) =
+            (format!("\"{misfit}\":{{\"dtype\":\"F32\""), format!("\"{misfit}\":{{\"dtype\":\"I32\""));
+        let at = bytes.windows(info.len()).position(|window| window == info.as_bytes()).unwrap();
+        let bytes = [&bytes[..at], integers.as_bytes(), &bytes[at + info.len()..]].concat();
+        let error = import(&mut safetensors::read_tensors(&bytes).unwrap(), prefix).unwrap_err();
+        assert!(matches!(&error, Error::TensorDtype { name, .. } if name == misfit), "{misfit}: {error}");
+    }
+}
+
+#[test]
+fn the_tensor_that_does_not_fit_is_named() {
+    let tanh = Activation::Tanh;
+    each_misfit("pytorch_f32", "rnn_tanh.", &[], |t, p| pytorch::bidirectional_rnn(t, p, tanh).map(drop));
+    each_misfit("pytorch_f32", "lstm.", &[], |t, p| pytorch::bidirectional_lstm(t, p).map(drop));
+    let projections = ["weight_hr_l0", "weight_hr_l0_reverse", "weight_hr_l1", "weight_hr_l1_reverse"];
+    each_misfit("pytorch_f32", "lstm_proj.", &projections, |t, p| pytorch::bidirectional_lstm(t, p).map(drop));
+    each_misfit("pytorch_f32", "gru.", &[], |t, p| pytorch::gru(t, p).map(drop));
+
+    let (keras, before) = (keras::Options::default(), keras::Options { reset_after: false, ..Default::default() });
+    each_misfit("keras_f32", "simple_rnn/simple_rnn/simple_rnn_cell/", &["bias"], |t, p| {
+        keras::simple_rnn(t, p, &keras).map(drop)
+    });
+    each_misfit("keras_f32", "lstm/lstm/lstm_cell/", &["bias"], |t, p| keras::lstm(t, p, &keras).map(drop));
+    each_misfit("keras_f32", "gru/gru/gru_cell/", &["bias"], |t, p| keras::gru(t, p, &keras).map(drop));
+    each_misfit("keras_f32", "gru_reset_before/gru_1/gru_cell/", &["bias"], |t, p| keras::gru(t, p, &before).map(drop));
+
+    each_misfit("tensorflow_f32", "basic_rnn/rnn/basic_rnn_cell/", &[], |t, p| {
+        tensorflow::basic_rnn(t, p, |builder| builder).map(drop)
+    });
+    each_misfit("tensorflow_f32", "lstm/rnn/lstm_cell/", &["projection/kernel"], |t, p| {
+        tensorflow::lstm(t, p, |builder| builder).map(drop)
+    });
+    each_misfit("tensorflow_f32", "bidirectional/bidirectional_rnn/fw/gru_cell/", &[], |t, p| {
+        tensorflow::gru(t, p, |builder| builder).map(drop)
+    });
+
+    each_misfit("onnx_f32", "rnn/", &["B"], |t, p| onnx::rnn(t, p, &Default::default()).map(drop));
+    each_misfit("onnx_f32", "lstm_both/", &["B", "P"], |t, p| {
+        onnx::bidirectional_lstm(t, p, &Default::default()).map(drop)
+    });
+    each_misfit("onnx_f32", "gru/", &["B"], |t, p| onnx::gru(t, p, &Default::default()).map(drop));
+
+    each_misfit("flax_f32", "simple/cell/", &[], |t, p| flax::simple(t, p).map(drop));
+    each_misfit("flax_f32", "lstm/cell/", &[], |t, p| flax::lstm(t, p).map(drop));
+    each_misfit("flax_f32", "gru/cell/", &[], |t, p| flax::gru(t, p).map(drop));
+}
+
+#[test]
+fn a_kernel_of_no_whole_gates_is_named() {
+    let mut tensors = Tensors::new();
+    tensors.insert("kernel", ndarray::Array2::<f32>::zeros((5, 10)));
+    tensors.insert("bias", ndarray::Array1::<f32>::zeros(10));
+    let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
+    assert_eq!(error.to_string(), "tensor \"kernel\" has shape [5, 10], but must have [5, 8]");
 }

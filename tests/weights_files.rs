@@ -1,16 +1,13 @@
 //! Saving and loading by parameter name: bit-exact there and back, and what a file that is not ours leads to.
 
-use ndarray::{ArrayViewD, ArrayViewMutD};
-use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::cells::GruReset;
-use rnn_cell::train::{Adam, AdamOptions};
-use rnn_cell::weights::safetensors::{self, HEADER_LIMIT};
-use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters};
-use std::path::PathBuf;
+mod common;
 
-fn rng(seed: u64) -> Xoshiro256PlusPlus {
-    Xoshiro256PlusPlus::seed_from_u64(seed)
-}
+use common::{Check, Rng, each_cell, rng};
+use ndarray::{ArrayViewD, ArrayViewMutD};
+use rnn_cell::train::{Adam, AdamOptions, Sgd};
+use rnn_cell::weights::safetensors;
+use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
+use std::path::PathBuf;
 
 /// Several cells under prefixes, as wrappers make them.
 struct Named<E: Float>(Vec<(&'static str, Box<dyn Parameters<E>>)>);
@@ -28,21 +25,8 @@ impl<E: Float> Parameters<E> for Named<E> {
     }
 }
 
-/// Every kind of cell and option that has parameters of its own.
-fn every_cell<E: Float>(seed: u64) -> Named<E> {
-    let rng = &mut rng(seed);
-    let lstm = Lstm::<E>::builder(3, 5).use_peepholes(true).num_proj(2).build(rng).unwrap();
-    let gru = Gru::<E>::builder(3, 4).reset(GruReset::After).build(rng).unwrap();
-    Named(vec![
-        ("fw/cell_0/", Box::new(lstm)),
-        ("fw/cell_1/", Box::new(BasicRnn::<E>::new(2, 4, rng))),
-        ("bw/cell_0/", Box::new(gru)),
-        ("bw/cell_1/", Box::new(Gru::<E>::new(4, 4, rng))),
-    ])
-}
-
 /// All numbers, by bits.
-fn bits<E: Float>(parameters: &dyn Parameters<E>) -> Vec<u64> {
+fn bits<E: Float>(parameters: &impl Parameters<E>) -> Vec<u64> {
     let mut bits = Vec::new();
     parameters.visit_parameters(&mut |_, array| {
         let any = |number: &E| {
@@ -56,29 +40,41 @@ fn bits<E: Float>(parameters: &dyn Parameters<E>) -> Vec<u64> {
     bits
 }
 
-fn round_trip<E: Float>(odd: &[E]) {
-    let mut saved = every_cell::<E>(1);
-    saved.visit_parameters_mut(&mut |_, mut array| array.iter_mut().zip(odd).for_each(|(to, from)| *to = *from));
-    let expected = bits(&saved);
+/// Saves and loads with these odd numbers among the weights.
+struct RoundTrip<'a, E>(&'a [E]);
 
-    let mut loaded = every_cell::<E>(2);
-    assert_ne!(bits(&loaded), expected);
-    safetensors::from_bytes(&mut loaded, &safetensors::to_bytes(&saved).unwrap()).unwrap();
-    assert_eq!(bits(&loaded), expected);
+impl<E: Float> Check<E> for RoundTrip<'_, E> {
+    fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
+    where
+        C: RnnCell<Elem = E> + Parameters<E>,
+    {
+        let [mut saved, mut loaded, mut from_file] = [1, 2, 3].map(|seed| make(3, 5, &mut rng(seed)));
+        let odd = self.0;
+        saved.visit_parameters_mut(&mut |_, mut array| array.iter_mut().zip(odd).for_each(|(to, from)| *to = *from));
+        let expected = bits(&saved);
+        assert_ne!(bits(&loaded), expected, "{name}");
+        let bytes = safetensors::to_bytes(&saved).unwrap();
+        safetensors::from_bytes(&mut loaded, &bytes).unwrap();
+        assert_eq!(bits(&loaded), expected, "{name}");
 
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("round_trip_{}.safetensors", size_of::<E>()));
-    let mut loaded = every_cell::<E>(3);
-    safetensors::save(&saved, &path).unwrap();
-    safetensors::load(&mut loaded, &path).unwrap();
-    assert_eq!(bits(&loaded), expected);
-    assert_eq!(std::fs::read(&path).unwrap(), safetensors::to_bytes(&saved).unwrap());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("round_trip_{}", size_of::<E>()));
+        safetensors::save(&saved, &path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "{name}");
+        safetensors::load(&mut from_file, &path).unwrap();
+        assert_eq!(bits(&from_file), expected, "{name}");
+    }
 }
 
 #[test]
-fn the_round_trip_keeps_every_bit() {
+fn the_round_trip_keeps_every_bit_of_every_cell() {
     // The last one is a signalling NaN with a payload.
-    round_trip([-0.0, f32::INFINITY, f32::MIN_POSITIVE / 8.0, f32::from_bits(0xffa1_2345)].as_ref());
-    round_trip([-0.0, f64::NEG_INFINITY, f64::MIN_POSITIVE / 8.0, f64::from_bits(0xfff4_5678_9abc_def0)].as_ref());
+    each_cell(&mut RoundTrip(&[-0.0, f32::INFINITY, f32::MIN_POSITIVE / 8.0, f32::from_bits(0xffa1_2345)]));
+    each_cell(&mut RoundTrip(&[
+        -0.0,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE / 8.0,
+        f64::from_bits(0xfff4_5678_9abc_def0),
+    ]));
 }
 
 #[test]
@@ -107,22 +103,32 @@ fn stacks_and_pairs_are_saved_by_prefixed_names() {
 }
 
 #[test]
-fn an_optimizer_is_saved_with_its_step() {
-    let model = every_cell::<f64>(1);
-    let adam = || Adam::new(&model, AdamOptions::default()).unwrap();
-    let mut saved = adam();
-    let mut next = 0.0;
-    saved.visit_parameters_mut(&mut |_, mut array| {
-        array.map_inplace(|number| {
-            next += 1.0;
-            *number = next;
+fn optimizers_are_saved_with_all_they_remember() {
+    fn check<O: Parameters<f64> + Clone>(new: &O) -> Vec<u8> {
+        let mut saved = new.clone();
+        let mut next = 0.0;
+        saved.visit_parameters_mut(&mut |_, mut array| {
+            array.map_inplace(|number| {
+                next += 1.0;
+                *number = next;
+            });
         });
-    });
-    let bytes = safetensors::to_bytes(&saved).unwrap();
-    assert_eq!(safetensors::read_tensors::<f64>(&bytes).unwrap().shape("step").unwrap(), [0; 0]);
-    let mut loaded = adam();
-    safetensors::from_bytes(&mut loaded, &bytes).unwrap();
-    assert_eq!(bits(&loaded), bits(&saved));
+        let bytes = safetensors::to_bytes(&saved).unwrap();
+        let mut loaded = new.clone();
+        assert_ne!(bits(&loaded), bits(&saved));
+        safetensors::from_bytes(&mut loaded, &bytes).unwrap();
+        assert_eq!(bits(&loaded), bits(&saved));
+        bytes
+    }
+    let gru = |seed| Gru::<f64>::new(3, 4, &mut rng(seed));
+    let model = Bidirectional { fw: gru(1), bw: gru(2) };
+    let shape =
+        |bytes: &[u8], name: &str| safetensors::read_tensors::<f64>(bytes).unwrap().shape(name).unwrap().to_vec();
+    let adam = check(&Adam::new(&model, AdamOptions::default()).unwrap());
+    assert_eq!(shape(&adam, "step"), [0; 0]);
+    assert_eq!(shape(&adam, "v/bw/gates/kernel"), [7, 8]);
+    let sgd = check(&Sgd::new(&model, 0.1, 0.9).unwrap());
+    assert_eq!(shape(&sgd, "momentum/fw/candidate/bias"), [4]);
 }
 
 /// A file of tensors: name, dtype, shape, bytes.
@@ -217,15 +223,28 @@ fn parameters_of_one_name_are_refused() {
     assert_eq!(safetensors::from_bytes(&mut twice(), &bytes).unwrap_err(), repeated);
 }
 
+/// What is wrong with a file that is none.
+fn reason(bytes: &[u8]) -> String {
+    match refused(bytes) {
+        Error::InvalidFile { reason } => reason,
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn truncated_files_are_refused_wherever_they_end() {
-    let bytes = safetensors::to_bytes(&small::<f32>()).unwrap();
+    let bytes = file(&[("kernel", "F32", &[2, 1], &[0; 8]), ("bias", "F32", &[1], &[0; 4])]);
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     for len in 0..bytes.len() {
-        let error = refused(&bytes[..len]);
-        assert!(matches!(error, Error::InvalidFile { .. }), "{len}: {error}");
+        let expected = match len.checked_sub(8 + header) {
+            Some(data) => format!("tensor \"bias\": data_offsets must lie in {data} bytes of data, but are [8, 12]"),
+            None if len < 8 => format!("it must have 8 bytes or more, but has {len}"),
+            None => format!("its header must have {header} bytes, but {} came", len - 8),
+        };
+        assert_eq!(reason(&bytes[..len]), expected);
     }
     let longer = [&bytes[..], &[0]].concat();
-    assert!(matches!(refused(&longer), Error::InvalidFile { .. }));
+    assert_eq!(reason(&longer), "its tensors end at byte 12 of the data, which has 13");
 }
 
 #[test]
@@ -239,40 +258,134 @@ fn a_file_with_any_byte_changed_is_refused_or_read() {
             let before = bits(&cell);
             if safetensors::from_bytes(&mut cell, &bytes).is_err() {
                 assert_eq!(bits(&cell), before);
+            } else {
+                // What is read here is a file to the library too.
+                assert!(::safetensors::SafeTensors::deserialize(&bytes).is_ok());
             }
         }
     }
 }
 
 #[test]
-fn hostile_headers_are_refused() {
-    let tensor = |shape: &str, offsets: &str| {
-        let kernel = format!(r#"{{"kernel":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#);
-        with_header(&kernel, &[0; 8])
-    };
+fn tensors_that_do_not_lie_as_they_say_are_named() {
     let max = usize::MAX;
-    let invalid = [
-        tensor("[2,1]", "[0,16]"),
-        tensor("[2,1]", "[8,0]"),
-        tensor("[2,1]", "[4,12]"),
-        tensor("[2,1]", &format!("[0,{max}]")),
-        tensor(&format!("[{max},{max}]"), "[0,8]"),
-        tensor(&format!("[{max}]"), "[0,8]"),
-        tensor("[-2,1]", "[0,8]"),
-        tensor("[2.5,1]", "[0,8]"),
-        tensor("null", "[0,8]"),
-        tensor(&"[".repeat(100_000), "[0,8]"),
-        with_header("{}", &[0; 8]),
-        with_header("[]", &[]),
-        with_header("\u{0}", &[]),
-        [&u64::MAX.to_le_bytes()[..], b"{}"].concat(),
-        [&(HEADER_LIMIT as u64 + 1).to_le_bytes()[..], &vec![b' '; HEADER_LIMIT + 1]].concat(),
-        [&1_u64.to_le_bytes()[..], &[0xff]].concat(),
-    ];
-    for bytes in invalid {
-        let error = refused(&bytes);
-        assert!(matches!(error, Error::InvalidFile { .. }), "{error}");
+    let kernel = |dtype: &str, shape: &str, offsets: &str| {
+        reason(&with_header(
+            &format!(r#"{{"kernel":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#),
+            &[0; 8],
+        ))
+    };
+    for (reason, expected) in [
+        (kernel("F32", "[2,1]", "[0,16]"), "data_offsets must lie in 8 bytes of data, but are [0, 16]"),
+        (kernel("F32", "[2,1]", "[8,0]"), "data_offsets must lie in 8 bytes of data, but are [8, 0]"),
+        (kernel("I32", "[2,1]", "[0,9]"), "data_offsets must lie in 8 bytes of data, but are [0, 9]"),
+        (kernel("F32", "[2,1]", "[0,4]"), "[2, 1] of F32 takes 8 bytes, but data_offsets are [0, 4]"),
+        (kernel("F16", "[2,1]", "[0,8]"), "[2, 1] of F16 takes 4 bytes, but data_offsets are [0, 8]"),
+    ] {
+        assert_eq!(reason, format!("tensor \"kernel\": {expected}"));
     }
+    let overflow = kernel("F32", &format!("[{max},{max}]"), "[0,8]");
+    assert!(overflow.ends_with("] of F32 takes more bytes than can be counted"), "{overflow}");
+    let overflow = kernel("F32", &format!("[{max}]"), "[0,8]");
+    assert!(overflow.ends_with("] of F32 takes more bytes than can be counted"), "{overflow}");
+    let end = kernel("F32", "[2,1]", &format!("[0,{max}]"));
+    assert!(end.contains("must lie in 8 bytes of data"), "{end}");
+    assert_eq!(kernel("F32", "[1,1]", "[4,8]"), "tensor \"kernel\" must begin at byte 0 of the data, but does at 4");
+
+    // One over the other, a hole between them, and no tensor at all.
+    let two = |first: &str, second: &str| {
+        let info = |offsets: &str| format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":{offsets}}}"#);
+        reason(&with_header(&format!(r#"{{"a":{},"b":{}}}"#, info(first), info(second)), &[0; 12]))
+    };
+    assert_eq!(two("[0,4]", "[0,4]"), "tensor \"b\" must begin at byte 4 of the data, but does at 0");
+    assert_eq!(two("[0,4]", "[2,6]"), "tensor \"b\" must begin at byte 4 of the data, but does at 2");
+    assert_eq!(two("[8,12]", "[0,4]"), "tensor \"a\" must begin at byte 4 of the data, but does at 8");
+    assert_eq!(two("[4,8]", "[0,4]"), "its tensors end at byte 8 of the data, which has 12");
+    assert_eq!(reason(&with_header("{}", &[0; 8])), "its tensors end at byte 0 of the data, which has 8");
+}
+
+#[test]
+fn headers_that_are_no_header_are_refused() {
+    let info = r#"{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}"#;
+    let tensor = |from: &str, to: &str| {
+        assert!(info.contains(from));
+        reason(&with_header(&format!(r#"{{"kernel":{}}}"#, info.replacen(from, to, 1)), &[0; 8]))
+    };
+    for (reason, expected) in [
+        (tensor("2,1", "-2,1"), "invalid value: integer `-2`, expected usize at line 1 column 36"),
+        (tensor("2,1", "2.5,1"), "invalid type: floating point `2.5`, expected usize at line 1 column 37"),
+        (tensor("2,1", "02,1"), "invalid number at line 1 column 36"),
+        (tensor("2,1", "2,"), "trailing comma at line 1 column 37"),
+        (
+            tensor("2,1", "99999999999999999999"),
+            "invalid type: floating point `1e+20`, expected usize at line 1 column 54",
+        ),
+        (tensor("[2,1]", "null"), "invalid type: null, expected at most 64 axes at line 1 column 37"),
+        (tensor("[2,1]", &"[".repeat(100_000)), "invalid type: sequence, expected usize at line 1 column 34"),
+        (
+            tensor("[2,1]", &format!("[{}0]", "0,".repeat(64))),
+            "invalid length 65, expected at most 64 axes at line 1 column 164",
+        ),
+        (tensor("[0,8]", "[0]"), "invalid length 1, expected an array of length 2 at line 1 column 57"),
+        (tensor("[0,8]", "[0,8,8]"), "trailing characters at line 1 column 60"),
+        (tensor("\"F32\"", "32"), "invalid type: integer `32`, expected a string at line 1 column 21"),
+        (tensor("\"F32\",\"shape\"", "\"F32\",\"dtype\""), "duplicate field `dtype` at line 1 column 32"),
+        (tensor("\"dtype\":\"F32\",", ""), "missing field `dtype` at line 1 column 46"),
+        (tensor("\"shape\":[2,1],", ""), "missing field `shape` at line 1 column 46"),
+        (tensor(",\"data_offsets\":[0,8]", ""), "missing field `data_offsets` at line 1 column 39"),
+        (
+            tensor("dtype", "type"),
+            "unknown field `type`, expected one of `dtype`, `shape`, `data_offsets` at line 1 column 17",
+        ),
+        (tensor("8]}", "8]]"), "expected `,` or `}` at line 1 column 60"),
+    ] {
+        assert_eq!(reason, format!("its header cannot be read: tensor \"kernel\": {expected}"));
+    }
+
+    let text = |header: &str| {
+        let reason = reason(&with_header(header, &[0; 8]));
+        reason.strip_prefix("its header cannot be read: ").expect("the header is at fault").to_owned()
+    };
+    assert_eq!(text("[]"), "invalid type: sequence, expected tensors by name at line 1 column 0");
+    assert_eq!(text(""), "EOF while parsing a value at line 1 column 0");
+    assert_eq!(text("{} {}"), "trailing characters at line 1 column 4");
+    assert_eq!(text("\u{0}"), "expected value at line 1 column 1");
+    assert_eq!(
+        text("{\"kern\nel"),
+        "control character (\\u0000-\\u001F) found while parsing a string at line 2 column 0"
+    );
+    assert_eq!(text("{\"kernel\\"), "EOF while parsing a string at line 1 column 9");
+    assert_eq!(text(r#"{"\x":"#), "invalid escape at line 1 column 4");
+    assert_eq!(text(&format!(r#"{{"k":{info},"k":{info}}}"#)), "\"k\" came twice at line 1 column 111");
+    assert_eq!(text(r#"{"__metadata__":{},"__metadata__":{}}"#), "\"__metadata__\" came twice at line 1 column 37");
+    assert_eq!(text(r#"{"__metadata__":{"a":1}}"#), "invalid type: integer `1`, expected a string at line 1 column 22");
+    // A name as long as the file is not repeated.
+    let long = text(&format!(r#"{{"{}":0}}"#, "é".repeat(10_000)));
+    assert!(long.starts_with(&format!("tensor \"{}\"…: invalid type: integer `0`", "é".repeat(100))), "{long}");
+
+    let bytes = |len: u64, rest: &[u8]| reason(&[&len.to_le_bytes()[..], rest].concat());
+    assert_eq!(bytes(u64::MAX, b"{}"), "its header must have 18446744073709551615 bytes, but 2 came");
+    assert_eq!(bytes(2, &[b'{', 0xff]), "its header cannot be read: key must be a string at line 1 column 2");
+}
+
+#[test]
+fn names_may_have_any_character_and_headers_white_space() {
+    let header = r#" { "a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00é😀" : { "shape" : [ ] , "\u0064type" : "F\u00332" ,
+        "data_offsets" : [ 0 , 4 ] } , "__metadata__" : { "\u0041\u0042" : "\uFFFFx" } }  "#;
+    let bytes = with_header(header, &1.5_f32.to_le_bytes());
+    let mut tensors = safetensors::read_tensors::<f32>(&bytes).unwrap();
+    assert_eq!(tensors.take("a\"\\/\u{8}\u{c}\n\r\té😀é😀").unwrap(), ndarray::arr0(1.5).into_dyn());
+    assert_eq!(safetensors::read_metadata(&bytes).unwrap()["AB"], "\u{ffff}x");
+    for wrong in [r"\ud83d", r"\ud83dx", r"\ud83d\u0041", r"\ude00", r"\u12", r"\u+123", r"\u12é4", r"\é", r"\", r"\u"]
+    {
+        let error = reason(&with_header(&format!(r#"{{"{wrong}":"#), &[]));
+        assert!(error.contains("its header cannot be read"), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn odd_files_that_are_files() {
+    let max = usize::MAX;
     // Legal in the format: an empty tensor whose other axis is larger than any memory.
     let empty = file(&[("kernel", "F32", &[0, max], &[]), ("bias", "F32", &[1], &[0; 4])]);
     assert!(matches!(refused(&empty), Error::TensorShape { .. }));

@@ -1,75 +1,114 @@
-//! What loading takes beside the file: the cell's own arrays and one tensor. Counted by an allocator, so one test alone.
+//! What loading takes beside the file: the cell's own arrays and one tensor.
 
+#[path = "common/allocator.rs"]
+mod allocator;
+
+use allocator::measured;
+use ndarray::ArrayD;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::weights::{pytorch, safetensors};
-use rnn_cell::{Lstm, RnnCell};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-/// Bytes in use, and the most since the last reset.
-struct Counting {
-    live: AtomicUsize,
-    peak: AtomicUsize,
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting { live: AtomicUsize::new(0), peak: AtomicUsize::new(0) };
-
-// SAFETY: every call is the system allocator's own; the counters only watch.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = self.live.fetch_add(layout.size(), Relaxed) + layout.size();
-        self.peak.fetch_max(live, Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        self.live.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// The result, bytes it keeps, and the most that were in use on the way, both above what was in use before.
-fn measured<T>(run: impl FnOnce() -> T) -> (T, usize, usize) {
-    let before = ALLOCATOR.live.load(Relaxed);
-    ALLOCATOR.peak.store(before, Relaxed);
-    let result = run();
-    let kept = ALLOCATOR.live.load(Relaxed).saturating_sub(before);
-    (result, kept, ALLOCATOR.peak.load(Relaxed) - before)
-}
+use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
+use rnn_cell::{Activation, Error, Lstm};
 
 /// Names, shapes and the parsed header.
 const SMALL: usize = 64 << 10;
 
+/// Imports a module that has tensors of these names and shapes, and keeps the cells.
+fn check<T>(tensors: &[(&str, &[usize])], import: impl FnOnce(&mut Tensors<'_, f32>) -> Result<T, Error>) {
+    let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("memory.safetensors");
+    let mut file = Tensors::<f32>::new();
+    for (name, shape) in tensors {
+        file.insert(*name, ArrayD::zeros(*shape));
+    }
+    safetensors::save_tensors(file, &path).unwrap();
+    let file = std::fs::read(path).unwrap();
+    let sizes = tensors.iter().map(|(_, shape)| size_of::<f32>() * shape.iter().product::<usize>());
+    let (all, largest): (usize, usize) = (sizes.clone().sum(), sizes.max().unwrap());
+    let (cells, kept, peak) = measured(|| {
+        let mut tensors = safetensors::read_tensors(&file).unwrap();
+        let cells = import(&mut tensors).unwrap();
+        tensors.finish().unwrap();
+        cells
+    });
+    let first = tensors[0].0;
+    assert!(kept + SMALL >= 2 * all, "{first}: public and packed weights are {kept} bytes, but tensors {all}");
+    assert!(peak <= kept + largest + SMALL, "{first}: {peak} bytes, but cells are {kept} and the largest {largest}");
+    drop(cells);
+}
+
+fn borrowed(tensors: &[(String, Vec<usize>)]) -> Vec<(&str, &[usize])> {
+    tensors.iter().map(|(name, shape)| (&**name, &**shape)).collect()
+}
+
+/// Every importer, with `x` inputs and `h` units.
+fn each_importer(x: usize, h: usize) {
+    let reset_before = keras::Options { reset_after: false, ..keras::Options::default() };
+    let linear_before_reset = onnx::Options { linear_before_reset: true, ..onnx::Options::default() };
+    let p = h / 2;
+    let lstm = |layer: usize, input| {
+        let names =
+            ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"].map(|kind| format!("{kind}_l{layer}"));
+        let shapes = [vec![4 * h, input], vec![4 * h, p], vec![4 * h], vec![4 * h], vec![p, h]];
+        names.into_iter().zip(shapes)
+    };
+    let layers: Vec<(String, Vec<usize>)> = lstm(0, x).chain(lstm(1, p)).collect();
+    check(&borrowed(&layers), |t| pytorch::lstm(t, ""));
+    let both: &[(&str, &[usize])] = &[
+        ("weight_ih_l0", &[3 * h, x]),
+        ("weight_hh_l0", &[3 * h, h]),
+        ("weight_ih_l0_reverse", &[3 * h, x]),
+        ("weight_hh_l0_reverse", &[3 * h, h]),
+    ];
+    check(both, |t| pytorch::bidirectional_gru(t, ""));
+    check(&[("weight_ih_l0", &[h, x]), ("weight_hh_l0", &[h, h])], |t| pytorch::rnn(t, "", Activation::Tanh));
+
+    check(&[("kernel", &[x, 4 * h]), ("recurrent_kernel", &[h, 4 * h]), ("bias", &[4 * h])], |t| {
+        keras::lstm(t, "", &keras::Options::default())
+    });
+    check(&[("kernel", &[x, 3 * h]), ("recurrent_kernel", &[h, 3 * h]), ("bias", &[3 * h])], |t| {
+        keras::gru(t, "", &reset_before)
+    });
+
+    let peepholes: &[(&str, &[usize])] = &[("w_f_diag", &[h]), ("w_i_diag", &[h]), ("w_o_diag", &[h])];
+    let projected: &[(&str, &[usize])] =
+        &[("kernel", &[x + p, 4 * h]), ("bias", &[4 * h]), ("projection/kernel", &[h, p])];
+    check(&[projected, peepholes].concat(), |t| tensorflow::lstm(t, "", |builder| builder));
+    let gru: &[(&str, &[usize])] = &[
+        ("gates/kernel", &[x + h, 2 * h]),
+        ("gates/bias", &[2 * h]),
+        ("candidate/kernel", &[x + h, h]),
+        ("candidate/bias", &[h]),
+    ];
+    check(gru, |t| tensorflow::gru(t, "", |builder| builder));
+
+    check(&[("W", &[2, 4 * h, x]), ("R", &[2, 4 * h, h]), ("B", &[2, 8 * h]), ("P", &[2, 3 * h])], |t| {
+        onnx::bidirectional_lstm(t, "", &onnx::Options::default())
+    });
+    check(&[("W", &[1, 3 * h, x]), ("R", &[1, 3 * h, h])], |t| onnx::gru(t, "", &linear_before_reset));
+
+    let gates = |gates: &[&str], rows: usize| -> Vec<(String, Vec<usize>)> {
+        gates.iter().map(|gate| (format!("{gate}/kernel"), vec![rows, h])).collect()
+    };
+    let biases = |gates: &[&str]| -> Vec<(String, Vec<usize>)> {
+        gates.iter().map(|gate| (format!("{gate}/bias"), vec![h])).collect()
+    };
+    let (input, hidden) = (["ii", "if", "ig", "io"], ["hi", "hf", "hg", "ho"]);
+    let lstm = [gates(&input, x), gates(&hidden, h), biases(&hidden)].concat();
+    check(&borrowed(&lstm), |t| flax::lstm(t, ""));
+}
+
 #[test]
 fn loading_takes_the_cell_and_one_tensor() {
-    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
     let hidden = 192;
-    let cells = [(64, 1), (hidden, 2)]
-        .map(|(input, seed)| Lstm::<f32>::new(input, hidden, &mut Xoshiro256PlusPlus::seed_from_u64(seed)));
-
     // By parameter name, into a cell that is there: nothing beside the file.
-    let file = safetensors::to_bytes(&cells[1]).unwrap();
-    let mut cell = Lstm::<f32>::new(hidden, hidden, rng);
+    let [saved, mut cell] =
+        [1, 2].map(|seed| Lstm::<f32>::new(hidden, hidden, &mut Xoshiro256PlusPlus::seed_from_u64(seed)));
+    let file = safetensors::to_bytes(&saved).unwrap();
     let (result, _, peak) = measured(|| safetensors::from_bytes(&mut cell, &file));
     result.unwrap();
     assert!(peak < SMALL, "{peak} bytes beside a file of {}", file.len());
 
     // Through an importer: the largest tensor beside the cells.
-    let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("memory.safetensors");
-    safetensors::save_tensors(pytorch::export_lstm(&cells, None, "").unwrap(), &path).unwrap();
-    let file = std::fs::read(path).unwrap();
-    let tensor = 4 * hidden * hidden * size_of::<f32>();
-    let (imported, kept, peak) = measured(|| {
-        let mut tensors = safetensors::read_tensors::<f32>(&file).unwrap();
-        let cells = pytorch::lstm(&mut tensors, "").unwrap();
-        tensors.finish().unwrap();
-        cells
-    });
-    assert_eq!(imported.output_size(), hidden);
-    assert!(kept >= 4 * tensor, "packed and public weights of two layers are {kept} bytes, and a tensor {tensor}");
-    assert!(peak <= kept + tensor + SMALL, "{peak} bytes, but cells are {kept} and the largest tensor {tensor}");
+    each_importer(64, hidden);
 
     // A claim without bytes behind it takes nothing.
     let claim = br#"{"kernel":{"dtype":"F32","shape":[1000000,1000000],"data_offsets":[0,4000000000000]}}"#;

@@ -38,6 +38,7 @@ for dtype in ("float32", "float64"):
         rng = np.random.default_rng(1)
         x = rng.normal(size=(2, 6, 3)).astype(dtype)
         with tf1.Graph().as_default(), tf1.Session() as session, tempfile.TemporaryDirectory() as folder:
+            tf.keras.utils.set_random_seed(1)
             placeholder = tf1.placeholder(dtype, (2, 6, 3))
             outputs = make(placeholder)
             step = tf1.train.get_or_create_global_step()

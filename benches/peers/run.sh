@@ -1,6 +1,6 @@
 #!/bin/bash
 # Measures this crate and its peers, one after the other, on an otherwise idle machine: about ten minutes. Writes a line of
-# JSON a measurement to $OUT (default: results.jsonl) and prints the table.
+# JSON a measurement to $OUT (default: results.jsonl), prints the table and, of a whole run, draws docs/peers.svg.
 #   ONLY=regex  some of the runs     BENCH_SEC=0.1  seconds a measurement     WLS, CELLS, MODES  comma-separated choices
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,3 +37,4 @@ for t in 1 2; do
 done
 RNN_CELL_ISA=avx2 PEER_SUFFIX=/avx2 go rnn-cell-avx2 1 "$ours" 1
 "$here/table.py" "$OUT" --focus rnn-cell
+[ -n "${ONLY:-}${WLS:-}${CELLS:-}${MODES:-}" ] || "$here/picture.py" "$OUT"

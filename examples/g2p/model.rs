@@ -6,8 +6,8 @@
 
 use ndarray::{Array1, Array2, Array3, ArrayView1};
 use rnn_cell::weights::{Tensors, pytorch, safetensors};
-use rnn_cell::{Error, Gru, RnnCell, State, Workspace, dynamic_rnn};
-use std::collections::HashMap;
+use rnn_cell::{Error, Gru, RnnCell, State, dynamic_rnn};
+use std::collections::{BTreeMap, HashMap};
 
 /// The most phonemes an answer has.
 const MAX_PHONEMES: usize = 20;
@@ -84,7 +84,7 @@ impl G2p {
         let mut answers = vec![Vec::new(); state.nrows()];
         let mut words: Vec<usize> = (0..state.nrows()).collect();
         let mut said = vec![self.start; words.len()];
-        let mut workspace = Workspace::default();
+        let mut workspace = Default::default();
         for _ in 0..MAX_PHONEMES {
             let mut x = Array2::zeros((words.len(), self.phonemes.len()));
             said.iter().enumerate().for_each(|(row, &phoneme)| x[[row, phoneme]] = 1.0);
@@ -95,7 +95,7 @@ impl G2p {
 
             let going: Vec<usize> = (0..words.len()).filter(|&row| best[row] != self.end).collect();
             if going.len() < words.len() {
-                state = State::select(&state, &going);
+                state = state.select_rows(&going);
             }
             words = going.iter().map(|&row| words[row]).collect();
             said = going.iter().map(|&row| best[row]).collect();
@@ -128,7 +128,7 @@ fn gru(tensors: &mut Tensors<'_, f32>, side: &str, symbols: usize) -> Result<Gru
     Ok(pytorch::gru(tensors, &format!("{side}."))?.into_cells().remove(0))
 }
 
-fn vocabulary(metadata: &HashMap<String, String>, name: &str) -> Result<Vec<String>, Error> {
+fn vocabulary(metadata: &BTreeMap<String, String>, name: &str) -> Result<Vec<String>, Error> {
     let list = metadata.get(name).and_then(|list| serde_json::from_str(list).ok());
     list.ok_or_else(|| Error::InvalidFile { reason: format!("its metadata has no list {name:?}") })
 }

@@ -4,16 +4,19 @@
 
 use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+use rnn_cell::train::{Adam, AdamOptions};
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
 use rnn_cell::{Activation, BasicRnn, Error, Float, Gru, Lstm, Parameters};
+use safetensors_library::{Dtype, SafeTensors};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Counts bytes in use and the most of them.
+/// Counts bytes in use, the most of them, and the most asked for at once.
 struct Counting;
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -23,6 +26,7 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
         PEAK.fetch_max(live, Relaxed);
+        LARGEST.fetch_max(layout.size(), Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
@@ -33,14 +37,33 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Runs `load` and fails if it takes more memory than `factor` times the file.
-fn bounded<T>(bytes: &[u8], factor: usize, load: impl FnOnce() -> T) -> T {
+/// Bytes in use for one of the file. One of the header becomes at most 11 of metadata, in half-empty nodes of a tree, or 7
+/// of a list of tensors. One of the numbers, an f16 read as f64, becomes 4 of a cell's weights, 4 of the same packed and 4
+/// of the tensor that is being copied.
+const PEAK_FACTOR: usize = 12;
+/// Bytes of one allocation for one of the file: an f16 read as f64.
+const WIDENED: usize = 4;
+/// Packing fills up each row of a kernel to a whole panel, four vectors of 64 bytes, and a GRU that resets before the
+/// product has two kernels. A cell of a single unit is little else.
+const PANELS: usize = 2 * 4 * 64;
+/// Whatever the file: names of parameters, messages, nodes of trees.
+const FIXED: usize = 64 << 10;
+
+/// Runs `load` and fails if it had more than `peak` bytes in use, or asked for more than `single` at once, beside `FIXED`.
+fn bounded<T>(peak: usize, single: usize, load: impl FnOnce() -> T) -> T {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
+    LARGEST.store(0, Relaxed);
     let result = load();
-    let (peak, allowed) = (PEAK.load(Relaxed) - before, factor * bytes.len() + (64 << 10));
-    assert!(peak <= allowed, "{peak} bytes for a file of {}", bytes.len());
+    let (used, largest) = (PEAK.load(Relaxed) - before, LARGEST.load(Relaxed));
+    assert!(used <= peak + FIXED, "{used} bytes in use, where {peak} and {FIXED} are enough");
+    assert!(largest <= single + FIXED, "{largest} bytes at once, where {single} and {FIXED} are enough");
     result
+}
+
+/// Opening a file takes no allocation beyond the file's size.
+fn opened<T>(bytes: &[u8], open: impl FnOnce() -> T) -> T {
+    bounded(PEAK_FACTOR * bytes.len(), bytes.len(), open)
 }
 
 /// What `seeds/` holds the parameters of.
@@ -48,60 +71,90 @@ struct Models {
     stack: Vec<Lstm<f32>>,
     rnn: BasicRnn<f32>,
     gru: Gru<f64>,
+    adam: Adam<f32>,
 }
 
 static MODELS: LazyLock<Models> = LazyLock::new(|| {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+    let rnn = BasicRnn::new(1, 1, rng);
     Models {
         stack: vec![Lstm::new(1, 1, rng), Lstm::new(1, 1, rng)],
-        rnn: BasicRnn::new(1, 1, rng),
+        adam: Adam::new(&rnn, AdamOptions::default()).expect("TensorFlow's options are in range"),
+        rnn,
         gru: Gru::new(1, 1, rng),
     }
 });
 
-/// What parsing may take for a byte of the file: a header of `[0,0,…]` grows to numbers of the parser's own.
-const PARSING: usize = 64;
-/// What cells may take for a byte of the file: f16 widened to f64, kept twice, panels of a single unit padded to a vector.
-const CELLS: usize = 4 * 2 * 16 + PARSING;
-
 fuzz_target!(|bytes: &[u8]| {
     LazyLock::force(&MODELS);
-    let Models { stack, rnn, gru } = &*MODELS;
+    let Models { stack, rnn, gru, adam } = &*MODELS;
     load(bytes, stack);
     load(bytes, rnn);
     load(bytes, gru);
-    let _ = bounded(bytes, PARSING, || safetensors::read_metadata(bytes));
-    if bounded(bytes, PARSING, || safetensors::read_tensors::<f32>(bytes).is_err()) {
-        return;
-    }
-    import(bytes, |t| pytorch::rnn(t, "", Activation::Tanh).map(drop));
-    import(bytes, |t| pytorch::lstm(t, "").map(drop));
-    import(bytes, |t| pytorch::bidirectional_lstm(t, "lstm.").map(drop));
-    import(bytes, |t| pytorch::gru(t, "").map(drop));
-    import(bytes, |t| keras::lstm(t, "", &keras::Options::default()).map(drop));
-    import(bytes, |t| keras::gru(t, "", &keras::Options::default()).map(drop));
-    import(bytes, |t| tensorflow::lstm(t, "", |builder| builder).map(drop));
-    import(bytes, |t| tensorflow::gru(t, "", |builder| builder).map(drop));
-    import(bytes, |t| onnx::lstm(t, "", &onnx::Options::default()).map(drop));
-    import(bytes, |t| onnx::bidirectional_gru(t, "", &onnx::Options::default()).map(drop));
-    import(bytes, |t| flax::lstm(t, "").map(drop));
-    import(bytes, |t| flax::gru(t, "").map(drop));
-    import(bytes, |t| {
+    load(bytes, adam);
+    let _ = opened(bytes, || safetensors::read_metadata(bytes));
+    let Ok(tensors) = opened(bytes, || safetensors::read_tensors::<f64>(bytes)) else { return };
+    compare_with_library(bytes, tensors.clone());
+    let rows: usize = tensors.names().map(|name| rows(&tensors, name)).sum();
+    let import = |importer: &dyn Fn(&mut Tensors<'_, f64>) -> Result<(), Error>| {
+        let (peak, single) = (PEAK_FACTOR * bytes.len() + PANELS * rows, WIDENED * bytes.len() + PANELS * rows);
+        let _ = bounded(peak, single, || importer(&mut tensors.clone()));
+    };
+    import(&|t| pytorch::rnn(t, "", Activation::Tanh).map(drop));
+    import(&|t| pytorch::lstm(t, "").map(drop));
+    import(&|t| pytorch::bidirectional_lstm(t, "lstm.").map(drop));
+    import(&|t| pytorch::gru(t, "").map(drop));
+    import(&|t| keras::lstm(t, "", &keras::Options::default()).map(drop));
+    import(&|t| keras::gru(t, "", &keras::Options::default()).map(drop));
+    import(&|t| tensorflow::lstm(t, "", |builder| builder).map(drop));
+    import(&|t| tensorflow::gru(t, "", |builder| builder).map(drop));
+    import(&|t| onnx::lstm(t, "", &onnx::Options::default()).map(drop));
+    import(&|t| onnx::bidirectional_gru(t, "", &onnx::Options::default()).map(drop));
+    import(&|t| flax::lstm(t, "").map(drop));
+    import(&|t| flax::gru(t, "").map(drop));
+    import(&|t| {
         let names: Vec<String> = t.names().map(String::from).collect();
         names.iter().try_for_each(|name| t.take(name).map(drop))
     });
 });
 
+/// Rows of kernels that a tensor may become: either axis of a matrix, for each direction where these are the first axis.
+fn rows(tensors: &Tensors<'_, f64>, name: &str) -> usize {
+    let shape = tensors.shape(name).unwrap_or_default();
+    match shape {
+        _ if shape.contains(&0) || tensors.expect(name, shape).is_err() => 0,
+        [directions, a, b] => directions * (a + b),
+        _ => shape.iter().sum(),
+    }
+}
+
 /// Loads by parameter name: either all is written or nothing.
 fn load<E: Float, P: Parameters<E> + Clone>(bytes: &[u8], model: &P) {
     let mut loaded = model.clone();
-    if bounded(bytes, PARSING, || safetensors::from_bytes(&mut loaded, bytes).is_err()) {
+    if opened(bytes, || safetensors::from_bytes(&mut loaded, bytes).is_err()) {
         assert_eq!(safetensors::to_bytes(&loaded), safetensors::to_bytes(model));
     }
 }
 
-fn import(bytes: &[u8], importer: impl FnOnce(&mut Tensors<'_, f64>) -> Result<(), Error>) {
-    let _ = bounded(bytes, CELLS, || {
-        safetensors::read_tensors::<f64>(bytes).and_then(|mut tensors| importer(&mut tensors))
-    });
+/// What is read here is a file to the library too, and holds the same tensors.
+fn compare_with_library(bytes: &[u8], mut tensors: Tensors<'_, f64>) {
+    let names: Vec<String> = tensors.names().map(String::from).collect();
+    let arrays: Result<Vec<_>, _> = names.iter().map(|name| tensors.take(name)).collect();
+    // A type that is not read here may be one that the library does not know.
+    let Ok(arrays) = arrays else { return };
+    let file = SafeTensors::deserialize(bytes).expect("the library reads what is read here");
+    assert_eq!(file.len(), names.len());
+    for (name, array) in names.iter().zip(arrays) {
+        let theirs = file.tensor(name).expect("the library finds what is found here");
+        assert_eq!(theirs.shape(), array.shape());
+        let same = |(ours, theirs): (&f64, f64)| *ours == theirs || ours.is_nan() && theirs.is_nan();
+        assert!(match theirs.dtype() {
+            Dtype::F64 =>
+                array.iter().zip(theirs.data().as_chunks().0.iter().map(|b| f64::from_le_bytes(*b))).all(same),
+            Dtype::F32 => {
+                array.iter().zip(theirs.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into())).all(same)
+            }
+            _ => true,
+        });
+    }
 }

@@ -1,12 +1,14 @@
 //! The simple recurrent network.
 
-use super::weights::{bias_numbers, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use super::weights::{checked, checked_option, drawn, gate, matrix_shape, visit_then_repack};
+use crate::cell::step_as_run;
+use crate::checks::check_sizes;
 use crate::kernel::isa::Isa;
-use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::rnn_backward::{Record, Transposed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use crate::{Activation, Error, Float, Parameters, RnnCell};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -17,7 +19,7 @@ use std::sync::OnceLock;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `kernel` | (input + hidden, hidden) | [`glorot_uniform`](init::glorot_uniform) |
+/// | `kernel` | (input + hidden, hidden) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (hidden) | 0 |
 ///
 /// The first `input` rows of `kernel` are the input's weights, the others the state's. The state is h, (batch, hidden).
@@ -33,9 +35,7 @@ use std::sync::OnceLock;
 /// ```
 #[derive(Clone)]
 pub struct BasicRnn<E: Float> {
-    input_size: usize,
-    hidden_size: usize,
-    activation: Activation,
+    options: BasicRnnBuilder<E>,
     weights: BasicRnnWeights<E>,
     packed: Packed<E>,
     /// Packed by the first run backward.
@@ -55,13 +55,13 @@ impl<E: Float> BasicRnn<E> {
     /// A cell with TensorFlow's initial weights.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A cell with options: tanh and a bias unless set otherwise.
-    #[must_use]
     pub fn builder(input_size: usize, hidden_size: usize) -> BasicRnnBuilder<E> {
         BasicRnnBuilder { input_size, hidden_size, activation: Activation::Tanh, use_bias: true, element: PhantomData }
     }
@@ -69,7 +69,7 @@ impl<E: Float> BasicRnn<E> {
     /// A tanh cell of existing weights, its sizes read from their shapes.
     ///
     /// # Errors
-    /// [`Error::WeightShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    /// [`Error::ArrayShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
     pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
         let (rows, hidden) = kernel.dim();
         Self::builder(rows.saturating_sub(hidden), hidden).build_from(BasicRnnWeights { kernel, bias: Some(bias) })
@@ -81,10 +81,8 @@ impl<E: Float> BasicRnn<E> {
         &self.weights
     }
 
-    /// The activation.
-    #[must_use]
-    pub fn activation(&self) -> Activation {
-        self.activation
+    pub(crate) fn activation(&self) -> Activation {
+        self.options.activation
     }
 
     /// [`RnnCell::unroll`], recorded if asked for.
@@ -97,36 +95,25 @@ impl<E: Float> BasicRnn<E> {
         workspace: &mut Workspace<E>,
     ) {
         let (inputs, outputs) = (inputs.view(), outputs.view_mut());
-        kernel::rnn::unroll(&self.packed, self.activation, inputs, state, outputs, record, workspace);
+        kernel::rnn::unroll(&self.packed, self.options.activation, inputs, state, outputs, record, workspace);
     }
 
     /// The weights as backward multiplies by them.
     pub(crate) fn transposed(&self) -> &Transposed<E> {
-        self.transposed.get_or_init(|| Transposed::new(&self.weights.kernel, self.input_size))
+        self.transposed.get_or_init(|| Transposed::new(&self.weights.kernel, self.options.input_size))
     }
 
     fn repack(&mut self) {
-        let gate = gate(&self.weights, self.hidden_size);
-        self.packed.refill(&[gate], None);
+        self.packed.refill(&[gate(&self.weights.kernel, self.weights.bias.as_ref())], None);
         if let Some(transposed) = self.transposed.get_mut() {
-            transposed.refill(&self.weights.kernel, self.input_size);
+            transposed.refill(&self.weights.kernel, self.options.input_size);
         }
-    }
-}
-
-fn gate<E: Float>(weights: &BasicRnnWeights<E>, width: usize) -> Gate<'_, E> {
-    Gate {
-        matrix: numbers(&weights.kernel),
-        width,
-        column: 0,
-        transposed: false,
-        bias: bias_numbers(&weights.bias),
-        offset: 0.0,
     }
 }
 
 /// Options of a [`BasicRnn`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct BasicRnnBuilder<E> {
     input_size: usize,
     hidden_size: usize,
@@ -137,14 +124,12 @@ pub struct BasicRnnBuilder<E> {
 
 impl<E: Float> BasicRnnBuilder<E> {
     /// The activation; tanh if not set.
-    #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
     /// Whether there is a bias; there is if not set.
-    #[must_use]
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
@@ -153,35 +138,37 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// The cell, with TensorFlow's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`].
+    /// [`Error::ZeroSize`]; [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<BasicRnn<E>, Error> {
-        let (rows, hidden) = (self.input_size + self.hidden_size, self.hidden_size);
-        let bias = self.use_bias.then(|| Array1::zeros(hidden));
-        self.build_from(BasicRnnWeights { kernel: init::glorot_uniform((rows, hidden), rng), bias })
+        self.check()?;
+        let kernel = drawn("kernel", self.kernel_shape(), rng)?;
+        let bias = self.use_bias.then(|| Array1::zeros(self.hidden_size));
+        self.build_from(BasicRnnWeights { kernel, bias })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+    }
+
+    fn kernel_shape(&self) -> [usize; 2] {
+        matrix_shape([self.input_size, self.hidden_size], [1, self.hidden_size])
     }
 
     /// The cell, with existing weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
+    /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
-        let Self { input_size, hidden_size, activation, use_bias, .. } = self;
-        check_sizes(&[("input_size", input_size), ("hidden_size", hidden_size)])?;
+        self.check()?;
+        let (input, hidden) = (self.input_size, self.hidden_size);
         let weights = BasicRnnWeights {
-            kernel: checked("kernel", weights.kernel, &[input_size + hidden_size, hidden_size])?,
-            bias: checked_option("bias", weights.bias, use_bias, &[hidden_size])?,
+            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
+            bias: checked_option("bias", weights.bias, self.use_bias, &[hidden])?,
         };
-        let shape = PackShape {
-            inputs: input_size,
-            recurrent: hidden_size,
-            units: hidden_size,
-            gates: 1,
-            groups: kernel::rnn::GROUPS,
-            split: false,
-        };
-        let packed = Packed::new(Isa::get(), shape, &[gate(&weights, hidden_size)], None);
-        Ok(BasicRnn { input_size, hidden_size, activation, weights, packed, transposed: OnceLock::new() })
+        let shape = PackShape::new(input, hidden, hidden, 1);
+        let packed = Packed::new(Isa::get(), shape, &[gate(&weights.kernel, weights.bias.as_ref())], None);
+        Ok(BasicRnn { options: self, weights, packed, transposed: OnceLock::new() })
     }
 }
 
@@ -191,24 +178,17 @@ impl<E: Float> RnnCell for BasicRnn<E> {
     type Workspace = Workspace<E>;
 
     fn input_size(&self) -> usize {
-        self.input_size
+        self.options.input_size
     }
     fn output_size(&self) -> usize {
-        self.hidden_size
+        self.options.hidden_size
     }
     fn zero_state(&self, batch: usize) -> Array2<E> {
-        Array2::zeros((batch, self.hidden_size))
+        Array2::zeros((batch, self.options.hidden_size))
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut Array2<E>,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<E>,
@@ -240,10 +220,6 @@ impl<E: Float> Parameters<E> for BasicRnn<E> {
 
 impl<E: Float> std::fmt::Debug for BasicRnn<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BasicRnn")
-            .field("input_size", &self.input_size)
-            .field("hidden_size", &self.hidden_size)
-            .field("activation", &self.activation)
-            .finish_non_exhaustive()
+        f.debug_struct("BasicRnn").field("options", &self.options).finish_non_exhaustive()
     }
 }

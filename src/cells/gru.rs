@@ -1,13 +1,15 @@
 //! The gated recurrent unit.
 
-use super::weights::{bias_numbers, check_sizes, checked, checked_option, numbers, visit_then_repack};
-use crate::kernel::gru::{GATE_GROUPS, Weights as PackedWeights};
+use super::weights::{checked, checked_option, drawn, gate, matrix_shape, numbers, visit_then_repack};
+use crate::cell::step_as_run;
+use crate::checks::check_sizes;
+use crate::kernel::gru::Weights as PackedWeights;
 use crate::kernel::gru_backward::{Record, Transposed};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use crate::{Activation, Error, Float, Parameters, RnnCell};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -29,7 +31,7 @@ use std::sync::OnceLock;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `gates/kernel` | (input + hidden, 2 · hidden), columns r, u | [`glorot_uniform`](init::glorot_uniform) |
+/// | `gates/kernel` | (input + hidden, 2 · hidden), columns r, u | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `gates/bias` | (2 · hidden) | 1 |
 /// | `candidate/kernel` | (input + hidden, hidden) | `glorot_uniform` |
 /// | `candidate/bias` | (hidden) | 0 |
@@ -82,6 +84,7 @@ pub struct GruWeights<E> {
 
 /// Options of a [`Gru`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct GruBuilder<E> {
     input_size: usize,
     hidden_size: usize,
@@ -96,13 +99,13 @@ impl<E: Float> Gru<E> {
     /// A cell with TensorFlow's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A cell with options: reset before the product, biases, tanh and sigmoid unless set otherwise.
-    #[must_use]
     pub fn builder(input_size: usize, hidden_size: usize) -> GruBuilder<E> {
         GruBuilder {
             input_size,
@@ -121,9 +124,7 @@ impl<E: Float> Gru<E> {
         &self.weights
     }
 
-    /// Where the reset gate stands.
-    #[must_use]
-    pub fn reset(&self) -> GruReset {
+    pub(crate) fn reset(&self) -> GruReset {
         self.options.reset
     }
 
@@ -154,7 +155,7 @@ impl<E: Float> Gru<E> {
 
     fn repack(&mut self) {
         let [r, u, n] = gates(&self.weights, self.options.hidden_size);
-        let recurrent_bias = bias_numbers(&self.weights.candidate_recurrent_bias);
+        let recurrent_bias = self.weights.candidate_recurrent_bias.as_ref().map(numbers);
         match &mut self.packed {
             PackedWeights::ResetBefore { gates, candidate } => {
                 gates.refill(&[r, u], None);
@@ -171,49 +172,35 @@ impl<E: Float> Gru<E> {
 
 /// r, u and the candidate as packed.
 fn gates<E: Float>(weights: &GruWeights<E>, hidden: usize) -> [Gate<'_, E>; 3] {
-    let gate = |index: usize| Gate {
-        matrix: numbers(&weights.gates_kernel),
-        width: 2 * hidden,
+    let both = gate(&weights.gates_kernel, weights.gates_bias.as_ref());
+    let half = |index: usize| Gate {
         column: index * hidden,
-        transposed: false,
-        bias: bias_numbers(&weights.gates_bias).map(|bias| &bias[index * hidden..][..hidden]),
-        offset: 0.0,
+        bias: both.bias.map(|bias| &bias[index * hidden..][..hidden]),
+        ..both
     };
-    let candidate = Gate {
-        matrix: numbers(&weights.candidate_kernel),
-        width: hidden,
-        column: 0,
-        transposed: false,
-        bias: bias_numbers(&weights.candidate_bias),
-        offset: 0.0,
-    };
-    [gate(0), gate(1), candidate]
+    [half(0), half(1), gate(&weights.candidate_kernel, weights.candidate_bias.as_ref())]
 }
 
 impl<E: Float> GruBuilder<E> {
     /// Where the reset gate stands; [`GruReset::Before`] if not set.
-    #[must_use]
     pub fn reset(mut self, reset: GruReset) -> Self {
         self.reset = reset;
         self
     }
 
     /// Whether there are biases; there are if not set.
-    #[must_use]
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
     }
 
     /// The activation of the candidate; tanh if not set.
-    #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
     /// The activation of the gates r and u (Keras's `recurrent_activation`); sigmoid if not set.
-    #[must_use]
     pub fn gate_activation(mut self, gate_activation: Activation) -> Self {
         self.gate_activation = gate_activation;
         self
@@ -222,32 +209,42 @@ impl<E: Float> GruBuilder<E> {
     /// The cell, with TensorFlow's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`].
+    /// [`Error::ZeroSize`]; [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Gru<E>, Error> {
-        let (rows, hidden) = (self.input_size + self.hidden_size, self.hidden_size);
+        self.check()?;
+        let hidden = self.hidden_size;
         let (use_bias, after) = (self.use_bias, self.reset == GruReset::After);
-        self.build_from(GruWeights {
-            gates_kernel: init::glorot_uniform((rows, 2 * hidden), rng),
+        let weights = GruWeights {
+            gates_kernel: drawn("gates/kernel", self.kernel_shape(2), rng)?,
             gates_bias: use_bias.then(|| Array1::ones(2 * hidden)),
-            candidate_kernel: init::glorot_uniform((rows, hidden), rng),
+            candidate_kernel: drawn("candidate/kernel", self.kernel_shape(1), rng)?,
             candidate_bias: use_bias.then(|| Array1::zeros(hidden)),
             candidate_recurrent_bias: (use_bias && after).then(|| Array1::zeros(hidden)),
-        })
+        };
+        self.build_from(weights)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+    }
+
+    fn kernel_shape(&self, gates: usize) -> [usize; 2] {
+        matrix_shape([self.input_size, self.hidden_size], [gates, self.hidden_size])
     }
 
     /// The cell, with existing weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
+    /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: GruWeights<E>) -> Result<Gru<E>, Error> {
         let (input, hidden, use_bias) = (self.input_size, self.hidden_size, self.use_bias);
-        check_sizes(&[("input_size", input), ("hidden_size", hidden)])?;
+        self.check()?;
         let after = self.reset == GruReset::After;
         let weights = GruWeights {
-            gates_kernel: checked("gates/kernel", weights.gates_kernel, &[input + hidden, 2 * hidden])?,
+            gates_kernel: checked("gates/kernel", weights.gates_kernel, &self.kernel_shape(2))?,
             gates_bias: checked_option("gates/bias", weights.gates_bias, use_bias, &[2 * hidden])?,
-            candidate_kernel: checked("candidate/kernel", weights.candidate_kernel, &[input + hidden, hidden])?,
+            candidate_kernel: checked("candidate/kernel", weights.candidate_kernel, &self.kernel_shape(1))?,
             candidate_bias: checked_option("candidate/bias", weights.candidate_bias, use_bias, &[hidden])?,
             candidate_recurrent_bias: checked_option(
                 "candidate/recurrent_bias",
@@ -256,17 +253,17 @@ impl<E: Float> GruBuilder<E> {
                 &[hidden],
             )?,
         };
-        let shape =
-            |gates, groups, split| PackShape { inputs: input, recurrent: hidden, units: hidden, gates, groups, split };
+        let shape = |gates| PackShape::new(input, hidden, hidden, gates);
         let [r, u, n] = gates(&weights, hidden);
         let packed = match self.reset {
             GruReset::Before => PackedWeights::ResetBefore {
-                gates: Packed::new(Isa::get(), shape(2, GATE_GROUPS, false), &[r, u], None),
-                candidate: Packed::new(Isa::get(), shape(1, kernel::rnn::GROUPS, false), &[n], None),
+                gates: Packed::new(Isa::get(), shape(2), &[r, u], None),
+                candidate: Packed::new(Isa::get(), shape(1), &[n], None),
             },
             GruReset::After => {
-                let recurrent_bias = bias_numbers(&weights.candidate_recurrent_bias);
-                PackedWeights::ResetAfter(Packed::new(Isa::get(), shape(3, 1, true), &[r, u, n], recurrent_bias))
+                let recurrent_bias = weights.candidate_recurrent_bias.as_ref().map(numbers);
+                let shape = PackShape { split: true, ..shape(3) };
+                PackedWeights::ResetAfter(Packed::new(Isa::get(), shape, &[r, u, n], recurrent_bias))
             }
         };
         Ok(Gru { options: self, weights, packed, transposed: OnceLock::new() })
@@ -287,16 +284,9 @@ impl<E: Float> RnnCell for Gru<E> {
     fn zero_state(&self, batch: usize) -> Array2<E> {
         Array2::zeros((batch, self.options.hidden_size))
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut Array2<E>,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<E>,

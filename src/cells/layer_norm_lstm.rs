@@ -1,13 +1,16 @@
 //! The LSTM with layer normalization.
 
-use super::weights::{bias_numbers, check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use super::layer_norm::{LayerNorm, LayerNorms};
+use super::weights::{checked, checked_option, drawn, gate, matrix_shape, visit_then_repack};
+use crate::cell::step_as_run;
+use crate::checks::{check_finite, check_sizes};
 use crate::dropout::{Keep, Site};
 use crate::kernel::isa::Isa;
 use crate::kernel::linear::activate_all;
-use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, DropoutState, Error, Float, LstmState, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use crate::{Activation, DropoutState, Error, Float, LstmState, Parameters, RnnCell};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 
 /// LSTM with layer normalization and recurrent dropout: tf.contrib.rnn's `LayerNormBasicLSTMCell`, after Ba, Kiros and
@@ -30,7 +33,7 @@ use rand::Rng;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `kernel` | (input + hidden, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](init::glorot_uniform) |
+/// | `kernel` | (input + hidden, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (4 · hidden), without `layer_norm` | 0 |
 /// | `input/gamma`, `transform/gamma`, `forget/gamma`, `output/gamma`, `state/gamma` | (hidden) | `norm_gain` |
 /// | `input/beta`, `transform/beta`, `forget/beta`, `output/beta`, `state/beta` | (hidden) | `norm_shift` |
@@ -65,32 +68,9 @@ pub struct LayerNormLstmWeights<E> {
     pub norms: Option<LayerNorms<E>>,
 }
 
-/// Gains and shifts of a [`LayerNormLstm`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerNorms<E> {
-    /// Of the input gate i.
-    pub input: LayerNorm<E>,
-    /// Of the candidate j.
-    pub transform: LayerNorm<E>,
-    /// Of the forget gate f.
-    pub forget: LayerNorm<E>,
-    /// Of the output gate o.
-    pub output: LayerNorm<E>,
-    /// Of the new c.
-    pub state: LayerNorm<E>,
-}
-
-/// Gain and shift of one layer normalization.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerNorm<E> {
-    /// Gain, (hidden).
-    pub gamma: Array1<E>,
-    /// Shift, (hidden).
-    pub beta: Array1<E>,
-}
-
 /// Options of a [`LayerNormLstm`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct LayerNormLstmBuilder<E> {
     input_size: usize,
     pub(crate) hidden_size: usize,
@@ -106,14 +86,14 @@ impl<E: Float> LayerNormLstm<E> {
     /// A cell with tf.contrib's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A cell with options: forget_bias 1, layer normalization of gain 1 and shift 0, no dropout and tanh unless set
     /// otherwise.
-    #[must_use]
     pub fn builder(input_size: usize, hidden_size: usize) -> LayerNormLstmBuilder<E> {
         LayerNormLstmBuilder {
             input_size,
@@ -134,7 +114,7 @@ impl<E: Float> LayerNormLstm<E> {
     }
 
     fn repack(&mut self) {
-        self.packed.refill(&[gate(&self.weights)], None);
+        self.packed.refill(&[gate(&self.weights.kernel, self.weights.bias.as_ref())], None);
     }
 
     /// One row's `sums` to its gates i, g, f, o. `drop` is the dropout of the candidate.
@@ -176,105 +156,38 @@ impl<E: Float> LayerNormLstm<E> {
     }
 }
 
-/// The four gates are packed as one: their sums come out side by side.
-fn gate<E: Float>(weights: &LayerNormLstmWeights<E>) -> Gate<'_, E> {
-    let (kernel, bias) = (&weights.kernel, bias_numbers(&weights.bias));
-    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, transposed: false, bias, offset: 0.0 }
-}
-
-/// Added to a variance, as tf.contrib.layers does.
-const EPSILON: f64 = 1e-12;
-
-impl<E: Float> LayerNorm<E> {
-    fn filled(size: usize, gain: E, shift: E) -> Self {
-        Self { gamma: Array1::from_elem(size, gain), beta: Array1::from_elem(size, shift) }
-    }
-
-    fn checked(self, name: &str, size: usize) -> Result<Self, Error> {
-        Ok(Self {
-            gamma: checked(&format!("{name}/gamma"), self.gamma, &[size])?,
-            beta: checked(&format!("{name}/beta"), self.beta, &[size])?,
-        })
-    }
-
-    /// Normalizes one row in place.
-    pub(crate) fn apply(&self, values: &mut [E]) {
-        let (mean, scale) = mean_and_scale(values);
-        for ((value, &gamma), &beta) in values.iter_mut().zip(numbers(&self.gamma)).zip(numbers(&self.beta)) {
-            *value = (*value - mean) * scale * gamma + beta;
-        }
-    }
-}
-
-/// A row's mean and 1 / √(variance + 1e-12).
-pub(crate) fn mean_and_scale<E: Float>(values: &[E]) -> (E, E) {
-    let count = E::from_f64(values.len() as f64);
-    let mean = sum(values, |value| value) / count;
-    let variance = sum(values, |value| (value - mean) * (value - mean)) / count;
-    (mean, (variance + E::from_f64(EPSILON)).sqrt().recip())
-}
-
-/// Σ term(value), in sixteen chains, so that it can be vectorized; their number is fixed, so the bits are too.
-pub(crate) fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
-    let mut chains = [E::zero(); 16];
-    for values in values.chunks(16) {
-        for (chain, &value) in chains.iter_mut().zip(values) {
-            *chain += term(value);
-        }
-    }
-    chains.into_iter().sum()
-}
-
-impl<E: Float> LayerNorms<E> {
-    fn named(&self) -> [(&'static str, &LayerNorm<E>); 5] {
-        let Self { input, transform, forget, output, state } = self;
-        [("input", input), ("transform", transform), ("forget", forget), ("output", output), ("state", state)]
-    }
-
-    fn named_mut(&mut self) -> [(&'static str, &mut LayerNorm<E>); 5] {
-        let Self { input, transform, forget, output, state } = self;
-        [("input", input), ("transform", transform), ("forget", forget), ("output", output), ("state", state)]
-    }
-}
-
 impl<E: Float> LayerNormLstmBuilder<E> {
     /// Added to the forget gate at every step, after normalization; 1 if not set. Finite.
-    #[must_use]
     pub fn forget_bias(mut self, forget_bias: E) -> Self {
         self.forget_bias = forget_bias;
         self
     }
 
     /// Whether gates and c are normalized; they are if not set. Without, there is a bias instead.
-    #[must_use]
     pub fn layer_norm(mut self, layer_norm: bool) -> Self {
         self.layer_norm = layer_norm;
         self
     }
 
     /// Initial gain, 1 if not set. Finite.
-    #[must_use]
     pub fn norm_gain(mut self, norm_gain: E) -> Self {
         self.norm_gain = norm_gain;
         self
     }
 
     /// Initial shift, 0 if not set. Finite.
-    #[must_use]
     pub fn norm_shift(mut self, norm_shift: E) -> Self {
         self.norm_shift = norm_shift;
         self
     }
 
     /// Probability of keeping a value of the candidate, above 0 and at most 1; 1 if not set.
-    #[must_use]
     pub fn dropout_keep_prob(mut self, dropout_keep_prob: f64) -> Self {
         self.dropout_keep_prob = dropout_keep_prob;
         self
     }
 
     /// The activation of the candidate and of c; tanh if not set.
-    #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
@@ -284,9 +197,11 @@ impl<E: Float> LayerNormLstmBuilder<E> {
     ///
     /// # Errors
     /// [`Error::ZeroSize`] for a size of 0, [`Error::InvalidNumber`] for a forget_bias, gain or shift that is not finite or
-    /// a keep probability that is not above 0 and at most 1.
+    /// a keep probability that is not above 0 and at most 1, [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<LayerNormLstm<E>, Error> {
-        let (rows, hidden, norm) = (self.input_size + self.hidden_size, self.hidden_size, self.layer_norm);
+        self.check()?;
+        let kernel = drawn("kernel", self.kernel_shape(), rng)?;
+        let (hidden, norm) = (self.hidden_size, self.layer_norm);
         let filled = || LayerNorm::filled(hidden, self.norm_gain, self.norm_shift);
         let norms = norm.then(|| LayerNorms {
             input: filled(),
@@ -295,18 +210,25 @@ impl<E: Float> LayerNormLstmBuilder<E> {
             output: filled(),
             state: filled(),
         });
-        let kernel = init::glorot_uniform((rows, 4 * hidden), rng);
         self.build_from(LayerNormLstmWeights { kernel, bias: (!norm).then(|| Array1::zeros(4 * hidden)), norms })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+    }
+
+    fn kernel_shape(&self) -> [usize; 2] {
+        matrix_shape([self.input_size, self.hidden_size], [4, self.hidden_size])
     }
 
     /// The cell, with existing weights.
     ///
     /// # Errors
-    /// As [`build`](Self::build); and [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
+    /// As [`build`](Self::build); and [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
     /// if the weights are not those of these sizes and options.
     pub fn build_from(self, weights: LayerNormLstmWeights<E>) -> Result<LayerNormLstm<E>, Error> {
         let (input, hidden) = (self.input_size, self.hidden_size);
-        check_sizes(&[("input_size", input), ("hidden_size", hidden)])?;
+        self.check()?;
         check_finite("forget_bias", self.forget_bias)?;
         check_finite("norm_gain", self.norm_gain)?;
         check_finite("norm_shift", self.norm_shift)?;
@@ -324,19 +246,13 @@ impl<E: Float> LayerNormLstmBuilder<E> {
             (Some(_), false) => return Err(Error::UnexpectedWeight { name: "input/gamma".into() }),
         };
         let weights = LayerNormLstmWeights {
-            kernel: checked("kernel", weights.kernel, &[input + hidden, 4 * hidden])?,
+            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
             bias: checked_option("bias", weights.bias, !self.layer_norm, &[4 * hidden])?,
             norms,
         };
-        let shape = PackShape {
-            inputs: input,
-            recurrent: hidden,
-            units: 4 * hidden,
-            gates: 1,
-            groups: kernel::rnn::GROUPS,
-            split: false,
-        };
-        let packed = Packed::new(Isa::get(), shape, &[gate(&weights)], None);
+        // The four gates are packed as one: their sums come out side by side.
+        let shape = PackShape::new(input, hidden, 4 * hidden, 1);
+        let packed = Packed::new(Isa::get(), shape, &[gate(&weights.kernel, weights.bias.as_ref())], None);
         Ok(LayerNormLstm { options: self, keep, weights, packed })
     }
 }
@@ -356,16 +272,9 @@ impl<E: Float> RnnCell for LayerNormLstm<E> {
         let zeros = || Array2::zeros((batch, self.options.hidden_size));
         DropoutState::new(LstmState { c: zeros(), h: zeros() })
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut Self::State,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<E>,

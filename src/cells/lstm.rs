@@ -1,14 +1,14 @@
 //! The LSTM.
 
-use super::weights::{
-    bias_numbers, check_clip, check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack,
-};
+use super::weights::{checked, checked_option, drawn, gate, matrix_shape, numbers, visit_then_repack};
+use crate::cell::step_as_run;
+use crate::checks::{check_finite, check_positive, check_sizes};
 use crate::kernel::isa::Isa;
 use crate::kernel::lstm_backward::{Record, Transposed};
 use crate::kernel::pack::{Gate, PackShape, Packed};
 use crate::kernel::{self, Workspace};
 use crate::{Activation, Error, Float, LstmState, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use rand::Rng;
 use std::sync::OnceLock;
 
@@ -83,6 +83,7 @@ pub struct Peepholes<E> {
 
 /// Options of an [`Lstm`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct LstmBuilder<E> {
     input_size: usize,
     hidden_size: usize,
@@ -100,13 +101,13 @@ impl<E: Float> Lstm<E> {
     /// A cell with TensorFlow's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A cell with options: a bias, forget_bias 1, tanh and sigmoid, and nothing else unless set otherwise.
-    #[must_use]
     pub fn builder(input_size: usize, hidden_size: usize) -> LstmBuilder<E> {
         LstmBuilder {
             input_size,
@@ -125,7 +126,7 @@ impl<E: Float> Lstm<E> {
     /// A cell of existing weights with default options, its sizes read from their shapes.
     ///
     /// # Errors
-    /// [`Error::WeightShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    /// [`Error::ArrayShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
     pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
         let (rows, columns) = kernel.dim();
         let hidden = columns / 4;
@@ -188,7 +189,7 @@ impl<E: Float> Lstm<E> {
     fn repack(&mut self) {
         self.packed.refill(&self.options.gates(&self.weights), None);
         if let (Some(packed), Some(kernel)) = (&mut self.packed_projection, &self.weights.projection) {
-            packed.refill(&[projection_gate(kernel)], None);
+            packed.refill(&[gate(kernel, None)], None);
         }
         if let Some(transposed) = self.transposed.get_mut() {
             let LstmWeights { kernel, projection, .. } = &self.weights;
@@ -197,62 +198,50 @@ impl<E: Float> Lstm<E> {
     }
 }
 
-fn projection_gate<E: Float>(kernel: &Array2<E>) -> Gate<'_, E> {
-    Gate { matrix: numbers(kernel), width: kernel.ncols(), column: 0, transposed: false, bias: None, offset: 0.0 }
-}
-
 impl<E: Float> LstmBuilder<E> {
     /// Added to the forget gate at every step; 1 if not set. Finite.
-    #[must_use]
     pub fn forget_bias(mut self, forget_bias: E) -> Self {
         self.forget_bias = forget_bias;
         self
     }
 
     /// Whether there is a bias; there is if not set.
-    #[must_use]
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
     }
 
     /// Whether the gates see c through diagonal weights; they do not if not set.
-    #[must_use]
     pub fn use_peepholes(mut self, use_peepholes: bool) -> Self {
         self.use_peepholes = use_peepholes;
         self
     }
 
     /// Cuts each new c to ±`cell_clip`, finite and above 0; no clip if not set. An initial c beyond it is used as it is.
-    #[must_use]
     pub fn cell_clip(mut self, cell_clip: E) -> Self {
         self.cell_clip = Some(cell_clip);
         self
     }
 
     /// Projects h to `num_proj` features, at least 1, possibly more than `hidden_size`; no projection if not set.
-    #[must_use]
     pub fn num_proj(mut self, num_proj: usize) -> Self {
         self.num_proj = Some(num_proj);
         self
     }
 
     /// Cuts the projection to ±`proj_clip`, finite and above 0; no clip if not set. Without `num_proj` it does nothing.
-    #[must_use]
     pub fn proj_clip(mut self, proj_clip: E) -> Self {
         self.proj_clip = Some(proj_clip);
         self
     }
 
     /// The activation of the candidate and of c; tanh if not set.
-    #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
     /// The activation of the gates i, f and o (Keras's `recurrent_activation`); sigmoid if not set.
-    #[must_use]
     pub fn gate_activation(mut self, gate_activation: Activation) -> Self {
         self.gate_activation = gate_activation;
         self
@@ -262,16 +251,18 @@ impl<E: Float> LstmBuilder<E> {
         self.num_proj.unwrap_or(self.hidden_size)
     }
 
+    fn kernel_shape(&self) -> [usize; 2] {
+        matrix_shape([self.input_size, self.output_size()], [4, self.hidden_size])
+    }
+
     /// The gates as packed: forget_bias is added to what is packed, never to `bias`.
     fn gates<'a>(&self, weights: &'a LstmWeights<E>) -> [Gate<'a, E>; 4] {
-        let hidden = self.hidden_size;
-        [0, 1, 2, 3].map(|gate| Gate {
-            matrix: numbers(&weights.kernel),
-            width: 4 * hidden,
-            column: gate * hidden,
-            transposed: false,
-            bias: bias_numbers(&weights.bias).map(|bias| &bias[gate * hidden..][..hidden]),
-            offset: if gate == 2 { self.forget_bias.as_f64() } else { 0.0 },
+        let (hidden, all) = (self.hidden_size, gate(&weights.kernel, weights.bias.as_ref()));
+        [0, 1, 2, 3].map(|index| Gate {
+            column: index * hidden,
+            bias: all.bias.map(|bias| &bias[index * hidden..][..hidden]),
+            offset: if index == 2 { self.forget_bias.as_f64() } else { 0.0 },
+            ..all
         })
     }
 
@@ -282,24 +273,29 @@ impl<E: Float> LstmBuilder<E> {
             ("num_proj", self.output_size()),
         ])?;
         check_finite("forget_bias", self.forget_bias)?;
-        check_clip("cell_clip", self.cell_clip)?;
-        check_clip("proj_clip", self.proj_clip)
+        for (argument, clip) in [("cell_clip", self.cell_clip), ("proj_clip", self.proj_clip)] {
+            clip.map(|clip| check_positive(argument, clip)).transpose()?;
+        }
+        Ok(())
     }
 
     /// The cell, with TensorFlow's initial weights.
     ///
     /// # Errors
     /// [`Error::ZeroSize`] for a size or `num_proj` of 0, [`Error::InvalidNumber`] for a forget_bias that is not finite
-    /// or a clip that is not finite and above 0.
+    /// or a clip that is not finite and above 0, [`Error::TooLarge`] if the weights would be larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Lstm<E>, Error> {
         self.check()?;
-        let (rows, hidden) = (self.input_size + self.output_size(), self.hidden_size);
-        let kernel = init::glorot_uniform((rows, 4 * hidden), rng);
+        let hidden = self.hidden_size;
+        let kernel = drawn("kernel", self.kernel_shape(), rng)?;
         let peepholes = self.use_peepholes.then(|| {
             let mut diagonal = || init::uniform((1, hidden), (3.0 / hidden as f64).sqrt(), rng).remove_axis(Axis(0));
             Peepholes { w_f_diag: diagonal(), w_i_diag: diagonal(), w_o_diag: diagonal() }
         });
-        let projection = self.num_proj.map(|num_proj| init::glorot_uniform((hidden, num_proj), rng));
+        let projection = match self.num_proj {
+            Some(num_proj) => Some(drawn("projection/kernel", [hidden, num_proj], rng)?),
+            None => None,
+        };
         let bias = self.use_bias.then(|| Array1::zeros(4 * hidden));
         self.build_from(LstmWeights { kernel, bias, peepholes, projection })
     }
@@ -307,7 +303,7 @@ impl<E: Float> LstmBuilder<E> {
     /// The cell, with existing weights.
     ///
     /// # Errors
-    /// As [`build`](Self::build); and [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
+    /// As [`build`](Self::build); and [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
     /// if the weights are not those of these sizes and options.
     pub fn build_from(self, weights: LstmWeights<E>) -> Result<Lstm<E>, Error> {
         self.check()?;
@@ -324,17 +320,17 @@ impl<E: Float> LstmBuilder<E> {
         };
         let projects = self.num_proj.is_some();
         let weights = LstmWeights {
-            kernel: checked("kernel", weights.kernel, &[self.input_size + output, 4 * hidden])?,
+            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
             bias: checked_option("bias", weights.bias, self.use_bias, &[4 * hidden])?,
             peepholes,
             projection: checked_option("projection/kernel", weights.projection, projects, &[hidden, output])?,
         };
-        let shape =
-            PackShape { inputs: self.input_size, recurrent: output, units: hidden, gates: 4, groups: 1, split: false };
+        let shape = PackShape::new(self.input_size, output, hidden, 4);
         let packed = Packed::new(Isa::get(), shape, &self.gates(&weights), None);
-        let packed_projection = weights.projection.as_ref().map(|kernel| {
-            Packed::new(Isa::get(), PackShape::product(hidden, output), &[projection_gate(kernel)], None)
-        });
+        let packed_projection = weights
+            .projection
+            .as_ref()
+            .map(|kernel| Packed::new(Isa::get(), PackShape::product(hidden, output), &[gate(kernel, None)], None));
         Ok(Lstm { options: self, weights, packed, packed_projection, transposed: OnceLock::new() })
     }
 }
@@ -356,16 +352,9 @@ impl<E: Float> RnnCell for Lstm<E> {
             h: Array2::zeros((batch, self.options.output_size())),
         }
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<E>,
-        state: &mut LstmState<E>,
-        output: &mut ArrayRef2<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<E>,

@@ -1,12 +1,14 @@
-//! The built-in cells, and the weights and builders they are made of.
+//! What the built-in cells are made of: their builders and weights. The cells themselves stand at the root.
 
-mod basic_rnn;
-mod gru;
+pub(crate) mod basic_rnn;
+pub(crate) mod gru;
+pub(crate) mod layer_norm;
 pub(crate) mod layer_norm_lstm;
-mod lstm;
+pub(crate) mod lstm;
 pub(crate) mod weights;
 
-pub use basic_rnn::{BasicRnn, BasicRnnBuilder, BasicRnnWeights};
-pub use gru::{Gru, GruBuilder, GruReset, GruWeights};
-pub use layer_norm_lstm::{LayerNorm, LayerNormLstm, LayerNormLstmBuilder, LayerNormLstmWeights, LayerNorms};
-pub use lstm::{Lstm, LstmBuilder, LstmWeights, Peepholes};
+pub use basic_rnn::{BasicRnnBuilder, BasicRnnWeights};
+pub use gru::{GruBuilder, GruWeights};
+pub use layer_norm::{LayerNorm, LayerNorms};
+pub use layer_norm_lstm::{LayerNormLstmBuilder, LayerNormLstmWeights};
+pub use lstm::{LstmBuilder, LstmWeights, Peepholes};

@@ -1,31 +1,29 @@
-//! What all cells check of their sizes and weights.
+//! What all cells do with their weights.
 
-use crate::{Error, Float};
-use ndarray::{Array, Array1, ArrayBase, Dimension, OwnedRepr};
+use crate::checks::check_shape;
+use crate::kernel::pack::Gate;
+use crate::{Error, Float, init};
+use ndarray::{Array, Array1, Array2, Dimension};
+use rand::Rng;
 
-/// `Err` if a size is 0.
-pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Error> {
-    match sizes.iter().find(|(_, size)| *size == 0) {
-        Some(&(argument, _)) => Err(Error::ZeroSize { argument }),
-        None => Ok(()),
-    }
+/// Sum of `rows` and product of `columns`, the shape of a kernel; `usize::MAX`, which no matrix has, where they overflow.
+pub(crate) fn matrix_shape(rows: [usize; 2], columns: [usize; 2]) -> [usize; 2] {
+    [rows[0].saturating_add(rows[1]), columns[0].saturating_mul(columns[1])]
 }
 
-/// `Err` unless `number` is finite.
-pub(crate) fn check_finite<E: Float>(argument: &'static str, number: E) -> Result<(), Error> {
-    if number.is_finite() {
-        return Ok(());
-    }
-    Err(Error::InvalidNumber { argument, expected: "finite", found: number.as_f64() })
-}
-
-/// `Err` unless a clip is finite and above 0. (TensorFlow takes 0 and negative clips, and gives nonsense.)
-pub(crate) fn check_clip<E: Float>(argument: &'static str, clip: Option<E>) -> Result<(), Error> {
-    match clip {
-        Some(clip) if !(clip.is_finite() && clip > E::zero()) => {
-            Err(Error::InvalidNumber { argument, expected: "finite and above 0", found: clip.as_f64() })
-        }
-        _ => Ok(()),
+/// A matrix of initial weights, [`glorot_uniform`](init::glorot_uniform).
+///
+/// # Errors
+/// [`Error::TooLarge`] if there is no room for it and its packed copy.
+pub(crate) fn drawn<E: Float, R: Rng + ?Sized>(name: &str, shape: [usize; 2], rng: &mut R) -> Result<Array2<E>, Error> {
+    let [rows, columns] = shape;
+    let mut room = Vec::<E>::new();
+    let reserved = room.try_reserve_exact(rows.saturating_mul(columns).saturating_mul(2));
+    // Seen from outside: a compiler may leave out an allocation that nobody uses, and take it for granted.
+    drop(std::hint::black_box(room));
+    match reserved {
+        Ok(()) => Ok(init::glorot_uniform((rows, columns), rng)),
+        Err(_) => Err(Error::TooLarge { name: name.into(), shape }),
     }
 }
 
@@ -35,10 +33,8 @@ pub(crate) fn checked<E: Float, D: Dimension>(
     weight: Array<E, D>,
     expected: &[usize],
 ) -> Result<Array<E, D>, Error> {
-    if weight.shape() != expected {
-        return Err(Error::WeightShape { name: name.into(), expected: expected.into(), found: weight.shape().into() });
-    }
-    Ok(standard(weight))
+    check_shape(name, expected, weight.shape())?;
+    Ok(if weight.is_standard_layout() { weight } else { weight.as_standard_layout().into_owned() })
 }
 
 /// As [`checked`], for a weight that is there exactly when the options ask for it.
@@ -56,18 +52,15 @@ pub(crate) fn checked_option<E: Float, D: Dimension>(
     }
 }
 
-fn standard<E: Float, D: Dimension>(weight: Array<E, D>) -> ArrayBase<OwnedRepr<E>, D> {
-    if weight.is_standard_layout() { weight } else { weight.as_standard_layout().into_owned() }
-}
-
 /// The numbers of a weight in standard layout.
 pub(crate) fn numbers<E: Float, D: Dimension>(weight: &Array<E, D>) -> &[E] {
     weight.as_slice().expect("weights are kept in standard layout")
 }
 
-/// The numbers of an optional bias.
-pub(crate) fn bias_numbers<E: Float>(bias: &Option<Array1<E>>) -> Option<&[E]> {
-    bias.as_ref().map(numbers)
+/// All columns of a weight as one gate.
+pub(crate) fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: Option<&'a Array1<E>>) -> Gate<'a, E> {
+    let (width, bias) = (matrix.ncols(), bias.map(numbers));
+    Gate { matrix: numbers(matrix), width, column: 0, transposed: false, bias, offset: 0.0 }
 }
 
 /// Runs `visit` on a cell's weights and repacks them however `visit` ends, so that packed weights are never stale.

@@ -1,8 +1,8 @@
 //! [`bidirectional_dynamic_rnn`]: one cell from the first step on, another from the last step back.
 
-use super::builder::by_step;
-use super::dynamic::unroll_masked;
-use super::lengths::{check_inputs, checked_state, longest_first};
+use super::lengths::longest_first;
+use super::masked::{by_step, unroll_masked};
+use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, Float, Parameters, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate, s};
 
@@ -63,8 +63,7 @@ impl<E: Float, F: Parameters<E>, B: Parameters<E>> Parameters<E> for Bidirection
 /// ```
 ///
 /// # Errors
-/// [`Error::InputSizesDiffer`] if the cells read inputs of different sizes; as [`dynamic_rnn`](crate::dynamic_rnn),
-/// what is wrong with an initial state inside an [`Error::In`] that says which.
+/// [`Error::InputSizesDiffer`] if the cells read inputs of different sizes; as [`dynamic_rnn`](crate::dynamic_rnn).
 pub fn bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     cell_fw: &C,
     cell_bw: &D,
@@ -114,8 +113,8 @@ fn run<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     check_directions(cell_fw, cell_bw)?;
     check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
     let states = (
-        checked_state_of("initial_state_fw", cell_fw, batch, initial.0)?,
-        checked_state_of("initial_state_bw", cell_bw, batch, initial.1)?,
+        checked_state("initial_state_fw", cell_fw, batch, initial.0)?,
+        checked_state("initial_state_bw", cell_bw, batch, initial.1)?,
     );
     let (rows, columns, _) = inputs.dim();
     let mut fw = Array3::zeros((rows, columns, cell_fw.output_size()));
@@ -123,23 +122,6 @@ fn run<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     let outputs = (by_step(fw.view_mut(), time_major), by_step(bw.view_mut(), time_major));
     let states = unroll_both(cell_fw, cell_bw, x, sequence_length, states, outputs);
     Ok(((fw, bw), states))
-}
-
-/// `Err` unless both cells read inputs of one size.
-pub(super) fn check_directions<C: RnnCell, D: RnnCell>(cell_fw: &C, cell_bw: &D) -> Result<(), Error> {
-    let (fw, bw) = (cell_fw.input_size(), cell_bw.input_size());
-    if fw == bw { Ok(()) } else { Err(Error::InputSizesDiffer { fw, bw }) }
-}
-
-/// [`checked_state`] of one of several initial states.
-pub(super) fn checked_state_of<C: RnnCell>(
-    argument: &str,
-    cell: &C,
-    batch: usize,
-    initial_state: Option<C::State>,
-) -> Result<C::State, Error> {
-    checked_state(cell, batch, initial_state)
-        .map_err(|error| Error::In { argument: argument.into(), error: Box::new(error) })
 }
 
 /// Both directions over checked, time-major arrays. `outputs` must be zeros; steps past a length stay so.
@@ -191,7 +173,7 @@ fn unroll_backward<C: RnnCell>(
         reversed.slice_mut(s![..length, to, ..]).assign(&inputs.slice(s![..length;-1, from, ..]));
     }
     let (x, out) = (reversed.view(), reversed_outputs.view_mut());
-    let sorted_state = unroll_masked(cell, x, Some(&sorted_lengths), state.select(&order), out);
+    let sorted_state = unroll_masked(cell, x, Some(&sorted_lengths), state.select_rows(&order), out);
     for (from, (&to, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
         outputs.slice_mut(s![..length;-1, to, ..]).assign(&reversed_outputs.slice(s![..length, from, ..]));
         state.copy_row(to, &sorted_state, from);

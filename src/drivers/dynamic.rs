@@ -1,12 +1,15 @@
-//! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths.
+//! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths; [`DynamicRnn`], the same with more options.
 
-use super::DynamicRnn;
-use super::lengths::{gather, longest_first, runs, scatter};
-use crate::{Error, RnnCell, State};
-use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, s};
+use super::masked::{by_step, unroll_masked, unroll_pieces};
+use crate::checks::{check_inputs, check_shape, checked_state};
+use crate::{Error, RnnCell};
+use ndarray::{Array3, ArrayRef2, ArrayRef3};
 
 /// What a driver returns: outputs and the final state.
 pub(super) type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State);
+
+/// Outputs, the state after every step, and the final state.
+type Watched<C> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, <C as RnnCell>::State);
 
 /// Runs `cell` over `inputs` (batch, seq, input): returns outputs (batch, seq, output), C-contiguous, and the final state.
 ///
@@ -27,7 +30,7 @@ pub(super) type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::Sta
 /// # Errors
 /// [`Error::InputSize`] if `inputs` are not as wide as the cell's input, [`Error::SequenceLengthBatch`] if
 /// `sequence_length` has not one entry a row, [`Error::SequenceLengthTooLong`] if an entry exceeds `seq`,
-/// [`Error::InitialStateShape`] and [`Error::InitialStateLeaves`] if `initial_state` is of another batch or width.
+/// [`Error::StateShape`] and [`Error::StateLeaves`] if `initial_state` is of another batch or width.
 pub fn dynamic_rnn<C: RnnCell>(
     cell: &C,
     inputs: &ArrayRef3<C::Elem>,
@@ -50,91 +53,118 @@ pub fn dynamic_rnn_time_major<C: RnnCell>(
     DynamicRnn { sequence_length, initial_state, time_major: true, ..DynamicRnn::new(cell) }.run(inputs)
 }
 
-/// Runs each row for its length over checked, time-major arrays. `outputs` must be zeros; steps past a length stay so.
-pub(super) fn unroll_masked<C: RnnCell>(
-    cell: &C,
-    inputs: ArrayView3<C::Elem>,
-    sequence_length: Option<&[usize]>,
-    mut state: C::State,
-    outputs: ArrayViewMut3<C::Elem>,
-) -> C::State {
-    let (seq, batch, _) = inputs.dim();
-    let Some(lengths) = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq)) else {
-        return unroll_shared(cell, inputs, None, state, outputs);
-    };
-    if lengths.is_sorted_by(|a, b| a >= b) {
-        return unroll_shared(cell, inputs, Some(lengths), state, outputs);
-    }
-
-    let order = longest_first(lengths);
-    let sorted_lengths: Vec<usize> = order.iter().map(|&row| lengths[row]).collect();
-    let sorted_inputs = gather(inputs, &order, &sorted_lengths);
-    let mut sorted_outputs = Array3::zeros((sorted_lengths[0], batch, cell.output_size()));
-    let (x, out) = (sorted_inputs.view(), sorted_outputs.view_mut());
-    let sorted_state = unroll_shared(cell, x, Some(&sorted_lengths), state.select(&order), out);
-    scatter(&sorted_outputs, &order, &sorted_lengths, outputs);
-    for (from, &to) in order.iter().enumerate() {
-        state.copy_row(to, &sorted_state, from);
-    }
-    state
+/// [`dynamic_rnn`] with options: time-major arrays, resets in mid-sequence, the state after every step.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{DynamicRnn, Gru};
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = Gru::<f32>::new(4, 2, &mut rng);
+/// let x = rnn_cell::one_hot(&["hello", "eolll"], "helo")?;          // (batch, seq, input) = (2, 5, 4)
+/// let resets = ndarray::array![
+///     [false, false, true, false, false],                            // row 0 starts anew at step 2
+///     [false, false, false, false, false],
+/// ];
+/// let driver = DynamicRnn::new(&cell).sequence_length(&[5, 4]).resets(&resets);
+/// let (outputs, states, last) = driver.run_with_states(&x)?;
+/// assert_eq!((outputs.dim(), states.len()), ((2, 5, 2), 5));
+/// assert_eq!(states[4], last);
+/// assert_eq!(states[4].row(1), states[3].row(1));                    // frozen: row 1 is 4 steps long
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+#[must_use]
+pub struct DynamicRnn<'a, C: RnnCell> {
+    cell: &'a C,
+    sequence_length: Option<&'a [usize]>,
+    initial_state: Option<C::State>,
+    time_major: bool,
+    resets: Option<&'a ArrayRef2<bool>>,
 }
 
-/// As [`unroll_masked`], for lengths that never increase, if any; on several threads where that is worth it.
-fn unroll_shared<C: RnnCell>(
-    cell: &C,
-    inputs: ArrayView3<C::Elem>,
-    lengths: Option<&[usize]>,
-    state: C::State,
-    outputs: ArrayViewMut3<C::Elem>,
-) -> C::State {
-    #[cfg(feature = "rayon")]
-    {
-        let (seq, batch, _) = inputs.dim();
-        let parts = super::parallel::parts(cell, batch, seq, lengths);
-        if parts > 1 {
-            return super::parallel::unroll_parts(cell, inputs, lengths, state, outputs, parts);
+impl<'a, C: RnnCell> DynamicRnn<'a, C> {
+    /// Batch-major, every row `seq` long, from the zero state, without resets, unless set otherwise.
+    pub fn new(cell: &'a C) -> Self {
+        Self { cell, sequence_length: None, initial_state: None, time_major: false, resets: None }
+    }
+
+    /// Steps of each row, (batch), each at most `seq`.
+    pub fn sequence_length(mut self, sequence_length: &'a [usize]) -> Self {
+        self.sequence_length = Some(sequence_length);
+        self
+    }
+
+    /// The state before the first step, and after a reset.
+    pub fn initial_state(mut self, initial_state: C::State) -> Self {
+        self.initial_state = Some(initial_state);
+        self
+    }
+
+    /// Whether inputs and outputs are (seq, batch, features) and resets (seq, batch), instead of (batch, seq, features)
+    /// and (batch, seq).
+    pub fn time_major(mut self, time_major: bool) -> Self {
+        self.time_major = time_major;
+        self
+    }
+
+    /// Where a sequence starts anew, laid out as the first two axes of the inputs: where true, the row's state is the
+    /// initial one before the step. Past a row's length a reset does nothing.
+    ///
+    /// The sequence is cut at the steps where a row resets: between them the cell runs as fast as without resets.
+    pub fn resets(mut self, resets: &'a ArrayRef2<bool>) -> Self {
+        self.resets = Some(resets);
+        self
+    }
+
+    /// Runs the cell: outputs, laid out as `inputs`, and the final state.
+    ///
+    /// # Errors
+    /// As [`dynamic_rnn`]; and [`Error::ArrayShape`] if the resets are not laid out as the inputs.
+    pub fn run(self, inputs: &ArrayRef3<C::Elem>) -> Result<Unrolled<C>, Error> {
+        self.unroll(inputs, None)
+    }
+
+    /// Runs the cell: outputs, the state after each of the `seq` steps, and the final state. Past a row's length its state
+    /// stays as the last valid step left it.
+    ///
+    /// Step by step, so without what a built-in cell gains from knowing many steps at once.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with_states(self, inputs: &ArrayRef3<C::Elem>) -> Result<Watched<C>, Error> {
+        let mut states = Vec::new();
+        let (outputs, state) = self.unroll(inputs, Some(&mut states))?;
+        Ok((outputs, states, state))
+    }
+
+    fn unroll(self, inputs: &ArrayRef3<C::Elem>, states: Option<&mut Vec<C::State>>) -> Result<Unrolled<C>, Error> {
+        let Self { cell, sequence_length, initial_state, time_major, resets } = self;
+        let x = by_step(inputs.view(), time_major);
+        let (seq, batch, _) = x.dim();
+        check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
+        let (rows, columns, _) = inputs.dim();
+        if let Some(resets) = resets {
+            check_shape("resets", &[rows, columns], resets.shape())?;
         }
+        let resets = resets.map(|resets| if time_major { resets.view() } else { resets.t() });
+        let state = checked_state("initial_state", cell, batch, initial_state)?;
+        let mut outputs = Array3::zeros((rows, columns, cell.output_size()));
+        let out = by_step(outputs.view_mut(), time_major);
+        let state = if resets.is_none() && states.is_none() {
+            unroll_masked(cell, x, sequence_length, state, out)
+        } else {
+            unroll_pieces(cell, x, sequence_length, resets, state, out, states)
+        };
+        Ok((outputs, state))
     }
-    unroll_rows(cell, inputs, lengths, state, outputs, &mut C::Workspace::default())
 }
 
-/// As [`unroll_shared`], here and now.
-pub(super) fn unroll_rows<C: RnnCell>(
-    cell: &C,
-    inputs: ArrayView3<C::Elem>,
-    lengths: Option<&[usize]>,
-    mut state: C::State,
-    mut outputs: ArrayViewMut3<C::Elem>,
-    workspace: &mut C::Workspace,
-) -> C::State {
-    if let Some(lengths) = lengths {
-        return unroll_sorted(cell, inputs, lengths, state, outputs, workspace);
+impl<C: RnnCell> std::fmt::Debug for DynamicRnn<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DynamicRnn")
+            .field("sequence_length", &self.sequence_length)
+            .field("time_major", &self.time_major)
+            .field("resets", &self.resets)
+            .finish_non_exhaustive()
     }
-    cell.unroll(&inputs, &mut state, &mut outputs, workspace);
-    state
-}
-
-/// Runs of steps with the same rows active.
-fn unroll_sorted<C: RnnCell>(
-    cell: &C,
-    inputs: ArrayView3<C::Elem>,
-    lengths: &[usize],
-    mut finals: C::State,
-    mut outputs: ArrayViewMut3<C::Elem>,
-    workspace: &mut C::Workspace,
-) -> C::State {
-    let mut running = finals.clone();
-    for (steps, active) in runs(lengths) {
-        for row in active..running.batch_size() {
-            finals.copy_row(row, &running, row);
-        }
-        running.truncate(active);
-        let x = inputs.slice(s![steps.clone(), ..active, ..]);
-        let mut out = outputs.slice_mut(s![steps, ..active, ..]);
-        cell.unroll(&x, &mut running, &mut out, workspace);
-    }
-    for row in 0..running.batch_size() {
-        finals.copy_row(row, &running, row);
-    }
-    finals
 }

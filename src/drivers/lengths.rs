@@ -1,70 +1,8 @@
-//! Checks of what every driver takes: inputs, lengths and an initial state.
+//! Rows of different lengths: sorted, gathered and scattered, and the runs of steps that they share.
 
-use crate::{Error, Float, RnnCell, State};
+use crate::Float;
 use ndarray::{Array3, ArrayView3, ArrayViewMut3, s};
 use std::ops::Range;
-
-/// `Err` unless `inputs` (batch, seq, input) fit the cell and each length is at most seq.
-pub(crate) fn check_inputs<C: RnnCell>(
-    cell: &C,
-    inputs: (usize, usize, usize),
-    (batch, seq): (usize, usize),
-    sequence_length: Option<&[usize]>,
-) -> Result<(), Error> {
-    let expected = cell.input_size();
-    if inputs.2 != expected {
-        return Err(Error::InputSize { expected, inputs });
-    }
-    let Some(lengths) = sequence_length else { return Ok(()) };
-    if lengths.len() != batch {
-        return Err(Error::SequenceLengthBatch { found: lengths.len(), batch, inputs });
-    }
-    match lengths.iter().position(|&length| length > seq) {
-        Some(row) => Err(Error::SequenceLengthTooLong { row, length: lengths[row], seq, inputs }),
-        None => Ok(()),
-    }
-}
-
-/// The initial state, checked against the cell's, or zeros.
-pub(crate) fn checked_state<C: RnnCell>(
-    cell: &C,
-    batch: usize,
-    initial_state: Option<C::State>,
-) -> Result<C::State, Error> {
-    let Some(state) = initial_state else { return Ok(cell.zero_state(batch)) };
-    check_state(&leaf_shapes(&cell.zero_state(0)), batch, &state)?;
-    Ok(state)
-}
-
-/// `Err` unless `state` has `batch` rows and as many leaves as the cell's state, of the same features.
-pub(super) fn check_state<E: Float, S: State<E>>(
-    expected: &[(usize, usize)],
-    batch: usize,
-    state: &S,
-) -> Result<(), Error> {
-    let (mut leaves, mut wrong) = (0, None);
-    state.visit(&mut |leaf| {
-        let expected = expected.get(leaves).map(|&(_, features)| (batch, features));
-        if wrong.is_none() && expected.is_some_and(|expected| leaf.dim() != expected) {
-            wrong = Some((leaves, expected.unwrap_or_default(), leaf.dim()));
-        }
-        leaves += 1;
-    });
-    if leaves != expected.len() {
-        return Err(Error::InitialStateLeaves { expected: expected.len(), found: leaves });
-    }
-    match wrong {
-        Some((leaf, expected, found)) => Err(Error::InitialStateShape { leaf, expected, found }),
-        None => Ok(()),
-    }
-}
-
-/// The shapes of a state's leaves, in their fixed order.
-pub(super) fn leaf_shapes<E: Float, S: State<E>>(state: &S) -> Vec<(usize, usize)> {
-    let mut shapes = Vec::new();
-    state.visit(&mut |leaf| shapes.push(leaf.dim()));
-    shapes
-}
 
 /// Runs of steps with the same rows active, of `lengths` that never increase: (steps, number of active rows).
 pub(crate) fn runs(lengths: &[usize]) -> impl Iterator<Item = (Range<usize>, usize)> + '_ {

@@ -1,9 +1,9 @@
 //! Drivers: what runs any cell over a sequence.
 
 mod bidirectional;
-mod builder;
 mod dynamic;
 pub(crate) mod lengths;
+mod masked;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod raw;
@@ -14,8 +14,7 @@ mod stream;
 pub use bidirectional::{
     Bidirectional, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major, concat_outputs,
 };
-pub use builder::DynamicRnn;
-pub use dynamic::{dynamic_rnn, dynamic_rnn_time_major};
+pub use dynamic::{DynamicRnn, dynamic_rnn, dynamic_rnn_time_major};
 pub use raw::{RawStep, raw_rnn};
 pub use stack_bidirectional::stack_bidirectional_dynamic_rnn;
 pub use static_::{static_bidirectional_rnn, static_rnn};

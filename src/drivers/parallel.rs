@@ -1,6 +1,6 @@
 //! Rows of a batch split over the pool's threads: rows never meet, so nobody waits for anybody before the end.
 
-use super::dynamic::unroll_rows;
+use super::masked::unroll_rows;
 use crate::kernel::threads::{ROWS_A_THREAD, WORTH_SHARING, threads, with_helpers};
 use crate::{RnnCell, State};
 use ndarray::{ArrayView3, ArrayViewMut3, Axis};
@@ -90,7 +90,7 @@ pub(super) fn unroll_parts<C: RnnCell>(
         let part = Part::<C> {
             inputs: x,
             lengths: lengths.map(|lengths| &lengths[rows.clone()]),
-            state: state.select(&rows.clone().collect::<Vec<_>>()),
+            state: state.select_rows(&rows.clone().collect::<Vec<_>>()),
             outputs: out,
             rows,
         };

@@ -1,7 +1,7 @@
 //! [`raw_rnn`]: a closure decides what each step reads, what it emits and when a row ends.
 
 use super::dynamic::Unrolled;
-use super::lengths::{check_state, leaf_shapes};
+use crate::checks::{check_shape, check_state, leaf_shapes};
 use crate::{Error, Float, RnnCell, State};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
@@ -22,6 +22,16 @@ pub struct RawStep<'a, C: RnnCell> {
     /// What this step emits, (batch, any width, the same in all steps); left `None`, the cell's output. Ignored in the
     /// first call, as there was no step.
     pub emit: Option<Array2<C::Elem>>,
+}
+
+impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawStep")
+            .field("time", &self.time)
+            .field("output", &self.output)
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Runs `cell` on what a closure gives it, until all rows finish: returns what was emitted, (steps, batch, emitted), and
@@ -68,9 +78,8 @@ pub struct RawStep<'a, C: RnnCell> {
 /// ```
 ///
 /// # Errors
-/// [`Error::InitialStateShape`] or [`Error::InitialStateLeaves`] if the closure leaves a state of another batch or width,
-/// inside an [`Error::In`] that says at what time; [`Error::StepShape`] if it emits another batch, or another width than
-/// the step before.
+/// [`Error::StateShape`] or [`Error::StateLeaves`] if the closure leaves a state of another batch or width,
+/// [`Error::ArrayShape`] if it emits another batch, or another width than the step before.
 pub fn raw_rnn<C: RnnCell>(
     cell: &C,
     batch: usize,
@@ -95,8 +104,7 @@ pub fn raw_rnn<C: RnnCell>(
         };
         loop_fn(&mut step);
         let emit = step.emit;
-        check_state(&leaves, batch, &state)
-            .map_err(|error| Error::In { argument: format!("the state at time {time}"), error: Box::new(error) })?;
+        check_state(format_args!("the state at time {time}"), &leaves, batch, &state)?;
         if time > 0 {
             emitted.push(time, emit.as_deref().unwrap_or(&output), &rows.active)?;
         }
@@ -140,7 +148,7 @@ impl<C: RnnCell> Rows<C> {
             return cell.step(input, state, output, &mut self.workspace);
         }
         // Selected anew at each step, as the closure may have changed more of the state than its leaves.
-        let mut running = state.select(&self.active);
+        let mut running = state.select_rows(&self.active);
         for (to, &from) in self.active.iter().enumerate() {
             self.input.row_mut(to).assign(&input.row(from));
         }
@@ -165,10 +173,7 @@ impl<E: Float> Emitted<E> {
     /// Appends the active rows of a step, and zeros for the others.
     fn push(&mut self, time: usize, emit: &ArrayRef2<E>, active: &[usize]) -> Result<(), Error> {
         let width = *self.width.get_or_insert(emit.ncols());
-        let (expected, found) = ((self.batch, width), emit.dim());
-        if found != expected {
-            return Err(Error::StepShape { argument: format!("emit at time {time}"), expected, found });
-        }
+        check_shape(format_args!("emit at time {time}"), &[self.batch, width], emit.shape())?;
         self.steps += 1;
         let start = self.numbers.len();
         self.numbers.resize(start + self.batch * width, E::default());

@@ -1,8 +1,8 @@
 //! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each over both outputs of the one below.
 
-use super::bidirectional::{check_directions, checked_state_of, unroll_both};
-use super::builder::by_step;
-use super::lengths::check_inputs;
+use super::bidirectional::unroll_both;
+use super::masked::by_step;
+use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3, Axis};
 
@@ -87,6 +87,6 @@ fn checked_states<C: RnnCell>(
 ) -> Result<Vec<C::State>, Error> {
     let Some(states) = initial_states else { return Ok(cells.iter().map(|cell| cell.zero_state(batch)).collect()) };
     check_count(argument, cells.len(), states.len())?;
-    let checked = |(layer, (cell, state))| checked_state_of(&format!("{argument}[{layer}]"), cell, batch, Some(state));
+    let checked = |(layer, (cell, state))| checked_state(format_args!("{argument}[{layer}]"), cell, batch, Some(state));
     cells.iter().zip(states).enumerate().map(checked).collect()
 }

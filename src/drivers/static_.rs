@@ -1,8 +1,8 @@
 //! [`static_rnn`] and [`static_bidirectional_rnn`]: sequences as lists of steps.
 
-use super::bidirectional::{check_directions, checked_state_of, unroll_both};
+use super::bidirectional::unroll_both;
 use super::dynamic_rnn_time_major;
-use super::lengths::check_inputs;
+use crate::checks::{check_directions, check_inputs, check_shape, checked_state};
 use crate::{Error, Float, RnnCell};
 use ndarray::{Array2, Array3, ArrayRef2, Axis};
 use std::ops::Deref;
@@ -30,7 +30,7 @@ type UnrolledLists<C, D> = (Vec<Array2<<C as RnnCell>::Elem>>, <C as RnnCell>::S
 /// ```
 ///
 /// # Errors
-/// [`Error::Empty`] if `inputs` has no steps (of what batch would the state be?), [`Error::StepShape`] if the steps differ
+/// [`Error::Empty`] if `inputs` has no steps (of what batch would the state be?), [`Error::ArrayShape`] if the steps differ
 /// in shape; as [`dynamic_rnn`](crate::dynamic_rnn).
 pub fn static_rnn<C: RnnCell>(
     cell: &C,
@@ -63,8 +63,8 @@ pub fn static_bidirectional_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     check_directions(cell_fw, cell_bw)?;
     check_inputs(cell_fw, x.dim(), (batch, seq), sequence_length)?;
     let states = (
-        checked_state_of("initial_state_fw", cell_fw, batch, initial_state_fw)?,
-        checked_state_of("initial_state_bw", cell_bw, batch, initial_state_bw)?,
+        checked_state("initial_state_fw", cell_fw, batch, initial_state_fw)?,
+        checked_state("initial_state_bw", cell_bw, batch, initial_state_bw)?,
     );
     let width_fw = cell_fw.output_size();
     let mut outputs = Array3::zeros((seq, batch, width_fw + cell_bw.output_size()));
@@ -79,9 +79,7 @@ fn stacked<E: Float>(inputs: &[impl Deref<Target = ArrayRef2<E>>]) -> Result<Arr
     let mut x = Array3::zeros((inputs.len(), expected.0, expected.1));
     for (step, (mut to, from)) in x.outer_iter_mut().zip(inputs).enumerate() {
         // `assign` would broadcast a step of one row.
-        if from.dim() != expected {
-            return Err(Error::StepShape { argument: format!("inputs[{step}]"), expected, found: from.dim() });
-        }
+        check_shape(format_args!("inputs[{step}]"), &[expected.0, expected.1], from.shape())?;
         to.assign(&**from);
     }
     Ok(x)

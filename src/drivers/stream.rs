@@ -1,6 +1,6 @@
 //! [`Stream`]: a cell that runs step by step, as inputs come.
 
-use super::lengths::{check_state, checked_state, leaf_shapes};
+use crate::checks::{check_shape, check_state, checked_state, leaf_shapes};
 use crate::{Error, RnnCell, State};
 use ndarray::{Array2, ArrayRef2};
 
@@ -37,6 +37,10 @@ pub struct Stream<C: RnnCell> {
 
 impl<C: RnnCell> Stream<C> {
     /// A stream of `batch` rows that starts from, and resets to, the zero state.
+    ///
+    /// # Panics
+    /// As ndarray's `zeros`, if state or output would be larger than an array can be.
+    #[must_use]
     pub fn new(cell: C, batch: usize) -> Self {
         let initial = cell.zero_state(batch);
         Self::starting_from(cell, initial)
@@ -45,9 +49,9 @@ impl<C: RnnCell> Stream<C> {
     /// A stream of `batch` rows that starts from, and resets to, `initial_state`.
     ///
     /// # Errors
-    /// [`Error::InitialStateShape`] and [`Error::InitialStateLeaves`] if the state is of another batch or width.
+    /// [`Error::StateShape`] and [`Error::StateLeaves`] if the state is of another batch or width.
     pub fn with_initial_state(cell: C, batch: usize, initial_state: C::State) -> Result<Self, Error> {
-        let initial = checked_state(&cell, batch, Some(initial_state))?;
+        let initial = checked_state("initial_state", &cell, batch, Some(initial_state))?;
         Ok(Self::starting_from(cell, initial))
     }
 
@@ -64,12 +68,9 @@ impl<C: RnnCell> Stream<C> {
     /// One step: `input` (batch, input), any strides; returns the output, (batch, output).
     ///
     /// # Errors
-    /// [`Error::StepShape`] if `input` has another shape. The state is then as before.
+    /// [`Error::ArrayShape`] if `input` has another shape. The state is then as before.
     pub fn push(&mut self, input: &ArrayRef2<C::Elem>) -> Result<&Array2<C::Elem>, Error> {
-        let (expected, found) = ((self.batch_size(), self.cell.input_size()), input.dim());
-        if found != expected {
-            return Err(Error::StepShape { argument: "input".into(), expected, found });
-        }
+        check_shape("input", &[self.batch_size(), self.cell.input_size()], input.shape())?;
         self.cell.step(input, &mut self.state, &mut self.output, &mut self.workspace);
         Ok(&self.output)
     }
@@ -89,9 +90,9 @@ impl<C: RnnCell> Stream<C> {
     /// Continues from `state`. A reset still goes back to the initial state.
     ///
     /// # Errors
-    /// [`Error::InitialStateShape`] and [`Error::InitialStateLeaves`] if the state is of another batch or width.
+    /// [`Error::StateShape`] and [`Error::StateLeaves`] if the state is of another batch or width.
     pub fn set_state(&mut self, state: C::State) -> Result<(), Error> {
-        check_state(&leaf_shapes(&self.initial), self.batch_size(), &state)?;
+        check_state("state", &leaf_shapes(&self.initial), self.batch_size(), &state)?;
         self.state = state;
         Ok(())
     }

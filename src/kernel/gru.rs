@@ -1,6 +1,5 @@
 //! The GRU's step, with the reset gate before or after the candidate's product.
 
-use super::Element;
 use super::gru_backward::Record;
 use super::math::activate;
 use super::pack::{PackShape, Packed};
@@ -9,7 +8,7 @@ use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
 use super::team::{Team, with_team, with_training_team};
 use super::tile::Rows;
-use crate::Activation;
+use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
 

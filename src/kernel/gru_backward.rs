@@ -1,6 +1,5 @@
 //! The GRU back through time.
 
-use super::Element;
 use super::buffer::Scratch;
 use super::math::derivative;
 use super::pack::{PackShape, Packed};
@@ -9,12 +8,12 @@ use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
 use super::team::{Team, with_training_team};
 use super::tile::Rows;
-use crate::Activation;
+use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, s};
 use pulp::{Simd, WithSimd};
 
 /// What a run of steps leaves for backward; samples are (step, row).
-pub(crate) struct Record<E> {
+pub struct Record<E> {
     steps: usize,
     rows: usize,
     hidden: usize,
@@ -115,7 +114,7 @@ impl<E: Element> Transposed<E> {
 
 /// Runs a record back. `d_h` holds the gradient of the final state and gets that of the initial one; `d_inputs` is
 /// overwritten, `gradients` are added to. Shapes as in
-/// [`TrainableCell::unroll_backward`](crate::TrainableCell::unroll_backward).
+/// [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward).
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<E: Element>(
     mut record: Record<E>,

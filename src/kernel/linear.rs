@@ -1,15 +1,14 @@
 //! The packed product on its own, for what no fused kernel does: sums of whole rows, handed to the caller.
 
-use super::Element;
 use super::isa::Isa;
 use super::math::{activate, derivative};
 use super::pack::{PackShape, Packed};
-use super::pass::{Input, Out, Units, pass};
-use super::rnn::{Activate, GROUPS};
+use super::pass::{Input, Linear, Out, Units, pass};
+use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
 use super::team::Team;
 use super::tile::Rows;
-use crate::Activation;
+use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
 
@@ -62,7 +61,7 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
             unsafe {
                 let input = hoist.input::<S, GROUPS>(s, packed, &sequence, t, &mut Team::alone());
                 let h = sequence.before(t, initial);
-                let store = Activate { activation: Activation::Linear, units, out: Out::rows(sums, units) };
+                let store = Linear { clip: None, add: false, units, out: Out::rows(sums, units) };
                 pass::<S, E, GROUPS, false>(s, packed, input, Some(h), sequence.rows, &mut Team::alone(), &store);
                 for row in 0..sequence.rows {
                     let sums = std::slice::from_raw_parts_mut(sums.add(row * units), units);
@@ -128,7 +127,7 @@ impl<E: Element> WithSimd for Project<'_, E> {
         let Self { packed, x, sums, rows } = self;
         let units = packed.shape.units;
         let x = Input::Rows(Rows { ptr: x, stride: packed.shape.inputs as isize });
-        let store = Activate { activation: Activation::Linear, units, out: Out::rows(sums, units) };
+        let store = Linear { clip: None, add: false, units, out: Out::rows(sums, units) };
         // SAFETY: `project` grew both buffers for ROWS rows, of which `rows`, not 0, are asked for; it asserted how `packed`
         // is laid out, and `packed.isa` runs this.
         unsafe { pass::<S, E, GROUPS, false>(s, packed, x, None, rows, &mut Team::alone(), &store) };

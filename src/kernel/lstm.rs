@@ -1,6 +1,5 @@
 //! The LSTM's step: four gates in one product, then everything else while the sums are in registers.
 
-use super::Element;
 use super::lstm_backward::{Record, Recorded, StepRecord};
 use super::math::{activate, clamp};
 use super::pack::{PackShape, Packed};
@@ -9,7 +8,7 @@ use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, make_standard, with_sequence};
 use super::team::{Team, with_team, with_training_team};
 use super::tile::Rows;
-use crate::Activation;
+use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
 

@@ -14,7 +14,7 @@ use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
 
 /// What a run of steps leaves for backward; samples are (step, row).
-pub(crate) struct Record<E> {
+pub struct Record<E> {
     steps: usize,
     rows: usize,
     hidden: usize,
@@ -161,7 +161,7 @@ impl<E: Element> Transposed<E> {
 
 /// Runs a record back; `projection` is forward's, if there is one. `d_c` and `d_h` hold the gradients of the final state and get those of the initial one;
 /// `d_inputs` is overwritten, `gradients` are added to. Shapes as in
-/// [`TrainableCell::unroll_backward`](crate::TrainableCell::unroll_backward).
+/// [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward).
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<E: Element>(
     mut record: Record<E>,

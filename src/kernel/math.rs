@@ -13,8 +13,7 @@
 //! below that of a smaller number. Both are exact at 0 (tanh of −0 is 0) and ±∞. The same on every instruction set;
 //! tests/math.rs in this room measures it.
 
-use super::Element;
-use crate::Activation;
+use super::{Activation, Element};
 use pulp::{Simd, WithSimd};
 
 /// (p(r), 2ⁿ) for |y| up to `EXP_LIMIT`.

@@ -14,6 +14,7 @@
 // A macro counts in blocks of 4, 2 and 1; only for the 1 would another comparison be shorter.
 #![allow(clippy::int_plus_one)]
 
+mod activation;
 mod buffer;
 pub(crate) mod gru;
 pub(crate) mod gru_backward;
@@ -36,6 +37,7 @@ mod tests;
 pub(crate) mod threads;
 mod tile;
 
+pub use activation::Activation;
 pub(crate) use buffer::zeros;
 pub use isa::instruction_set;
 pub use sequence::Workspace;

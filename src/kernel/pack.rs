@@ -40,13 +40,19 @@ pub(crate) struct PackShape {
 }
 
 impl PackShape {
+    /// Not split, in panels of as many sums of a row as a tile holds.
+    pub(crate) fn new(inputs: usize, recurrent: usize, units: usize, gates: usize) -> Self {
+        Self { inputs, recurrent, units, gates, groups: MAX_SUMS / gates, split: false }
+    }
+
+    /// Of a product on its own, for [`Linear`](super::pass::Linear) and [`Activate`](super::rnn::Activate).
+    pub(crate) fn product(inputs: usize, units: usize) -> Self {
+        Self::new(inputs, 0, units, 1)
+    }
+
     /// Vectors of weights for one input in one panel.
     pub(super) fn vectors(&self) -> usize {
         self.gates * self.groups
-    }
-    /// Of a product on its own, for [`Linear`](super::pass::Linear) and [`Activate`](super::rnn::Activate).
-    pub(crate) fn product(inputs: usize, units: usize) -> Self {
-        Self { inputs, recurrent: 0, units, gates: 1, groups: MAX_SUMS, split: false }
     }
     pub(super) fn bias_vectors(&self) -> usize {
         self.vectors() + usize::from(self.split)

@@ -1,6 +1,5 @@
 //! The simple recurrence h' = f(\[x, h\]·W + b).
 
-use super::Element;
 use super::math::activate;
 use super::pack::{PackShape, Packed};
 use super::pass::{Epilogue, Out, Units, pass};
@@ -8,7 +7,7 @@ use super::rnn_backward::Record;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
 use super::team::{Team, with_team, with_training_team};
 use super::tile::Rows;
-use crate::Activation;
+use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
 
@@ -79,10 +78,10 @@ impl<E: Element> WithSimd for Unroll<'_, E> {
 }
 
 /// The sums through an activation, to rows of outputs.
-pub(super) struct Activate<E> {
-    pub activation: Activation,
-    pub units: usize,
-    pub out: Out<E>,
+struct Activate<E> {
+    activation: Activation,
+    units: usize,
+    out: Out<E>,
 }
 
 impl<E: Element> Epilogue<E> for Activate<E> {

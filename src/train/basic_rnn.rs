@@ -2,16 +2,13 @@
 
 use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
-use crate::cells::BasicRnn;
+use crate::kernel::Workspace;
 use crate::kernel::rnn_backward::{Record, backward};
-use crate::{Float, Workspace};
+use crate::{BasicRnn, Float};
 use ndarray::{Array2, ArrayD, ArrayRef2, ArrayRef3, Axis, Ix1, Ix2};
 
-/// What a recorded run of a [`BasicRnn`] keeps: for each step and row hidden outputs.
-pub struct BasicRnnRecord<E>(Record<E>);
-
 impl<E: Float> TrainableCell for BasicRnn<E> {
-    type Record = BasicRnnRecord<E>;
+    type Record = Record<E>;
 
     steps_as_runs!();
 
@@ -20,17 +17,17 @@ impl<E: Float> TrainableCell for BasicRnn<E> {
         inputs: &ArrayRef3<E>,
         state: &mut Array2<E>,
         outputs: &mut ArrayRef3<E>,
-        records: &mut Vec<BasicRnnRecord<E>>,
+        records: &mut Vec<Record<E>>,
         workspace: &mut Workspace<E>,
     ) {
         let mut record = Record::new();
         self.run(inputs, state, outputs, Some(&mut record), workspace);
-        records.push(BasicRnnRecord(record));
+        records.push(record);
     }
 
     fn unroll_backward(
         &self,
-        records: &mut Vec<BasicRnnRecord<E>>,
+        records: &mut Vec<Record<E>>,
         inputs: &ArrayRef3<E>,
         d_outputs: &ArrayRef3<E>,
         d_state: &mut Array2<E>,
@@ -38,7 +35,7 @@ impl<E: Float> TrainableCell for BasicRnn<E> {
         gradients: &mut [ArrayD<E>],
         workspace: &mut Workspace<E>,
     ) {
-        let BasicRnnRecord(record) = records.pop().expect("each run forward left a record");
+        let record = records.pop().expect("each run forward left a record");
         let has_bias = self.weights().bias.is_some();
         assert_eq!(gradients.len(), 1 + usize::from(has_bias), "there is one gradient a parameter");
         let (kernel, bias) = gradients.split_first_mut().expect("there is a kernel");

@@ -2,7 +2,7 @@
 
 use super::dynamic::record;
 use super::{Gradients, RunGradients, Tape, TrainableCell};
-use crate::drivers::lengths::check_inputs;
+use crate::checks::{check_directions, check_inputs, check_sizes, checked_state};
 use crate::{Error, Float, RnnCell};
 use ndarray::{Array3, ArrayRef3, ArrayView3, CowArray, Ix3, s};
 
@@ -48,18 +48,47 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<Recorded<'a, C, D>, Error> {
+    record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), None)
+}
+
+/// [`bidirectional_dynamic_rnn`] that keeps in each direction what [`dynamic_rnn_checkpointed`] keeps: the state every
+/// `every` steps.
+///
+/// # Errors
+/// As [`bidirectional_dynamic_rnn`]; and [`Error::ZeroSize`] if `every` is 0.
+///
+/// [`dynamic_rnn_checkpointed`]: super::dynamic_rnn_checkpointed
+pub fn bidirectional_dynamic_rnn_checkpointed<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
+    cell_fw: &'a C,
+    cell_bw: &'a D,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_state_fw: Option<C::State>,
+    initial_state_bw: Option<D::State>,
+    every: usize,
+) -> Result<Recorded<'a, C, D>, Error> {
+    check_sizes(&[("every", every)])?;
+    record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), Some(every))
+}
+
+fn record_both<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
+    cell_fw: &'a C,
+    cell_bw: &'a D,
+    inputs: &'a ArrayRef3<C::Elem>,
+    sequence_length: Option<&[usize]>,
+    initial_states: (Option<C::State>, Option<D::State>),
+    every: Option<usize>,
+) -> Result<Recorded<'a, C, D>, Error> {
     let (batch, seq, _) = inputs.dim();
-    if cell_fw.input_size() != cell_bw.input_size() {
-        return Err(Error::InputSizesDiffer { fw: cell_fw.input_size(), bw: cell_bw.input_size() });
-    }
+    check_directions(cell_fw, cell_bw)?;
     check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
+    let state_fw = checked_state("initial_state_fw", cell_fw, batch, initial_states.0)?;
+    let state_bw = checked_state("initial_state_bw", cell_bw, batch, initial_states.1)?;
     let lengths = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq));
     let reversed = reverse_sequence(inputs.view(), lengths);
 
-    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, initial_state_fw, None)
-        .map_err(|error| within("initial_state_fw", error))?;
-    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, initial_state_bw, None)
-        .map_err(|error| within("initial_state_bw", error))?;
+    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, state_fw, every);
+    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, state_bw, every);
     let bw = reverse_sequence(bw.view(), lengths).as_standard_layout().into_owned();
     let tape = BidirectionalTape { fw: tape_fw, bw: tape_bw, lengths: lengths.map(<[usize]>::to_vec) };
     Ok(((fw, bw), (state_fw, state_bw), tape))
@@ -78,11 +107,8 @@ fn reverse_sequence<'a, E: Float>(array: ArrayView3<'a, E>, lengths: Option<&[us
     reversed.into()
 }
 
-fn within(argument: &str, error: Error) -> Error {
-    Error::In { argument: argument.into(), error: Box::new(error) }
-}
-
 /// A recorded run of [`bidirectional_dynamic_rnn`].
+#[must_use = "a tape is recorded to be run back"]
 pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> {
     fw: Tape<'a, C>,
     bw: Tape<'a, D>,
@@ -90,41 +116,51 @@ pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::El
     lengths: Option<Vec<usize>>,
 }
 
+/// What a [`BidirectionalTape`] of these cells gives.
+type BothGradients<C, D> = BidirectionalGradients<<C as RnnCell>::Elem, <C as RnnCell>::State, <D as RnnCell>::State>;
+
 /// Gradients of everything a bidirectional run was given.
-#[derive(Debug, Clone)]
-pub struct BidirectionalGradients<C: RnnCell, D: RnnCell> {
+#[derive(Debug, Clone, PartialEq)]
+pub struct BidirectionalGradients<E, F, B = F> {
     /// Of the parameters of both cells, named `fw/<parameter>` and `bw/<parameter>` as
     /// [`Bidirectional`](crate::Bidirectional) names them.
-    pub parameters: Gradients<C::Elem>,
+    pub parameters: Gradients<E>,
     /// Of the inputs, (batch, seq, input), through both directions; 0 in the padding.
-    pub inputs: Array3<C::Elem>,
+    pub inputs: Array3<E>,
     /// Of the initial states, (forward, backward).
-    pub initial_states: (C::State, D::State),
+    pub initial_states: (F, B),
 }
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C, D> {
     /// Runs back from the gradients of each direction's outputs, (batch, seq, output), and final state (0 without).
     ///
     /// # Errors
-    /// As [`Tape::backward`], inside an [`Error::In`] that says which direction.
+    /// As [`Tape::backward`].
     pub fn backward(
         self,
         d_outputs_fw: &ArrayRef3<C::Elem>,
         d_outputs_bw: &ArrayRef3<C::Elem>,
         d_final_state_fw: Option<C::State>,
         d_final_state_bw: Option<D::State>,
-    ) -> Result<BidirectionalGradients<C, D>, Error> {
+    ) -> Result<BothGradients<C, D>, Error> {
         let lengths = self.lengths.as_deref();
-        self.bw.check_d_outputs(d_outputs_bw).map_err(|error| within("backward", error))?;
+        self.fw.check(("d_outputs_fw", d_outputs_fw), ("d_final_state_fw", d_final_state_fw.as_ref()))?;
+        self.bw.check(("d_outputs_bw", d_outputs_bw), ("d_final_state_bw", d_final_state_bw.as_ref()))?;
         let RunGradients { parameters: fw, mut inputs, initial_state: initial_state_fw } =
-            self.fw.backward(d_outputs_fw, d_final_state_fw).map_err(|error| within("forward", error))?;
+            self.fw.checked_backward(d_outputs_fw, d_final_state_fw);
         let d_outputs_bw = reverse_sequence(d_outputs_bw.view(), lengths);
-        let bw = self.bw.backward(&d_outputs_bw, d_final_state_bw).map_err(|error| within("backward", error))?;
+        let bw = self.bw.checked_backward(&d_outputs_bw, d_final_state_bw);
         inputs += &reverse_sequence(bw.inputs.view(), lengths);
         Ok(BidirectionalGradients {
             parameters: Gradients::join([("fw", fw), ("bw", bw.parameters)]),
             inputs,
             initial_states: (initial_state_fw, bw.initial_state),
         })
+    }
+}
+
+impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> std::fmt::Debug for BidirectionalTape<'_, C, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BidirectionalTape").field("fw", &self.fw).field("bw", &self.bw).finish_non_exhaustive()
     }
 }

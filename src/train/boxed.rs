@@ -2,7 +2,7 @@
 
 use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
-use crate::wrappers::{DynWorkspace, ErasedCell, erased_cell};
+use crate::wrappers::boxed::{DynWorkspace, ErasedCell, erased_cell};
 use crate::{DynState, Float, Parameters, RnnCell};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use std::any::Any;
@@ -31,6 +31,7 @@ pub struct BoxedTrainableCell<E: Float>(Box<dyn ErasedTrainableCell<E>>);
 
 impl<E: Float> BoxedTrainableCell<E> {
     /// Erases the type of `cell`.
+    #[must_use]
     pub fn new<C: TrainableCell<Elem = E> + Send + Sync + 'static>(cell: C) -> Self {
         Self(Box::new(cell))
     }

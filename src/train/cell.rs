@@ -1,7 +1,8 @@
 //! [`TrainableCell`]: a cell that knows its own step backward.
 
+use super::runs::steps_as_runs;
 use crate::{Parameters, RnnCell};
-use ndarray::{ArrayD, ArrayRef2, ArrayRef3};
+use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
 
 /// A cell that can be trained: its step forward records what its step backward needs.
 ///
@@ -12,9 +13,11 @@ use ndarray::{ArrayD, ArrayRef2, ArrayRef3};
 /// A gradient of a state is a state of the same type whose leaves hold the gradients. Gradients of parameters are one
 /// array a parameter, in the order of [`Parameters::visit_parameters`], and are added to what is there.
 ///
+/// A `Box` of such a cell is one too. A reference or an `Arc` is a cell, but not one of these: its weights cannot change.
+///
 /// ```
 /// use ndarray::{Array2, ArrayD, ArrayRef2, Zip};
-/// use rnn_cell::{Parameters, RnnCell, TrainableCell};
+/// use rnn_cell::{Parameters, RnnCell, train::TrainableCell};
 ///
 /// /// h' = h + x².
 /// struct SumOfSquares;
@@ -127,29 +130,11 @@ impl<C: TrainableCell + ?Sized> TrainableCell for Box<C>
 where
     Self: Sync,
 {
-    type Record = C::Record;
+    /// The cell's, of a run.
+    type Record = Vec<C::Record>;
 
-    fn step_recording(
-        &self,
-        input: &ArrayRef2<Self::Elem>,
-        state: &mut Self::State,
-        output: &mut ArrayRef2<Self::Elem>,
-        workspace: &mut Self::Workspace,
-    ) -> Self::Record {
-        (**self).step_recording(input, state, output, workspace)
-    }
-    fn step_backward(
-        &self,
-        record: Self::Record,
-        input: &ArrayRef2<Self::Elem>,
-        d_output: &ArrayRef2<Self::Elem>,
-        d_state: &mut Self::State,
-        d_input: &mut ArrayRef2<Self::Elem>,
-        gradients: &mut [ArrayD<Self::Elem>],
-        workspace: &mut Self::Workspace,
-    ) {
-        (**self).step_backward(record, input, d_output, d_state, d_input, gradients, workspace);
-    }
+    steps_as_runs!();
+
     fn unroll_recording(
         &self,
         inputs: &ArrayRef3<Self::Elem>,
@@ -158,8 +143,11 @@ where
         records: &mut Vec<Self::Record>,
         workspace: &mut Self::Workspace,
     ) {
-        (**self).unroll_recording(inputs, state, outputs, records, workspace);
+        let mut inner = Vec::new();
+        (**self).unroll_recording(inputs, state, outputs, &mut inner, workspace);
+        records.push(inner);
     }
+
     fn unroll_backward(
         &self,
         records: &mut Vec<Self::Record>,
@@ -170,6 +158,7 @@ where
         gradients: &mut [ArrayD<Self::Elem>],
         workspace: &mut Self::Workspace,
     ) {
-        (**self).unroll_backward(records, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+        let mut inner = records.pop().expect("each run forward left a record");
+        (**self).unroll_backward(&mut inner, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
     }
 }

@@ -1,6 +1,7 @@
 //! [`clip_by_global_norm`]: gradients that exploded, cut to a length.
 
 use super::Gradients;
+use crate::checks::check_positive;
 use crate::{Error, Float};
 
 /// Scales all gradients by `clip_norm` / max(global norm, `clip_norm`), and returns the global norm they had, √ Σ g² over
@@ -25,17 +26,10 @@ use crate::{Error, Float};
 /// # Errors
 /// [`Error::InvalidNumber`] unless `clip_norm` is finite and above 0.
 pub fn clip_by_global_norm<E: Float>(gradients: &mut Gradients<E>, clip_norm: E) -> Result<E, Error> {
-    if !(clip_norm.is_finite() && clip_norm > E::zero()) {
-        return Err(Error::InvalidNumber {
-            argument: "clip_norm",
-            expected: "finite and above 0",
-            found: clip_norm.as_f64(),
-        });
-    }
+    let clip = check_positive("clip_norm", clip_norm)?.as_f64();
     // Summed in f64: the square of an f32 gradient does not overflow there.
     let squares = gradients.arrays().iter().flatten().map(|g| g.as_f64() * g.as_f64());
     let norm = squares.sum::<f64>().sqrt();
-    let clip = clip_norm.as_f64();
     if !norm.is_finite() {
         gradients.arrays_mut().iter_mut().for_each(|array| array.fill(E::nan()));
     } else if norm > clip {

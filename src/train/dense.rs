@@ -1,7 +1,9 @@
 //! [`Dense`]: a fully connected layer, which turns outputs of a cell into logits or predictions.
 
 use super::Gradients;
-use crate::{Error, Float, Parameters, init};
+use crate::cells::weights::drawn;
+use crate::checks::{check_shape, check_sizes};
+use crate::{Error, Float, Parameters};
 use ndarray::{Array, Array1, Array2, ArrayRef, ArrayViewD, ArrayViewMutD, Axis, CowArray, Dimension, Ix2};
 use rand::Rng;
 
@@ -12,7 +14,7 @@ use rand::Rng;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `kernel` | (input, output) | [`glorot_uniform`](init::glorot_uniform) |
+/// | `kernel` | (input, output) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (output) | 0 |
 ///
 /// ```
@@ -37,28 +39,24 @@ impl<E: Float> Dense<E> {
     /// A layer with TensorFlow's initial weights.
     ///
     /// # Panics
-    /// If a size is 0.
+    /// If a size is 0, or the weights would be larger than memory.
+    #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, output_size: usize, rng: &mut R) -> Self {
-        let kernel = init::glorot_uniform((input_size, output_size), rng);
-        Self::from_weights(kernel, Some(Array1::zeros(output_size))).unwrap_or_else(|error| panic!("{error}"))
+        let kernel = drawn("kernel", [input_size, output_size], rng);
+        let layer = kernel.and_then(|kernel| Self::from_weights(kernel, Some(Array1::zeros(output_size))));
+        layer.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A layer of existing weights: `kernel` (input, output), `bias` (output); `None` is no bias at all.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`] if `kernel` is empty, [`Error::WeightShape`] if `bias` does not fit it.
+    /// [`Error::ZeroSize`] if `kernel` is empty, [`Error::ArrayShape`] if `bias` does not fit it.
     pub fn from_weights(kernel: Array2<E>, bias: Option<Array1<E>>) -> Result<Self, Error> {
-        for (argument, size) in [("input_size", kernel.nrows()), ("output_size", kernel.ncols())] {
-            if size == 0 {
-                return Err(Error::ZeroSize { argument });
-            }
+        check_sizes(&[("input_size", kernel.nrows()), ("output_size", kernel.ncols())])?;
+        if let Some(bias) = &bias {
+            check_shape("bias", &[kernel.ncols()], bias.shape())?;
         }
-        match &bias {
-            Some(bias) if bias.len() != kernel.ncols() => {
-                Err(Error::WeightShape { name: "bias".into(), expected: vec![kernel.ncols()], found: vec![bias.len()] })
-            }
-            _ => Ok(Self { kernel, bias }),
-        }
+        Ok(Self { kernel, bias })
     }
 
     /// (input, output).
@@ -78,7 +76,7 @@ impl<E: Float> Dense<E> {
     /// # Errors
     /// [`Error::ArrayShape`] if the last axis of `x` is not the layer's input size.
     pub fn forward<D: Dimension>(&self, x: &ArrayRef<E, D>) -> Result<Array<E, D>, Error> {
-        self.check("x", x.shape(), &with_last(x.shape(), self.kernel.nrows()))?;
+        check_shape("x", &with_last(x.shape(), self.kernel.nrows()), x.shape())?;
         let mut y = rows(x).dot(&self.kernel);
         if let Some(bias) = &self.bias {
             y += bias;
@@ -95,8 +93,8 @@ impl<E: Float> Dense<E> {
         x: &ArrayRef<E, D>,
         d_y: &ArrayRef<E, D>,
     ) -> Result<(Array<E, D>, Gradients<E>), Error> {
-        self.check("x", x.shape(), &with_last(x.shape(), self.kernel.nrows()))?;
-        self.check("d_y", d_y.shape(), &with_last(x.shape(), self.kernel.ncols()))?;
+        check_shape("x", &with_last(x.shape(), self.kernel.nrows()), x.shape())?;
+        check_shape("d_y", &with_last(x.shape(), self.kernel.ncols()), d_y.shape())?;
         let (x_rows, d_rows) = (rows(x), rows(d_y));
         let mut gradients = Gradients::zeros(self);
         let mut arrays = gradients.arrays_mut().iter_mut();
@@ -106,13 +104,6 @@ impl<E: Float> Dense<E> {
             add(d_rows.sum_axis(Axis(0)).view().into_dyn());
         }
         Ok((like(x, d_rows.dot(&self.kernel.t())), gradients))
-    }
-
-    fn check(&self, argument: &'static str, found: &[usize], expected: &[usize]) -> Result<(), Error> {
-        if found == expected && !found.is_empty() {
-            return Ok(());
-        }
-        Err(Error::ArrayShape { argument, expected: expected.into(), found: found.into() })
     }
 }
 

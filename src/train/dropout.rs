@@ -3,7 +3,7 @@
 use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
 use crate::dropout::{Masks, Site};
-use crate::wrappers::WrapperWorkspace;
+use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{DropoutState, DropoutWrapper, State};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis, s};
 

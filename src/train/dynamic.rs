@@ -1,7 +1,8 @@
 //! [`dynamic_rnn`], recorded, and [`Tape`]: the way back.
 
 use super::{Gradients, TrainableCell};
-use crate::drivers::lengths::{check_inputs, checked_state, gather, longest_first, runs, scatter};
+use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
+use crate::drivers::lengths::{gather, longest_first, runs, scatter};
 use crate::kernel::zeros;
 use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, CowArray, Ix3, s};
@@ -12,13 +13,15 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// [`dynamic_rnn`](crate::dynamic_rnn), recorded: `inputs` (batch, seq, input), outputs (batch, seq, output).
 ///
 /// Nothing in the padding, NaN included, reaches an output or a gradient. For truncated backpropagation run one window
-/// after the other, each from the state that the last one returned.
+/// after the other, each from the state that the last one returned. A time-major array goes in as the view
+/// `x.view().permuted_axes([1, 0, 2])`: strides may be any.
 ///
 /// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 5 · hidden +
-/// output numbers, a [`Gru`](crate::Gru) 4 · hidden + hidden, a [`BasicRnn`](crate::BasicRnn) 2 · hidden,
-/// a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs between its layers, a
-/// [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers nothing.
-/// [`dynamic_rnn_checkpointed`] holds less.
+/// output numbers, with a projection hidden more, a [`Gru`](crate::Gru) 4 · hidden + hidden, a
+/// [`BasicRnn`](crate::BasicRnn) hidden, a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs
+/// between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers
+/// nothing. [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed,
+/// from its first run backward on.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -43,7 +46,7 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<Recorded<'a, C>, Error> {
-    record(cell, inputs.view().into(), sequence_length, initial_state, None)
+    checked_record(cell, inputs, sequence_length, initial_state, None)
 }
 
 /// [`dynamic_rnn`] that keeps only the state every `every` steps, and runs those steps again on the way back.
@@ -60,13 +63,12 @@ pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
     initial_state: Option<C::State>,
     every: usize,
 ) -> Result<Recorded<'a, C>, Error> {
-    if every == 0 {
-        return Err(Error::ZeroSize { argument: "every" });
-    }
-    record(cell, inputs.view().into(), sequence_length, initial_state, Some(every))
+    check_sizes(&[("every", every)])?;
+    checked_record(cell, inputs, sequence_length, initial_state, Some(every))
 }
 
 /// A recorded run of [`dynamic_rnn`]: turns gradients of its results into gradients of what it was given.
+#[must_use = "a tape is recorded to be run back"]
 pub struct Tape<'a, C: TrainableCell> {
     cell: &'a C,
     /// (seq, batch, input), rows in the order of `order`.
@@ -75,8 +77,6 @@ pub struct Tape<'a, C: TrainableCell> {
     order: Option<Vec<usize>>,
     lengths: Vec<usize>,
     windows: Vec<Window<C>>,
-    /// The final state, rows in the user's order: the form of a state's gradient.
-    form: C::State,
     /// (batch, seq, output) of the outputs.
     outputs: (usize, usize, usize),
     workspace: C::Workspace,
@@ -96,65 +96,64 @@ enum Kept<C: TrainableCell> {
 }
 
 /// Gradients of everything a run was given.
-#[derive(Debug, Clone)]
-pub struct RunGradients<C: RnnCell> {
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunGradients<E, S> {
     /// Of the cell's parameters.
-    pub parameters: Gradients<C::Elem>,
+    pub parameters: Gradients<E>,
     /// Of the inputs, (batch, seq, input); 0 in the padding.
-    pub inputs: Array3<C::Elem>,
+    pub inputs: Array3<E>,
     /// Of the initial state.
-    pub initial_state: C::State,
+    pub initial_state: S,
 }
 
-/// [`dynamic_rnn`] of `inputs` borrowed or owned, checkpointed `every` so many steps or not at all.
-pub(super) fn record<'a, C: TrainableCell>(
+fn checked_record<'a, C: TrainableCell>(
     cell: &'a C,
-    inputs: CowArray<'a, C::Elem, Ix3>,
+    inputs: &'a ArrayRef3<C::Elem>,
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
     every: Option<usize>,
 ) -> Result<Recorded<'a, C>, Error> {
     let (batch, seq, _) = inputs.dim();
     check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
-    let mut finals = checked_state(cell, batch, initial_state)?;
-    let mut outputs = zeros((batch, seq, cell.output_size()));
-    let lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
+    let state = checked_state("initial_state", cell, batch, initial_state)?;
+    Ok(record(cell, inputs.view().into(), sequence_length, state, every))
+}
 
-    let sorted = lengths.is_sorted_by(|a, b| a >= b);
-    let order = (!sorted).then(|| longest_first(&lengths));
-    let lengths = order.as_ref().map_or(lengths.clone(), |order| order.iter().map(|&row| lengths[row]).collect());
-    let by_step = inputs.permuted_axes([1, 0, 2]);
-    let mut tape = Tape {
-        cell,
-        inputs: match &order {
-            None => by_step,
-            Some(order) => gather(by_step.view(), order, &lengths).into(),
-        },
-        order,
-        lengths,
-        windows: Vec::new(),
-        form: finals.clone(),
-        outputs: (batch, seq, cell.output_size()),
-        workspace: C::Workspace::default(),
-    };
-    match &tape.order {
-        None => {
-            let mut by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
-            tape.run(&mut finals, &mut by_step, every);
-        }
+/// [`dynamic_rnn`] of checked `inputs`, borrowed or owned; `finals` is the initial state. Checkpointed `every` so many steps
+/// or not at all.
+pub(super) fn record<'a, C: TrainableCell>(
+    cell: &'a C,
+    inputs: CowArray<'a, C::Elem, Ix3>,
+    sequence_length: Option<&[usize]>,
+    mut finals: C::State,
+    every: Option<usize>,
+) -> Recorded<'a, C> {
+    let (batch, seq, _) = inputs.dim();
+    let mut outputs = zeros((batch, seq, cell.output_size()));
+    let mut lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
+    let mut inputs = inputs.permuted_axes([1, 0, 2]);
+    let order = (!lengths.is_sorted_by(|a, b| a >= b)).then(|| longest_first(&lengths));
+    if let Some(order) = &order {
+        lengths = order.iter().map(|&row| lengths[row]).collect();
+        inputs = gather(inputs.view(), order, &lengths).into();
+    }
+    let (windows, workspace) = (Vec::new(), C::Workspace::default());
+    let mut tape = Tape { cell, inputs, order: None, lengths, windows, outputs: outputs.dim(), workspace };
+    let mut by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
+    match order {
+        None => tape.run(&mut finals, &mut by_step, every),
         Some(order) => {
-            let order = order.clone();
             let mut sorted_outputs = zeros((seq, batch, cell.output_size()));
-            let mut sorted_finals = finals.select(&order);
+            let mut sorted_finals = finals.select_rows(&order);
             tape.run(&mut sorted_finals, &mut sorted_outputs, every);
-            scatter(&sorted_outputs, &order, &tape.lengths, outputs.view_mut().permuted_axes([1, 0, 2]));
+            scatter(&sorted_outputs, &order, &tape.lengths, by_step);
             for (from, &to) in order.iter().enumerate() {
                 finals.copy_row(to, &sorted_finals, from);
             }
+            tape.order = Some(order);
         }
     }
-    tape.form = finals.clone();
-    Ok((outputs, finals, tape))
+    (outputs, finals, tape)
 }
 
 impl<C: TrainableCell> Tape<'_, C> {
@@ -165,7 +164,7 @@ impl<C: TrainableCell> Tape<'_, C> {
             for row in active..running.batch_size() {
                 finals.copy_row(row, &running, row);
             }
-            running.truncate(active);
+            running.truncate_rows(active);
             let mut start = steps.start;
             while start < steps.end {
                 let end = every.map_or(steps.end, |every| steps.end.min(start + every));
@@ -193,14 +192,43 @@ impl<C: TrainableCell> Tape<'_, C> {
     /// state (0 without).
     ///
     /// # Errors
-    /// [`Error::GradientShape`] if a gradient has another shape than what it is the gradient of.
+    /// [`Error::ArrayShape`], [`Error::StateShape`] and [`Error::StateLeaves`] if a gradient has another shape than what it is
+    /// the gradient of.
     pub fn backward(
+        self,
+        d_outputs: &ArrayRef3<C::Elem>,
+        d_final_state: Option<C::State>,
+    ) -> Result<RunGradients<C::Elem, C::State>, Error> {
+        self.check(("d_outputs", d_outputs), ("d_final_state", d_final_state.as_ref()))?;
+        Ok(self.checked_backward(d_outputs, d_final_state))
+    }
+
+    /// `Err` unless the gradients, given with their names, have the shapes of what they are gradients of.
+    pub(super) fn check(
+        &self,
+        (outputs_name, d_outputs): (&str, &ArrayRef3<C::Elem>),
+        (state_name, d_final_state): (&str, Option<&C::State>),
+    ) -> Result<(), Error> {
+        check_shape(outputs_name, &<[usize; 3]>::from(self.outputs), d_outputs.shape())?;
+        match d_final_state {
+            Some(d_state) => {
+                check_state(state_name, &leaf_shapes(&self.cell.zero_state(self.outputs.0)), self.outputs.0, d_state)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// [`backward`](Self::backward) of checked gradients.
+    pub(super) fn checked_backward(
         mut self,
         d_outputs: &ArrayRef3<C::Elem>,
         d_final_state: Option<C::State>,
-    ) -> Result<RunGradients<C>, Error> {
-        self.check_d_outputs(d_outputs)?;
-        let mut d_state = self.checked_gradient(d_final_state)?;
+    ) -> RunGradients<C::Elem, C::State> {
+        let mut d_state = d_final_state.unwrap_or_else(|| {
+            let mut none = self.cell.zero_state(self.outputs.0);
+            none.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
+            none
+        });
         let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
         let mut parameters = Gradients::zeros(self.cell);
         let mut d_inputs = zeros((batch, seq, features));
@@ -213,7 +241,7 @@ impl<C: TrainableCell> Tape<'_, C> {
             Some(order) => {
                 let d_outputs = gather(by_step, &order, &self.lengths);
                 let mut sorted_d_inputs = zeros((seq, batch, features));
-                let mut sorted_d_state = d_state.select(&order);
+                let mut sorted_d_state = d_state.select_rows(&order);
                 self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut parameters);
                 scatter(&sorted_d_inputs, &order, &self.lengths, d_inputs.view_mut().permuted_axes([1, 0, 2]));
                 for (from, &to) in order.iter().enumerate() {
@@ -221,7 +249,7 @@ impl<C: TrainableCell> Tape<'_, C> {
                 }
             }
         }
-        Ok(RunGradients { parameters, inputs: d_inputs, initial_state: d_state })
+        RunGradients { parameters, inputs: d_inputs, initial_state: d_state }
     }
 
     fn run_back(
@@ -251,43 +279,17 @@ impl<C: TrainableCell> Tape<'_, C> {
                 continue;
             }
             // The other rows had ended before these steps: theirs is still the gradient of the final state.
-            let mut running = d_state.select(&(0..active).collect::<Vec<_>>());
+            let mut running = d_state.select_rows(&(0..active).collect::<Vec<_>>());
             cell.unroll_backward(&mut records, &x, &d_out, &mut running, &mut d_in, gradients, &mut self.workspace);
             for row in 0..active {
                 d_state.copy_row(row, &running, row);
             }
         }
     }
+}
 
-    pub(super) fn check_d_outputs(&self, d_outputs: &ArrayRef3<C::Elem>) -> Result<(), Error> {
-        let (batch, seq, output) = self.outputs;
-        if d_outputs.dim() == self.outputs {
-            return Ok(());
-        }
-        let (expected, found) = (vec![batch, seq, output], d_outputs.shape().to_vec());
-        Err(Error::GradientShape { argument: "d_outputs", expected, found })
-    }
-
-    /// The gradient of the final state, checked, or zeros.
-    fn checked_gradient(&self, d_final_state: Option<C::State>) -> Result<C::State, Error> {
-        let shapes = |state: &C::State| {
-            let mut shapes = Vec::new();
-            state.visit(&mut |leaf| shapes.extend(leaf.shape()));
-            shapes
-        };
-        match d_final_state {
-            None => {
-                let mut zeros = self.form.clone();
-                zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
-                Ok(zeros)
-            }
-            Some(gradient) => {
-                let (expected, found) = (shapes(&self.form), shapes(&gradient));
-                if expected != found {
-                    return Err(Error::GradientShape { argument: "d_final_state", expected, found });
-                }
-                Ok(gradient)
-            }
-        }
+impl<C: TrainableCell> std::fmt::Debug for Tape<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tape").field("outputs", &self.outputs).finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ pub struct Gradients<E> {
 
 impl<E: Float> Gradients<E> {
     /// Zeros for every parameter of `model`.
+    #[must_use]
     pub fn zeros<P: Parameters<E> + ?Sized>(model: &P) -> Self {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
         model.visit_parameters(&mut |name, value| {
@@ -24,6 +25,7 @@ impl<E: Float> Gradients<E> {
 
     /// The gradients of several parts as those of the whole, named `<part>/<parameter>`, as [`Parts`](super::Parts) names
     /// parameters.
+    #[must_use]
     pub fn join<const N: usize>(parts: [(&str, Self); N]) -> Self {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
         for (part, gradients) in parts {
@@ -63,8 +65,7 @@ impl<E: Float> Gradients<E> {
 }
 
 /// How many parameters `model` visits: where a wrapper cuts the slice of gradients between the cells it wraps.
-#[must_use]
-pub fn parameter_count<E: Float, P: Parameters<E> + ?Sized>(model: &P) -> usize {
+pub(super) fn parameter_count<E: Float, P: Parameters<E> + ?Sized>(model: &P) -> usize {
     let mut count = 0;
     model.visit_parameters(&mut |_, _| count += 1);
     count

@@ -2,16 +2,13 @@
 
 use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
-use crate::cells::Gru;
+use crate::kernel::Workspace;
 use crate::kernel::gru_backward::{Gradients, Record, backward};
-use crate::{Float, Workspace};
+use crate::{Float, Gru};
 use ndarray::{Array2, ArrayD, ArrayRef2, ArrayRef3, Axis, Ix1, Ix2};
 
-/// What a recorded run of a [`Gru`] keeps: for each step and row 4 · hidden gates and hidden outputs.
-pub struct GruRecord<E>(Record<E>);
-
 impl<E: Float> TrainableCell for Gru<E> {
-    type Record = GruRecord<E>;
+    type Record = Record<E>;
 
     steps_as_runs!();
 
@@ -20,17 +17,17 @@ impl<E: Float> TrainableCell for Gru<E> {
         inputs: &ArrayRef3<E>,
         state: &mut Array2<E>,
         outputs: &mut ArrayRef3<E>,
-        records: &mut Vec<GruRecord<E>>,
+        records: &mut Vec<Record<E>>,
         workspace: &mut Workspace<E>,
     ) {
         let mut record = Record::new();
         self.run(inputs, state, outputs, Some(&mut record), workspace);
-        records.push(GruRecord(record));
+        records.push(record);
     }
 
     fn unroll_backward(
         &self,
-        records: &mut Vec<GruRecord<E>>,
+        records: &mut Vec<Record<E>>,
         inputs: &ArrayRef3<E>,
         d_outputs: &ArrayRef3<E>,
         d_state: &mut Array2<E>,
@@ -38,7 +35,7 @@ impl<E: Float> TrainableCell for Gru<E> {
         gradients: &mut [ArrayD<E>],
         workspace: &mut Workspace<E>,
     ) {
-        let GruRecord(record) = records.pop().expect("each run forward left a record");
+        let record = records.pop().expect("each run forward left a record");
         let weights = self.weights();
         let mut arrays = gradients.iter_mut();
         let mut next = || arrays.next().expect("there is one gradient a parameter").view_mut();

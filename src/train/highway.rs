@@ -2,8 +2,10 @@
 
 use super::cell::TrainableCell;
 use super::runs::{add_weight_gradients, steps_as_runs};
-use crate::wrappers::{HighwayGate, WrapperWorkspace};
-use crate::{Float, HighwayWrapper, Workspace};
+use crate::kernel::Workspace;
+use crate::wrappers::highway::HighwayGate;
+use crate::wrappers::workspace::WrapperWorkspace;
+use crate::{Float, HighwayWrapper};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Array3, ArrayD, ArrayRef2, ArrayRef3, Axis, Ix2, Zip, s};
 

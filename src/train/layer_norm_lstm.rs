@@ -2,11 +2,11 @@
 
 use super::cell::TrainableCell;
 use super::runs::{add_weight_gradients, steps_as_runs};
-use crate::cells::layer_norm_lstm::{mean_and_scale, sum};
-use crate::cells::{LayerNorm, LayerNormLstm};
+use crate::cells::layer_norm::{LayerNorm, mean_and_scale, sum};
 use crate::dropout::{Masks, Site};
+use crate::kernel::Workspace;
 use crate::kernel::linear::{activate_all, slopes_of_all};
-use crate::{Activation, DropoutState, Float, LstmState, RnnCell, Workspace};
+use crate::{Activation, DropoutState, Float, LayerNormLstm, LstmState, RnnCell};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Array3, ArrayD, ArrayRef2, ArrayRef3, Axis, Ix2, s};
 

@@ -1,5 +1,6 @@
 //! Losses and their gradients: [`sequence_loss`] and [`mean_squared_error`].
 
+use crate::checks::check_shape;
 use crate::{Error, Float};
 use ndarray::{
     Array, Array2, Array3, ArrayD, ArrayRef, ArrayRef1, ArrayRef2, ArrayRef3, ArrayViewMut1, Axis, Dimension,
@@ -150,11 +151,4 @@ pub fn mean_squared_error<E: Float, D: Dimension>(
     let scale = E::from_f64(2.0) / n;
     d.mapv_inplace(|d| d * scale);
     Ok((loss, d))
-}
-
-fn check_shape(argument: &'static str, expected: &[usize], found: &[usize]) -> Result<(), Error> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(Error::ArrayShape { argument, expected: expected.into(), found: found.into() })
 }

@@ -2,17 +2,13 @@
 
 use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
-use crate::cells::Lstm;
+use crate::kernel::Workspace;
 use crate::kernel::lstm_backward::{Gradients, Record, backward};
-use crate::{Float, LstmState, Workspace};
+use crate::{Float, Lstm, LstmState};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis, Ix1, Ix2};
 
-/// What a recorded run of an [`Lstm`] keeps: for each step and row 4 · hidden gates, hidden memories and output values,
-/// and with a projection hidden values more.
-pub struct LstmRecord<E>(Record<E>);
-
 impl<E: Float> TrainableCell for Lstm<E> {
-    type Record = LstmRecord<E>;
+    type Record = Record<E>;
 
     steps_as_runs!();
 
@@ -21,17 +17,17 @@ impl<E: Float> TrainableCell for Lstm<E> {
         inputs: &ArrayRef3<E>,
         state: &mut LstmState<E>,
         outputs: &mut ArrayRef3<E>,
-        records: &mut Vec<LstmRecord<E>>,
+        records: &mut Vec<Record<E>>,
         workspace: &mut Workspace<E>,
     ) {
         let mut record = Record::new();
         self.run(inputs, state, outputs, Some(&mut record), workspace);
-        records.push(LstmRecord(record));
+        records.push(record);
     }
 
     fn unroll_backward(
         &self,
-        records: &mut Vec<LstmRecord<E>>,
+        records: &mut Vec<Record<E>>,
         inputs: &ArrayRef3<E>,
         d_outputs: &ArrayRef3<E>,
         d_state: &mut LstmState<E>,
@@ -39,7 +35,7 @@ impl<E: Float> TrainableCell for Lstm<E> {
         gradients: &mut [ArrayD<E>],
         workspace: &mut Workspace<E>,
     ) {
-        let LstmRecord(record) = records.pop().expect("each run forward left a record");
+        let record = records.pop().expect("each run forward left a record");
         let transposed = self.transposed();
         let weights = self.weights();
         let mut arrays = gradients.iter_mut();

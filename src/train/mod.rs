@@ -25,21 +25,16 @@ mod parts;
 mod residual;
 mod runs;
 
-pub use basic_rnn::BasicRnnRecord;
-pub use bidirectional::{BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn};
-pub use boxed::{BoxedTrainableCell, DynRecord};
+pub use bidirectional::{
+    BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_checkpointed,
+};
+pub use boxed::BoxedTrainableCell;
 pub use cell::TrainableCell;
 pub use check::gradient_error;
 pub use clip::clip_by_global_norm;
 pub use dense::Dense;
-pub use dropout::DropoutRecord;
 pub use dynamic::{RunGradients, Tape, dynamic_rnn, dynamic_rnn_checkpointed};
-pub use gradients::{Gradients, parameter_count};
-pub use gru::GruRecord;
-pub use highway::HighwayRecord;
-pub use layer_norm_lstm::LayerNormLstmRecord;
+pub use gradients::Gradients;
 pub use loss::{Average, mean_squared_error, sequence_loss, sequence_losses, sequence_weights};
-pub use lstm::LstmRecord;
-pub use multi::{MultiRecord, TrainableLayers};
 pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd};
 pub use parts::Parts;

@@ -3,7 +3,8 @@
 use super::cell::TrainableCell;
 use super::gradients::parameter_count;
 use super::runs::steps_as_runs;
-use crate::wrappers::{Layers, WrapperWorkspace};
+use crate::wrappers::Layers;
+use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{Float, MultiRnnCell, Parameters};
 use ndarray::{Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 
@@ -37,6 +38,7 @@ pub trait TrainableLayers: Layers {
     );
 }
 
+/// Of a `Vec` of trainable cells, or a tuple of one to four.
 impl<Cells: TrainableLayers> TrainableCell for MultiRnnCell<Cells>
 where
     Self: Parameters<Cells::Elem>,

@@ -40,6 +40,7 @@ pub struct Parts<'a, E: Float> {
 
 impl<'a, E: Float> Parts<'a, E> {
     /// The parts by name.
+    #[must_use]
     pub fn new<const N: usize>(parts: [(&'a str, &'a mut dyn Parameters<E>); N]) -> Self {
         Self { parts: parts.into() }
     }
@@ -55,5 +56,11 @@ impl<E: Float> Parameters<E> for Parts<'_, E> {
         for (part, parameters) in &mut self.parts {
             parameters.visit_parameters_mut(&mut |name, value| visit(&format!("{part}/{name}"), value));
         }
+    }
+}
+
+impl<E: Float> std::fmt::Debug for Parts<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.parts.iter().map(|(part, _)| part)).finish()
     }
 }

@@ -1,55 +1,35 @@
 //! The residual's backward: the output's gradient is also the input's.
 
 use super::cell::TrainableCell;
+use super::runs::steps_as_runs;
 use crate::ResidualWrapper;
-use crate::wrappers::AddInput;
-use ndarray::{ArrayD, ArrayRef2, ArrayRef3};
+use crate::wrappers::residual::AddInput;
+use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
 
 /// Around [`ResidualWrapper::new`]'s plain sum; a residual function of the user's has no backward.
 impl<C: TrainableCell> TrainableCell for ResidualWrapper<C, AddInput> {
-    type Record = C::Record;
+    /// The cell's, of a run.
+    type Record = Vec<C::Record>;
 
-    fn step_recording(
-        &self,
-        input: &ArrayRef2<C::Elem>,
-        state: &mut C::State,
-        output: &mut ArrayRef2<C::Elem>,
-        workspace: &mut C::Workspace,
-    ) -> C::Record {
-        let record = self.cell().step_recording(input, state, output, workspace);
-        *output += input;
-        record
-    }
-
-    fn step_backward(
-        &self,
-        record: C::Record,
-        input: &ArrayRef2<C::Elem>,
-        d_output: &ArrayRef2<C::Elem>,
-        d_state: &mut C::State,
-        d_input: &mut ArrayRef2<C::Elem>,
-        gradients: &mut [ArrayD<C::Elem>],
-        workspace: &mut C::Workspace,
-    ) {
-        self.cell().step_backward(record, input, d_output, d_state, d_input, gradients, workspace);
-        *d_input += d_output;
-    }
+    steps_as_runs!();
 
     fn unroll_recording(
         &self,
         inputs: &ArrayRef3<C::Elem>,
         state: &mut C::State,
         outputs: &mut ArrayRef3<C::Elem>,
-        records: &mut Vec<C::Record>,
+        records: &mut Vec<Self::Record>,
         workspace: &mut C::Workspace,
     ) {
-        self.cell().unroll_recording(inputs, state, outputs, records, workspace);
+        let mut inner = Vec::new();
+        self.cell().unroll_recording(inputs, state, outputs, &mut inner, workspace);
+        records.push(inner);
         *outputs += inputs;
     }
 
     fn unroll_backward(
         &self,
-        records: &mut Vec<C::Record>,
+        records: &mut Vec<Self::Record>,
         inputs: &ArrayRef3<C::Elem>,
         d_outputs: &ArrayRef3<C::Elem>,
         d_state: &mut C::State,
@@ -57,7 +37,8 @@ impl<C: TrainableCell> TrainableCell for ResidualWrapper<C, AddInput> {
         gradients: &mut [ArrayD<C::Elem>],
         workspace: &mut C::Workspace,
     ) {
-        self.cell().unroll_backward(records, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+        let mut inner = records.pop().expect("each run forward left a record");
+        self.cell().unroll_backward(&mut inner, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
         *d_inputs += d_outputs;
     }
 }

@@ -25,8 +25,8 @@
 //! The script is `tools/flax_fixture.py`.
 
 use super::Tensors;
-use crate::cells::{BasicRnnWeights, GruReset, GruWeights, LstmWeights};
-use crate::{BasicRnn, Error, Float, Gru, Lstm};
+use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights};
+use crate::{BasicRnn, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2, s};
 
 /// A `SimpleCell` with its default options (tanh, not residual).

@@ -17,7 +17,7 @@
 //! ```python
 //! from safetensors.numpy import save_file
 //!
-//! # Keras 2; in Keras 3 the name is w.path
+//! # Keras 2; in Keras 3 the name is w.path and begins with the model's (sequential/lstm/…)
 //! save_file({w.name.removesuffix(":0"): w.numpy() for w in model.weights}, "model.safetensors")
 //! ```
 //!
@@ -25,8 +25,8 @@
 
 use super::Tensors;
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};
-use crate::cells::{BasicRnnWeights, GruReset, LstmWeights};
-use crate::{Activation, BasicRnn, Error, Float, Gru, Lstm};
+use crate::cells::{BasicRnnWeights, LstmWeights};
+use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
 
 /// What a Keras layer's weights do not tell; the default is Keras's own.

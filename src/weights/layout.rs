@@ -1,7 +1,7 @@
 //! Moving gates: most frameworks store them as blocks side by side, each in an order of its own.
 
-use crate::cells::{GruReset, GruWeights};
-use crate::{Activation, Error, Float, Gru};
+use crate::cells::GruWeights;
+use crate::{Activation, Error, Float, Gru, GruReset};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 /// The blocks of a framework's matrix that are our i, j, f, o, from left to right.

@@ -30,8 +30,8 @@
 
 use super::Tensors;
 use super::layout::{BlockGru, IOFC, ZRH, pick, put};
-use crate::cells::{BasicRnnWeights, GruReset, LstmWeights, Peepholes};
-use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
+use crate::cells::{BasicRnnWeights, LstmWeights, Peepholes};
+use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array2, ArrayD, ArrayView1, ArrayView2, Axis};
 
 /// What an operator keeps in its attributes; the default is ONNX's own.

@@ -28,10 +28,10 @@
 //! The script is `tools/pytorch_fixture.py`; `tools/pytorch_load.py` goes the other way.
 
 use super::Tensors;
-use super::layout::{BlockGru, IFCO, RZN, put};
-use crate::cells::{BasicRnnWeights, GruReset, LstmWeights};
-use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
-use ndarray::{Array1, Array2};
+use super::layout::{BlockGru, IFCO, RZN, pick, put};
+use crate::cells::{BasicRnnWeights, LstmWeights};
+use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, GruReset, Lstm, MultiRnnCell, RnnCell};
+use ndarray::{Array1, Array2, ArrayView2};
 
 mod export;
 
@@ -134,6 +134,7 @@ impl Layer {
         tensors: &Tensors<'_, E>,
         names: [String; 5],
         gates: usize,
+        use_bias: bool,
         below: Option<usize>,
     ) -> Result<Self, Error> {
         let [weight_ih, weight_hh, bias_ih, bias_hh, weight_hr] = &names;
@@ -144,7 +145,6 @@ impl Layer {
         let hidden = if projects { gate_rows / gates } else { output };
         tensors.expect(weight_ih, &[gates * hidden, below.unwrap_or(input)])?;
         tensors.expect(weight_hh, &[gates * hidden, output])?;
-        let use_bias = tensors.contains(bias_ih) || tensors.contains(bias_hh);
         if use_bias {
             tensors.expect(bias_ih, &[gates * hidden])?;
             tensors.expect(bias_hh, &[gates * hidden])?;
@@ -169,7 +169,7 @@ impl Layer {
         &self,
         tensors: &mut Tensors<'_, E>,
         gates: usize,
-        mut put: impl FnMut(usize, ndarray::ArrayView2<E>),
+        mut put: impl FnMut(usize, ArrayView2<E>),
     ) -> Result<(), Error> {
         let rows = gates * self.hidden;
         put(0, tensors.take_matrix(&self.names[0], (rows, self.input))?.t());
@@ -191,7 +191,7 @@ impl Layer {
         let mut kernel = Array2::zeros((self.input + self.output, 4 * self.hidden));
         self.matrices(tensors, 4, |row, from| put(&mut kernel, row, from, &IFCO))?;
         let bias = self.biases(tensors, 4)?;
-        let bias = bias.map(|[input, recurrent]| super::layout::pick((input + recurrent).view(), self.hidden, &IFCO));
+        let bias = bias.map(|[input, recurrent]| pick((input + recurrent).view(), self.hidden, &IFCO));
         let mut builder = Lstm::builder(self.input, self.hidden).forget_bias(E::zero()).use_bias(self.use_bias);
         let mut projection = None;
         if self.projects {
@@ -246,28 +246,35 @@ fn directions<E: Float, C>(
     reverse: &[bool],
     mut cell: impl FnMut(&mut Tensors<'_, E>, &Layer) -> Result<C, Error>,
 ) -> Result<Vec<Vec<C>>, Error> {
+    let names = |layer, reverse| KINDS.map(|kind| name(prefix, kind, layer, reverse));
+    // A module has biases in all of its layers or in none.
+    let use_bias = find(tensors, prefix, &KINDS[2..4]).is_some();
     let mut layers = Vec::new();
     let mut below = None;
-    while layers.is_empty() || tensors.contains(&name(prefix, KINDS[0], layers.len(), false)) {
+    while layers.is_empty() || names(layers.len(), false).iter().any(|name| tensors.contains(name)) {
         let mut cells = Vec::new();
         let mut output = 0;
         for &reverse in reverse {
-            let names = KINDS.map(|kind| name(prefix, kind, layers.len(), reverse));
-            let layer = Layer::new(tensors, names, gates, below)?;
+            let layer = Layer::new(tensors, names(layers.len(), reverse), gates, use_bias, below)?;
             output += layer.output;
             cells.push(cell(tensors, &layer)?);
         }
         below = Some(output);
         layers.push(cells);
     }
-    let left = tensors.names().find(|name| {
-        name.strip_prefix(prefix).is_some_and(|name| KINDS.iter().any(|kind| name.starts_with(&format!("{kind}_l"))))
-    });
-    match left {
+    match find(tensors, prefix, &KINDS) {
         Some(left) => Err(Error::ExtraTensor {
             name: left.into(),
             expected: format!("the module under {prefix:?} has {} layers and no use for it", layers.len()),
         }),
         None => Ok(layers),
     }
+}
+
+/// A tensor of one of these kinds, of any layer.
+fn find<'t, E: Float>(tensors: &'t Tensors<'_, E>, prefix: &str, kinds: &[&str]) -> Option<&'t str> {
+    let is_layer = |name: &str, kind: &str| name.strip_prefix(kind).is_some_and(|layer| layer.starts_with("_l"));
+    tensors
+        .names()
+        .find(|name| name.strip_prefix(prefix).is_some_and(|name| kinds.iter().any(|kind| is_layer(name, kind))))
 }

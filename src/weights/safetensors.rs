@@ -9,8 +9,8 @@
 //!
 //! Files are not trusted. A wrong shape or type, a missing or an extra tensor, a truncated or hostile file is an error that
 //! names the tensor, what was expected and what came. All of it is checked before the first parameter is written: after an
-//! error a cell is what it was. No claim of a file is believed before its bytes are there: nothing larger than the file is
-//! set aside, and its header may be [`HEADER_LIMIT`] long.
+//! error a cell is what it was. No claim of a file is believed before its bytes are there: opening a file sets aside a list
+//! of its tensors, and nothing that is larger than the file.
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -28,17 +28,16 @@
 
 use super::Tensors;
 use crate::{Error, Float, Parameters};
-use ::safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use ::safetensors::tensor::{Dtype, View};
 use half::{bf16, f16};
+use header::{Header, Info, Shape};
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use std::any::Any;
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The longest header that is read, in bytes: room for some 40,000 tensors. (The format allows 100 MB, which parsed take a
-/// multiple of that in memory.)
-pub const HEADER_LIMIT: usize = 4 << 20;
+mod header;
 
 /// Writes the parameters to a file, each under its name. A file that is there is replaced at once, when the new one is
 /// complete.
@@ -46,10 +45,7 @@ pub const HEADER_LIMIT: usize = 4 << 20;
 /// # Errors
 /// [`Error::RepeatedParameter`] if two parameters have one name, [`Error::Io`] if the file cannot be written.
 pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRef<Path>) -> Result<(), Error> {
-    let path = path.as_ref();
-    // The library makes its temporary file beside `path`, and a bare file name has an empty parent.
-    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
-    ::safetensors::serialize_to_file(named(parameters)?, None, &full).map_err(|error| io(path, &error))
+    write(named(parameters)?, path.as_ref())
 }
 
 /// The bytes that [`save`] writes.
@@ -57,7 +53,8 @@ pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRe
 /// # Errors
 /// [`Error::RepeatedParameter`] if two parameters have one name.
 pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Vec<u8>, Error> {
-    ::safetensors::serialize(named(parameters)?, None).map_err(|error| invalid(&error))
+    let written = ::safetensors::serialize(named(parameters)?, None);
+    written.map_err(|error| Error::InvalidFile { reason: error.to_string() })
 }
 
 /// Reads the parameters from a file: exactly those, by name.
@@ -113,11 +110,10 @@ fn check<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, tensors: &Tensors<
 /// # Errors
 /// [`Error::InvalidFile`].
 pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
-    let file = open(bytes)?;
+    let header = Header::read(bytes)?;
     let mut tensors = Tensors::new();
-    for (name, view) in file.iter() {
-        let stored = Stored { dtype: view.dtype(), shape: view.shape().into(), bytes: view.data() };
-        tensors.insert_stored(name.into(), stored);
+    for (name, Info { dtype, shape: Shape(shape), offsets: [start, end] }) in header.tensors {
+        tensors.insert_stored(name, Stored { dtype, shape, bytes: &header.data[start..end] });
     }
     Ok(tensors)
 }
@@ -127,12 +123,15 @@ pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
 /// # Errors
 /// [`Error::Io`] if the file cannot be written, [`Error::TensorDtype`] if a tensor of another file cannot be read.
 pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path>) -> Result<(), Error> {
-    let path = path.as_ref();
-    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
     let names: Vec<String> = tensors.names().map(String::from).collect();
     let arrays: Result<Vec<_>, _> = names.iter().map(|name| tensors.take(name)).collect();
     let arrays = arrays?;
-    let views = names.into_iter().zip(arrays.iter().map(|array| Numbers(array.view())));
+    write(names.into_iter().zip(arrays.iter().map(|array| Numbers(array.view()))), path.as_ref())
+}
+
+fn write<'a, E: Float>(views: impl IntoIterator<Item = (String, Numbers<'a, E>)>, path: &Path) -> Result<(), Error> {
+    // The library makes its temporary file beside `path`, and a bare file name has an empty parent.
+    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
     ::safetensors::serialize_to_file(views, None, &full).map_err(|error| io(path, &error))
 }
 
@@ -140,29 +139,8 @@ pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path
 ///
 /// # Errors
 /// [`Error::InvalidFile`].
-pub fn read_metadata(bytes: &[u8]) -> Result<HashMap<String, String>, Error> {
-    check_header(bytes)?;
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| invalid(&error))?;
-    Ok(metadata.metadata().clone().unwrap_or_default())
-}
-
-fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Error> {
-    check_header(bytes)?;
-    SafeTensors::deserialize(bytes).map_err(|error| invalid(&error))
-}
-
-fn check_header(bytes: &[u8]) -> Result<(), Error> {
-    let len = bytes.first_chunk().map(|len| u64::from_le_bytes(*len));
-    match len {
-        Some(len) if len > HEADER_LIMIT as u64 => {
-            Err(Error::InvalidFile { reason: format!("its header is {len} bytes, but may be {HEADER_LIMIT}") })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn invalid(error: &SafeTensorError) -> Error {
-    Error::InvalidFile { reason: error.to_string() }
+pub fn read_metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
+    Ok(Header::read(bytes)?.metadata)
 }
 
 fn io(path: &Path, error: &dyn std::fmt::Display) -> Error {
@@ -172,7 +150,7 @@ fn io(path: &Path, error: &dyn std::fmt::Display) -> Error {
 /// A tensor where it lies in a file.
 #[derive(Debug, Clone)]
 pub(super) struct Stored<'a> {
-    dtype: Dtype,
+    dtype: Cow<'a, str>,
     shape: Vec<usize>,
     bytes: &'a [u8],
 }
@@ -184,13 +162,13 @@ impl Stored<'_> {
 
     pub(super) fn check_dtype<E: Float>(&self, name: &str) -> Result<(), Error> {
         let double = size_of::<E>() == 8;
-        match self.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(()),
-            Dtype::F64 if double => Ok(()),
+        match &*self.dtype {
+            "F32" | "F16" | "BF16" => Ok(()),
+            "F64" if double => Ok(()),
             found => Err(Error::TensorDtype {
                 name: name.into(),
                 expected: if double { "F64, F32, F16 or BF16" } else { "F32, F16 or BF16" },
-                found: format!("{found:?}"),
+                found: found.into(),
             }),
         }
     }
@@ -211,10 +189,10 @@ impl Stored<'_> {
     /// Copies the numbers to `to`, which has this shape.
     pub(super) fn copy_to<E: Float>(&self, name: &str, to: ArrayViewMutD<'_, E>) -> Result<(), Error> {
         self.check_dtype::<E>(name)?;
-        match self.dtype {
-            Dtype::F16 => self.decode(to, |bytes| widened(f16::from_le_bytes(bytes).to_f32())),
-            Dtype::BF16 => self.decode(to, |bytes| widened(bf16::from_le_bytes(bytes).to_f32())),
-            Dtype::F64 => self.decode(to, |bytes| widened(f64::from_le_bytes(bytes))),
+        match &*self.dtype {
+            "F16" => self.decode(to, |bytes| widened(f16::from_le_bytes(bytes).to_f32())),
+            "BF16" => self.decode(to, |bytes| widened(bf16::from_le_bytes(bytes).to_f32())),
+            "F64" => self.decode(to, |bytes| widened(f64::from_le_bytes(bytes))),
             _ => self.decode(to, |bytes| widened(f32::from_le_bytes(bytes))),
         }
         Ok(())

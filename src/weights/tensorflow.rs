@@ -32,8 +32,20 @@
 //! save_file({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}, "model.safetensors")
 //! ```
 //!
+//! The other way, [`safetensors::save`](super::safetensors::save) writes names that differ from TensorFlow's only in the
+//! scopes:
+//!
+//! ```python
+//! from safetensors.numpy import load_file
+//!
+//! file = load_file("stack.safetensors")  # of a MultiRnnCell of Lstm
+//! for variable in tf.compat.v1.global_variables("rnn/multi_rnn_cell/"):
+//!     name = variable.op.name.removeprefix("rnn/multi_rnn_cell/").replace("lstm_cell/", "")
+//!     variable.load(file[name], session)
+//! ```
+//!
 //! A checkpoint of a training run also holds `global_step` and the optimizer's slots: [`drop_training_variables`].
-//! The script is `tools/tensorflow_fixture.py`.
+//! The scripts are `tools/tensorflow_fixture.py` and `tools/tensorflow_load.py`.
 
 use super::Tensors;
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
@@ -80,8 +92,8 @@ pub fn lstm<E: Float>(
     let [kernel, bias, w_f_diag, w_i_diag, w_o_diag, projection] = names.map(|name| format!("{prefix}{name}"));
     let [rows, columns] = tensors.axes(&kernel, "(input + output, 4 · hidden)")?;
     let hidden = columns / 4;
-    tensors.expect(&bias, &[4 * hidden])?;
     tensors.expect(&kernel, &[rows, 4 * hidden])?;
+    tensors.expect(&bias, &[4 * hidden])?;
     let mut output = hidden;
     let projects = tensors.contains(&projection);
     if projects {

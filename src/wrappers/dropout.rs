@@ -1,9 +1,10 @@
 //! [`DropoutWrapper`]: a cell with dropout on inputs, outputs and state.
 
-use super::WrapperWorkspace;
+use super::workspace::WrapperWorkspace;
+use crate::cell::step_as_run;
 use crate::dropout::{Keep, Site};
 use crate::{DropoutState, Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, s};
+use ndarray::{ArrayRef3, ArrayViewD, ArrayViewMutD, s};
 
 /// Dropout on a cell's inputs, outputs and state: TensorFlow 1's `DropoutWrapper`, after Zaremba, Sutskever and Vinyals
 /// (2014) and, with `variational_recurrent`, Gal and Ghahramani (2016).
@@ -45,6 +46,7 @@ pub struct DropoutWrapper<C> {
 
 /// Options of a [`DropoutWrapper`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct DropoutWrapperBuilder<C> {
     cell: C,
     input_keep_prob: f64,
@@ -55,7 +57,6 @@ pub struct DropoutWrapperBuilder<C> {
 
 impl<C> DropoutWrapper<C> {
     /// `cell` with options: all keep probabilities 1 unless set otherwise.
-    #[must_use]
     pub fn builder(cell: C) -> DropoutWrapperBuilder<C> {
         DropoutWrapperBuilder {
             cell,
@@ -67,11 +68,13 @@ impl<C> DropoutWrapper<C> {
     }
 
     /// The wrapped cell.
+    #[must_use]
     pub fn cell(&self) -> &C {
         &self.cell
     }
 
     /// The wrapped cell.
+    #[must_use]
     pub fn into_cell(self) -> C {
         self.cell
     }
@@ -79,14 +82,12 @@ impl<C> DropoutWrapper<C> {
 
 impl<C> DropoutWrapperBuilder<C> {
     /// Probability of keeping an input, above 0 and at most 1; 1 if not set.
-    #[must_use]
     pub fn input_keep_prob(mut self, input_keep_prob: f64) -> Self {
         self.input_keep_prob = input_keep_prob;
         self
     }
 
     /// Probability of keeping an output, above 0 and at most 1; 1 if not set. The state is not touched by it.
-    #[must_use]
     pub fn output_keep_prob(mut self, output_keep_prob: f64) -> Self {
         self.output_keep_prob = output_keep_prob;
         self
@@ -94,14 +95,12 @@ impl<C> DropoutWrapperBuilder<C> {
 
     /// Probability of keeping a value of the new state (but for an LSTM's c), above 0 and at most 1; 1 if not set. Below 1
     /// the cell is stepped: its own unroll cannot be used.
-    #[must_use]
     pub fn state_keep_prob(mut self, state_keep_prob: f64) -> Self {
         self.state_keep_prob = state_keep_prob;
         self
     }
 
     /// Whether a row's masks are the same at every step; they are not if not set.
-    #[must_use]
     pub fn variational_recurrent(mut self, variational_recurrent: bool) -> Self {
         self.variational_recurrent = variational_recurrent;
         self
@@ -214,16 +213,9 @@ impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         DropoutState::new(self.cell.zero_state(batch))
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<C::Elem>,
-        state: &mut Self::State,
-        output: &mut ArrayRef2<C::Elem>,
-        workspace: &mut Self::Workspace,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<C::Elem>,

@@ -1,12 +1,14 @@
 //! [`HighwayWrapper`]: a cell that its input may bypass.
 
-use super::WrapperWorkspace;
-use crate::cells::weights::{check_finite, check_sizes, checked, checked_option, numbers, visit_then_repack};
+use super::workspace::WrapperWorkspace;
+use crate::cell::step_as_run;
+use crate::cells::weights::{checked, checked_option, drawn, gate, visit_then_repack};
+use crate::checks::{check_finite, check_sizes};
 use crate::kernel::isa::Isa;
-use crate::kernel::pack::{Gate, PackShape, Packed};
+use crate::kernel::pack::{PackShape, Packed};
 use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, Zip, s};
+use crate::{Activation, Error, Float, Parameters, RnnCell};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Zip, s};
 use rand::Rng;
 
 /// Lets a learned gate choose between a cell's input and its output: tf.contrib.rnn's `HighwayWrapper`, after Srivastava,
@@ -21,7 +23,7 @@ use rand::Rng;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `carry_w` | (input, input) | [`glorot_uniform`](init::glorot_uniform) |
+/// | `carry_w` | (input, input) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `carry_b` | (input) | `carry_bias_init` |
 /// | `transform_w` | (input, input), if not coupled | `glorot_uniform` |
 /// | `transform_b` | (input), if not coupled | −`carry_bias_init` |
@@ -60,6 +62,7 @@ pub struct HighwayWeights<E> {
 
 /// Options of a [`HighwayWrapper`].
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct HighwayWrapperBuilder<C: RnnCell> {
     cell: C,
     couple_carry_transform_gates: bool,
@@ -68,7 +71,6 @@ pub struct HighwayWrapperBuilder<C: RnnCell> {
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapper<C> {
     /// `cell` with options: coupled gates and `carry_bias_init` 1 unless set otherwise.
-    #[must_use]
     pub fn builder(cell: C) -> HighwayWrapperBuilder<C> {
         HighwayWrapperBuilder { cell, couple_carry_transform_gates: true, carry_bias_init: C::Elem::from_f64(1.0) }
     }
@@ -76,11 +78,13 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapper<C> {
 
 impl<C: RnnCell> HighwayWrapper<C> {
     /// The wrapped cell.
+    #[must_use]
     pub fn cell(&self) -> &C {
         &self.cell
     }
 
     /// The wrapped cell.
+    #[must_use]
     pub fn into_cell(self) -> C {
         self.cell
     }
@@ -123,9 +127,9 @@ impl<C: RnnCell> HighwayWrapper<C> {
 
     fn repack(&mut self) {
         let HighwayWeights { carry_w, carry_b, transform_w, transform_b } = &self.weights;
-        self.carry.refill(&[gate(carry_w, carry_b)], None);
+        self.carry.refill(&[gate(carry_w, Some(carry_b))], None);
         if let (Some(packed), Some(matrix), Some(bias)) = (&mut self.transform, transform_w, transform_b) {
-            packed.refill(&[gate(matrix, bias)], None);
+            packed.refill(&[gate(matrix, Some(bias))], None);
         }
     }
 }
@@ -136,32 +140,19 @@ pub(crate) enum HighwayGate {
     Transform,
 }
 
-fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: &'a Array1<E>) -> Gate<'a, E> {
-    Gate {
-        matrix: numbers(matrix),
-        width: matrix.ncols(),
-        column: 0,
-        transposed: false,
-        bias: Some(numbers(bias)),
-        offset: 0.0,
-    }
-}
-
 fn pack<E: Float>(matrix: &Array2<E>, bias: &Array1<E>) -> Packed<E> {
     let (inputs, units) = matrix.dim();
-    Packed::new(Isa::get(), PackShape::product(inputs, units), &[gate(matrix, bias)], None)
+    Packed::new(Isa::get(), PackShape::product(inputs, units), &[gate(matrix, Some(bias))], None)
 }
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     /// Whether the transform gate is 1 − carry; it is if not set.
-    #[must_use]
     pub fn couple_carry_transform_gates(mut self, couple_carry_transform_gates: bool) -> Self {
         self.couple_carry_transform_gates = couple_carry_transform_gates;
         self
     }
 
     /// Initial value of `carry_b`, and negated of `transform_b`; 1 if not set. Finite.
-    #[must_use]
     pub fn carry_bias_init(mut self, carry_bias_init: C::Elem) -> Self {
         self.carry_bias_init = carry_bias_init;
         self
@@ -171,16 +162,20 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     ///
     /// # Errors
     /// [`Error::UnequalSizes`] if the cell's input and output are not equally wide, [`Error::ZeroSize`] if they are 0,
-    /// [`Error::RepeatedWeight`] if the cell has a weight of one of these names (a highway around a highway),
-    /// [`Error::InvalidNumber`] for a `carry_bias_init` that is not finite.
+    /// [`Error::RepeatedParameter`] if the cell has a weight of one of these names (a highway around a highway),
+    /// [`Error::InvalidNumber`] for a `carry_bias_init` that is not finite, [`Error::TooLarge`] if the gates' weights would be
+    /// larger than memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<HighwayWrapper<C>, Error> {
         check_finite("carry_bias_init", self.carry_bias_init)?;
         let (size, bias) = (self.cell.input_size(), self.carry_bias_init);
         let uncoupled = !self.couple_carry_transform_gates;
         let weights = HighwayWeights {
-            carry_w: init::glorot_uniform((size, size), rng),
+            carry_w: drawn("carry_w", [size, size], rng)?,
             carry_b: Array1::from_elem(size, bias),
-            transform_w: uncoupled.then(|| init::glorot_uniform((size, size), rng)),
+            transform_w: match uncoupled {
+                true => Some(drawn("transform_w", [size, size], rng)?),
+                false => None,
+            },
             transform_b: uncoupled.then(|| Array1::from_elem(size, -bias)),
         };
         self.build_from(weights)
@@ -189,8 +184,8 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     /// The wrapped cell, its gates with existing weights.
     ///
     /// # Errors
-    /// [`Error::UnequalSizes`], [`Error::ZeroSize`] and [`Error::RepeatedWeight`] as [`build`](Self::build);
-    /// [`Error::WeightShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights are not those of
+    /// [`Error::UnequalSizes`], [`Error::ZeroSize`] and [`Error::RepeatedParameter`] as [`build`](Self::build);
+    /// [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights are not those of
     /// this size and option.
     pub fn build_from(self, weights: HighwayWeights<C::Elem>) -> Result<HighwayWrapper<C>, Error> {
         let Self { cell, couple_carry_transform_gates, .. } = self;
@@ -206,7 +201,7 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
             }
         });
         if let Some(name) = repeated {
-            return Err(Error::RepeatedWeight { name });
+            return Err(Error::RepeatedParameter { name });
         }
         let (matrix, uncoupled) = ([input_size, input_size], !couple_carry_transform_gates);
         let weights = HighwayWeights {
@@ -235,16 +230,9 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
     fn zero_state(&self, batch: usize) -> C::State {
         self.cell.zero_state(batch)
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<C::Elem>,
-        state: &mut C::State,
-        output: &mut ArrayRef2<C::Elem>,
-        workspace: &mut Self::Workspace,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<C::Elem>,

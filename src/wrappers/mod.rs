@@ -1,17 +1,14 @@
-//! Cells made of cells. They nest in any order, and keep the fast path of what they wrap.
+//! What the wrappers, cells made of cells, are themselves made of: builders, weights, and what a stack may hold. The
+//! wrappers stand at the root. They nest in any order, and keep the fast path of what they wrap.
 
-mod boxed;
-mod dropout;
-mod highway;
-mod multi;
-mod residual;
-mod workspace;
+pub(crate) mod boxed;
+pub(crate) mod dropout;
+pub(crate) mod dyn_state;
+pub(crate) mod highway;
+pub(crate) mod multi;
+pub(crate) mod residual;
+pub(crate) mod workspace;
 
-pub use boxed::{BoxedCell, DynState, DynWorkspace};
-pub(crate) use boxed::{ErasedCell, erased_cell};
-pub use dropout::{DropoutWrapper, DropoutWrapperBuilder};
-pub(crate) use highway::HighwayGate;
-pub use highway::{HighwayWeights, HighwayWrapper, HighwayWrapperBuilder};
-pub use multi::{Layers, MultiRnnCell};
-pub use residual::{AddInput, ResidualFn, ResidualWrapper};
-pub use workspace::WrapperWorkspace;
+pub use dropout::DropoutWrapperBuilder;
+pub use highway::{HighwayWeights, HighwayWrapperBuilder};
+pub use multi::Layers;

@@ -1,8 +1,9 @@
 //! [`MultiRnnCell`]: layers, one above the other.
 
 use super::workspace::{Buffer, WrapperWorkspace};
+use crate::cell::step_as_run;
 use crate::{Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis};
+use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 
 /// A stack of cells, each fed with the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
 ///
@@ -11,7 +12,7 @@ use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, Array
 /// ```
 ///
 /// `Cells` is a `Vec` of one cell type, with a `Vec` of states, or a tuple of one to four cells of different types, with
-/// the tuple of their states. A stack mixed at run time is a `Vec` of [`BoxedCell`](super::BoxedCell)s, or of
+/// the tuple of their states. A stack mixed at run time is a `Vec` of [`BoxedCell`](crate::BoxedCell)s, or of
 /// [`BoxedTrainableCell`](crate::train::BoxedTrainableCell)s. Parameters are those of the cells, prefixed `cell_0/`,
 /// `cell_1/`, ….
 ///
@@ -38,29 +39,31 @@ impl<Cells: Layers> MultiRnnCell<Cells> {
     /// A stack of `cells`, the lowest first.
     ///
     /// # Errors
-    /// [`Error::EmptyStack`]; [`Error::StackSizes`] if a cell's input size is not the output size of the one below.
+    /// [`Error::Empty`]; [`Error::LayerInputSize`] if a cell's input size is not the output size of the one below.
     pub fn new(cells: Cells) -> Result<Self, Error> {
         let sizes = cells.sizes();
         for (layer, pair) in (1..).zip(sizes.windows(2)) {
-            let ((_, below), (input_size, _)) = (pair[0], pair[1]);
-            if input_size != below {
-                return Err(Error::StackSizes { layer, input_size, below });
+            let ((_, expected), (found, _)) = (pair[0], pair[1]);
+            if found != expected {
+                return Err(Error::LayerInputSize { layer: format!("cells[{layer}]"), expected, found });
             }
         }
         match (sizes.first(), sizes.last()) {
             (Some(&(input_size, _)), Some(&(_, output_size))) => Ok(Self { cells, input_size, output_size }),
-            _ => Err(Error::EmptyStack),
+            _ => Err(Error::Empty { argument: "cells" }),
         }
     }
 }
 
 impl<Cells> MultiRnnCell<Cells> {
     /// The cells, the lowest first.
+    #[must_use]
     pub fn cells(&self) -> &Cells {
         &self.cells
     }
 
     /// The cells, the lowest first.
+    #[must_use]
     pub fn into_cells(self) -> Cells {
         self.cells
     }
@@ -80,16 +83,9 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.cells.zero_state(batch)
     }
-    fn step(
-        &self,
-        input: &ArrayRef2<Self::Elem>,
-        state: &mut Self::State,
-        output: &mut ArrayRef2<Self::Elem>,
-        workspace: &mut Self::Workspace,
-    ) {
-        let (inputs, mut outputs) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
-        self.unroll(&inputs, state, &mut outputs, workspace);
-    }
+
+    step_as_run!();
+
     fn unroll(
         &self,
         inputs: &ArrayRef3<Self::Elem>,

@@ -82,6 +82,7 @@ impl<C: RnnCell, F: Fn(&ArrayRef2<C::Elem>, &mut ArrayRef2<C::Elem>) + Sync> Res
     ///     head += &x.view();
     /// });
     /// ```
+    #[must_use]
     pub fn with_residual_fn(cell: C, residual: F) -> Self {
         Self { cell, residual }
     }
@@ -89,11 +90,13 @@ impl<C: RnnCell, F: Fn(&ArrayRef2<C::Elem>, &mut ArrayRef2<C::Elem>) + Sync> Res
 
 impl<C, F> ResidualWrapper<C, F> {
     /// The wrapped cell.
+    #[must_use]
     pub fn cell(&self) -> &C {
         &self.cell
     }
 
     /// The wrapped cell.
+    #[must_use]
     pub fn into_cell(self) -> C {
         self.cell
     }

@@ -7,10 +7,11 @@
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, GruReset, LayerNormLstmBuilder, LstmBuilder};
+use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder};
+use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
-    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell,
-    Parameters, ResidualWrapper, RnnCell, State,
+    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm, Lstm,
+    MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State,
 };
 use std::process::{Command, Output};
 
@@ -51,6 +52,43 @@ pub trait Check<E: Float> {
         C: RnnCell<Elem = E> + Parameters<E>;
 }
 
+/// What a test does with each cell that can be trained.
+pub trait CheckTrainable<E: Float> {
+    /// `make` builds the cell for an input size and a hidden size.
+    fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
+    where
+        C: TrainableCell<Elem = E> + Send + Sync + 'static;
+}
+
+/// [`Check`] of a cell that can be trained as well.
+struct Any<'a, T>(&'a mut T);
+
+impl<E: Float, T: Check<E>> CheckTrainable<E> for Any<'_, T> {
+    fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
+    where
+        C: TrainableCell<Elem = E> + Send + Sync + 'static,
+    {
+        self.0.check(name, make);
+    }
+}
+
+/// Builds a cell for an input size and a hidden size, and erases it.
+pub type MakeBoxed<'a, E> = &'a dyn Fn(usize, usize, &mut Rng) -> BoxedTrainableCell<E>;
+
+/// The cells that can be trained, each erased: a test of them all that is compiled once.
+pub fn each_boxed_cell<E: Float>(check: &mut dyn FnMut(&str, MakeBoxed<E>)) {
+    struct Boxing<'a, E: Float>(&'a mut dyn FnMut(&str, MakeBoxed<E>));
+    impl<E: Float> CheckTrainable<E> for Boxing<'_, E> {
+        fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
+        where
+            C: TrainableCell<Elem = E> + Send + Sync + 'static,
+        {
+            (self.0)(name, &|input, hidden, rng| BoxedTrainableCell::new(make(input, hidden, rng)));
+        }
+    }
+    each_trainable_cell(&mut Boxing(check));
+}
+
 /// Options of a builder, by name.
 pub type Options<B> = Vec<(&'static str, fn(B) -> B)>;
 
@@ -77,6 +115,10 @@ pub fn lstm_options<E: Float>() -> Options<LstmBuilder<E>> {
         ("lstm, proj_clip", |b| b.num_proj(5).proj_clip(E::from_f64(0.1))),
         ("lstm, softsign and hard sigmoid", |b| {
             b.activation(Activation::Softsign).gate_activation(Activation::HardSigmoid)
+        }),
+        ("lstm, relu and tanh gates", |b| {
+            let b = b.use_peepholes(true).cell_clip(E::from_f64(0.5)).num_proj(5).proj_clip(E::from_f64(0.5));
+            b.activation(Activation::Relu).gate_activation(Activation::Tanh)
         }),
         ("lstm, everything", |b| {
             let b = b.use_peepholes(true).cell_clip(E::from_f64(0.5)).num_proj(2).proj_clip(E::from_f64(0.3));
@@ -108,6 +150,22 @@ pub fn layer_norm_lstm_options<E: Float>() -> Options<LayerNormLstmBuilder<E>> {
 
 /// Runs `check` over the whole list.
 pub fn each_cell<E: Float>(check: &mut impl Check<E>) {
+    each_trainable_cell(&mut Any(check));
+    check.check("boxed cell", |i, h, rng| BoxedCell::new(gru::<E>(i, h, rng)));
+    check.check("multi of boxed cells", |i, h, rng| {
+        stack(vec![BoxedCell::new(lstm::<E>(i, h, rng)), BoxedCell::new(residual(gru(3, 3, rng)))])
+    });
+    check.check("residual function", |i, h, rng| {
+        ResidualWrapper::with_residual_fn(gru::<E>(i, h, rng), |x, y| {
+            for (x, mut y) in x.rows().into_iter().zip(y.rows_mut()) {
+                y.mapv_inplace(|y| y * x[0]);
+            }
+        })
+    });
+}
+
+/// Runs `check` over what of the list can be trained.
+pub fn each_trainable_cell<E: Float>(check: &mut impl CheckTrainable<E>) {
     for (name, options) in basic_rnn_options() {
         check.check(name, |i, h, rng| randomized(options(BasicRnn::<E>::builder(i, h)).build(rng).unwrap(), rng));
     }
@@ -121,27 +179,18 @@ pub fn each_cell<E: Float>(check: &mut impl Check<E>) {
         check.check(name, |i, h, rng| randomized(options(LayerNormLstm::<E>::builder(i, h)).build(rng).unwrap(), rng));
     }
     check.check("box", |i, h, rng| Box::new(gru::<E>(i, h, rng)));
-    check.check("boxed cell", |i, h, rng| BoxedCell::new(gru::<E>(i, h, rng)));
+    check.check("boxed trainable cell", |i, h, rng| BoxedTrainableCell::new(gru::<E>(i, h, rng)));
     check.check("multi of a vec", |i, h, rng| stack(vec![gru::<E>(i, h, rng), gru(h, h, rng), gru(h, h, rng)]));
     check.check("multi of a tuple", |i, h, rng| MultiRnnCell::new((lstm::<E>(i, h, rng), gru(3, h, rng))).unwrap());
-    check.check("multi of boxed cells", |i, h, rng| {
-        stack(vec![BoxedCell::new(lstm::<E>(i, h, rng)), BoxedCell::new(residual(gru(3, 3, rng)))])
-    });
     check.check("residual", |i, _, rng| residual(gru::<E>(i, i, rng)));
-    check.check("residual function", |i, h, rng| {
-        ResidualWrapper::with_residual_fn(gru::<E>(i, h, rng), |x, y| {
-            for (x, mut y) in x.rows().into_iter().zip(y.rows_mut()) {
-                y.mapv_inplace(|y| y * x[0]);
-            }
-        })
-    });
     check.check("dropout", |i, h, rng| dropout(gru::<E>(i, h, rng), 1.0, false));
     check.check("dropout of the state", |i, h, rng| dropout(lstm::<E>(i, h, rng), 0.7, false));
     check.check("dropout, variational", |i, h, rng| dropout(lstm::<E>(i, h, rng), 0.7, true));
     check.check("highway", |i, _, rng| highway(gru::<E>(i, i, rng), true, rng));
     check.check("highway, uncoupled", |i, _, rng| highway(gru::<E>(i, i, rng), false, rng));
     check.check("residual of a highway of dropout of a stack", |i, h, rng| {
-        let layers = vec![BoxedCell::new(dropout(lstm::<E>(i, h, rng), 0.7, false)), BoxedCell::new(gru(3, i, rng))];
+        let lower = BoxedTrainableCell::new(dropout(lstm::<E>(i, h, rng), 0.7, false));
+        let layers = vec![lower, BoxedTrainableCell::new(gru(3, i, rng))];
         residual(highway(dropout(stack(layers), 0.6, true), true, rng))
     });
 }

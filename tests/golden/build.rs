@@ -4,10 +4,9 @@ use crate::case::{Case, Fault};
 use crate::import;
 use ndarray::{Dimension, Ix1, Ix2};
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
+use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::weights::keras;
-use rnn_cell::{
-    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, Lstm, MultiRnnCell, ResidualWrapper, RnnCell,
-};
+use rnn_cell::{Activation, BasicRnn, DropoutWrapper, Float, Gru, Lstm, MultiRnnCell, ResidualWrapper, RnnCell};
 use serde_json::Value;
 
 /// Where a leaf of the state stands in the file: a tensor and the leaf's first column.
@@ -24,7 +23,7 @@ struct Spec<'a> {
 }
 
 /// The cell of `spec`, whose weights' names begin with `prefix`.
-pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -> Result<BoxedCell<E>, Fault> {
+pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -> Result<BoxedTrainableCell<E>, Fault> {
     let spec = Spec { case, value, prefix };
     match value["from"].as_str() {
         Some("torch") => return import::torch(case, prefix, spec.activation("activation", Activation::Tanh)?),
@@ -32,9 +31,9 @@ pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -
         _ => {}
     }
     match spec.kind() {
-        "basic_rnn" => spec.basic_rnn(input).map(BoxedCell::new),
-        "basic_lstm" | "lstm" => spec.lstm(input).map(BoxedCell::new),
-        "gru" => spec.gru(input).map(BoxedCell::new),
+        "basic_rnn" => spec.basic_rnn(input).map(BoxedTrainableCell::new),
+        "basic_lstm" | "lstm" => spec.lstm(input).map(BoxedTrainableCell::new),
+        "gru" => spec.gru(input).map(BoxedTrainableCell::new),
         "multi" => spec.multi(input),
         "residual" => spec.residual(input),
         "dropout" => spec.dropout(input),
@@ -124,27 +123,27 @@ impl Spec<'_> {
     }
 
     /// The cell that a wrapper wraps.
-    fn inner<E: Float>(&self, input: usize) -> Result<BoxedCell<E>, Fault> {
+    fn inner<E: Float>(&self, input: usize) -> Result<BoxedTrainableCell<E>, Fault> {
         build(self.case, &self.value["cell"], self.prefix, input)
     }
 
-    fn multi<E: Float>(&self, mut input: usize) -> Result<BoxedCell<E>, Fault> {
+    fn multi<E: Float>(&self, mut input: usize) -> Result<BoxedTrainableCell<E>, Fault> {
         self.only(&["cells"])?;
         let mut cells = Vec::new();
         for (layer, cell) in self.value["cells"].as_array().into_iter().flatten().enumerate() {
             cells.push(build::<E>(self.case, cell, &format!("{}cell_{layer}/", self.prefix), input)?);
             input = cells[layer].output_size();
         }
-        Ok(BoxedCell::new(MultiRnnCell::new(cells)?))
+        Ok(BoxedTrainableCell::new(MultiRnnCell::new(cells)?))
     }
 
-    fn residual<E: Float>(&self, input: usize) -> Result<BoxedCell<E>, Fault> {
+    fn residual<E: Float>(&self, input: usize) -> Result<BoxedTrainableCell<E>, Fault> {
         self.only(&["cell"])?;
-        Ok(BoxedCell::new(ResidualWrapper::new(self.inner::<E>(input)?)?))
+        Ok(BoxedTrainableCell::new(ResidualWrapper::new(self.inner::<E>(input)?)?))
     }
 
     /// Keep probabilities of 1 only: what another framework drops cannot be known.
-    fn dropout<E: Float>(&self, input: usize) -> Result<BoxedCell<E>, Fault> {
+    fn dropout<E: Float>(&self, input: usize) -> Result<BoxedTrainableCell<E>, Fault> {
         self.only(&["cell", "input_keep_prob", "output_keep_prob", "state_keep_prob"])?;
         let keep = |key: &str| self.value[key].as_f64().unwrap_or(1.0);
         let (input_keep, output_keep) = (keep("input_keep_prob"), keep("output_keep_prob"));
@@ -153,7 +152,7 @@ impl Spec<'_> {
             return Err(Fault::NotSupported("dropout with a keep probability other than 1".into()));
         }
         let builder = DropoutWrapper::builder(self.inner::<E>(input)?).input_keep_prob(input_keep);
-        Ok(BoxedCell::new(builder.output_keep_prob(output_keep).state_keep_prob(state_keep).build()?))
+        Ok(BoxedTrainableCell::new(builder.output_keep_prob(output_keep).state_keep_prob(state_keep).build()?))
     }
 
     fn basic_rnn<E: Float>(&self, input: usize) -> Result<BasicRnn<E>, Fault> {

@@ -31,11 +31,7 @@ pub enum Refusal {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        let mut cause = &error;
-        while let Error::In { error, .. } = cause {
-            cause = error;
-        }
-        let refusal = match cause {
+        let refusal = match &error {
             Error::SequenceLengthTooLong { .. } => Refusal::LengthOverSeq,
             Error::InvalidNumber { argument: "cell_clip" | "proj_clip", .. } => Refusal::Clip,
             Error::ZeroSize { .. } => Refusal::ZeroSize,
@@ -56,11 +52,29 @@ impl fmt::Display for Fault {
 }
 
 /// A Keras mask: what stands at the steps it hides.
+#[derive(Clone)]
 pub struct Mask {
     /// (batch, seq), false where the step is hidden.
     pub valid: Vec<Vec<bool>>,
     /// A hidden step repeats the last valid output; else it is 0.
     pub repeat: bool,
+}
+
+impl Mask {
+    /// Where outputs stand: row, step, and the row's valid step whose output it is. `repeats` are those of hidden steps.
+    pub fn places(&self, repeats: bool) -> Vec<(usize, usize, usize)> {
+        let mut places = Vec::new();
+        for (row, valid) in self.valid.iter().enumerate() {
+            let mut done = 0;
+            for (step, &valid) in valid.iter().enumerate() {
+                done += usize::from(valid);
+                if valid || (repeats && self.repeat && done > 0) {
+                    places.push((row, step, done - 1));
+                }
+            }
+        }
+        places
+    }
 }
 
 /// How one output is made of two directions.
@@ -74,6 +88,7 @@ pub enum Merge {
 }
 
 /// A case, in TensorFlow 1's words whoever made it.
+#[derive(Clone)]
 pub struct Case {
     pub f64: bool,
     pub api: String,
@@ -157,6 +172,15 @@ impl Case {
     /// `sequence_length` as it stands in the file.
     pub fn raw_lengths(&self) -> Option<Vec<i64>> {
         self.tensors.get("sequence_length").map(|lengths| lengths.iter().map(|&length| length as i64).collect())
+    }
+
+    /// Lengths that the crate refuses become what TensorFlow takes them for.
+    pub fn clamp_lengths(&mut self) -> Result<(), Fault> {
+        let (_, seq, _) = self.sizes()?;
+        if let Some(lengths) = self.tensors.get_mut("sequence_length") {
+            lengths.mapv_inplace(|length| length.clamp(0.0, seq as f64));
+        }
+        Ok(())
     }
 
     /// `sequence_length` as a user of the crate has to convert it.

@@ -1,27 +1,35 @@
 //! Runs a case through the driver it names.
 
 use crate::build::{Leaf, build, leaves};
-use crate::case::{Case, Fault, Mask, Merge};
+use crate::case::{Case, Fault, Merge};
 use ndarray::{Array3, ArrayD, ArrayView3, Axis, Ix2, Ix3, concatenate, s, stack};
+use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::{
-    BoxedCell, DynState, Float, RnnCell, State, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major,
-    concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn, stack_bidirectional_dynamic_rnn,
-    static_bidirectional_rnn, static_rnn,
+    DynState, Float, RnnCell, State, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major, concat_outputs,
+    dynamic_rnn, dynamic_rnn_time_major, raw_rnn, stack_bidirectional_dynamic_rnn, static_bidirectional_rnn,
+    static_rnn,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Outputs and final states under the names of the file.
+/// What a run gave, under the names of the file.
 pub type Results = BTreeMap<String, ArrayD<f64>>;
 
 /// A cell, the names of its state's leaves, and its initial state if the file has one.
-struct Direction<E: Float> {
-    cell: BoxedCell<E>,
-    leaves: Vec<Leaf>,
-    initial: Option<DynState<E>>,
+pub struct Direction<E: Float> {
+    pub cell: BoxedTrainableCell<E>,
+    pub leaves: Vec<Leaf>,
+    pub initial: Option<DynState<E>>,
 }
 
-/// The results of a case, computed in `E`.
+/// A layer of both directions, and what the names of its tensors begin with.
+pub struct Layer<E: Float> {
+    pub prefix: String,
+    pub fw: Direction<E>,
+    pub bw: Direction<E>,
+}
+
+/// The outputs and final states of a case, computed in `E`.
 pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
     let lengths = case.lengths()?;
     match case.api.as_str() {
@@ -50,14 +58,14 @@ fn one_way<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, 
         _ => dynamic_rnn(&cell, &x, lengths, initial)?,
     };
     let mut results = Results::new();
-    final_state(&mut results, &state, &leaves);
+    put_state(&mut results, "final_state/", &state, &leaves);
     results.insert("outputs".into(), widen(case, outputs));
     Ok(results)
 }
 
 /// What the generator's `loop_fn` does, over time-major `x`: a row reads its inputs and finishes at its length.
 fn up_to_lengths<E: Float>(
-    cell: &BoxedCell<E>,
+    cell: &BoxedTrainableCell<E>,
     x: ArrayView3<E>,
     lengths: &[usize],
     mut initial: Option<DynState<E>>,
@@ -77,9 +85,8 @@ fn up_to_lengths<E: Float>(
 
 fn both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, Fault> {
     let x = case.array::<E, Ix3>("x")?;
-    let fw = direction(case, &case.spec, "fw/", x.dim().2)?;
-    let bw = direction(case, &case.spec_bw, "bw/", x.dim().2)?;
     let mut results = Results::new();
+    let Some(Layer { fw, bw, .. }) = layers(case)?.pop() else { return Ok(results) };
     let (state_fw, state_bw) = if case.api == "static_bidirectional_rnn" {
         let steps: Vec<_> = x.axis_iter(time_axis(case)).collect();
         let (outputs, state_fw, state_bw) =
@@ -92,35 +99,17 @@ fn both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results
             false => bidirectional_dynamic_rnn,
         };
         let ((outputs_fw, outputs_bw), states) = run(&fw.cell, &bw.cell, &x, lengths, fw.initial, bw.initial)?;
-        if case.merge == Merge::Apart {
-            results.insert("outputs/fw".into(), widen(case, outputs_fw));
-            results.insert("outputs/bw".into(), widen(case, outputs_bw));
-        } else {
-            let merged = match case.merge {
-                Merge::Sum => outputs_fw + outputs_bw,
-                _ => concat_outputs(&outputs_fw, &outputs_bw),
-            };
-            results.insert("outputs".into(), widen(case, merged));
-        }
+        put_merged(&mut results, case, outputs_fw, outputs_bw);
         states
     };
-    final_state(&mut results, &state_fw, &fw.leaves);
-    final_state(&mut results, &state_bw, &bw.leaves);
+    put_state(&mut results, "final_state/", &state_fw, &fw.leaves);
+    put_state(&mut results, "final_state/", &state_bw, &bw.leaves);
     Ok(results)
 }
 
-/// Layers of two directions, each fed with both outputs of the layer below.
 fn stacked_both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, Fault> {
     let x = case.array::<E, Ix3>("x")?;
-    let mut width = x.dim().2;
-    let (mut forward, mut backward) = (Vec::new(), Vec::new());
-    for (layer, spec) in case.spec["cells"].as_array().into_iter().flatten().enumerate() {
-        let fw = direction::<E>(case, spec, &format!("cell_{layer}/fw/"), width)?;
-        let bw = direction::<E>(case, spec, &format!("cell_{layer}/bw/"), width)?;
-        width = fw.cell.output_size() + bw.cell.output_size();
-        forward.push(fw);
-        backward.push(bw);
-    }
+    let (forward, backward): (Vec<_>, Vec<_>) = layers(case)?.into_iter().map(|layer| (layer.fw, layer.bw)).unzip();
     let parts = |directions: Vec<Direction<E>>| {
         let (mut cells, mut leaves, mut initial) = (Vec::new(), Vec::new(), Vec::new());
         for direction in directions {
@@ -139,18 +128,39 @@ fn stacked_both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result
     let mut results = Results::new();
     let states = states_fw.iter().chain(&states_bw);
     for (state, leaves) in states.zip(leaves_fw.iter().chain(&leaves_bw)) {
-        final_state(&mut results, state, leaves);
+        put_state(&mut results, "final_state/", state, leaves);
     }
     results.insert("outputs".into(), widen(case, swapped(&outputs, case.time_major).to_owned()));
     Ok(results)
 }
 
-fn time_axis(case: &Case) -> Axis {
+/// The layers of a bidirectional case, the lowest first.
+pub fn layers<E: Float>(case: &Case) -> Result<Vec<Layer<E>>, Fault> {
+    let (_, _, mut width) = case.sizes()?;
+    let mut layers = Vec::new();
+    let mut add = |spec: &Value, spec_bw: &Value, prefix: String| {
+        let fw = direction::<E>(case, spec, &format!("{prefix}fw/"), width)?;
+        let bw = direction::<E>(case, spec_bw, &format!("{prefix}bw/"), width)?;
+        width = fw.cell.output_size() + bw.cell.output_size();
+        layers.push(Layer { prefix, fw, bw });
+        Ok::<_, Fault>(())
+    };
+    if case.api == "stack_bidirectional_dynamic_rnn" {
+        for (layer, spec) in case.spec["cells"].as_array().into_iter().flatten().enumerate() {
+            add(spec, spec, format!("cell_{layer}/"))?;
+        }
+    } else {
+        add(&case.spec, &case.spec_bw, String::new())?;
+    }
+    Ok(layers)
+}
+
+pub fn time_axis(case: &Case) -> Axis {
     Axis(if case.time_major { 0 } else { 1 })
 }
 
 /// Batch and time exchanged, or not.
-fn swapped<E: Float>(array: &Array3<E>, swap: bool) -> ArrayView3<'_, E> {
+pub fn swapped<E: Float>(array: &Array3<E>, swap: bool) -> ArrayView3<'_, E> {
     if swap { array.view().permuted_axes([1, 0, 2]) } else { array.view() }
 }
 
@@ -161,17 +171,54 @@ fn joined<E: Float>(case: &Case, steps: &[ndarray::Array2<E>]) -> Result<Array3<
 }
 
 /// Outputs as they stand in the file.
-fn widen<E: Float>(case: &Case, outputs: Array3<E>) -> ArrayD<f64> {
-    scatter(outputs.mapv(E::as_f64), case.mask.as_ref()).into_dyn()
+pub fn widen<E: Float>(case: &Case, outputs: Array3<E>) -> ArrayD<f64> {
+    placed(case, outputs.mapv(E::as_f64), true)
+}
+
+/// Values of each step, where a mask had them; those of hidden steps repeat the last one, or are 0.
+pub fn placed(case: &Case, values: Array3<f64>, repeats: bool) -> ArrayD<f64> {
+    let Some(mask) = &case.mask else { return values.into_dyn() };
+    let mut placed = Array3::zeros(values.dim());
+    for (row, step, from) in mask.places(repeats) {
+        placed.slice_mut(s![row, step, ..]).assign(&values.slice(s![row, from, ..]));
+    }
+    placed.into_dyn()
+}
+
+/// The outputs of both directions as the file has them.
+pub fn put_merged<E: Float>(results: &mut Results, case: &Case, outputs_fw: Array3<E>, outputs_bw: Array3<E>) {
+    let mut put = |name: &str, outputs| results.insert(name.into(), widen(case, outputs));
+    match case.merge {
+        Merge::Apart => {
+            put("outputs/fw", outputs_fw);
+            put("outputs/bw", outputs_bw);
+        }
+        Merge::Concat => {
+            put("outputs", concat_outputs(&outputs_fw, &outputs_bw));
+        }
+        Merge::Sum => {
+            put("outputs", outputs_fw + outputs_bw);
+        }
+    }
 }
 
 /// The cell of `spec` and its initial state, if the file has one.
-fn direction<E: Float>(case: &Case, spec: &Value, prefix: &str, input: usize) -> Result<Direction<E>, Fault> {
-    let cell = build::<E>(case, spec, prefix, input)?;
-    let leaves = leaves(spec, prefix);
-    let name = |leaf: &Leaf| format!("initial_state/{}", leaf.tensor);
+pub fn direction<E: Float>(case: &Case, spec: &Value, prefix: &str, input: usize) -> Result<Direction<E>, Fault> {
+    let (cell, leaves) = (build::<E>(case, spec, prefix, input)?, leaves(spec, prefix));
+    let initial = state(case, "initial_state/", &cell, &leaves)?;
+    Ok(Direction { cell, leaves, initial })
+}
+
+/// The state of `cell` whose leaves are the file's tensors in `group`, if there are any.
+pub fn state<E: Float>(
+    case: &Case,
+    group: &str,
+    cell: &BoxedTrainableCell<E>,
+    leaves: &[Leaf],
+) -> Result<Option<DynState<E>>, Fault> {
+    let name = |leaf: &Leaf| format!("{group}{}", leaf.tensor);
     if !leaves.iter().any(|leaf| case.tensors.contains_key(&name(leaf))) {
-        return Ok(Direction { cell, leaves, initial: None });
+        return Ok(None);
     }
     let mut state = cell.zero_state(case.sizes()?.0);
     let (mut rest, mut result) = (leaves.iter(), Ok(()));
@@ -185,15 +232,16 @@ fn direction<E: Float>(case: &Case, spec: &Value, prefix: &str, input: usize) ->
             Err(fault) => result = Err(fault),
         }
     });
-    result.map(|()| Direction { cell, leaves, initial: Some(state) })
+    result.map(|()| Some(state))
 }
 
-fn final_state<E: Float>(results: &mut Results, state: &DynState<E>, leaves: &[Leaf]) {
+/// Puts the leaves of a state under their names in `group`.
+pub fn put_state<E: Float>(results: &mut Results, group: &str, state: &DynState<E>, leaves: &[Leaf]) {
     let mut leaf = leaves.iter();
     state.visit(&mut |array| {
         let array = array.mapv(E::as_f64).into_dyn();
         let name = leaf.next().map_or("a leaf too many", |leaf| &leaf.tensor);
-        let name = format!("final_state/{name}");
+        let name = format!("{group}{name}");
         let whole = match results.remove(&name) {
             Some(before) => {
                 concatenate(Axis(1), &[before.view(), array.view()]).expect("a state's leaves have its rows")
@@ -202,20 +250,4 @@ fn final_state<E: Float>(results: &mut Results, state: &DynState<E>, leaves: &[L
         };
         results.insert(name, whole);
     });
-}
-
-/// Outputs at the steps where a mask had them, from outputs with the valid steps first.
-fn scatter(outputs: Array3<f64>, mask: Option<&Mask>) -> Array3<f64> {
-    let Some(Mask { valid, repeat }) = mask else { return outputs };
-    let mut scattered = Array3::zeros(outputs.dim());
-    for (row, valid) in valid.iter().enumerate() {
-        let mut done = 0;
-        for (step, &valid) in valid.iter().enumerate() {
-            done += usize::from(valid);
-            if valid || (*repeat && done > 0) {
-                scattered.slice_mut(s![row, step, ..]).assign(&outputs.slice(s![row, done - 1, ..]));
-            }
-        }
-    }
-    scattered
 }

@@ -21,7 +21,7 @@ fn columns(gates: &[usize], units: usize) -> Vec<usize> {
 }
 
 /// An array with its last axis cut into gates of `units` and put together again in another order.
-fn reorder(array: &ArrayD<f64>, gates: &[usize], units: usize) -> ArrayD<f64> {
+pub fn reorder(array: &ArrayD<f64>, gates: &[usize], units: usize) -> ArrayD<f64> {
     array.select(Axis(array.ndim() - 1), &columns(gates, units))
 }
 
@@ -48,16 +48,17 @@ fn torch(case: &mut Case) -> Result<(), Fault> {
     for layer in 0..layers {
         for (direction, tag) in directions.iter().enumerate() {
             let prefix = if layers > 1 { format!("cell_{layer}/{tag}") } else { (*tag).to_owned() };
-            for (from, group) in [("_0", "initial_state"), ("_n", "final_state")] {
-                for leaf in ["c", "h"] {
-                    if let Some(states) = case.tensors.get(&format!("{leaf}{from}")) {
+            for (from, group) in [("0", "initial_state"), ("n", "final_state")] {
+                for (leaf, of) in ["c", "h"].iter().flat_map(|leaf| ["", "cotangent/", "grad/"].map(|of| (leaf, of))) {
+                    if let Some(states) = case.tensors.get(&format!("{of}{leaf}_{from}")) {
                         let state = states.index_axis(Axis(0), layer * directions.len() + direction).to_owned();
-                        put(case, &format!("{group}/{prefix}"), leaf, Some(state));
+                        put(case, &format!("{of}{group}/{prefix}"), leaf, Some(state));
                     }
                 }
             }
         }
     }
+    case.tensors.retain(|name, _| !["c_0", "h_0", "c_n", "h_n"].iter().any(|state| name.ends_with(state)));
     let layers_spec = if layers > 1 { json!({"kind": "multi", "cells": vec![spec.clone(); layers]}) } else { spec };
     (case.spec, case.spec_bw) = (layers_spec.clone(), layers_spec);
     case.api = match (layers, directions.len()) {
@@ -99,7 +100,7 @@ fn keras(case: &mut Case) -> Result<(), Fault> {
         Some(other) => return Err(Fault::NotSupported(format!("keras merge {other}"))),
     };
     if option("go_backwards", false) {
-        for name in ["x", "mask"] {
+        for name in ["x", "mask", "grad/x"] {
             if let Some(tensor) = case.tensors.get_mut(name) {
                 tensor.invert_axis(Axis(1));
             }
@@ -134,13 +135,23 @@ fn fused(case: &mut Case) -> Result<(), Fault> {
     let units: usize = case.number("num_units")?;
     let activation = case.option("activation").unwrap_or("tanh").to_owned();
     let kind = case.option("cell").unwrap_or_default().to_owned();
+    // The op's own gradient passes straight through its clip; that of the cell does not.
+    let names = case.tensors.keys().filter_map(|name| name.strip_prefix("plain_"));
+    let plain: Vec<String> = names.map(str::to_owned).collect();
+    if !plain.is_empty() {
+        case.tensors.retain(|name, _| !name.starts_with("grad/"));
+    }
+    for name in plain {
+        let gradient = case.tensors.remove(&format!("plain_{name}"));
+        put(case, "", &name, gradient);
+    }
     case.spec = match kind.as_str() {
         "GRUBlockCell" => json!({"kind": "gru", "num_units": units, "activation": activation}),
         "BlockLSTM" | "LSTMBlockCell" | "BlockLSTMV2" => {
             let v2 = kind == "BlockLSTMV2";
             if v2 {
                 // i, f, j, o
-                for name in ["kernel", "bias"] {
+                for name in ["kernel", "bias", "grad/kernel", "grad/bias"] {
                     let tensor = case.tensors.get(name).map(|tensor| reorder(tensor, &[0, 2, 1, 3], units));
                     put(case, "", name, tensor);
                 }

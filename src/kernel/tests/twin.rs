@@ -1,6 +1,6 @@
 //! The safe scalar twin of every kernel: one row, one step, loops anyone can check, in `f64`.
 
-use crate::Activation;
+use crate::kernel::Activation;
 use ndarray::{Array1, Array2};
 
 /// A gate's weights: (inputs + recurrent, units), and its bias.

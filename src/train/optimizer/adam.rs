@@ -1,7 +1,8 @@
 //! [`Adam`]: steps of a size of their own for each number.
 
 use super::slots::Slots;
-use super::{Optimizer, check, check_decay, check_learning_rate};
+use super::{Optimizer, check_decay, check_learning_rate};
+use crate::checks::check_positive;
 use crate::train::Gradients;
 use crate::{Error, Float, Parameters};
 use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
@@ -54,8 +55,7 @@ impl<E: Float> Adam<E> {
         check_learning_rate(options.learning_rate)?;
         check_decay("beta1", options.beta1)?;
         check_decay("beta2", options.beta2)?;
-        let right = options.epsilon.is_finite() && options.epsilon > 0.0;
-        check("epsilon", "finite and above 0", right, options.epsilon)?;
+        check_positive("epsilon", options.epsilon)?;
         Ok(Self { options, m: Slots::zeros("m", model), v: Slots::zeros("v", model), step: arr0(E::zero()) })
     }
 }

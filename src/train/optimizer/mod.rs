@@ -8,6 +8,7 @@ pub use adam::{Adam, AdamOptions};
 pub use sgd::Sgd;
 
 use super::Gradients;
+use crate::checks::check_number;
 use crate::{Error, Float, Parameters};
 
 /// Changes the parameters of the model it was built for, step by step, by their gradients.
@@ -24,6 +25,7 @@ pub trait Optimizer<E: Float>: Parameters<E> {
     fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error>;
 
     /// The learning rate.
+    #[must_use]
     fn learning_rate(&self) -> f64;
 
     /// Changes the learning rate, for a schedule. It is no parameter: who resumes sets it again.
@@ -35,14 +37,10 @@ pub trait Optimizer<E: Float>: Parameters<E> {
 
 fn check_learning_rate(learning_rate: f64) -> Result<f64, Error> {
     let right = learning_rate.is_finite() && learning_rate >= 0.0;
-    check("learning_rate", "finite and at least 0", right, learning_rate)
+    check_number("learning_rate", learning_rate, right, "finite and at least 0")
 }
 
 /// Of a moving average: how much of the old value stays.
 fn check_decay(argument: &'static str, decay: f64) -> Result<f64, Error> {
-    check(argument, "at least 0 and below 1", (0.0..1.0).contains(&decay), decay)
-}
-
-fn check(argument: &'static str, expected: &'static str, right: bool, found: f64) -> Result<f64, Error> {
-    if right { Ok(found) } else { Err(Error::InvalidNumber { argument, expected, found }) }
+    check_number(argument, decay, (0.0..1.0).contains(&decay), "at least 0 and below 1")
 }

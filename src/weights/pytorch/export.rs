@@ -1,10 +1,10 @@
 //! The way out: cells to a PyTorch state dict.
 
 use super::super::Tensors;
-use super::super::layout::put;
+use super::super::layout::{pick, put};
 use super::{KINDS, name};
-use crate::cells::{GruReset, GruWeights, LstmWeights};
-use crate::{Activation, BasicRnn, Error, Float, Gru, Lstm, RnnCell};
+use crate::cells::{GruWeights, LstmWeights};
+use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm, RnnCell};
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 
 /// Where our i, j, f, o stand as PyTorch's i, f, g, o. (The order is its own inverse.)
@@ -79,7 +79,7 @@ pub fn export_lstm<E: Float>(
         let bias = bias.as_ref().map(|bias| {
             let mut bias = bias.clone();
             bias.slice_mut(s![2 * hidden..3 * hidden]).mapv_inplace(|f| f + options.forget_bias);
-            super::super::layout::pick(bias.view(), hidden, &IFGO)
+            pick(bias.view(), hidden, &IFGO)
         });
         let mut tensors = Blocks { kernel: to, gates: 4, hidden, bias }.tensors(cell.input_size());
         tensors.projection = projection.as_ref().map(|kernel| kernel.t().as_standard_layout().into_owned());

@@ -1,8 +1,8 @@
 //! This crate as one of the peers. GRU=before measures `Gru` with TF1's reset gate, which no other peer here has.
 use common::*;
 use ndarray::prelude::*;
-use rnn_cell::cells::*;
-use rnn_cell::{BasicRnn, Gru, Lstm, State, Stream, TrainableCell, dynamic_rnn_time_major, train};
+use rnn_cell::cells::{GruWeights, LstmWeights};
+use rnn_cell::{BasicRnn, Gru, GruReset, Lstm, State, Stream, dynamic_rnn_time_major, train};
 use std::hint::black_box;
 
 /// Torch's gates, rows of (gates · hidden, depth), as columns of a kernel (inputs + hidden, gates · hidden).
@@ -22,7 +22,7 @@ fn bias(c: &Case, gates: &[usize], input: bool, recurrent: bool) -> Array1<f32> 
     })
 }
 
-fn measure<C: TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mode: &str, cell: C, known: bool) -> Result<(), String> {
+fn measure<C: train::TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mode: &str, cell: C, known: bool) -> Result<(), String> {
     let x = Array3::from_shape_vec((c.t, c.b, c.i), c.x.clone()).unwrap();
     if mode == "train" {
         let x = x.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();

@@ -1,0 +1,40 @@
+"""The workloads, and the measured rows as table.py and picture.py read them."""
+import json, re
+
+# name -> (batch, steps, input, hidden)
+SHAPES = {"stream": (1, 1, 64, 64), "hello": (3, 5, 4, 2), "tiny": (1, 100, 32, 64), "small": (1, 100, 64, 128),
+          "speech": (1, 100, 128, 256), "lstm512_b1": (1, 100, 512, 512), "ragged": (32, 100, 128, 256),
+          "batch32": (32, 100, 128, 256), "long": (1, 5000, 64, 128), "batch64": (64, 100, 512, 512),
+          "wide": (128, 25, 1024, 1024)}
+
+
+def variant(peer):
+    """Whether this is a build of another peer rather than one of its own."""
+    return "/" in peer or peer in ("burn-ndarray", "torch-nomkldnn")
+
+
+def read(path):
+    """Every line of a results.jsonl by (threads, cell, workload, mode, peer); the last of a kind counts."""
+    with open(path) as file:
+        rows = map(json.loads, file)
+        return {(r["threads"], r["cell"], r["workload"], r["mode"], r["peer"]): r for r in rows}
+
+
+def read_table(path):
+    """The same of a table that table.py printed, such as RESULTS.md; only medians."""
+    rows, threads, head = {}, None, None
+    for line in open(path):
+        if line.startswith("#"):
+            title = re.match(r"### (\d+) threads?[:,]", line)
+            threads, head = title and int(title[1]), None
+        elif threads and line.startswith("|"):
+            cells = [cell.strip(" *\n") for cell in line.strip().strip("|").split("|")]
+            if head is None:
+                head = cells
+            for peer, cell in zip(head[2:], cells[2:]):
+                if peer == "fastest":
+                    break
+                if re.fullmatch(r"[\d.]+", cell):
+                    workload, _, train = cells[0].partition(" ")
+                    rows[threads, cells[1], workload, train or "forward", peer] = {"median_us": float(cell)}
+    return rows

@@ -1,0 +1,110 @@
+//! What users pass in, checked: each mistake becomes its [`Error`] here.
+
+use crate::{Error, Float, RnnCell, State};
+use std::fmt::Display;
+
+/// `Err` if a size is 0.
+pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Error> {
+    match sizes.iter().find(|(_, size)| *size == 0) {
+        Some(&(argument, _)) => Err(Error::ZeroSize { argument }),
+        None => Ok(()),
+    }
+}
+
+/// The number, if it is `right`; else the error says what was `expected`.
+pub(crate) fn check_number<E: Float>(
+    argument: &'static str,
+    number: E,
+    right: bool,
+    expected: &'static str,
+) -> Result<E, Error> {
+    if right { Ok(number) } else { Err(Error::InvalidNumber { argument, expected, found: number.as_f64() }) }
+}
+
+/// `Err` unless `number` is finite.
+pub(crate) fn check_finite<E: Float>(argument: &'static str, number: E) -> Result<E, Error> {
+    check_number(argument, number, number.is_finite(), "finite")
+}
+
+/// `Err` unless `number` is finite and above 0. (TensorFlow takes clips of 0 and below, and gives nonsense.)
+pub(crate) fn check_positive<E: Float>(argument: &'static str, number: E) -> Result<E, Error> {
+    check_number(argument, number, number.is_finite() && number > E::zero(), "finite and above 0")
+}
+
+/// `Err` unless an array has the shape it must have.
+pub(crate) fn check_shape(argument: impl Display, expected: &[usize], found: &[usize]) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::ArrayShape { argument: argument.to_string(), expected: expected.into(), found: found.into() })
+}
+
+/// `Err` unless `inputs`, of `batch` rows and `seq` steps, are as wide as the cell's input and each length is at most seq.
+pub(crate) fn check_inputs<C: RnnCell>(
+    cell: &C,
+    inputs: (usize, usize, usize),
+    (batch, seq): (usize, usize),
+    sequence_length: Option<&[usize]>,
+) -> Result<(), Error> {
+    let expected = cell.input_size();
+    if inputs.2 != expected {
+        return Err(Error::InputSize { expected, inputs });
+    }
+    let Some(lengths) = sequence_length else { return Ok(()) };
+    if lengths.len() != batch {
+        return Err(Error::SequenceLengthBatch { found: lengths.len(), batch, inputs });
+    }
+    match lengths.iter().position(|&length| length > seq) {
+        Some(row) => Err(Error::SequenceLengthTooLong { row, length: lengths[row], seq, inputs }),
+        None => Ok(()),
+    }
+}
+
+/// `Err` unless both cells read inputs of one size.
+pub(crate) fn check_directions<C: RnnCell, D: RnnCell>(cell_fw: &C, cell_bw: &D) -> Result<(), Error> {
+    let (fw, bw) = (cell_fw.input_size(), cell_bw.input_size());
+    if fw == bw { Ok(()) } else { Err(Error::InputSizesDiffer { fw, bw }) }
+}
+
+/// The initial state, checked against the cell's, or zeros.
+pub(crate) fn checked_state<C: RnnCell>(
+    argument: impl Display,
+    cell: &C,
+    batch: usize,
+    initial_state: Option<C::State>,
+) -> Result<C::State, Error> {
+    let Some(state) = initial_state else { return Ok(cell.zero_state(batch)) };
+    check_state(argument, &leaf_shapes(&cell.zero_state(0)), batch, &state)?;
+    Ok(state)
+}
+
+/// `Err` unless `state` has `batch` rows and as many leaves as the cell's state, of the same features.
+pub(crate) fn check_state<E: Float, S: State<E>>(
+    argument: impl Display,
+    expected: &[(usize, usize)],
+    batch: usize,
+    state: &S,
+) -> Result<(), Error> {
+    let found = leaf_shapes(state);
+    if found.len() != expected.len() {
+        return Err(Error::StateLeaves {
+            argument: argument.to_string(),
+            expected: expected.len(),
+            found: found.len(),
+        });
+    }
+    for (leaf, (&(_, features), &found)) in expected.iter().zip(&found).enumerate() {
+        let expected = (batch, features);
+        if found != expected {
+            return Err(Error::StateShape { argument: argument.to_string(), leaf, expected, found });
+        }
+    }
+    Ok(())
+}
+
+/// The shapes of a state's leaves, in their fixed order.
+pub(crate) fn leaf_shapes<E: Float, S: State<E>>(state: &S) -> Vec<(usize, usize)> {
+    let mut shapes = Vec::new();
+    state.visit(&mut |leaf| shapes.push(leaf.dim()));
+    shapes
+}

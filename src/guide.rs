@@ -1,0 +1,19 @@
+// Where the pages' links to one another lead here; left out where code is tested, so that a failure names its page.
+#![cfg_attr(not(doctest), doc = "[tensorflow]: crate::guide::tensorflow")]
+#![cfg_attr(not(doctest), doc = "[pytorch]: crate::guide::pytorch")]
+#![cfg_attr(not(doctest), doc = "[keras]: crate::guide::keras")]
+#![doc = include_str!("../docs/guide.md")]
+
+// For the pages' links to items.
+#[allow(unused_imports)]
+use crate::*;
+
+#[doc = include_str!("../docs/guide/tensorflow.md")]
+pub mod tensorflow {}
+
+#[doc = include_str!("../docs/guide/pytorch.md")]
+pub mod pytorch {}
+
+#[cfg_attr(not(doctest), doc = "[training]: crate::guide::tensorflow#training")]
+#[doc = include_str!("../docs/guide/keras.md")]
+pub mod keras {}

@@ -1,0 +1,180 @@
+//! The header of a safetensors file.
+//!
+//! ```text
+//! 8 bytes  length of the header, little endian
+//! header   {"__metadata__": {"key": "value", …}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
+//! data     numbers of all tensors, with no byte between or behind them
+//! ```
+//!
+//! It is read here and not by the library, whose reader takes up to some sixty times the header's length in memory and
+//! does not tell which tensor is wrong. Here nothing is set aside but what is listed, name by name.
+
+use crate::Error;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a file says of its tensors, checked against the bytes that are there.
+pub(super) struct Header<'a> {
+    pub tensors: BTreeMap<String, Info<'a>>,
+    pub metadata: BTreeMap<String, String>,
+    pub data: &'a [u8],
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Info<'a> {
+    #[serde(borrow)]
+    pub dtype: Cow<'a, str>,
+    pub shape: Shape,
+    /// Where its numbers begin and end in the data.
+    #[serde(rename = "data_offsets")]
+    pub offsets: [usize; 2],
+}
+
+impl<'a> Header<'a> {
+    /// # Errors
+    /// [`Error::InvalidFile`].
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Error> {
+        Self::parse(bytes).map_err(|reason| Error::InvalidFile { reason })
+    }
+
+    fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        let (len, rest) = bytes
+            .split_first_chunk()
+            .ok_or_else(|| format!("it must have 8 bytes or more, but has {}", bytes.len()))?;
+        let len = u64::from_le_bytes(*len);
+        let split = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
+        let (text, data) = split.ok_or_else(|| format!("its header must have {len} bytes, but {} came", rest.len()))?;
+        let List { tensors, metadata } =
+            serde_json::from_slice(text).map_err(|error| format!("its header cannot be read: {error}"))?;
+        let header = Self { tensors, metadata: metadata.unwrap_or_default(), data };
+        for (name, info) in &header.tensors {
+            info.check(data.len()).map_err(|reason| format!("tensor {}: {reason}", shown(name)))?;
+        }
+        header.check_order().map(|()| header)
+    }
+
+    /// `Err` unless each tensor begins where the one before it ends, and the last one ends with the file.
+    fn check_order(&self) -> Result<(), String> {
+        let mut tensors: Vec<(&str, [usize; 2])> = self.tensors.iter().map(|(name, i)| (&**name, i.offsets)).collect();
+        tensors.sort_by_key(|(_, offsets)| *offsets);
+        let mut at = 0;
+        for (name, [start, end]) in tensors {
+            if start != at {
+                return Err(format!("tensor {} must begin at byte {at} of the data, but does at {start}", shown(name)));
+            }
+            at = end;
+        }
+        let len = self.data.len();
+        if at == len { Ok(()) } else { Err(format!("its tensors end at byte {at} of the data, which has {len}")) }
+    }
+}
+
+impl Info<'_> {
+    /// `Err` unless the tensor lies in `len` bytes of data and has as many bytes as its shape says. A type that nobody here
+    /// reads has bytes of a number that nobody here knows.
+    fn check(&self, len: usize) -> Result<(), String> {
+        let Self { dtype, shape: Shape(shape), offsets: [start, end] } = self;
+        if start > end || *end > len {
+            return Err(format!("data_offsets must lie in {len} bytes of data, but are [{start}, {end}]"));
+        }
+        let Some(width) = width(dtype) else { return Ok(()) };
+        let bytes = shape.iter().try_fold(1_usize, |all, len| all.checked_mul(*len)).and_then(|n| n.checked_mul(width));
+        match bytes {
+            Some(bytes) if bytes == end - start => Ok(()),
+            Some(bytes) => {
+                Err(format!("{shape:?} of {dtype} takes {bytes} bytes, but data_offsets are [{start}, {end}]"))
+            }
+            None => Err(format!("{shape:?} of {dtype} takes more bytes than can be counted")),
+        }
+    }
+}
+
+/// Bytes of a number of a type that is read here.
+pub(super) fn width(dtype: &str) -> Option<usize> {
+    match dtype {
+        "F64" => Some(8),
+        "F32" => Some(4),
+        "F16" | "BF16" => Some(2),
+        _ => None,
+    }
+}
+
+/// A name as a message shows it: a hostile one may be as long as the file.
+fn shown(name: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    match name.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
+    }
+}
+
+/// The header's JSON. Nothing in it may come twice, which a map of serde's own would allow.
+struct List<'a> {
+    tensors: BTreeMap<String, Info<'a>>,
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+impl<'de> Deserialize<'de> for List<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = List<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "tensors by name")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<List<'de>, A::Error> {
+                let mut list = List { tensors: BTreeMap::new(), metadata: None };
+                while let Some(name) = map.next_key::<String>()? {
+                    let shown = shown(&name);
+                    let twice = if name == "__metadata__" {
+                        list.metadata.replace(map.next_value()?).is_some()
+                    } else {
+                        let info = map.next_value();
+                        let info = info.map_err(|error| A::Error::custom(format_args!("tensor {shown}: {error}")))?;
+                        list.tensors.insert(name, info).is_some()
+                    };
+                    if twice {
+                        return Err(A::Error::custom(format_args!("{shown} came twice")));
+                    }
+                }
+                Ok(list)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// The axes of a tensor. A list of any length would take more memory than its text.
+pub(super) struct Shape(pub Vec<usize>);
+
+/// Most axes of a tensor: as many as NumPy and PyTorch can have.
+const MAX_AXES: usize = 64;
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Axes;
+        impl<'de> Visitor<'de> for Axes {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MAX_AXES} axes")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+                let mut axes = Vec::new();
+                while let Some(axis) = list.next_element()? {
+                    if axes.len() == MAX_AXES {
+                        return Err(A::Error::invalid_length(MAX_AXES + 1, &self));
+                    }
+                    axes.push(axis);
+                }
+                Ok(Shape(axes))
+            }
+        }
+        deserializer.deserialize_seq(Axes)
+    }
+}

@@ -1,0 +1,85 @@
+//! What may be sent, shared, cloned and printed: it compiles, so it holds.
+
+use ndarray::Array2;
+use rnn_cell::cells::{GruBuilder, GruWeights, LayerNormLstmBuilder, LayerNormLstmWeights, LstmBuilder, LstmWeights};
+use rnn_cell::train::{
+    self, Adam, BidirectionalTape, BoxedTrainableCell, Dense, Gradients, Parts, RunGradients, Sgd, Tape,
+};
+use rnn_cell::weights::Tensors;
+use rnn_cell::{
+    BasicRnn, Bidirectional, BoxedCell, DropoutState, DropoutWrapper, DynState, DynamicRnn, Error, Gru, HighwayWrapper,
+    LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep, ResidualWrapper, RnnCell, State, Stream,
+};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+fn cell<C: RnnCell + Send + Sync + Clone + Debug + 'static>() {}
+fn boxed<C: RnnCell + Send + Sync + Debug + 'static>() {}
+fn state<S: State<f32> + Send + Sync + PartialEq + Debug>() {}
+fn data<T: Send + Sync + Clone + Debug>() {}
+fn sent<T: Send + Debug>() {}
+
+#[test]
+fn cells_are_shared_cloned_and_printed() {
+    cell::<BasicRnn<f32>>();
+    cell::<Gru<f64>>();
+    cell::<Lstm<f32>>();
+    cell::<LayerNormLstm<f64>>();
+    cell::<MultiRnnCell<Vec<Lstm<f32>>>>();
+    cell::<MultiRnnCell<(Lstm<f32>, Gru<f32>, BasicRnn<f32>)>>();
+    cell::<ResidualWrapper<Gru<f32>>>();
+    cell::<DropoutWrapper<HighwayWrapper<Gru<f32>>>>();
+    cell::<Arc<Lstm<f32>>>();
+    // What is in the box need not be `Clone`.
+    boxed::<BoxedCell<f32>>();
+    boxed::<BoxedTrainableCell<f64>>();
+    boxed::<MultiRnnCell<Vec<BoxedCell<f32>>>>();
+}
+
+#[test]
+fn states_are_sent_shared_and_compared() {
+    state::<Array2<f32>>();
+    state::<LstmState<f32>>();
+    state::<DropoutState<LstmState<f32>>>();
+    state::<Vec<LstmState<f32>>>();
+    state::<(LstmState<f32>, Array2<f32>)>();
+    // A state in it need only be `Send`.
+    sent::<DynState<f32>>();
+}
+
+#[test]
+fn drivers_and_tapes_are_sent_and_printed() {
+    sent::<Stream<Lstm<f32>>>();
+    sent::<Stream<Arc<BoxedCell<f32>>>>();
+    sent::<DynamicRnn<'_, Lstm<f32>>>();
+    sent::<RawStep<'_, Lstm<f32>>>();
+    sent::<Tape<'_, Lstm<f32>>>();
+    sent::<Tape<'_, MultiRnnCell<Vec<BoxedTrainableCell<f32>>>>>();
+    sent::<BidirectionalTape<'_, Lstm<f32>, Gru<f32>>>();
+    fn printed<T: Debug>() {}
+    printed::<Parts<'_, f32>>();
+}
+
+#[test]
+fn data_is_sent_shared_cloned_and_printed() {
+    data::<LstmBuilder<f32>>();
+    data::<LstmWeights<f32>>();
+    data::<GruBuilder<f32>>();
+    data::<GruWeights<f32>>();
+    data::<LayerNormLstmBuilder<f32>>();
+    data::<LayerNormLstmWeights<f32>>();
+    data::<Bidirectional<Lstm<f32>>>();
+    data::<Gradients<f32>>();
+    data::<RunGradients<f32, LstmState<f32>>>();
+    data::<train::BidirectionalGradients<f32, LstmState<f32>>>();
+    data::<Dense<f32>>();
+    data::<Adam<f32>>();
+    data::<Sgd<f32>>();
+    data::<Tensors<'static, f32>>();
+}
+
+#[test]
+fn errors_pass_through_box_dyn_error() {
+    fn error<E: std::error::Error + Send + Sync + Clone + PartialEq + 'static>() {}
+    error::<Error>();
+}

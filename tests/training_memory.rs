@@ -1,0 +1,117 @@
+//! What training takes: as much as the recorded drivers say. Counted by an allocator, so one test alone.
+
+use ndarray::Array3;
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+use rnn_cell::train::{self, Optimizer, Sgd, TrainableCell};
+use rnn_cell::{BasicRnn, DropoutWrapper, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Bytes in use, and the most since the last reset.
+struct Counting {
+    live: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting { live: AtomicUsize::new(0), peak: AtomicUsize::new(0) };
+
+// SAFETY: every call is the system allocator's own; the counters only watch.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = self.live.fetch_add(layout.size(), Relaxed) + layout.size();
+        self.peak.fetch_max(live, Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        self.live.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// The result, bytes it keeps, and the most that were in use on the way, both above what was in use before.
+fn measured<T>(run: impl FnOnce() -> T) -> (T, usize, usize) {
+    let before = ALLOCATOR.live.load(Relaxed);
+    ALLOCATOR.peak.store(before, Relaxed);
+    let result = run();
+    let kept = ALLOCATOR.live.load(Relaxed).saturating_sub(before);
+    (result, kept, ALLOCATOR.peak.load(Relaxed) - before)
+}
+
+#[test]
+fn training_takes_the_memory_it_says() {
+    tapes_keep_what_their_page_says();
+    a_hundred_thousand_steps_fit_a_small_machine();
+}
+
+/// The numbers of each step and row, as `train::dynamic_rnn` lists them.
+fn tapes_keep_what_their_page_says() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+    let (size, lstm) = (64, 5 * 64 + 64);
+    let mut cell = || Lstm::<f32>::new(size, size, &mut *rng);
+    tape_keeps("Lstm", &cell(), lstm);
+    tape_keeps("MultiRnnCell", &MultiRnnCell::new(vec![cell(), cell()]).unwrap(), lstm + size + lstm);
+    tape_keeps("ResidualWrapper", &ResidualWrapper::new(cell()).unwrap(), lstm);
+    tape_keeps("DropoutWrapper", &DropoutWrapper::builder(cell()).output_keep_prob(0.5).build().unwrap(), lstm);
+    let (coupled, apart) = (HighwayWrapper::builder(cell()), HighwayWrapper::builder(cell()));
+    tape_keeps("HighwayWrapper, coupled", &coupled.build(rng).unwrap(), lstm + 2 * size);
+    let apart = apart.couple_carry_transform_gates(false);
+    tape_keeps("HighwayWrapper", &apart.build(rng).unwrap(), lstm + 3 * size);
+    tape_keeps("projection", &Lstm::<f32>::builder(3, size).num_proj(9).build(rng).unwrap(), 6 * size + 9);
+    tape_keeps("Gru", &Gru::<f32>::new(3, size, rng), 4 * size + size);
+    tape_keeps("BasicRnn", &BasicRnn::<f32>::new(3, size, rng), size);
+    tape_keeps("LayerNormLstm", &LayerNormLstm::<f32>::new(3, size, rng), 6 * size);
+}
+
+fn tape_keeps<C: TrainableCell<Elem = f32>>(name: &str, cell: &C, numbers: usize) {
+    let (batch, seq) = (16, 200);
+    let (x, initial) = (Array3::zeros((batch, seq, cell.input_size())), cell.training_state(batch, 1));
+    let (recorded, kept, _) = measured(|| train::dynamic_rnn(cell, &x, None, Some(initial)).unwrap());
+    let found = (kept - recorded.0.len() * size_of::<f32>()) as f64 / (batch * seq * size_of::<f32>()) as f64;
+    // Beside the steps the states before and after all of them, and the workspace.
+    let expected = numbers as f64..1.05 * numbers as f64;
+    assert!(expected.contains(&found), "{name} keeps {found} numbers, not {expected:?}");
+}
+
+/// Checkpoints about √T apart: beside what is returned, no more than 1 KiB for each state and each step of one window.
+fn a_hundred_thousand_steps_fit_a_small_machine() {
+    const STEPS: usize = 100_000;
+    const EVERY: usize = 316;
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut cell = Lstm::<f64>::new(2, 8, rng);
+    let x = Array3::from_shape_simple_fn((1, STEPS, 2), || rng.random_range(-1.0..1.0));
+    // Half the sum of all squares is the loss: the gradient of the outputs are the outputs.
+    let run = |cell: &Lstm<f64>, every: Option<usize>| {
+        measured(|| {
+            let (outputs, _, tape) = match every {
+                None => train::dynamic_rnn(cell, &x, None, None).unwrap(),
+                Some(every) => train::dynamic_rnn_checkpointed(cell, &x, None, None, every).unwrap(),
+            };
+            (tape.backward(&outputs, None).unwrap(), outputs)
+        })
+    };
+    let ((plain, outputs), kept, plain_peak) = run(&cell, None);
+    let returned = (outputs.len() + plain.inputs.len()) * size_of::<f64>();
+    assert!(kept.abs_diff(returned) < 64 << 10, "{kept} bytes are kept, {returned} returned");
+    let bound = (STEPS / EVERY + EVERY) << 10;
+    assert!(plain_peak - returned > 20 * bound, "the plain tape takes {} bytes", plain_peak - returned);
+
+    let mut sgd = Sgd::new(&cell, 1e-6, 0.0).unwrap();
+    let mut losses = Vec::new();
+    for _ in 0..2 {
+        let ((gradients, outputs), _, peak) = run(&cell, Some(EVERY));
+        assert!(peak - returned < bound, "{} bytes, but at most {bound} were promised", peak - returned);
+        if losses.is_empty() {
+            for (found, plain) in gradients.parameters.arrays().iter().zip(plain.parameters.arrays()) {
+                let largest = plain.iter().fold(1.0_f64, |largest, g| largest.max(g.abs()));
+                let close = found.iter().zip(plain).all(|(found, plain)| (found - plain).abs() <= 1e-12 * largest);
+                assert!(close, "{found}, plain {plain}");
+            }
+        }
+        losses.push(outputs.iter().map(|y| y * y).sum::<f64>() / 2.0);
+        sgd.apply_gradients(&mut cell, &gradients.parameters).unwrap();
+    }
+    assert!(losses[1] < losses[0], "{losses:?}");
+}
