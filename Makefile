@@ -1,6 +1,6 @@
 # What a contributor needs. `.ci/run` is what must pass.
 
-.PHONY: test check doc bench ci
+.PHONY: test check doc bench ci asan valgrind miri
 
 # The quick check.
 test:
@@ -18,3 +18,15 @@ bench:
 
 ci:
 	.ci/run
+
+# Memory, as CONTRIBUTING says. Some tests ask for more than there is, which is no error of theirs.
+asan:
+	ASAN_OPTIONS=allocator_may_return_null=1 RUSTFLAGS=-Zsanitizer=address RUSTDOCFLAGS=-Zsanitizer=address \
+		cargo +nightly test --all-features --no-fail-fast --target x86_64-unknown-linux-gnu --target-dir target/asan
+
+valgrind:
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='valgrind -q --error-exitcode=9' \
+		cargo test --lib --test gradients
+
+miri:
+	cargo +nightly miri test --target-dir target/miri --lib every_kernel
