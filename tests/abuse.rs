@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Check, Rng, array, by_steps, each_cell, leaves, numbers, randomized, rng, state};
-use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, array, s};
+use common::{Check, Echo, Rng, array, by_steps, each_cell, leaves, numbers, randomized, rng, state};
+use ndarray::{Array1, Array2, Array3, Axis, array, s};
 use rnn_cell::GruReset;
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights};
 use rnn_cell::train::{self, Dense, TrainableCell};
@@ -41,7 +41,7 @@ fn weights_beyond_memory_are_an_error() {
         assert_too_large(Lstm::<f32>::builder(input, hidden).use_peepholes(true).build(rng));
         assert_too_large(Gru::<f32>::builder(input, hidden).reset(GruReset::After).build(rng));
         assert_too_large(LayerNormLstm::<f32>::builder(input, hidden).build(rng));
-        let wide = HighwayWrapper::builder(Wide(input.max(hidden)));
+        let wide = HighwayWrapper::builder(Echo(input.max(hidden)));
         assert_too_large(wide.couple_carry_transform_gates(false).build(rng));
     }
     assert_too_large(Lstm::<f32>::builder(2, 3).num_proj(usize::MAX / 2).build(rng));
@@ -81,29 +81,6 @@ fn weights_of_a_shape_that_wrapped_around_are_refused() {
     };
     shape(Gru::builder(usize::MAX, 1).build_from(weights).unwrap_err());
 }
-
-/// A cell that says of itself that it is so wide.
-struct Wide(usize);
-
-impl RnnCell for Wide {
-    type Elem = f64;
-    type State = Array2<f64>;
-    type Workspace = ();
-    fn input_size(&self) -> usize {
-        self.0
-    }
-    fn output_size(&self) -> usize {
-        self.0
-    }
-    fn zero_state(&self, batch: usize) -> Array2<f64> {
-        Array2::zeros((batch, self.0))
-    }
-    fn step(&self, input: &ArrayRef2<f64>, _: &mut Array2<f64>, output: &mut ArrayRef2<f64>, _: &mut ()) {
-        output.assign(input);
-    }
-}
-
-impl Parameters<f64> for Wide {}
 
 #[test]
 fn a_batch_beyond_memory_panics_as_ndarray_does() {

@@ -1,6 +1,9 @@
 //! Wrappers: stacks, residuals, dropout, highways, erased cells, and how they nest.
 
-use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, s};
+mod common;
+
+use common::Echo;
+use ndarray::{Array1, Array2, Array3, Axis, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::{
@@ -16,31 +19,6 @@ fn random(shape: (usize, usize, usize), seed: u64) -> Array3<f64> {
     let mut rng = rng(seed);
     Array3::from_shape_simple_fn(shape, || rng.random_range(-1.0..1.0))
 }
-
-/// A cell whose output and state are its input: shows what a wrapper did to it.
-#[derive(Debug, Clone)]
-struct Echo(usize);
-
-impl RnnCell for Echo {
-    type Elem = f64;
-    type State = Array2<f64>;
-    type Workspace = ();
-    fn input_size(&self) -> usize {
-        self.0
-    }
-    fn output_size(&self) -> usize {
-        self.0
-    }
-    fn zero_state(&self, batch: usize) -> Array2<f64> {
-        Array2::zeros((batch, self.0))
-    }
-    fn step(&self, input: &ArrayRef2<f64>, state: &mut Array2<f64>, output: &mut ArrayRef2<f64>, _: &mut ()) {
-        state.assign(input);
-        output.assign(input);
-    }
-}
-
-impl Parameters<f64> for Echo {}
 
 fn names<P: Parameters<f64>>(cell: &P) -> Vec<String> {
     let mut names = Vec::new();

@@ -110,15 +110,15 @@ impl<E: Element> Scratch<E> {
     }
 }
 
-/// `ndarray`'s zeros.
+/// `ndarray`'s zeros, on huge pages where they are many.
 pub(crate) fn zeros<E: crate::Float, D: Dimension>(shape: impl ShapeBuilder<Dim = D>) -> Array<E, D> {
     let mut array = Array::zeros(shape);
     prefer_huge_pages(array.as_slice_memory_order_mut().expect("a new array is contiguous"));
     array
 }
 
-/// Asks for huge pages where memory is large and new: a fault for each 4 KiB of a batch's record costs a tenth of training
-/// it, and more where threads share the faults.
+/// Asks for huge pages where memory is large and new: the faults for each 4 KiB of a large batch's record cost a twentieth
+/// of training it, and more where threads share them.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn prefer_huge_pages<T>(memory: &mut [T]) {
     use std::ffi::{c_int, c_void};

@@ -52,13 +52,7 @@ pub(crate) fn unroll<E: Element>(
     assert_eq!(inputs.dim().2, packed.shape.inputs, "inputs must be (seq, batch, input)");
     check_layout(packed, projection, &options);
     make_standard(c);
-    let (record, kept) = match record {
-        Some(record) => {
-            let (record, kept) = record.start(inputs.dim().0, c, h, projection.is_some());
-            (Some(record), Some(kept))
-        }
-        None => (None, None),
-    };
+    let (record, kept) = record.map(|record| record.start(inputs.dim().0, c, h, projection.is_some())).unzip();
     let c = c.as_mut_ptr();
     with_sequence(inputs, outputs, h, kept, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);

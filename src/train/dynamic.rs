@@ -211,9 +211,7 @@ impl<C: TrainableCell> Tape<'_, C> {
     ) -> Result<(), Error> {
         check_shape(outputs_name, &<[usize; 3]>::from(self.outputs), d_outputs.shape())?;
         match d_final_state {
-            Some(d_state) => {
-                check_state(state_name, &leaf_shapes(&self.cell.zero_state(self.outputs.0)), self.outputs.0, d_state)
-            }
+            Some(d_state) => check_state(state_name, &leaf_shapes(&self.cell.zero_state(0)), self.outputs.0, d_state),
             None => Ok(()),
         }
     }

@@ -4,7 +4,7 @@
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
-use ndarray::{Array2, Array3, ArrayView3, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder};
@@ -266,3 +266,28 @@ pub fn by_steps<C: RnnCell>(cell: &C, x: ArrayView3<C::Elem>, mut state: C::Stat
     }
     (outputs, state)
 }
+
+/// A cell whose output and state are its input: shows what a wrapper did to it.
+#[derive(Debug, Clone)]
+pub struct Echo(pub usize);
+
+impl RnnCell for Echo {
+    type Elem = f64;
+    type State = Array2<f64>;
+    type Workspace = ();
+    fn input_size(&self) -> usize {
+        self.0
+    }
+    fn output_size(&self) -> usize {
+        self.0
+    }
+    fn zero_state(&self, batch: usize) -> Array2<f64> {
+        Array2::zeros((batch, self.0))
+    }
+    fn step(&self, input: &ArrayRef2<f64>, state: &mut Array2<f64>, output: &mut ArrayRef2<f64>, _: &mut ()) {
+        state.assign(input);
+        output.assign(input);
+    }
+}
+
+impl Parameters<f64> for Echo {}
