@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 /// Implemented by `Array2`, [`LstmState`], tuples and `Vec`s of states. Drivers never look inside: they visit leaves, and
 /// select, drop and copy rows. Row data that is no float (what [`DropoutState`](crate::DropoutState) draws masks from) moves
 /// with the rows but is no leaf.
-pub trait State<E: Float>: Clone + Send + 'static {
+pub trait State<E: Float>: Clone + Send + Sync + 'static {
     /// Number of rows.
     #[must_use]
     fn batch_size(&self) -> usize;

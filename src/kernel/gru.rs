@@ -6,7 +6,7 @@ use super::pack::{PackShape, Packed};
 use super::pass::{Epilogue, Out, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
-use super::team::{Team, with_team, with_training_team};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -92,13 +92,7 @@ pub(crate) fn unroll<E: Element>(
         };
         // SAFETY: members read the weights, which nobody writes. A pass writes the units of its panels, in the hoist's buffer
         // or in the rows of a step, and reads of these only what earlier passes wrote.
-        unsafe {
-            if record.is_some() {
-                with_training_team(sequence.steps, &[sequence.rows, first.numbers()], run);
-            } else {
-                with_team(&sequence, hidden, first.numbers(), run);
-            }
-        }
+        unsafe { with_team(sequence.work(first), run) };
     });
 }
 
@@ -189,7 +183,7 @@ impl<E: Element> Step<E> {
         unsafe {
             let h = units.load(s, self.h.row(row));
             // candidate + u (h − candidate), with one product.
-            let new = E::mul_add(s, u, E::sub(s, h, candidate), candidate);
+            let new = E::fma(s, u, E::vsub(s, h, candidate), candidate);
             self.out.store(s, units, row, new);
         }
     }
@@ -225,7 +219,7 @@ impl<E: Element> Epilogue<E> for After<E> {
             let input = E::load(s, sums.add(3 * lanes));
             let r = activate::<S, E>(s, step.gate_activation, r);
             let u = activate::<S, E>(s, step.gate_activation, u);
-            let candidate = activate::<S, E>(s, step.activation, E::mul_add(s, r, recurrent, input));
+            let candidate = activate::<S, E>(s, step.activation, E::fma(s, r, recurrent, input));
             step.keep(s, units, row, [(0, candidate), (1, r), (2, u), (3, recurrent)]);
             step.blend(s, units, row, u, candidate);
         }
@@ -251,7 +245,7 @@ impl<E: Element> Epilogue<E> for BeforeGates<'_, E> {
                 let r = activate::<S, E>(s, step.gate_activation, E::load(s, sums));
                 let u = activate::<S, E>(s, step.gate_activation, E::load(s, sums.add(lanes)));
                 let h = units.load(s, step.h.row(row));
-                let reset = E::mul(s, r, h);
+                let reset = E::vmul(s, r, h);
                 step.keep(s, units, row, [(1, r), (2, u), (3, reset)]);
                 units.store(s, step.reset.add(row * step.hidden), reset);
                 units.store(s, step.update.add(row * step.hidden), u);

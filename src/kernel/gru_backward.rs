@@ -6,7 +6,7 @@ use super::pack::{PackShape, Packed};
 use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
-use super::team::{Team, with_training_team};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, s};
@@ -140,6 +140,7 @@ pub(crate) fn backward<E: Element>(
     let recorded = (steps, rows, transposed.inputs.shape.units);
     with_gradients(recorded, inputs, d_outputs, d_inputs, workspace, |sequence, product| {
         let d_h = d_h.as_mut_ptr();
+        let (Recurrent::After(recurrent) | Recurrent::Before { gates: recurrent, .. }) = &transposed.recurrent;
         let run = |team: Team<'_>| {
             E::run_gru_backward(
                 isa,
@@ -148,7 +149,7 @@ pub(crate) fn backward<E: Element>(
         };
         // SAFETY: members read weights and h, which nobody writes. Of the gates, d_h, d_reset and d_inputs a pass writes rows
         // or units of its own blocks, and reads these or what earlier passes wrote.
-        unsafe { with_training_team(2 * steps, &[3, rows, hidden, hidden], run) };
+        unsafe { with_team(sequence.work(recurrent), run) };
         let rows_of = |ptr: *mut E, width: usize| {
             let (step_stride, row_stride) = ((rows * width) as isize, width as isize);
             Source { ptr: ptr.cast_const(), step_stride, row_stride, features: hidden }
@@ -264,17 +265,17 @@ impl<E: Element> Recurrence<'_, E> {
                 let u = units.load(s, gates.add(2 * hidden).cast_const());
                 let fourth = units.load(s, gates.add(3 * hidden).cast_const());
                 let h = units.load(s, self.h.add(sample * hidden).cast_const());
-                let dh = E::add(s, units.load(s, d_h.cast_const()), units.load(s, d_out));
-                let through_u = E::mul(s, dh, u);
-                let d_n = E::mul(s, E::sub(s, dh, through_u), derivative::<S, E>(s, self.activation, n));
-                let slope = E::mul(s, E::sub(s, h, n), derivative::<S, E>(s, self.gate_activation, u));
+                let dh = E::vadd(s, units.load(s, d_h.cast_const()), units.load(s, d_out));
+                let through_u = E::vmul(s, dh, u);
+                let d_n = E::vmul(s, E::vsub(s, dh, through_u), derivative::<S, E>(s, self.activation, n));
+                let slope = E::vmul(s, E::vsub(s, h, n), derivative::<S, E>(s, self.gate_activation, u));
                 units.store(s, gates, d_n);
-                units.store(s, gates.add(2 * hidden), E::mul(s, dh, slope));
+                units.store(s, gates.add(2 * hidden), E::vmul(s, dh, slope));
                 units.store(s, d_h, through_u);
                 if after {
-                    let slope = E::mul(s, fourth, derivative::<S, E>(s, self.gate_activation, r));
-                    units.store(s, gates.add(hidden), E::mul(s, d_n, slope));
-                    units.store(s, gates.add(3 * hidden), E::mul(s, d_n, r));
+                    let slope = E::vmul(s, fourth, derivative::<S, E>(s, self.gate_activation, r));
+                    units.store(s, gates.add(hidden), E::vmul(s, d_n, slope));
+                    units.store(s, gates.add(3 * hidden), E::vmul(s, d_n, r));
                 }
             }
         }
@@ -297,9 +298,9 @@ impl<E: Element> Recurrence<'_, E> {
                 let r = units.load(s, gates.add(hidden).cast_const());
                 let h = units.load(s, self.h.add(sample * hidden).cast_const());
                 let d_reset = units.load(s, self.d_reset.add(row * hidden).cast_const());
-                let slope = E::mul(s, h, derivative::<S, E>(s, self.gate_activation, r));
-                units.store(s, gates.add(hidden), E::mul(s, d_reset, slope));
-                units.store(s, d_h, E::mul_add(s, d_reset, r, units.load(s, d_h.cast_const())));
+                let slope = E::vmul(s, h, derivative::<S, E>(s, self.gate_activation, r));
+                units.store(s, gates.add(hidden), E::vmul(s, d_reset, slope));
+                units.store(s, d_h, E::fma(s, d_reset, r, units.load(s, d_h.cast_const())));
             }
         }
     }

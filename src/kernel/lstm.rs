@@ -6,7 +6,7 @@ use super::pack::{PackShape, Packed};
 use super::pass::{Epilogue, Input, Linear, Out, Units, pass};
 use super::rnn::GROUPS;
 use super::sequence::{Hoist, Sequence, Workspace, make_standard, with_sequence};
-use super::team::{Team, with_team, with_training_team};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -66,13 +66,7 @@ pub(crate) fn unroll<E: Element>(
         };
         // SAFETY: members read weights and options, which nobody writes. A pass writes the units of its panels, in the hoist's
         // buffer or in the rows of a step, and reads of these only what earlier passes wrote, or c at the same units.
-        unsafe {
-            if record.is_some() {
-                with_training_team(sequence.steps, &[sequence.rows, packed.numbers()], run);
-            } else {
-                with_team(&sequence, hidden, packed.numbers(), run);
-            }
-        }
+        unsafe { with_team(sequence.work(packed), run) };
     });
 }
 
@@ -157,21 +151,21 @@ impl<E: Element> Epilogue<E> for Gates<'_, E> {
             let c = self.c.add(row * self.hidden);
             let old = units.load(s, c);
             if let Some([w_f, w_i, _]) = peepholes {
-                f = E::mul_add(s, units.load(s, w_f.as_ptr()), old, f);
-                i = E::mul_add(s, units.load(s, w_i.as_ptr()), old, i);
+                f = E::fma(s, units.load(s, w_f.as_ptr()), old, f);
+                i = E::fma(s, units.load(s, w_i.as_ptr()), old, i);
             }
             let i = activate::<S, E>(s, gate_activation, i);
             let f = activate::<S, E>(s, gate_activation, f);
-            let mut new = E::mul_add(s, i, j, E::mul(s, f, old));
+            let mut new = E::fma(s, i, j, E::vmul(s, f, old));
             if let Some(clip) = cell_clip {
                 new = clamp::<S, E>(s, new, E::minus(clip), clip);
             }
             units.store(s, c, new);
             if let Some([_, _, w_o]) = peepholes {
-                o = E::mul_add(s, units.load(s, w_o.as_ptr()), new, o);
+                o = E::fma(s, units.load(s, w_o.as_ptr()), new, o);
             }
             let o = activate::<S, E>(s, gate_activation, o);
-            let h = E::mul(s, o, activate::<S, E>(s, activation, new));
+            let h = E::vmul(s, o, activate::<S, E>(s, activation, new));
             self.out.store(s, units, row, h);
             if let Some(record) = self.record {
                 let gates = record.gates.add(row * 4 * self.hidden);

@@ -8,7 +8,7 @@ use super::pack::{PackShape, Packed};
 use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
-use super::team::{Team, with_training_team};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3};
 use pulp::{Simd, WithSimd};
@@ -218,7 +218,7 @@ pub(crate) fn backward<E: Element>(
         };
         // SAFETY: members read weights, options, c and what was projected, which nobody writes. Of everything else a pass
         // writes rows or units of its own blocks, and reads these or what earlier passes wrote.
-        unsafe { with_training_team(2 * steps, &[4, rows, hidden, output], run) };
+        unsafe { with_team(sequence.work(&transposed.recurrent), run) };
         let h = Source { ptr: h, step_stride: (rows * output) as isize, row_stride: output as isize, features: output };
         let d = Columns { ptr: gates.cast_const(), stride: 4 * hidden, columns: 4 * hidden };
         let bias = gradients.bias.map(|bias| bias.into_slice().expect("gradients are contiguous"));
@@ -344,7 +344,7 @@ impl<E: Element> Recurrence<'_, E> {
                     for vector in 0..output.div_ceil(E::lanes::<S>()) {
                         let units = Units::of::<S, E>(vector, output);
                         let d_h = units.load(s, self.d_h.add(row * output).cast_const());
-                        let mut d = E::add(s, d_h, units.load(s, d_out.row(row)));
+                        let mut d = E::vadd(s, d_h, units.load(s, d_out.row(row)));
                         if let Some(clip) = self.options.proj_clip {
                             d = inside::<S, E>(s, units.load(s, self.raw.add(row * output).cast_const()), clip, d);
                         }
@@ -378,26 +378,26 @@ impl<E: Element> Recurrence<'_, E> {
                 let (old, new) = (units.load(s, old.cast_const()), units.load(s, new.cast_const()));
                 let mut dh = units.load(s, d_h);
                 if let Some(d_out) = d_out {
-                    dh = E::add(s, dh, units.load(s, d_out));
+                    dh = E::vadd(s, dh, units.load(s, d_out));
                 }
                 let y = activate::<S, E>(s, activation, new);
-                let d_o = E::mul(s, E::mul(s, dh, y), derivative::<S, E>(s, gate_activation, o));
-                let slope = E::mul(s, o, derivative::<S, E>(s, activation, y));
-                let mut dc = E::mul_add(s, dh, slope, units.load(s, d_c.cast_const()));
+                let d_o = E::vmul(s, E::vmul(s, dh, y), derivative::<S, E>(s, gate_activation, o));
+                let slope = E::vmul(s, o, derivative::<S, E>(s, activation, y));
+                let mut dc = E::fma(s, dh, slope, units.load(s, d_c.cast_const()));
                 if let Some([_, _, w_o]) = peepholes {
-                    dc = E::mul_add(s, d_o, units.load(s, w_o.as_ptr()), dc);
+                    dc = E::fma(s, d_o, units.load(s, w_o.as_ptr()), dc);
                 }
                 if let Some(clip) = cell_clip {
-                    let unclipped = E::mul_add(s, i, j, E::mul(s, f, old));
+                    let unclipped = E::fma(s, i, j, E::vmul(s, f, old));
                     dc = inside::<S, E>(s, unclipped, clip, dc);
                 }
-                let d_f = E::mul(s, E::mul(s, dc, old), derivative::<S, E>(s, gate_activation, f));
-                let d_i = E::mul(s, E::mul(s, dc, j), derivative::<S, E>(s, gate_activation, i));
-                let d_j = E::mul(s, E::mul(s, dc, i), derivative::<S, E>(s, activation, j));
-                let mut before = E::mul(s, dc, f);
+                let d_f = E::vmul(s, E::vmul(s, dc, old), derivative::<S, E>(s, gate_activation, f));
+                let d_i = E::vmul(s, E::vmul(s, dc, j), derivative::<S, E>(s, gate_activation, i));
+                let d_j = E::vmul(s, E::vmul(s, dc, i), derivative::<S, E>(s, activation, j));
+                let mut before = E::vmul(s, dc, f);
                 if let Some([w_f, w_i, _]) = peepholes {
-                    before = E::mul_add(s, d_f, units.load(s, w_f.as_ptr()), before);
-                    before = E::mul_add(s, d_i, units.load(s, w_i.as_ptr()), before);
+                    before = E::fma(s, d_f, units.load(s, w_f.as_ptr()), before);
+                    before = E::fma(s, d_i, units.load(s, w_i.as_ptr()), before);
                 }
                 units.store(s, d_c, before);
                 units.store(s, gates, d_i);
@@ -412,6 +412,6 @@ impl<E: Element> Recurrence<'_, E> {
 /// `gradient` where |value| ≤ clip, else 0.
 #[inline(always)]
 fn inside<S: Simd, E: Element>(s: S, value: E::Vector<S>, clip: E, gradient: E::Vector<S>) -> E::Vector<S> {
-    let cut = E::less(s, E::splat(s, clip), E::abs(s, value));
+    let cut = E::less(s, E::splat(s, clip), E::vabs(s, value));
     E::select(s, cut, E::splat(s, E::number(0.0)), gradient)
 }

@@ -20,14 +20,14 @@ use pulp::{Simd, WithSimd};
 #[inline(always)]
 fn exp_parts<S: Simd, E: Element>(s: S, y: E::Vector<S>) -> (E::Vector<S>, E::Vector<S>) {
     let round = E::splat(s, E::ROUND);
-    let n = E::sub(s, E::mul_add(s, y, E::splat(s, E::LOG2_E), round), round);
-    let r = E::mul_add(s, n, E::splat(s, E::MINUS_LN_2[0]), y);
-    let r = E::mul_add(s, n, E::splat(s, E::MINUS_LN_2[1]), r);
+    let n = E::vsub(s, E::fma(s, y, E::splat(s, E::LOG2_E), round), round);
+    let r = E::fma(s, n, E::splat(s, E::MINUS_LN_2[0]), y);
+    let r = E::fma(s, n, E::splat(s, E::MINUS_LN_2[1]), r);
     let mut q = E::splat(s, E::EXP_TERMS[0]);
     for &term in &E::EXP_TERMS[1..] {
-        q = E::mul_add(s, q, r, E::splat(s, term));
+        q = E::fma(s, q, r, E::splat(s, term));
     }
-    let p = E::mul_add(s, E::mul(s, r, r), q, r);
+    let p = E::fma(s, E::vmul(s, r, r), q, r);
     (p, E::exp2_whole(s, n))
 }
 
@@ -35,7 +35,7 @@ fn exp_parts<S: Simd, E: Element>(s: S, y: E::Vector<S>) -> (E::Vector<S>, E::Ve
 #[inline(always)]
 fn exp_minus_one<S: Simd, E: Element>(s: S, y: E::Vector<S>) -> E::Vector<S> {
     let (p, scale) = exp_parts::<S, E>(s, y);
-    E::mul_add(s, p, scale, E::sub(s, scale, E::splat(s, E::number(1.0))))
+    E::fma(s, p, scale, E::vsub(s, scale, E::splat(s, E::number(1.0))))
 }
 
 /// `x` cut to \[low, high\].
@@ -50,18 +50,18 @@ pub(super) fn clamp<S: Simd, E: Element>(s: S, x: E::Vector<S>, low: E, high: E)
 #[inline(always)]
 pub(super) fn sigmoid<S: Simd, E: Element>(s: S, x: E::Vector<S>) -> E::Vector<S> {
     let (zero, one) = (E::splat(s, E::number(0.0)), E::splat(s, E::number(1.0)));
-    let minus_x = clamp::<S, E>(s, E::sub(s, zero, x), E::MINUS_EXP_LIMIT, E::EXP_LIMIT);
+    let minus_x = clamp::<S, E>(s, E::vsub(s, zero, x), E::MINUS_EXP_LIMIT, E::EXP_LIMIT);
     let (p, scale) = exp_parts::<S, E>(s, minus_x);
-    let y = E::div(s, one, E::add(s, one, E::mul_add(s, p, scale, scale)));
+    let y = E::vdiv(s, one, E::vadd(s, one, E::fma(s, p, scale, scale)));
     E::select(s, E::less(s, x, E::splat(s, E::MINUS_EXP_LIMIT)), zero, y)
 }
 
 /// tanh x = (e²ˣ − 1) / (e²ˣ + 1).
 #[inline(always)]
 pub(super) fn tanh<S: Simd, E: Element>(s: S, x: E::Vector<S>) -> E::Vector<S> {
-    let y = clamp::<S, E>(s, E::add(s, x, x), E::MINUS_TANH_LIMIT, E::TANH_LIMIT);
+    let y = clamp::<S, E>(s, E::vadd(s, x, x), E::MINUS_TANH_LIMIT, E::TANH_LIMIT);
     let e = exp_minus_one::<S, E>(s, y);
-    E::div(s, e, E::add(s, e, E::splat(s, E::number(2.0))))
+    E::vdiv(s, e, E::vadd(s, e, E::splat(s, E::number(2.0))))
 }
 
 /// Any of the activations: the usual two here, the others in a function of their own, compiled once.
@@ -100,9 +100,9 @@ impl<E: Element> WithSimd for Unusual<E> {
                 let e = exp_minus_one::<S, E>(s, clamp::<S, E>(s, negative, E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
                 E::select(s, E::less(s, zero, x), x, e)
             }
-            Activation::Softsign => E::div(s, x, E::add(s, one, E::abs(s, x))),
+            Activation::Softsign => E::vdiv(s, x, E::vadd(s, one, E::vabs(s, x))),
             Activation::HardSigmoid => {
-                let line = E::mul_add(s, x, E::splat(s, E::number(0.2)), E::splat(s, E::number(0.5)));
+                let line = E::fma(s, x, E::splat(s, E::number(0.2)), E::splat(s, E::number(0.5)));
                 clamp::<S, E>(s, line, E::number(0.0), E::number(1.0))
             }
             Activation::Linear => x,
@@ -118,13 +118,13 @@ impl<E: Element> WithSimd for Unusual<E> {
 pub(super) fn derivative<S: Simd, E: Element>(s: S, activation: Activation, y: E::Vector<S>) -> E::Vector<S> {
     let (zero, one) = (E::splat(s, E::number(0.0)), E::splat(s, E::number(1.0)));
     match activation {
-        Activation::Tanh => E::sub(s, one, E::mul(s, y, y)),
-        Activation::Sigmoid => E::mul(s, y, E::sub(s, one, y)),
+        Activation::Tanh => E::vsub(s, one, E::vmul(s, y, y)),
+        Activation::Sigmoid => E::vmul(s, y, E::vsub(s, one, y)),
         Activation::Relu => E::select(s, E::less(s, zero, y), one, zero),
-        Activation::Elu => E::select(s, E::less(s, zero, y), one, E::add(s, y, one)),
+        Activation::Elu => E::select(s, E::less(s, zero, y), one, E::vadd(s, y, one)),
         Activation::Softsign => {
-            let rest = E::sub(s, one, E::abs(s, y));
-            E::mul(s, rest, rest)
+            let rest = E::vsub(s, one, E::vabs(s, y));
+            E::vmul(s, rest, rest)
         }
         Activation::HardSigmoid => {
             let rising = E::select(s, E::less(s, y, one), E::splat(s, E::number(0.2)), zero);

@@ -268,7 +268,7 @@ impl<E: Element> Epilogue<E> for Linear<E> {
                     sum = clamp::<S, E>(s, sum, E::minus(clip), clip);
                 }
                 if self.add {
-                    sum = E::add(s, sum, units.load(s, self.out.row(row).cast_const()));
+                    sum = E::vadd(s, sum, units.load(s, self.out.row(row).cast_const()));
                 }
                 self.out.store(s, units, row, sum);
             }

@@ -8,7 +8,7 @@ use super::Element;
 use super::buffer::Buffer;
 use super::isa::Isa;
 use super::pass::Units;
-use super::team::{Team, with_training_team};
+use super::team::{Team, Work, with_team};
 use super::tile::{MAX_SUMS, Operands, Rows, Tile};
 use ndarray::ArrayViewMut2;
 use pulp::{Simd, WithSimd};
@@ -65,12 +65,13 @@ pub(super) unsafe fn add_product<E: Element>(
     let (packed, sums) = (packed.as_mut_ptr(), sums.as_mut_ptr());
     let to = Sums { kernel: kernel.as_mut_ptr(), stride: kernel.strides()[0], bias: bias.map(<[E]>::as_mut_ptr) };
     let blocks = (steps * rows).div_ceil(BLOCK);
+    let work = Work { passes: 2 * blocks, rows: BLOCK.min(steps * rows), panels, products: height * d.columns };
     let run = |team: Team<'_>| {
         E::run_product(isa, Multiply { samples: (steps, rows), sources, d, features, height, packed, sums, to, team });
     };
     // SAFETY: members read sources and D, which nobody writes. In a block's first pass they pack samples of their own, in its
     // second they read all of these and write sums, kernel and bias of panels of their own.
-    unsafe { with_training_team(2 * blocks, &[BLOCK.min(steps * rows), height, d.columns], run) };
+    unsafe { with_team(work, run) };
 }
 
 /// Buffers of [`add_product`].
@@ -242,7 +243,7 @@ impl<E: Element> Multiply<'_, E> {
                 // is the row after them, as many columns as D. `Units` keeps to these.
                 unsafe {
                     let sum = E::load(s, self.sums.add(((panel * self.height + row) * V + v) * lanes).cast_const());
-                    units.store(s, to, E::add(s, sum, units.load(s, to.cast_const())));
+                    units.store(s, to, E::vadd(s, sum, units.load(s, to.cast_const())));
                 }
             }
         }

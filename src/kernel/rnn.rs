@@ -5,7 +5,7 @@ use super::pack::{PackShape, Packed};
 use super::pass::{Epilogue, Out, Units, pass};
 use super::rnn_backward::Record;
 use super::sequence::{Hoist, Sequence, Workspace, with_sequence};
-use super::team::{Team, with_team, with_training_team};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3};
@@ -30,23 +30,15 @@ pub(crate) fn unroll<E: Element>(
     let shape = packed.shape;
     let layout = PackShape { recurrent: shape.units, gates: 1, groups: GROUPS, split: false, ..shape };
     packed.assert_is(packed.isa, layout);
-    let recording = record.is_some();
     let kept = record.map(|record| record.start(inputs.dim().0, h));
     with_sequence(inputs, outputs, h, kept, workspace, |sequence, initial, workspace| {
         let hoist = Hoist::new(packed, &sequence, &mut workspace.hoisted[0]);
         let run = |team: Team<'_>| {
             E::run_rnn(packed.isa, Unroll { packed, activation, sequence, initial, hoist, team });
         };
-        let weights = packed.numbers();
         // SAFETY: members read the weights, which nobody writes. A pass writes the units of its panels, in the hoist's buffer
         // or in the rows of a step, and reads of these only what earlier passes wrote.
-        unsafe {
-            if recording {
-                with_training_team(sequence.steps, &[sequence.rows, weights], run);
-            } else {
-                with_team(&sequence, shape.units, weights, run);
-            }
-        }
+        unsafe { with_team(sequence.work(packed), run) };
     });
 }
 

@@ -6,7 +6,7 @@ use super::pack::{PackShape, Packed};
 use super::pass::{Input, Linear, Out, Units, pass};
 use super::product::{Columns, Source, add_product};
 use super::sequence::{Gradual, Workspace, make_standard, with_gradients};
-use super::team::{Team, with_training_team};
+use super::team::{Team, with_team};
 use super::tile::Rows;
 use super::{Activation, Element};
 use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3};
@@ -90,7 +90,7 @@ pub(crate) fn backward<E: Element>(
         };
         // SAFETY: members read weights and record, which nobody writes. Of d, d_h and d_inputs a pass writes rows or units of
         // its own blocks, and reads what earlier passes wrote.
-        unsafe { with_training_team(2 * steps, &[rows, hidden, hidden], run) };
+        unsafe { with_team(sequence.work(&transposed.recurrent), run) };
         let (step_stride, row_stride) = ((rows * hidden) as isize, hidden as isize);
         let h = Source { ptr: h.cast_const(), step_stride, row_stride, features: hidden };
         let d = Columns { ptr: d.cast_const(), stride: hidden, columns: hidden };
@@ -134,8 +134,8 @@ impl<E: Element> WithSimd for Recurrence<'_, E> {
                             let units = Units::of::<S, E>(vector, hidden);
                             let y = units.load(s, self.h.add((sample + rows) * hidden).cast_const());
                             let d_h = units.load(s, self.d_h.add(row * hidden).cast_const());
-                            let dy = E::add(s, d_h, units.load(s, d_out.row(row)));
-                            let d = E::mul(s, dy, derivative::<S, E>(s, self.activation, y));
+                            let dy = E::vadd(s, d_h, units.load(s, d_out.row(row)));
+                            let d = E::vmul(s, dy, derivative::<S, E>(s, self.activation, y));
                             units.store(s, self.d.add(sample * hidden), d);
                         }
                     }

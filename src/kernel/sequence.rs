@@ -5,8 +5,8 @@ use super::buffer::Buffer;
 use super::pack::Packed;
 use super::pass::{Input, Linear, Out, Store, pass};
 use super::product::{ProductWorkspace, Source};
-use super::team::Team;
-use super::tile::Rows;
+use super::team::{Team, Work};
+use super::tile::{MAX_ROWS, Rows};
 use ndarray::{Array2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis};
 use pulp::Simd;
 
@@ -45,6 +45,14 @@ pub(super) struct Sequence<E> {
 }
 
 impl<E: Element> Sequence<E> {
+    /// Steps of products with `packed`; none to share where a driver has given each thread rows of its own, which it does
+    /// from two tiles on, but not in training.
+    pub(super) fn work(&self, packed: &Packed<E>) -> Work {
+        let shared = self.kept.is_some() || self.rows < 2 * MAX_ROWS;
+        let passes = if shared { self.steps } else { 0 };
+        Work { passes, rows: self.rows, panels: packed.panels(), products: packed.numbers() }
+    }
+
     /// # Safety
     /// Step `t` exists.
     pub(super) unsafe fn inputs(&self, t: usize) -> Rows<E> {
@@ -205,6 +213,11 @@ pub(super) struct Gradual<E> {
 }
 
 impl<E: Element> Gradual<E> {
+    /// Steps back: gradients of gates, then their product with `recurrent`.
+    pub(super) fn work(&self, recurrent: &Packed<E>) -> Work {
+        Work { passes: 2 * self.steps, rows: self.rows, panels: recurrent.panels(), products: recurrent.numbers() }
+    }
+
     /// # Safety
     /// Step `t` exists.
     #[inline(always)]

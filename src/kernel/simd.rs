@@ -5,6 +5,8 @@ use super::{gru, gru_backward, linear, lstm, lstm_backward, pack, product, rnn, 
 use pulp::{MemMask, Simd};
 
 /// A number the kernels compute with: pulp's operations without the type in their names.
+///
+/// [`Float`](crate::Float) brings these into scope for users: no name here is one of `std::ops` or `num_traits::Float`.
 pub trait Element: Copy + Default + Send + Sync + 'static {
     /// As many as a register of `S` holds.
     type Vector<S: Simd>: Copy + Send;
@@ -69,18 +71,18 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     #[doc(hidden)]
     fn splat<S: Simd>(s: S, value: Self) -> Self::Vector<S>;
     #[doc(hidden)]
-    fn add<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vadd<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     #[doc(hidden)]
-    fn sub<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vsub<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     #[doc(hidden)]
-    fn mul<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vmul<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     #[doc(hidden)]
-    fn div<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vdiv<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a · b + c, rounded once where the machine can.
     #[doc(hidden)]
-    fn mul_add<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    fn fma<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     #[doc(hidden)]
-    fn abs<S: Simd>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    fn vabs<S: Simd>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// a < b; false where either is NaN.
     #[doc(hidden)]
     fn less<S: Simd>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
@@ -200,27 +202,27 @@ macro_rules! element {
                 s.$splat(value)
             }
             #[inline(always)]
-            fn add<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
+            fn vadd<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 s.$add(a, b)
             }
             #[inline(always)]
-            fn sub<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
+            fn vsub<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 s.$sub(a, b)
             }
             #[inline(always)]
-            fn mul<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
+            fn vmul<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 s.$mul(a, b)
             }
             #[inline(always)]
-            fn div<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
+            fn vdiv<S: Simd>(s: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 s.$div(a, b)
             }
             #[inline(always)]
-            fn mul_add<S: Simd>(s: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+            fn fma<S: Simd>(s: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
                 s.$mul_add(a, b, c)
             }
             #[inline(always)]
-            fn abs<S: Simd>(s: S, a: S::$vector) -> S::$vector {
+            fn vabs<S: Simd>(s: S, a: S::$vector) -> S::$vector {
                 s.$abs(a)
             }
             #[inline(always)]

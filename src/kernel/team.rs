@@ -3,7 +3,6 @@
 //! All members run the same passes in the same order and share the panels of each in blocks. Nobody waits but for blocks
 //! that a running member has claimed; who comes late finds the blocks of earlier passes done and catches up.
 
-use super::sequence::Sequence;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -60,96 +59,92 @@ impl Turn<'_> {
     }
 }
 
-/// Calls `run` as a team of one; or, where a long run of steps has too few rows to give each thread its own and units
-/// enough for more than one, as each member of a team of threads. `weights` are read once a step and row.
+/// What is to be run, as far as it matters by how many.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "rayon"), allow(dead_code))]
+pub(super) struct Work {
+    /// Passes, each shared by itself.
+    pub passes: usize,
+    /// Rows of a pass.
+    pub rows: usize,
+    /// Panels of a pass: a panel's rows are one member's.
+    pub panels: usize,
+    /// Products, multiply and add, of a row in a pass.
+    pub products: usize,
+}
+
+/// Calls `run` as a team of one; or, where `work` is worth it, as each member of a team of threads.
 ///
 /// # Safety
 /// `run` may be called on several threads at once, though it need not be `Sync`. Every call runs the same passes in the
 /// same order. Of the memory that calls share and write, a pass writes only what belongs to the blocks its turn hands out,
 /// and reads only what earlier passes wrote or what belongs to the same block.
 #[cfg_attr(not(feature = "rayon"), allow(unused_variables))]
-pub(super) unsafe fn with_team<E>(sequence: &Sequence<E>, units: usize, weights: usize, run: impl Fn(Team<'_>)) {
+pub(super) unsafe fn with_team(work: Work, run: impl Fn(Team<'_>)) {
     #[cfg(feature = "rayon")]
-    if sequence.steps > 1
-        && sequence.rows < 2 * super::threads::ROWS_A_THREAD
-        && units >= shared::UNITS
-        && product(&[sequence.steps, sequence.rows, weights]) >= super::threads::WORTH_SHARING
     {
-        let members = super::threads::threads().min(2 * units / shared::UNITS);
+        let members = shared::members(work);
         if members > 1 {
             // SAFETY: the caller's promise.
-            return unsafe { shared::run(members, &run) };
+            return unsafe { shared::run(members, work, &run) };
         }
     }
     run(Team::alone());
-}
-
-/// [`with_team`] for training, whose driver leaves all rows together: whatever their number, `passes` passes of
-/// `products` products each (these numbers multiplied) are shared if they are worth it.
-///
-/// # Safety
-/// As [`with_team`].
-#[cfg_attr(not(feature = "rayon"), allow(unused_variables))]
-pub(super) unsafe fn with_training_team(passes: usize, products: &[usize], run: impl Fn(Team<'_>)) {
-    #[cfg(feature = "rayon")]
-    {
-        let products = product(products);
-        if products >= shared::PRODUCTS && product(&[passes, products]) >= super::threads::WORTH_SHARING {
-            let members = super::threads::threads().min(products / shared::PRODUCTS + 1);
-            if members > 1 {
-                // SAFETY: the caller's promise.
-                return unsafe { shared::run(members, &run) };
-            }
-        }
-    }
-    run(Team::alone());
-}
-
-/// Work is counted up to what a `usize` holds.
-#[cfg(feature = "rayon")]
-fn product(numbers: &[usize]) -> usize {
-    numbers.iter().fold(1, |product: usize, &number| product.saturating_mul(number))
 }
 
 #[cfg(feature = "rayon")]
 mod shared {
-    use super::Team;
-    use crate::kernel::threads::{Patience, with_helpers};
+    use super::{Team, Work};
+    use crate::kernel::threads::{Patience, WORTH_SHARING, threads, with_helpers};
     use std::marker::PhantomData;
     use std::ops::Range;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Units from which on a second thread pays, and then another for every half of it.
-    pub(super) const UNITS: usize = 256;
-    /// Products of a pass, multiply and add, from which on a second thread pays: several microseconds of work.
-    pub(super) const PRODUCTS: usize = 300_000;
-    /// More even out members of different speed, fewer cost less to claim.
-    const BLOCKS_A_MEMBER: usize = 4;
+    /// Products of a pass for which a second thread pays, half a microsecond of work each.
+    const PRODUCTS: usize = 24_000;
+    /// Products of a block that is worth claiming by itself.
+    const BLOCK: usize = 1_000_000;
+    /// More blocks even out members of different speed.
+    const MOST_BLOCKS: usize = 4;
 
-    /// The blocks of the current pass; every pass has as many, some perhaps empty.
-    struct Blocks {
-        /// For each block the first pass that has not claimed it.
-        unclaimed: Vec<AtomicUsize>,
-        /// Blocks done in all passes together.
-        done: AtomicUsize,
+    impl Work {
+        /// Products of a pass, up to what a `usize` holds.
+        fn pass(&self) -> usize {
+            self.rows.saturating_mul(self.products)
+        }
     }
+
+    /// As many as pay: each waits for all others after every pass, so that twice as many need four times the work.
+    pub(super) fn members(work: Work) -> usize {
+        if work.passes < 2 || work.passes.saturating_mul(work.pass()) < WORTH_SHARING {
+            return 1;
+        }
+        // One row has too few sums in one panel to hide an addition's latency.
+        let panels = if work.rows == 1 { work.panels / 2 } else { work.panels };
+        threads().min(panels).min(1 + (work.pass() / PRODUCTS).isqrt())
+    }
+
+    /// A share of every pass: 2 · pass until somebody claims it, then one more until it is done. Alone in its cache lines.
+    #[repr(align(128))]
+    struct Block(AtomicUsize);
 
     #[derive(Clone, Copy)]
     pub(super) struct Member<'a> {
-        blocks: &'a Blocks,
+        /// Every pass has as many, some perhaps empty.
+        blocks: &'a [Block],
         /// Where its search begins: the same in every pass, so that a panel's weights stay in one core's cache.
         first: usize,
         pass: usize,
         tried: usize,
-        claimed: bool,
+        claimed: Option<&'a Block>,
     }
 
     /// # Safety
     /// As [`with_team`](super::with_team).
-    pub(super) unsafe fn run(members: usize, run: &impl Fn(Team<'_>)) {
+    pub(super) unsafe fn run(members: usize, work: Work, run: &impl Fn(Team<'_>)) {
         struct AnyThread<T>(T);
         // SAFETY: it is made below and nowhere else, of the `run` that the caller promises may be called on any thread. What
-        // one block writes is seen by whoever goes on to the next pass: `done` counts with Release and Acquire.
+        // one block writes is seen by whoever goes on to the next pass: blocks are done with Release, awaited with Acquire.
         unsafe impl<T> Sync for AnyThread<T> {}
         impl<T: Fn(Team<'_>)> AnyThread<&T> {
             fn call(&self, team: Team<'_>) {
@@ -158,11 +153,10 @@ mod shared {
         }
 
         let run = AnyThread(run);
-        let unclaimed = (0..members * BLOCKS_A_MEMBER).map(|_| AtomicUsize::new(0)).collect();
-        let blocks = Blocks { unclaimed, done: AtomicUsize::new(0) };
+        let each = (work.pass() / members / BLOCK).clamp(1, MOST_BLOCKS);
+        let blocks: Vec<_> = (0..members * each).map(|_| Block(AtomicUsize::new(0))).collect();
         with_helpers(members - 1, &|member| {
-            let first = member * BLOCKS_A_MEMBER;
-            let member = Member { blocks: &blocks, first, pass: 0, tried: 0, claimed: false };
+            let member = Member { blocks: &blocks, first: member * each, pass: 0, tried: 0, claimed: None };
             run.call(Team { shared: Some(member), _shared: PhantomData });
         });
     }
@@ -176,32 +170,31 @@ mod shared {
         }
 
         pub(super) fn next_block(&mut self, panels: usize) -> Option<Range<usize>> {
-            let Blocks { unclaimed, done } = self.blocks;
-            let count = unclaimed.len();
-            if self.claimed {
-                // Release: who sees the count sees what this block wrote.
-                done.fetch_add(1, Ordering::Release);
-                self.claimed = false;
+            let (unclaimed, claimed, done) = (2 * self.pass, 2 * self.pass + 1, 2 * self.pass + 2);
+            if let Some(Block(state)) = self.claimed.take() {
+                // Release: who sees it done sees what it wrote.
+                state.store(done, Ordering::Release);
             }
+            let count = self.blocks.len();
             while self.tried < count {
-                let block = (self.first + self.tried) % count;
+                let index = (self.first + self.tried) % count;
                 self.tried += 1;
-                let unclaimed = &unclaimed[block];
+                let block = &self.blocks[index];
+                let Block(state) = block;
                 // The first load spares the others' cache lines. A block of an earlier pass has moved on and stays so.
-                if unclaimed.load(Ordering::Relaxed) == self.pass
-                    && unclaimed
-                        .compare_exchange(self.pass, self.pass + 1, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok()
+                if state.load(Ordering::Relaxed) == unclaimed
+                    && state.compare_exchange(unclaimed, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 {
-                    self.claimed = true;
-                    return Some(panels * block / count..panels * (block + 1) / count);
+                    self.claimed = Some(block);
+                    return Some(panels * index / count..panels * (index + 1) / count);
                 }
             }
-            let all = (self.pass + 1) * count;
             let mut patience = Patience::default();
-            // Acquire: as above.
-            while done.load(Ordering::Acquire) < all {
-                patience.wait();
+            for Block(state) in self.blocks {
+                // Acquire: as above.
+                while state.load(Ordering::Acquire) < done {
+                    patience.wait();
+                }
             }
             None
         }

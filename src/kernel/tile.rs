@@ -144,7 +144,7 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
                     for v in 0..V {
                         let w = E::load(s, weights.add(p * weights_panel + v * lanes));
                         for r in 0..R {
-                            acc[p][r][v] = E::mul_add(s, a[r], w, acc[p][r][v]);
+                            acc[p][r][v] = E::fma(s, a[r], w, acc[p][r][v]);
                         }
                     }
                 }
@@ -157,7 +157,7 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
                     for r in 0..R {
                         let a = E::splat(s, *rows.row(r).add(k * STEP));
                         for v in 0..V {
-                            acc[p][r][v] = E::mul_add(s, a, w[v], acc[p][r][v]);
+                            acc[p][r][v] = E::fma(s, a, w[v], acc[p][r][v]);
                         }
                     }
                 }

@@ -217,6 +217,14 @@ fn layers<E: Float, C: RnnCell>(
     gates: usize,
     cell: impl FnMut(&mut Tensors<'_, E>, &Layer) -> Result<C, Error>,
 ) -> Result<MultiRnnCell<Vec<C>>, Error> {
+    // Layers above the first are twice as wide in such a module: without this their shapes would be blamed.
+    let backward = KINDS.map(|kind| name(prefix, kind, 0, true)).into_iter().find(|name| tensors.contains(name));
+    if let Some(name) = backward {
+        return Err(Error::ExtraTensor {
+            name,
+            expected: "a bidirectional function takes a backward direction".into(),
+        });
+    }
     let directions = directions(tensors, prefix, gates, &[false], cell)?;
     MultiRnnCell::new(directions.into_iter().flatten().collect())
 }

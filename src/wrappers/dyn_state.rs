@@ -76,7 +76,7 @@ impl<E: Float> State<E> for DynState<E> {
 }
 
 /// [`State`] without `Self` in its signatures.
-trait ErasedState<E: Float>: Send {
+trait ErasedState<E: Float>: Send + Sync {
     fn erased_name(&self) -> &'static str;
     fn erased_any(&self) -> &dyn Any;
     fn erased_any_mut(&mut self) -> &mut dyn Any;
