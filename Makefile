@@ -24,9 +24,12 @@ asan:
 	ASAN_OPTIONS=allocator_may_return_null=1 RUSTFLAGS=-Zsanitizer=address RUSTDOCFLAGS=-Zsanitizer=address \
 		cargo +nightly test --all-features --no-fail-fast --target x86_64-unknown-linux-gnu --target-dir target/asan
 
+VALGRIND = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='valgrind -q --error-exitcode=9'
+
+# The kernels' own tests try each instruction set that valgrind knows, those of backward the widest.
 valgrind:
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='valgrind -q --error-exitcode=9' \
-		cargo test --lib --test gradients
+	$(VALGRIND) cargo test --lib --test gradients
+	RNN_CELL_ISA=scalar $(VALGRIND) cargo test --test gradients
 
 miri:
 	cargo +nightly miri test --target-dir target/miri --lib every_kernel

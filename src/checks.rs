@@ -54,6 +54,11 @@ pub(crate) fn check_inputs<C: RnnCell>(
     if lengths.len() != batch {
         return Err(Error::SequenceLengthBatch { found: lengths.len(), batch, inputs });
     }
+    check_lengths(lengths, seq, Some(inputs))
+}
+
+/// `Err` unless each length is at most seq; `inputs` are for the message.
+pub(crate) fn check_lengths(lengths: &[usize], seq: usize, inputs: Option<(usize, usize, usize)>) -> Result<(), Error> {
     match lengths.iter().position(|&length| length > seq) {
         Some(row) => Err(Error::SequenceLengthTooLong { row, length: lengths[row], seq, inputs }),
         None => Ok(()),

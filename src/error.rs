@@ -30,10 +30,10 @@ pub enum Error {
         row: usize,
         /// Its entry.
         length: usize,
-        /// Steps in `inputs`.
+        /// Steps there are.
         seq: usize,
-        /// The shape of `inputs`.
-        inputs: (usize, usize, usize),
+        /// The shape of `inputs`, if there are any.
+        inputs: Option<(usize, usize, usize)>,
     },
     /// A leaf of a state, or of a state's gradient, has another shape than the cell's state.
     StateShape {
@@ -263,10 +263,13 @@ impl fmt::Display for Error {
                 f,
                 "sequence_length has {found} entries, but inputs have a batch of {batch} (inputs are {inputs:?})"
             ),
-            Self::SequenceLengthTooLong { row, length, seq, inputs } => write!(
+            Self::SequenceLengthTooLong { row, length, seq, inputs: Some(inputs) } => write!(
                 f,
                 "sequence_length[{row}] is {length}, but inputs have only {seq} steps (inputs are {inputs:?})"
             ),
+            Self::SequenceLengthTooLong { row, length, seq, inputs: None } => {
+                write!(f, "sequence_length[{row}] is {length}, but there are only {seq} steps")
+            }
             Self::StateShape { argument, leaf, expected, found } => write!(
                 f,
                 "leaf {leaf} of {argument} is {found:?}, but the cell's state is {expected:?} (batch, features)"

@@ -1,6 +1,6 @@
 //! Losses and their gradients: [`sequence_loss`] and [`mean_squared_error`].
 
-use crate::checks::check_shape;
+use crate::checks::{check_lengths, check_shape};
 use crate::{Error, Float};
 use ndarray::{
     Array, Array2, Array3, ArrayD, ArrayRef, ArrayRef1, ArrayRef2, ArrayRef3, ArrayViewMut1, Axis, Dimension,
@@ -121,17 +121,9 @@ fn cross_entropy<E: Float>(logits: &ArrayRef1<E>, target: usize, weight: E, mut 
 /// # Errors
 /// [`Error::SequenceLengthTooLong`] if a length exceeds `seq`.
 pub fn sequence_weights<E: Float>(sequence_length: &[usize], seq: usize) -> Result<Array2<E>, Error> {
-    let batch = sequence_length.len();
-    if let Some(row) = sequence_length.iter().position(|&length| length > seq) {
-        let (length, inputs) = (sequence_length[row], (batch, seq, 1));
-        return Err(Error::SequenceLengthTooLong { row, length, seq, inputs });
-    }
-    Ok(Array2::from_shape_fn(
-        (batch, seq),
-        |(row, step)| {
-            if step < sequence_length[row] { E::one() } else { E::zero() }
-        },
-    ))
+    check_lengths(sequence_length, seq, None)?;
+    let weight = |(row, step): (usize, usize)| if step < sequence_length[row] { E::one() } else { E::zero() };
+    Ok(Array2::from_shape_fn((sequence_length.len(), seq), weight))
 }
 
 /// The mean of (prediction − target)² over all numbers, and its gradient by the predictions, 2 · (prediction − target) / n:
