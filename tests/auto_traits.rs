@@ -1,6 +1,7 @@
 //! What may be sent, shared, cloned and printed: it compiles, so it holds.
 
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{GruBuilder, GruWeights, LayerNormLstmBuilder, LayerNormLstmWeights, LstmBuilder, LstmWeights};
 use rnn_cell::train::{
     self, Adam, BidirectionalTape, BoxedTrainableCell, Dense, Gradients, Parts, RunGradients, Sgd, Tape,
@@ -34,6 +35,33 @@ fn cells_are_shared_cloned_and_printed() {
     boxed::<BoxedCell<f32>>();
     boxed::<BoxedTrainableCell<f64>>();
     boxed::<MultiRnnCell<Vec<BoxedCell<f32>>>>();
+}
+
+#[test]
+fn what_is_printed_names_the_type_and_its_options() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+    let printed = |value: &dyn Debug, expected: &[&str]| {
+        let text = format!("{value:?}");
+        assert!(text.starts_with(expected[0]) && expected.iter().all(|part| text.contains(part)), "{text}");
+        // Weights by the thousand are no help.
+        assert!(text.len() < 1000, "{text}");
+    };
+    let (lstm, gru) = (Lstm::<f32>::new(30, 30, rng), Gru::<f32>::new(30, 30, rng));
+    printed(&lstm, &["Lstm", "hidden_size: 30", "forget_bias: 1.0"]);
+    printed(&gru, &["Gru", "hidden_size: 30", "Before"]);
+    printed(&BasicRnn::<f32>::new(30, 30, rng), &["BasicRnn", "Tanh"]);
+    printed(&LayerNormLstm::<f32>::new(30, 30, rng), &["LayerNormLstm", "forget_bias"]);
+    printed(&HighwayWrapper::builder(gru.clone()).build(rng).unwrap(), &["HighwayWrapper", "Gru"]);
+    printed(&ResidualWrapper::new(gru.clone()).unwrap(), &["ResidualWrapper", "Gru"]);
+    printed(&DropoutWrapper::builder(gru.clone()).build().unwrap(), &["DropoutWrapper", "Gru"]);
+    printed(&BoxedCell::new(gru.clone()), &["BoxedCell"]);
+    printed(&Stream::new(&lstm, 1), &["Stream"]);
+    printed(&DynamicRnn::new(&lstm), &["DynamicRnn"]);
+    let x = Array3::zeros((1, 2, 30));
+    let (_, _, tape) = train::dynamic_rnn(&lstm, &x, None, None).unwrap();
+    printed(&tape, &["Tape"]);
+    let (_, _, tape) = train::bidirectional_dynamic_rnn(&lstm, &gru, &x, None, None, None).unwrap();
+    printed(&tape, &["BidirectionalTape"]);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The LSTM with layer normalization against loops anyone can check.
 
-use ndarray::{Array1, Array3, s};
+use ndarray::{Array1, Array2, Array3, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::{Activation, Float, LayerNormLstm, Parameters, RnnCell, dynamic_rnn};
+use rnn_cell::{
+    Activation, DropoutState, Error, Float, LayerNormLstm, LstmState, Parameters, RnnCell, State, dynamic_rnn,
+};
 
 /// Normalizes as the documentation says, with `gamma` and `beta`.
 fn norm(v: &[f64], gamma: &[f64], beta: &[f64]) -> Vec<f64> {
@@ -145,4 +147,39 @@ fn recurrent_dropout_drops_the_candidate() {
     assert_eq!(run(1).0, outputs);
     assert_ne!(run(2).0, outputs);
     assert!(dynamic_rnn(&cell, &x, None, None).unwrap().1.inner().c.iter().all(|&c| c == 0.5));
+}
+
+#[test]
+fn norms_are_there_with_layer_norm_and_not_without() {
+    let builder = || LayerNormLstm::<f64>::builder(3, 4);
+    let weights = |layer_norm| {
+        let cell = builder().layer_norm(layer_norm).build(&mut Xoshiro256PlusPlus::seed_from_u64(1)).unwrap();
+        cell.weights().clone()
+    };
+    let mut none = weights(true);
+    none.norms = None;
+    let error = builder().build_from(none).unwrap_err();
+    assert_eq!(error, Error::MissingWeight { name: "input/gamma".into() });
+    let mut norms = weights(false);
+    norms.norms = weights(true).norms;
+    let error = builder().layer_norm(false).build_from(norms).unwrap_err();
+    assert_eq!(error, Error::UnexpectedWeight { name: "input/gamma".into() });
+    assert_eq!(builder().build_from(weights(true)).unwrap().weights(), &weights(true));
+}
+
+#[test]
+fn a_state_may_lie_in_memory_as_it_likes() {
+    let cell = LayerNormLstm::<f64>::new(3, 4, &mut Xoshiro256PlusPlus::seed_from_u64(1));
+    let x = Array3::from_shape_fn((2, 5, 3), |(row, step, k)| (row * 7 + step * 3 + k) as f64 / 20.0);
+    let (_, start) = dynamic_rnn(&cell, &x, None, None).unwrap();
+    let mut turned = start;
+    turned.visit_mut(&mut |mut leaf| leaf += 0.25);
+    let expected = dynamic_rnn(&cell, &x, None, Some(turned.clone())).unwrap();
+    let columns_first = |leaf: &Array2<f64>| leaf.t().as_standard_layout().into_owned().reversed_axes();
+    let LstmState { c, h } = turned.inner();
+    let state = LstmState { c: columns_first(c), h: columns_first(h) };
+    assert!(!state.c.is_standard_layout() && !state.h.is_standard_layout());
+    let found = dynamic_rnn(&cell, &x, None, Some(DropoutState::new(state))).unwrap();
+    assert_eq!(found.0, expected.0);
+    assert_eq!(found.1.inner(), expected.1.inner());
 }

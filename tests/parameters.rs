@@ -6,10 +6,10 @@ use common::{
     Rng, array, basic_rnn_options, dropout, gru, gru_options, highway, layer_norm_lstm_options, lstm, lstm_options,
     number, numbers, randomized, residual, rng, stack,
 };
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 use rnn_cell::{
     BasicRnn, BoxedCell, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell,
-    dynamic_rnn,
+    dynamic_rnn, init,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -243,4 +243,17 @@ fn initial_weights_are_tensorflows() {
     let rnn = BasicRnn::<f64>::new(input, hidden, &mut rng(3));
     within(&mut rnn.weights().kernel.iter().copied(), input + 2 * hidden);
     assert!(rnn.weights().bias.as_ref().unwrap().iter().all(|&bias| bias == 0.0));
+}
+
+#[test]
+fn orthogonal_weights_are_orthonormal_the_shorter_way() {
+    for (rows, columns) in [(1, 1), (4, 4), (7, 3), (3, 7), (40, 40)] {
+        let q = init::orthogonal::<f64, _>((rows, columns), &mut rng(4));
+        let product = if rows <= columns { q.dot(&q.t()) } else { q.t().dot(&q) };
+        let largest =
+            (product - Array2::<f64>::eye(rows.min(columns))).fold(0.0_f64, |largest, error| largest.max(error.abs()));
+        assert!(q.dim() == (rows, columns) && largest < 1e-14, "({rows}, {columns}): {largest:e}");
+        let narrow = init::orthogonal::<f32, _>((rows, columns), &mut rng(4));
+        assert_eq!(q.mapv(|weight| weight as f32), narrow);
+    }
 }

@@ -362,6 +362,10 @@ fn optimizers_refuse_what_does_not_fit() {
     assert!(optimizer.set_learning_rate(f64::NAN).is_err());
     optimizer.set_learning_rate(0.5).unwrap();
     assert_eq!(optimizer.learning_rate(), 0.5);
+    let mut sgd = Sgd::new(&model, 0.1, 0.0).unwrap();
+    assert!(sgd.set_learning_rate(-1.0).is_err());
+    sgd.set_learning_rate(0.25).unwrap();
+    assert_eq!(sgd.learning_rate(), 0.25);
 
     let without_bias = || Dense::from_weights(array![[0.5, -1.0], [2.0, 0.25]], None).unwrap();
     let before = (values(&optimizer), values(&model));

@@ -320,6 +320,20 @@ fn what_pytorch_does_not_have_is_not_exported() {
     refused(pytorch::export_rnn::<f64>(&[], None, ""), "0 forward");
     let sigmoid = BasicRnn::<f64>::builder(3, 4).activation(Activation::Sigmoid).build(rng).unwrap();
     refused(pytorch::export_rnn(&[sigmoid], None, ""), "Sigmoid");
+    let gru = |use_bias, activation| {
+        let builder = Gru::<f64>::builder(3, 3).reset(GruReset::After).use_bias(use_bias).activation(activation);
+        builder.build(&mut Xoshiro256PlusPlus::seed_from_u64(7)).unwrap()
+    };
+    refused(pytorch::export_gru(&[gru(true, Activation::Relu)], None, ""), "Relu and Sigmoid");
+    // One module, one set of options.
+    let [with, without] = [true, false].map(|use_bias| gru(use_bias, Activation::Tanh));
+    refused(pytorch::export_gru(&[with, without], None, ""), "differs");
+    let mut rnn = |use_bias| BasicRnn::<f64>::builder(4, 4).use_bias(use_bias).build(rng).unwrap();
+    refused(pytorch::export_rnn(&[rnn(true), rnn(false)], None, ""), "differs");
+    let plain = |use_bias| lstm(&|b| b.forget_bias(0.0).use_bias(use_bias));
+    let error = pytorch::export_lstm(&[plain(true)], Some(&[plain(false)]), "").unwrap_err();
+    let message = "nn.LSTM has layers that are alike in hidden size and options, but the cell has one that differs";
+    assert_eq!(error.to_string(), message);
 }
 
 #[test]
@@ -451,4 +465,10 @@ fn a_kernel_of_no_whole_gates_is_named() {
     tensors.insert("bias", ndarray::Array1::<f32>::zeros(10));
     let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
     assert_eq!(error.to_string(), "tensor \"kernel\" has shape [5, 10], but must have [5, 8]");
+    // All rows are the state's: nothing could come in.
+    tensors.insert("kernel", ndarray::Array2::<f32>::zeros((2, 8)));
+    tensors.insert("bias", ndarray::Array1::<f32>::zeros(8));
+    let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
+    let message = "tensor \"kernel\" has shape [2, 8], but must have more than 2 rows, input + 2";
+    assert_eq!(error.to_string(), message);
 }

@@ -54,6 +54,8 @@ fn nonsense_is_an_error_at_construction() {
     assert_eq!(error.to_string(), "cells[2] has an input_size of 4, but the layer below puts out 5 features");
     let error = ResidualWrapper::new(Gru::<f64>::new(3, 4, rng)).unwrap_err();
     assert_eq!(error, Error::UnequalSizes { wrapper: "ResidualWrapper", input_size: 3, output_size: 4 });
+    let message = "ResidualWrapper needs a cell as wide as its input, but input_size is 3 and output_size 4";
+    assert_eq!(error.to_string(), message);
     let error = HighwayWrapper::builder(Gru::<f64>::new(3, 4, rng)).build(rng).unwrap_err();
     assert_eq!(error, Error::UnequalSizes { wrapper: "HighwayWrapper", input_size: 3, output_size: 4 });
     let highway = HighwayWrapper::builder(Echo(3)).build(rng).unwrap();
@@ -275,6 +277,16 @@ fn rows_keep_their_masks_when_copied_and_selected() {
     assert_eq!(y.row(1), all.row(1));
     assert_eq!(y.row(3), second.row(3));
     assert_ne!(y.row(3), all.row(3));
+}
+
+#[test]
+fn a_wrapped_cell_comes_back() {
+    let cell = Gru::<f64>::new(3, 3, &mut rng(1));
+    let dropout = DropoutWrapper::builder(cell.clone()).build().unwrap();
+    let residual = ResidualWrapper::new(dropout).unwrap();
+    let highway = HighwayWrapper::builder(residual).build(&mut rng(2)).unwrap();
+    let back = highway.into_cell().into_cell().into_cell();
+    assert_eq!(back.weights(), cell.weights());
 }
 
 #[test]

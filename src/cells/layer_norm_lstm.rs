@@ -303,9 +303,7 @@ impl<E: Float> LayerNormLstm<E> {
         if let Some(masks) = masks {
             masks.check_batch(batch);
         }
-        if !c.is_standard_layout() {
-            *c = c.as_standard_layout().into_owned();
-        }
+        kernel::make_standard(c);
         let c = c.as_slice_mut().expect("c was just made standard");
         kernel::linear::unroll(&self.packed, inputs.view(), h, outputs.view_mut(), workspace, |t, row, sums, h| {
             let c = &mut c[row * hidden..][..hidden];

@@ -41,4 +41,5 @@ pub use activation::Activation;
 pub(crate) use buffer::zeros;
 pub use isa::instruction_set;
 pub use sequence::Workspace;
+pub(crate) use sequence::make_standard;
 pub use simd::Element;

@@ -135,7 +135,7 @@ pub(super) fn with_sequence<E: Element>(
 }
 
 /// Gives `array` rows of contiguous numbers, one behind the other.
-pub(super) fn make_standard<E: Element>(array: &mut Array2<E>) {
+pub(crate) fn make_standard<E: Element>(array: &mut Array2<E>) {
     if !array.is_standard_layout() {
         *array = array.as_standard_layout().into_owned();
     }
