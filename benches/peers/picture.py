@@ -49,7 +49,7 @@ def measured_here(path):
 def recorded(path):
     """Date, machine and versions as RESULTS.md words them."""
     text = re.sub(r"\s*\n(?!\n)", " ", open(path).read().replace("\n\n", "\0")).replace("\0", "\n\n")
-    machine = re.search(r"\d{4}-\d\d-\d\d, .*?(?=, one run of|$)", text, re.M)[0]
+    machine = re.search(r"\d{4}-\d\d-\d\d, .*?(?=, (?:one run|three runs) |$)", text, re.M)[0]
     return machine, re.search(r"with rnn-cell .*?(?=\. Medians|$)", text, re.M)[0]
 
 

@@ -1,5 +1,6 @@
 """The workloads, and the measured rows as table.py and picture.py read them."""
 import json, re
+from statistics import median
 
 # name -> (batch, steps, input, hidden)
 SHAPES = {"stream": (1, 1, 64, 64), "hello": (3, 5, 4, 2), "tiny": (1, 100, 32, 64), "small": (1, 100, 64, 128),
@@ -14,10 +15,20 @@ def variant(peer):
 
 
 def read(path):
-    """Every line of a results.jsonl by (threads, cell, workload, mode, peer); the last of a kind counts."""
+    """Every line of a results.jsonl by (threads, cell, workload, mode, peer); of a kind measured in several runs the median."""
+    kinds = {}
     with open(path) as file:
-        rows = map(json.loads, file)
-        return {(r["threads"], r["cell"], r["workload"], r["mode"], r["peer"]): r for r in rows}
+        for row in map(json.loads, file):
+            kinds.setdefault((row["threads"], row["cell"], row["workload"], row["mode"], row["peer"]), []).append(row)
+    return {kind: merged(rows) for kind, rows in kinds.items()}
+
+
+def merged(rows):
+    """The last of some lines of a kind, with the medians of all that were measured; of the smallest the smallest."""
+    measured = [row for row in rows if row.get("median_us") is not None]
+    values = {name: choose([row[name] for row in measured]) for name, choose in
+              (("median_us", median), ("min_us", min), ("value", median)) if measured and name in measured[-1]}
+    return {**(measured or rows)[-1], **values}
 
 
 def read_table(path):

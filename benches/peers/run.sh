@@ -1,6 +1,7 @@
 #!/bin/bash
 # Measures this crate and its peers, one after the other, on an otherwise idle machine: about ten minutes. Writes a line of
-# JSON a measurement to $OUT (default: results.jsonl), prints the table and, of a whole run, draws docs/peers.svg.
+# JSON a measurement to $OUT (default: results.jsonl), prints the table and, of a whole run, draws docs/peers.svg. On a
+# machine that others share one run is not enough: with APPEND=1 another adds its lines, and rows are medians over runs.
 #   ONLY=regex  some of the runs     BENCH_SEC=0.1  seconds a measurement     WLS, CELLS, MODES  comma-separated choices
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
