@@ -1,6 +1,6 @@
 # What a contributor needs. `.ci/run` is what must pass.
 
-.PHONY: test check doc bench ci asan valgrind miri
+.PHONY: test check doc bench ci asan tsan valgrind miri
 
 # The quick check.
 test:
@@ -23,6 +23,10 @@ ci:
 asan:
 	ASAN_OPTIONS=allocator_may_return_null=1 RUSTFLAGS=-Zsanitizer=address RUSTDOCFLAGS=-Zsanitizer=address \
 		cargo +nightly test --all-features --no-fail-fast --target x86_64-unknown-linux-gnu --target-dir target/asan
+
+tsan:
+	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --features rayon \
+		--target x86_64-unknown-linux-gnu --target-dir target/tsan --test threads --test training_threads
 
 VALGRIND = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='valgrind -q --error-exitcode=9'
 

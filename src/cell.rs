@@ -42,6 +42,8 @@ use ndarray::{ArrayRef2, ArrayRef3, Axis};
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 ///
+/// An `ArrayRef2` is what arrays and views have in common: it has their methods. Operators take `&x.view()`.
+///
 /// A cell held by reference, in a `Box` or in an `Arc` is a cell too.
 pub trait RnnCell: Sync {
     /// `f32` or `f64`.

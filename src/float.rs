@@ -4,7 +4,8 @@ use crate::kernel::Element;
 
 /// An element type: `f32` or `f64`.
 ///
-/// Sealed: the kernels are written for these two.
+/// Operators, `abs`, `exp`, `tanh` and the like come with [`NdFloat`](ndarray::NdFloat). Sealed: the kernels are written for
+/// these two.
 pub trait Float: ndarray::NdFloat + Default + std::iter::Sum + Element + sealed::Sealed {
     /// The nearest value of this type.
     fn from_f64(value: f64) -> Self;

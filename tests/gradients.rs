@@ -1,11 +1,14 @@
 //! Law 7: every option's gradient agrees with central differences in f64; and what backward promises besides.
 
-use ndarray::Array3;
+mod common;
+
+use common::Echo;
+use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayViewD};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::GruReset;
-use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{Activation, BasicRnn, Gru, Lstm, RnnCell, State};
+use rnn_cell::train::{self, TrainableCell, gradient_error};
+use rnn_cell::{Activation, BasicRnn, Gru, Lstm, Parameters, RnnCell, State};
 
 fn random<C: RnnCell<Elem = f64>>(cell: &C, batch: usize, seq: usize, seed: u64) -> (Array3<f64>, C::State) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -89,3 +92,57 @@ const ACTIVATIONS: [Activation; 7] = [
     Activation::HardSigmoid,
     Activation::Linear,
 ];
+
+/// An echo with a weight that is seen and cannot be changed.
+struct Fixed(Echo, Array1<f64>);
+
+impl RnnCell for Fixed {
+    type Elem = f64;
+    type State = Array2<f64>;
+    type Workspace = ();
+
+    fn input_size(&self) -> usize {
+        self.0.input_size()
+    }
+    fn output_size(&self) -> usize {
+        self.0.output_size()
+    }
+    fn zero_state(&self, batch: usize) -> Array2<f64> {
+        self.0.zero_state(batch)
+    }
+    fn step(&self, x: &ArrayRef2<f64>, state: &mut Array2<f64>, output: &mut ArrayRef2<f64>, workspace: &mut ()) {
+        self.0.step(x, state, output, workspace);
+    }
+}
+
+impl Parameters<f64> for Fixed {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, f64>)) {
+        visit("weight", self.1.view().into_dyn());
+    }
+}
+
+impl TrainableCell for Fixed {
+    type Record = ();
+
+    fn step_recording(&self, x: &ArrayRef2<f64>, state: &mut Array2<f64>, output: &mut ArrayRef2<f64>, w: &mut ()) {
+        self.step(x, state, output, w);
+    }
+    fn step_backward(
+        &self,
+        (): (),
+        _: &ArrayRef2<f64>,
+        _: &ArrayRef2<f64>,
+        _: &mut Array2<f64>,
+        _: &mut ArrayRef2<f64>,
+        _: &mut [ArrayD<f64>],
+        (): &mut (),
+    ) {
+        unreachable!("the visits are compared before anything runs");
+    }
+}
+
+#[test]
+#[should_panic(expected = "visit_parameters and visit_parameters_mut must visit the same")]
+fn visits_that_differ_are_no_wrong_gradient() {
+    let _ = gradient_error(&mut Fixed(Echo(2), Array1::zeros(2)), &Array3::zeros((1, 2, 2)), None, None);
+}

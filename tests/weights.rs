@@ -351,7 +351,27 @@ fn pytorch_tensors_that_do_not_fit() {
     // Another kind of module.
     let error = pytorch::bidirectional_gru(&mut tensors(), "lstm.").unwrap_err();
     assert!(matches!(&error, Error::TensorShape { name, .. } if name == "lstm.weight_ih_l0"), "{error}");
-    assert_eq!(error.to_string(), "tensor \"lstm.weight_ih_l0\" has shape [16, 3], but must have [12, 3]");
+    assert_eq!(error.to_string(), "tensor \"lstm.weight_ih_l0\" has shape [16, 3], but must have (3 · hidden, input)");
+
+    // Of two matrices that do not agree, the one to blame; a size that nothing tells stays a word.
+    let misfit = |name: &str, shape: (usize, usize)| {
+        let mut tensors = tensors();
+        tensors.insert(name, ndarray::Array2::zeros(shape));
+        pytorch::gru(&mut tensors, "gru.").unwrap_err().to_string()
+    };
+    let hidden = tensors().shape("gru.weight_hh_l0").unwrap()[1];
+    assert_eq!(
+        misfit("gru.weight_hh_l0", (3 * hidden, hidden + 1)),
+        format!(
+            "tensor \"gru.weight_hh_l0\" has shape {:?}, but must have {:?}",
+            [3 * hidden, hidden + 1],
+            [3 * hidden, hidden]
+        )
+    );
+    assert_eq!(
+        misfit("gru.weight_ih_l0", (3, 3 * hidden)),
+        format!("tensor \"gru.weight_ih_l0\" has shape {:?}, but must have [{}, input]", [3, 3 * hidden], 3 * hidden)
+    );
 
     // One tensor more, one less.
     let mut more = tensors();

@@ -16,40 +16,59 @@ use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
 /// A `Box` of such a cell is one too. A reference or an `Arc` is a cell, but not one of these: its weights cannot change.
 ///
 /// ```
-/// use ndarray::{Array2, ArrayD, ArrayRef2, Zip};
-/// use rnn_cell::{Parameters, RnnCell, train::TrainableCell};
+/// use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayViewD, ArrayViewMutD, Axis, arr1};
+/// use rnn_cell::{Parameters, RnnCell, train::{TrainableCell, gradient_error}};
 ///
-/// /// h' = h + x².
-/// struct SumOfSquares;
+/// /// A leaky sum: h' = a ⊙ h + x, with a weight a for each feature.
+/// struct Leaky { a: Array1<f64> }
 ///
-/// impl RnnCell for SumOfSquares {
+/// impl RnnCell for Leaky {
 ///     type Elem = f64;
 ///     type State = Array2<f64>;
 ///     type Workspace = ();
-///     fn input_size(&self) -> usize { 1 }
-///     fn output_size(&self) -> usize { 1 }
-///     fn zero_state(&self, batch: usize) -> Array2<f64> { Array2::zeros((batch, 1)) }
-///     fn step(&self, input: &ArrayRef2<f64>, h: &mut Array2<f64>, output: &mut ArrayRef2<f64>, _: &mut ()) {
-///         Zip::from(&mut *h).and(input).for_each(|h, &x| *h += x * x);
+///     fn input_size(&self) -> usize { self.a.len() }
+///     fn output_size(&self) -> usize { self.a.len() }
+///     fn zero_state(&self, batch: usize) -> Array2<f64> { Array2::zeros((batch, self.a.len())) }
+///     fn step(&self, x: &ArrayRef2<f64>, h: &mut Array2<f64>, output: &mut ArrayRef2<f64>, _: &mut ()) {
+///         *h *= &self.a;
+///         *h += &x.view();
 ///         output.assign(h);
 ///     }
 /// }
 ///
-/// impl Parameters<f64> for SumOfSquares {}
-///
-/// impl TrainableCell for SumOfSquares {
-///     type Record = (); // the input is all that backward needs
-///     fn step_recording(&self, x: &ArrayRef2<f64>, h: &mut Array2<f64>, out: &mut ArrayRef2<f64>, w: &mut ()) {
-///         self.step(x, h, out, w);
+/// impl Parameters<f64> for Leaky {
+///     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, f64>)) {
+///         visit("a", self.a.view().into_dyn());
 ///     }
-///     fn step_backward(
-///         &self, _: (), input: &ArrayRef2<f64>, d_output: &ArrayRef2<f64>, d_state: &mut Array2<f64>,
-///         d_input: &mut ArrayRef2<f64>, _: &mut [ArrayD<f64>], _: &mut (),
-///     ) {
-///         *d_state += &d_output.view();
-///         Zip::from(d_input).and(input).and(&*d_state).for_each(|d, &x, &dh| *d = 2.0 * x * dh);
+///     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, f64>)) {
+///         visit("a", self.a.view_mut().into_dyn());
 ///     }
 /// }
+///
+/// impl TrainableCell for Leaky {
+///     type Record = Array2<f64>; // h before the step
+///     fn step_recording(
+///         &self, x: &ArrayRef2<f64>, h: &mut Array2<f64>, output: &mut ArrayRef2<f64>, workspace: &mut (),
+///     ) -> Array2<f64> {
+///         let before = h.clone();
+///         self.step(x, h, output, workspace);
+///         before
+///     }
+///     fn step_backward(
+///         &self, before: Array2<f64>, _: &ArrayRef2<f64>, d_output: &ArrayRef2<f64>, d_h: &mut Array2<f64>,
+///         d_x: &mut ArrayRef2<f64>, gradients: &mut [ArrayD<f64>], _: &mut (),
+///     ) {
+///         *d_h += &d_output.view(); // the new h went two ways: out, and to the next step
+///         gradients[0] += &(before * &*d_h).sum_axis(Axis(0));
+///         d_x.assign(d_h);
+///         *d_h *= &self.a;
+///     }
+/// }
+///
+/// let mut cell = Leaky { a: arr1(&[0.9, 0.5, -0.2]) };
+/// let x = Array3::from_shape_fn((2, 4, 3), |(b, t, k)| ((b + 2 * t + 3 * k) as f64).sin());
+/// assert!(gradient_error(&mut cell, &x, Some(&[4, 2]), None)? < 1e-8);
+/// # Ok::<(), rnn_cell::Error>(())
 /// ```
 pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
     /// What backward needs of one step, or of a run of steps.

@@ -12,12 +12,20 @@ use ndarray::{Array3, ArrayRef3};
 ///
 /// # Errors
 /// As [`dynamic_rnn`](crate::dynamic_rnn).
+///
+/// # Panics
+/// If [`visit_parameters`](crate::Parameters::visit_parameters) and
+/// [`visit_parameters_mut`](crate::Parameters::visit_parameters_mut) differ in names, order or shapes.
 pub fn gradient_error<C: TrainableCell>(
     cell: &mut C,
     inputs: &ArrayRef3<C::Elem>,
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<f64, Error> {
+    let (mut seen, mut changed) = (Vec::new(), Vec::new());
+    cell.visit_parameters(&mut |name, array| seen.push((name.to_owned(), array.shape().to_owned())));
+    cell.visit_parameters_mut(&mut |name, array| changed.push((name.to_owned(), array.shape().to_owned())));
+    assert_eq!(seen, changed, "visit_parameters and visit_parameters_mut must visit the same");
     let state = initial_state.unwrap_or_else(|| cell.zero_state(inputs.dim().0));
     let (outputs, final_state, tape) = dynamic_rnn(&*cell, inputs, sequence_length, Some(state.clone()))?;
     let d_outputs = Array3::from_shape_fn(outputs.dim(), |(b, t, o)| weight(b * 31 + t * 7 + o));

@@ -129,6 +129,9 @@ pub fn sequence_weights<E: Float>(sequence_length: &[usize], seq: usize) -> Resu
 /// The mean of (prediction − target)² over all numbers, and its gradient by the predictions, 2 · (prediction − target) / n:
 /// TensorFlow 1's `tf.losses.mean_squared_error`. Of empty arrays it is 0.
 ///
+/// Padding counts like everything else. Of rows of different lengths pass the steps that are real, or targets that equal the
+/// predictions where they are not: these add nothing but to n.
+///
 /// # Errors
 /// [`Error::ArrayShape`] if `targets` are not of the shape of `predictions`.
 pub fn mean_squared_error<E: Float, D: Dimension>(

@@ -6,7 +6,8 @@ use ndarray::{ArrayViewD, ArrayViewMutD};
 /// Several parts of a model, borrowed to be saved, loaded and trained as one: their parameters are visited under
 /// `<part>/<parameter>`, part after part.
 ///
-/// [`Gradients::join`](super::Gradients::join) does the same with their gradients.
+/// [`Gradients::join`](super::Gradients::join) does the same with their gradients. A model that is to be saved through `&self`
+/// implements [`Parameters`] itself and visits its parts under names of its choice.
 ///
 /// ```
 /// use rand::SeedableRng;

@@ -140,10 +140,23 @@ impl Layer {
         let [weight_ih, weight_hh, bias_ih, bias_hh, weight_hr] = &names;
         let projects = gates == 4 && tensors.contains(weight_hr);
         let rows = if gates == 1 { "hidden".into() } else { format!("{gates} · hidden") };
-        let [gate_rows, input] = tensors.axes(weight_ih, &format!("({rows}, input)"))?;
-        let [_, output] = tensors.axes(weight_hh, &format!("({rows}, output)"))?;
-        let hidden = if projects { gate_rows / gates } else { output };
-        tensors.expect(weight_ih, &[gates * hidden, below.unwrap_or(input)])?;
+        let ih_expected = format!("({rows}, input)");
+        let [ih_rows, input] = tensors.axes(weight_ih, &ih_expected)?;
+        let [hh_rows, columns] = tensors.axes(weight_hh, &format!("({rows}, output)"))?;
+        let misfit = |expected| Error::TensorShape { name: weight_ih.clone(), expected, found: vec![ih_rows, input] };
+        // The recurrent matrix tells the hidden size twice: where it agrees with itself another tensor is to blame.
+        let hidden = if !projects && hh_rows == gates * columns {
+            columns
+        } else if ih_rows.is_multiple_of(gates) {
+            ih_rows / gates
+        } else {
+            return Err(misfit(ih_expected));
+        };
+        if ih_rows != gates * hidden || below.is_some_and(|below| input != below) {
+            let input = below.map_or("input".into(), |below| below.to_string());
+            return Err(misfit(format!("[{}, {input}]", gates * hidden)));
+        }
+        let output = if projects { columns } else { hidden };
         tensors.expect(weight_hh, &[gates * hidden, output])?;
         if use_bias {
             tensors.expect(bias_ih, &[gates * hidden])?;
@@ -220,10 +233,9 @@ fn layers<E: Float, C: RnnCell>(
     // Layers above the first are twice as wide in such a module: without this their shapes would be blamed.
     let backward = KINDS.map(|kind| name(prefix, kind, 0, true)).into_iter().find(|name| tensors.contains(name));
     if let Some(name) = backward {
-        return Err(Error::ExtraTensor {
-            name,
-            expected: "a bidirectional function takes a backward direction".into(),
-        });
+        let kind = ["rnn", "gru", "lstm"][gates / 2];
+        let expected = format!("`{kind}` reads one direction; `bidirectional_{kind}` reads both");
+        return Err(Error::ExtraTensor { name, expected });
     }
     let directions = directions(tensors, prefix, gates, &[false], cell)?;
     MultiRnnCell::new(directions.into_iter().flatten().collect())
