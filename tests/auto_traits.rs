@@ -10,6 +10,7 @@ use rnn_cell::weights::Tensors;
 use rnn_cell::{
     BasicRnn, Bidirectional, BoxedCell, DropoutState, DropoutWrapper, DynState, DynamicRnn, Error, Float, Gru,
     HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep, ResidualWrapper, RnnCell, State, Stream,
+    raw_rnn,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -55,8 +56,19 @@ fn what_is_printed_names_the_type_and_its_options() {
     printed(&ResidualWrapper::new(gru.clone()).unwrap(), &["ResidualWrapper", "Gru"]);
     printed(&DropoutWrapper::builder(gru.clone()).build().unwrap(), &["DropoutWrapper", "Gru"]);
     printed(&BoxedCell::new(gru.clone()), &["BoxedCell"]);
-    printed(&Stream::new(&lstm, 1), &["Stream"]);
+    printed(&<Lstm<f32> as RnnCell>::Workspace::default(), &["Workspace"]);
+    printed(&<HighwayWrapper<Gru<f32>> as RnnCell>::Workspace::default(), &["WrapperWorkspace"]);
+    printed(&<BoxedCell<f32> as RnnCell>::Workspace::default(), &["DynWorkspace"]);
+    let stream = Stream::new(&lstm, 1);
+    printed(&stream, &["Stream", "batch_size: 1"]);
+    printed(stream.cell(), &["Lstm"]);
+    let once = raw_rnn(&BasicRnn::<f32>::new(2, 2, rng), 1, |step| {
+        printed(step, &["RawStep", "time: 0", "finished: [false]"]);
+        step.finished.fill(true);
+    });
+    assert_eq!(once.unwrap().0.dim().0, 0);
     printed(&DynamicRnn::new(&lstm), &["DynamicRnn"]);
+    printed(&Parts::new([("encoder", &mut gru.clone())]), &["[", "encoder"]);
     let x = Array3::zeros((1, 2, 30));
     let (_, _, tape) = train::dynamic_rnn(&lstm, &x, None, None).unwrap();
     printed(&tape, &["Tape"]);

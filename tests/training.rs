@@ -387,6 +387,8 @@ fn parts_and_joined_gradients_have_the_same_names() {
     let gradients = Gradients::join([("cell", Gradients::zeros(&cell)), ("dense", Gradients::zeros(&dense))]);
     let model = Parts::new([("cell", &mut cell), ("dense", &mut dense)]);
     assert_eq!(gradients, Gradients::zeros(&model));
+    assert_eq!(gradients.get("dense/bias").unwrap().shape(), [1]);
+    assert!(gradients.get("bias").is_none());
     let adam = Adam::new(&model, AdamOptions::default()).unwrap();
     let names: Vec<String> = values(&adam).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names[0], "m/cell/gates/kernel");

@@ -226,10 +226,10 @@ fn parameters_of_one_name_are_refused() {
 
 /// What is wrong with a file that is none.
 fn reason(bytes: &[u8]) -> String {
-    match refused(bytes) {
-        Error::InvalidFile { reason } => reason,
-        other => panic!("{other}"),
-    }
+    let error = refused(bytes);
+    let Error::InvalidFile { reason } = &error else { panic!("{error}") };
+    assert_eq!(error.to_string(), format!("the bytes must be a safetensors file: {reason}"));
+    reason.clone()
 }
 
 #[test]
