@@ -1,7 +1,8 @@
 //! Rows of a batch split over the pool's threads: rows never meet, so nobody waits for anybody before the end.
 
 use super::masked::unroll_rows;
-use crate::kernel::threads::{ROWS_A_THREAD, WORTH_SHARING, threads, with_helpers};
+use crate::kernel::ROWS_A_THREAD;
+use crate::kernel::threads::{WORTH_SHARING, threads, with_helpers};
 use crate::{RnnCell, State};
 use ndarray::{ArrayView3, ArrayViewMut3, Axis};
 use std::ops::Range;

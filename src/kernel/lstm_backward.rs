@@ -159,8 +159,8 @@ impl<E: Element> Transposed<E> {
     }
 }
 
-/// Runs a record back; `projection` is forward's, if there is one. `d_c` and `d_h` hold the gradients of the final state and get those of the initial one;
-/// `d_inputs` is overwritten, `gradients` are added to. Shapes as in
+/// Runs a record back; `projection` is forward's, if there is one. `d_c` and `d_h` hold the gradients of the final state and
+/// get those of the initial one; `d_inputs` is overwritten, `gradients` are added to. Shapes as in
 /// [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward).
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<E: Element>(

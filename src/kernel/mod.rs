@@ -40,6 +40,8 @@ mod tile;
 pub use activation::Activation;
 pub(crate) use buffer::zeros;
 pub use isa::instruction_set;
+#[cfg(feature = "rayon")]
+pub(crate) use sequence::ROWS_A_THREAD;
 pub use sequence::Workspace;
 pub(crate) use sequence::make_standard;
 pub use simd::Element;

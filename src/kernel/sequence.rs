@@ -27,6 +27,9 @@ impl<E> std::fmt::Debug for Workspace<E> {
     }
 }
 
+/// Rows worth a thread of their own, a full tile. Fewer share the panels of a step instead.
+pub(crate) const ROWS_A_THREAD: usize = MAX_ROWS;
+
 /// Inputs and outputs of a run of steps, features contiguous.
 #[derive(Clone, Copy)]
 pub(super) struct Sequence<E> {
@@ -45,10 +48,10 @@ pub(super) struct Sequence<E> {
 }
 
 impl<E: Element> Sequence<E> {
-    /// Steps of products with `packed`; none to share where a driver has given each thread rows of its own, which it does
-    /// from two tiles on, but not in training.
+    /// Steps of products with `packed`; none to share where a driver has given each thread rows of its own, as it does from
+    /// two threads' rows on, but not in training.
     pub(super) fn work(&self, packed: &Packed<E>) -> Work {
-        let shared = self.kept.is_some() || self.rows < 2 * MAX_ROWS;
+        let shared = self.kept.is_some() || self.rows < 2 * ROWS_A_THREAD;
         let passes = if shared { self.steps } else { 0 };
         Work { passes, rows: self.rows, panels: packed.panels(), products: packed.numbers() }
     }

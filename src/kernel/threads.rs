@@ -9,9 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Rows worth a thread of their own, a full tile. Fewer share the panels of a step instead.
-pub(crate) const ROWS_A_THREAD: usize = super::tile::MAX_ROWS;
-
 /// Products, multiply and add, that are worth sharing: 50 to 100 µs of work.
 pub(crate) const WORTH_SHARING: usize = 4_000_000;
 

@@ -1,10 +1,5 @@
 //! The products: a few rows times one panel, or one row times a few panels, every sum in a register.
 
-#![allow(
-    clippy::needless_range_loop,
-    reason = "indices name what a register holds, and keep loops plain enough to unroll"
-)]
-
 use super::Element;
 use pulp::{Simd, WithSimd};
 
@@ -50,7 +45,8 @@ pub(super) struct Operands<E> {
     pub recurrent: usize,
 }
 
-/// `R` rows, whose numbers stand `STEP` apart, times `P` panels of `V` vectors. With `SPLIT` the last vector's recurrent sum is kept apart, behind the others.
+/// `R` rows, whose numbers stand `STEP` apart, times `P` panels of `V` vectors. With `SPLIT` the last vector's recurrent sum
+/// is kept apart, behind the others.
 ///
 /// A function of its own on every instruction set, compiled once for all epilogues.
 ///

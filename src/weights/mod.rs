@@ -2,8 +2,8 @@
 //!
 //! One module for each source. Its page opens with the names, layout, gate order and bias convention there; its functions
 //! take [`Tensors`], arrays by name, and end in an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or a
-//! [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature; reading and writing files is the module `safetensors` behind the
-//! feature of that name.
+//! [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature; reading and writing files is the module
+//! `safetensors` behind the feature of that name.
 //!
 //! | module | from | to |
 //! |---|---|---|

@@ -233,7 +233,11 @@ fn layers<E: Float, C: RnnCell>(
     // Layers above the first are twice as wide in such a module: without this their shapes would be blamed.
     let backward = KINDS.map(|kind| name(prefix, kind, 0, true)).into_iter().find(|name| tensors.contains(name));
     if let Some(name) = backward {
-        let kind = ["rnn", "gru", "lstm"][gates / 2];
+        let kind = match gates {
+            1 => "rnn",
+            3 => "gru",
+            _ => "lstm",
+        };
         let expected = format!("`{kind}` reads one direction; `bidirectional_{kind}` reads both");
         return Err(Error::ExtraTensor { name, expected });
     }
