@@ -15,6 +15,7 @@ mod drivers;
 mod dropout;
 mod error;
 mod float;
+pub mod fused;
 pub mod guide;
 pub mod init;
 #[allow(unsafe_code)]
@@ -40,8 +41,9 @@ pub use dropout::DropoutState;
 pub use error::Error;
 pub use float::Float;
 pub use kernel::{Activation, instruction_set};
+pub use ndarray;
 pub use one_hot::one_hot;
-pub use parameters::Parameters;
+pub use parameters::{Arrays, Field, Parameters, joined};
 pub use state::{LstmState, State};
 pub use wrappers::boxed::BoxedCell;
 pub use wrappers::dropout::DropoutWrapper;

@@ -1,7 +1,9 @@
-//! [`Parameters`]: the one door to a cell's weights.
+//! [`Parameters`]: the one door to a cell's weights; [`parameters!`](crate::parameters), a struct of weights from one list.
 
-use crate::Float;
-use ndarray::{ArrayViewD, ArrayViewMutD};
+use crate::checks::check_shape;
+use crate::{Error, Float};
+use ndarray::{Array, ArrayViewD, ArrayViewMutD, Dimension};
+use std::borrow::Cow;
 
 /// Weights visited by name, in a fixed order: saving, loading, optimizers and clipping all go through here.
 ///
@@ -20,6 +22,9 @@ pub trait Parameters<E: Float> {
         let _ = visit;
     }
 }
+
+/// No weights.
+impl<E: Float> Parameters<E> for () {}
 
 impl<E: Float, P: Parameters<E> + ?Sized> Parameters<E> for Box<P> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
@@ -42,4 +47,192 @@ impl<E: Float, P: Parameters<E>> Parameters<E> for Vec<P> {
             cell.visit_parameters_mut(&mut |name, array| visit(&format!("cell_{layer}/{name}"), array));
         }
     }
+}
+
+macro_rules! tuple_parameters {
+    ($($name:ident $index:tt)+) => {
+        /// Layers, prefixed `cell_0/`, `cell_1/`, … as in a [`MultiRnnCell`](crate::MultiRnnCell).
+        impl<Elem: Float, $($name: Parameters<Elem>),+> Parameters<Elem> for ($($name,)+) {
+            fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, Elem>)) {
+                $(self.$index.visit_parameters(&mut |name, array| visit(&format!("cell_{}/{name}", $index), array));)+
+            }
+            fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, Elem>)) {
+                $(self.$index.visit_parameters_mut(&mut |name, array| visit(&format!("cell_{}/{name}", $index), array));)+
+            }
+        }
+    };
+}
+
+tuple_parameters!(A 0);
+tuple_parameters!(A 0 B 1);
+tuple_parameters!(A 0 B 1 C 2);
+tuple_parameters!(A 0 B 1 C 2 D 3);
+
+/// A weight, or several, as a field of a struct that [`parameters!`](crate::parameters) makes: an array of any number of
+/// axes, such a struct again, a [`Linear`](crate::fused::Linear), or an `Option` of one.
+pub trait Field<E: Float>: Sized {
+    /// Visits the weights; the field's own `name` is theirs, or comes before it.
+    fn visit<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>));
+
+    /// Visits the weights, mutable.
+    fn visit_mut(&mut self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>));
+}
+
+/// A [`Field`] that is arrays and nothing else: it can be a gradient, and be checked.
+pub trait Arrays<E: Float>: Field<E> {
+    /// The same arrays, all 0.
+    #[must_use]
+    fn zeros(&self) -> Self;
+
+    /// The same arrays in standard layout, if they have the shapes that `expected` names; `None` is a weight that must not
+    /// be there.
+    ///
+    /// # Errors
+    /// [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`].
+    fn checked(self, name: &str, expected: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<Self, Error>;
+
+    /// The name of the first weight of such a field.
+    fn first_name(name: &str) -> Cow<'_, str>;
+}
+
+impl<E: Float, D: Dimension> Field<E> for Array<E, D> {
+    fn visit<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        visit(name, self.view().into_dyn());
+    }
+    fn visit_mut(&mut self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        visit(name, self.view_mut().into_dyn());
+    }
+}
+
+impl<E: Float, D: Dimension> Arrays<E> for Array<E, D> {
+    fn zeros(&self) -> Self {
+        crate::kernel::zeros(self.raw_dim())
+    }
+    fn checked(self, name: &str, expected: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<Self, Error> {
+        let Some(shape) = expected(name) else { return Err(Error::UnexpectedWeight { name: name.into() }) };
+        check_shape(name, &shape, self.shape())?;
+        Ok(if self.is_standard_layout() { self } else { self.as_standard_layout().into_owned() })
+    }
+    fn first_name(name: &str) -> Cow<'_, str> {
+        name.into()
+    }
+}
+
+impl<E: Float, F: Field<E>> Field<E> for Option<F> {
+    fn visit<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.iter().for_each(|field| field.visit(name, visit));
+    }
+    fn visit_mut(&mut self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.iter_mut().for_each(|field| field.visit_mut(name, visit));
+    }
+}
+
+impl<E: Float, F: Arrays<E>> Arrays<E> for Option<F> {
+    fn zeros(&self) -> Self {
+        self.as_ref().map(F::zeros)
+    }
+    fn checked(self, name: &str, expected: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<Self, Error> {
+        let first = F::first_name(name);
+        match (self, expected(&first)) {
+            (Some(field), _) => field.checked(name, expected).map(Some),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Error::MissingWeight { name: first.into_owned() }),
+        }
+    }
+    fn first_name(name: &str) -> Cow<'_, str> {
+        F::first_name(name)
+    }
+}
+
+/// The name of a weight of a field: the field's, then its own; a field without a name adds nothing.
+#[doc(hidden)]
+#[must_use]
+pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
+    if field.is_empty() { weight.into() } else { format!("{field}/{weight}").into() }
+}
+
+/// A struct of weights, from one list of names and fields: visited by these names ([`Parameters`](crate::Parameters)),
+/// checked, and a gradient as it is. Its type parameter `E` is `f32` or `f64`.
+///
+/// ```
+/// use ndarray::{Array1, Array2};
+/// use rnn_cell::{Arrays, Parameters};
+///
+/// rnn_cell::parameters! {
+///     /// A diagonal, and a matrix that may be left out.
+///     pub struct Diagonal {
+///         "u" u: Array1<E>,
+///         "matrix/w" w: Option<Array2<E>>,
+///     }
+/// }
+///
+/// let weights = Diagonal { u: Array1::ones(3), w: None };
+/// weights.visit_parameters(&mut |name, array| assert_eq!((name, array.shape()), ("u", &[3][..])));
+/// assert_eq!(weights.zeros().u, Array1::<f32>::zeros(3));
+/// ```
+///
+/// A field that is such a struct has its name before those of its weights; with the name `""` nothing comes before. A struct
+/// with a field that is more than arrays, as a [`Linear`](crate::fused::Linear) is, begins with `cell`:
+/// `parameters! { cell struct … }`. It is visited, and no gradient; fields after a semicolon are not visited.
+#[macro_export]
+macro_rules! parameters {
+    ($(#[$attribute:meta])* $visibility:vis struct $name:ident {
+        $($(#[$field_attribute:meta])* $weight:literal $field:ident: $type:ty,)+
+    }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, PartialEq)]
+        $visibility struct $name<E> {
+            $($(#[$field_attribute])* pub $field: $type,)+
+        }
+
+        $crate::parameters!(@visit $name $($weight $field)+);
+
+        impl<E: $crate::Float> $crate::Arrays<E> for $name<E> {
+            fn zeros(&self) -> Self {
+                Self { $($field: $crate::Arrays::<E>::zeros(&self.$field),)+ }
+            }
+            fn checked(
+                self,
+                name: &str,
+                expected: &dyn Fn(&str) -> Option<Vec<usize>>,
+            ) -> Result<Self, $crate::Error> {
+                Ok(Self { $($field: self.$field.checked(&$crate::joined(name, $weight), expected)?,)+ })
+            }
+            #[allow(unreachable_code)]
+            fn first_name(name: &str) -> std::borrow::Cow<'_, str> {
+                $(return <$type as $crate::Arrays<E>>::first_name(&$crate::joined(name, $weight)).into_owned().into();)+
+            }
+        }
+    };
+    (cell $(#[$attribute:meta])* $visibility:vis struct $name:ident {
+        $($(#[$field_attribute:meta])* $weight:literal $field:ident: $type:ty,)+
+        $(; $($(#[$other_attribute:meta])* $other:ident: $other_type:ty,)+)?
+    }) => {
+        $(#[$attribute])*
+        $visibility struct $name<E: $crate::Float> {
+            $($(#[$field_attribute])* $field: $type,)+
+            $($($(#[$other_attribute])* $other: $other_type,)+)?
+        }
+
+        $crate::parameters!(@visit $name $($weight $field)+);
+    };
+    (@visit $name:ident $($weight:literal $field:ident)+) => {
+        impl<E: $crate::Float> $crate::Parameters<E> for $name<E> {
+            fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, $crate::ndarray::ArrayViewD<'a, E>)) {
+                $crate::Field::visit(self, "", visit);
+            }
+            fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, $crate::ndarray::ArrayViewMutD<'_, E>)) {
+                $crate::Field::visit_mut(self, "", visit);
+            }
+        }
+
+        impl<E: $crate::Float> $crate::Field<E> for $name<E> {
+            fn visit<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&str, $crate::ndarray::ArrayViewD<'a, E>)) {
+                $($crate::Field::<E>::visit(&self.$field, &$crate::joined(name, $weight), visit);)+
+            }
+            fn visit_mut(&mut self, name: &str, visit: &mut dyn FnMut(&str, $crate::ndarray::ArrayViewMutD<'_, E>)) {
+                $($crate::Field::<E>::visit_mut(&mut self.$field, &$crate::joined(name, $weight), visit);)+
+            }
+        }
+    };
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{gru_options, layer_norm_lstm_options, lstm_options, rng};
-use ndarray::{Array3, ArrayD};
+use ndarray::Array3;
 use rnn_cell::train::TrainableCell;
 use rnn_cell::{BasicRnn, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,13 +29,12 @@ impl<C: TrainableCell<Elem = f32>> Call<'_, C> {
         let x = Array3::from_elem((seq, batch, other.input_size()), 0.5);
         let mut outputs = Array3::zeros((seq, batch, other.output_size()));
         other.unroll_recording(&x, &mut other.zero_state(batch), &mut outputs, &mut records, &mut workspace);
-        let mut parameters = Vec::new();
-        gradients.visit_parameters(&mut |_, value| parameters.push(ArrayD::zeros(value.raw_dim())));
+        let mut gradient = gradients.zero_gradient();
         let (x, d_outputs) = (Array3::from_elem(inputs, 0.5), Array3::from_elem(d_outputs, 0.5));
         let (mut d_state, mut d_inputs) = (state.0.zero_state(state.1), Array3::zeros(d_inputs));
         let run = || {
             let (records, d_state, d_inputs) = (&mut records, &mut d_state, &mut d_inputs);
-            cell.unroll_backward(records, &x, &d_outputs, d_state, d_inputs, &mut parameters, &mut workspace);
+            cell.unroll_backward(records, &x, &d_outputs, d_state, d_inputs, &mut gradient, &mut workspace);
         };
         catch_unwind(AssertUnwindSafe(run)).is_err()
     }

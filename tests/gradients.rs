@@ -3,7 +3,7 @@
 mod common;
 
 use common::Echo;
-use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayViewD};
+use ndarray::{Array1, Array2, Array3, ArrayRef2, ArrayViewD};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::GruReset;
@@ -123,6 +123,9 @@ impl Parameters<f64> for Fixed {
 
 impl TrainableCell for Fixed {
     type Record = ();
+    type Gradient = ();
+
+    fn zero_gradient(&self) {}
 
     fn step_recording(&self, x: &ArrayRef2<f64>, state: &mut Array2<f64>, output: &mut ArrayRef2<f64>, w: &mut ()) {
         self.step(x, state, output, w);
@@ -134,7 +137,7 @@ impl TrainableCell for Fixed {
         _: &ArrayRef2<f64>,
         _: &mut Array2<f64>,
         _: &mut ArrayRef2<f64>,
-        _: &mut [ArrayD<f64>],
+        (): &mut (),
         (): &mut (),
     ) {
         unreachable!("the visits are compared before anything runs");

@@ -14,9 +14,9 @@ use common::{
     randomized, rng, run_child, state,
 };
 use fence::{Fenced, Side, fenced};
-use ndarray::{Array3, ArrayD, ArrayViewMut3, s};
+use ndarray::{Array3, ArrayViewMut3, s};
 use rnn_cell::train::TrainableCell;
-use rnn_cell::{BasicRnn, Float, Gru, LayerNormLstm, Lstm, instruction_set};
+use rnn_cell::{BasicRnn, Float, Gru, LayerNormLstm, Lstm, Parameters, instruction_set};
 use std::hint::black_box;
 
 #[global_allocator]
@@ -115,13 +115,12 @@ fn run<C: TrainableCell>(cell: &C, x: &Array3<C::Elem>, first: usize, rng: &mut 
     let outputs = layout(3).numbers(outputs);
     all.extend(numbers(outputs.view(), &state));
 
-    let mut gradients = Vec::new();
-    cell.visit_parameters(&mut |_, weight| gradients.push(ArrayD::zeros(weight.raw_dim())));
+    let mut gradient = cell.zero_gradient();
     let (mut d_outputs, mut d_inputs) = (layout(4).of(&outputs), layout(5).array(x.dim()));
     let (d_outputs, mut d_view) = (layout(4).view(&mut d_outputs), layout(5).view(&mut d_inputs));
-    cell.unroll_backward(&mut records, &inputs, &d_outputs, &mut state, &mut d_view, &mut gradients, &mut workspace);
+    cell.unroll_backward(&mut records, &inputs, &d_outputs, &mut state, &mut d_view, &mut gradient, &mut workspace);
     all.extend(numbers(layout(5).numbers(d_inputs).view(), &state));
-    gradients.iter().for_each(|gradient| all.extend(gradient));
+    gradient.visit_parameters(&mut |_, gradient| all.extend(gradient));
     all
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{MakeBoxed, array, each_boxed_cell, leaves, number, rng, state};
-use ndarray::{Array3, ArrayD, ArrayRef2, ArrayView3, ArrayViewD, Axis, concatenate, s};
+use ndarray::{Array3, ArrayRef2, ArrayView3, ArrayViewD, Axis, concatenate, s};
 use rnn_cell::train::{self, BoxedTrainableCell, Gradients, RunGradients, TrainableCell};
 use rnn_cell::{DynState, Float, Parameters, RnnCell, State};
 
@@ -142,6 +142,11 @@ impl<C: TrainableCell> Parameters<C::Elem> for Stepped<'_, C> {
 
 impl<C: TrainableCell> TrainableCell for Stepped<'_, C> {
     type Record = C::Record;
+    type Gradient = C::Gradient;
+
+    fn zero_gradient(&self) -> C::Gradient {
+        self.0.zero_gradient()
+    }
 
     fn step_recording(
         &self,
@@ -159,10 +164,10 @@ impl<C: TrainableCell> TrainableCell for Stepped<'_, C> {
         d_output: &ArrayRef2<C::Elem>,
         d_state: &mut C::State,
         d_input: &mut ArrayRef2<C::Elem>,
-        gradients: &mut [ArrayD<C::Elem>],
+        gradient: &mut C::Gradient,
         workspace: &mut C::Workspace,
     ) {
-        self.0.step_backward(record, input, d_output, d_state, d_input, gradients, workspace);
+        self.0.step_backward(record, input, d_output, d_state, d_input, gradient, workspace);
     }
 }
 

@@ -1,17 +1,15 @@
 //! The simple recurrent network.
 
-use super::weights::{checked, checked_option, drawn, gate, matrix_shape, visit_then_repack};
-use crate::cell::step_as_run;
 use crate::checks::check_sizes;
+use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
-use crate::kernel::pack::{PackShape, Packed};
-use crate::kernel::rnn_backward::{Record, Transposed};
-use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell};
-use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
+use crate::kernel::pack::PackShape;
+use crate::kernel::product::Product;
+use crate::{Activation, Arrays, Error, Float, parameters, trainable_fused_cell};
+use ndarray::{Array1, Array2};
 use rand::Rng;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
 
 /// The simple recurrent network: TensorFlow 1's `BasicRNNCell`, after Elman (1990).
 ///
@@ -37,18 +35,17 @@ use std::sync::OnceLock;
 pub struct BasicRnn<E: Float> {
     options: BasicRnnBuilder<E>,
     weights: BasicRnnWeights<E>,
-    packed: Packed<E>,
-    /// Packed by the first run backward.
-    transposed: OnceLock<Transposed<E>>,
+    product: Product<E>,
 }
 
-/// The parameters of a [`BasicRnn`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct BasicRnnWeights<E> {
-    /// (input + hidden, hidden).
-    pub kernel: Array2<E>,
-    /// (hidden); `None` is no bias at all.
-    pub bias: Option<Array1<E>>,
+parameters! {
+    /// The parameters of a [`BasicRnn`].
+    pub struct BasicRnnWeights {
+        /// (input + hidden, hidden).
+        "kernel" kernel: Array2<E>,
+        /// (hidden); `None` is no bias at all.
+        "bias" bias: Option<Array1<E>>,
+    }
 }
 
 impl<E: Float> BasicRnn<E> {
@@ -85,31 +82,13 @@ impl<E: Float> BasicRnn<E> {
         self.options.activation
     }
 
-    /// [`RnnCell::unroll`], recorded if asked for.
-    pub(crate) fn run(
-        &self,
-        inputs: &ArrayRef3<E>,
-        state: &mut Array2<E>,
-        outputs: &mut ArrayRef3<E>,
-        record: Option<&mut Record<E>>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (inputs, outputs) = (inputs.view(), outputs.view_mut());
-        kernel::rnn::unroll(&self.packed, self.options.activation, inputs, state, outputs, record, workspace);
-    }
-
-    /// The weights as backward multiplies by them.
-    pub(crate) fn transposed(&self) -> &Transposed<E> {
-        self.transposed.get_or_init(|| Transposed::new(&self.weights.kernel, self.options.input_size))
-    }
-
     fn repack(&mut self) {
-        self.packed.refill(&[gate(&self.weights.kernel, self.weights.bias.as_ref())], None);
-        if let Some(transposed) = self.transposed.get_mut() {
-            transposed.refill(&self.weights.kernel, self.options.input_size);
-        }
+        let gates: [_; 1] = gates_of(&self.weights.kernel, self.weights.bias.as_ref());
+        self.product.refill(&gates, None);
     }
 }
+
+packed_parameters!(BasicRnn);
 
 /// Options of a [`BasicRnn`].
 #[derive(Debug, Clone)]
@@ -161,21 +140,27 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
         self.check()?;
-        let (input, hidden) = (self.input_size, self.hidden_size);
-        let weights = BasicRnnWeights {
-            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
-            bias: checked_option("bias", weights.bias, self.use_bias, &[hidden])?,
-        };
-        let shape = PackShape::new(input, hidden, hidden, 1);
-        let packed = Packed::new(Isa::get(), shape, &[gate(&weights.kernel, weights.bias.as_ref())], None);
-        Ok(BasicRnn { options: self, weights, packed, transposed: OnceLock::new() })
+        let weights = weights.checked("", &|name| self.shape(name))?;
+        let (inputs, hidden) = (self.input_size, self.hidden_size);
+        let shape = PackShape { inputs, recurrent: hidden, units: hidden, gates: 1, split: false };
+        let gates: [_; 1] = gates_of(&weights.kernel, weights.bias.as_ref());
+        let product = Product::new(Isa::get(), shape, &gates, None);
+        Ok(BasicRnn { options: self, weights, product })
+    }
+
+    /// The shape of a weight; `None` without it.
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match name {
+            "kernel" => Some(self.kernel_shape().into()),
+            "bias" if self.use_bias => Some(vec![self.hidden_size]),
+            _ => None,
+        }
     }
 }
 
-impl<E: Float> RnnCell for BasicRnn<E> {
+impl<E: Float> FusedCell for BasicRnn<E> {
     type Elem = E;
     type State = Array2<E>;
-    type Workspace = Workspace<E>;
 
     fn input_size(&self) -> usize {
         self.options.input_size
@@ -186,37 +171,47 @@ impl<E: Float> RnnCell for BasicRnn<E> {
     fn zero_state(&self, batch: usize) -> Array2<E> {
         Array2::zeros((batch, self.options.hidden_size))
     }
-
-    step_as_run!();
-
-    fn unroll(
-        &self,
-        inputs: &ArrayRef3<E>,
-        state: &mut Array2<E>,
-        outputs: &mut ArrayRef3<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        self.run(inputs, state, outputs, None, workspace);
+    fn stages(&self) -> Stages<'_, E> {
+        Stages::new([Stage::of(&self.product).state(0)])
     }
-}
 
-impl<E: Float> Parameters<E> for BasicRnn<E> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        visit("kernel", self.weights.kernel.view().into_dyn());
-        if let Some(bias) = &self.weights.bias {
-            visit("bias", bias.view().into_dyn());
+    #[inline(always)]
+    fn forward<V: Vector<E>>(&self, _: usize, row: &mut Forward<'_, E>) {
+        let [sum] = row.sums(0);
+        let (new_h, output) = (row.new_state(0), row.output());
+        for at in V::units(sum.len()) {
+            let h = V::load(sum, at).activate(self.options.activation);
+            h.store(new_h, at);
+            h.store(output, at);
         }
     }
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        let visit = |cell: &mut Self| {
-            visit("kernel", cell.weights.kernel.view_mut().into_dyn());
-            if let Some(bias) = &mut cell.weights.bias {
-                visit("bias", bias.view_mut().into_dyn());
-            }
-        };
-        visit_then_repack(self, visit, Self::repack);
+}
+
+impl<E: Float> TrainableFusedCell for BasicRnn<E> {
+    type Gradient = BasicRnnWeights<E>;
+
+    fn zero_gradient(&self) -> BasicRnnWeights<E> {
+        self.weights.zeros()
+    }
+
+    #[inline(always)]
+    fn backward<V: Vector<E>>(&self, _: usize, row: &mut Backward<'_, E>) {
+        let [d_sum] = row.sums(0);
+        let (d_h, d_output, h) = (row.d_state(0), row.d_output(), row.new_state(0));
+        for at in V::units(d_sum.len()) {
+            let d = V::load(d_h, at) + V::load(d_output, at);
+            (d * V::load(h, at).slope(self.options.activation)).store(d_sum, at);
+            V::splat(E::zero()).store(d_h, at);
+        }
+    }
+
+    fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut BasicRnnWeights<E>) {
+        let BasicRnnWeights { kernel, bias } = gradient;
+        samples.add_product((0, 0..1), &[Source::Input, Source::State(0)], kernel.view_mut(), bias.as_mut());
     }
 }
+
+trainable_fused_cell!([E: Float] BasicRnn<E>);
 
 impl<E: Float> std::fmt::Debug for BasicRnn<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,18 +1,15 @@
 //! The gated recurrent unit.
 
-use super::weights::{checked, checked_option, drawn, gate, matrix_shape, numbers, visit_then_repack};
-use crate::cell::step_as_run;
 use crate::checks::check_sizes;
-use crate::kernel::gru::Weights as PackedWeights;
-use crate::kernel::gru_backward::{Record, Transposed};
+use crate::fused::weights::{drawn, gates_of, matrix_shape, numbers, packed_parameters};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
-use crate::kernel::pack::{Gate, PackShape, Packed};
-use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell};
-use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
+use crate::kernel::pack::{Gate, PackShape};
+use crate::kernel::product::Product;
+use crate::{Activation, Arrays, Error, Float, parameters, trainable_fused_cell};
+use ndarray::{Array1, Array2, s};
 use rand::Rng;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
 
 /// Gated recurrent unit: TensorFlow 1's `GRUCell`, after Cho et al. (2014); with [`GruReset::After`] the form of cuDNN,
 /// PyTorch and Keras.
@@ -52,9 +49,16 @@ use std::sync::OnceLock;
 pub struct Gru<E: Float> {
     options: GruBuilder<E>,
     weights: GruWeights<E>,
-    packed: PackedWeights<E>,
-    /// Packed by the first run backward.
-    transposed: OnceLock<Transposed<E>>,
+    products: Products<E>,
+}
+
+/// The products of a step, by where the reset gate stands.
+#[derive(Clone)]
+enum Products<E> {
+    /// r ⊙ h enters the candidate's product: first r and u, then the candidate.
+    Before { gates: Product<E>, candidate: Product<E> },
+    /// r multiplies the candidate's recurrent sum: r, u and the candidate at once, the candidate's halves apart.
+    After(Product<E>),
 }
 
 /// Where a [`Gru`]'s reset gate stands.
@@ -67,19 +71,20 @@ pub enum GruReset {
     After,
 }
 
-/// The parameters of a [`Gru`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct GruWeights<E> {
-    /// `gates/kernel`, (input + hidden, 2 · hidden), columns r, u.
-    pub gates_kernel: Array2<E>,
-    /// `gates/bias`, (2 · hidden); there with `use_bias`.
-    pub gates_bias: Option<Array1<E>>,
-    /// `candidate/kernel`, (input + hidden, hidden).
-    pub candidate_kernel: Array2<E>,
-    /// `candidate/bias`, (hidden); there with `use_bias`.
-    pub candidate_bias: Option<Array1<E>>,
-    /// `candidate/recurrent_bias`, (hidden); there with `use_bias` and [`GruReset::After`].
-    pub candidate_recurrent_bias: Option<Array1<E>>,
+parameters! {
+    /// The parameters of a [`Gru`].
+    pub struct GruWeights {
+        /// (input + hidden, 2 · hidden), columns r, u.
+        "gates/kernel" gates_kernel: Array2<E>,
+        /// (2 · hidden); there with `use_bias`.
+        "gates/bias" gates_bias: Option<Array1<E>>,
+        /// (input + hidden, hidden).
+        "candidate/kernel" candidate_kernel: Array2<E>,
+        /// (hidden); there with `use_bias`.
+        "candidate/bias" candidate_bias: Option<Array1<E>>,
+        /// (hidden); there with `use_bias` and [`GruReset::After`].
+        "candidate/recurrent_bias" candidate_recurrent_bias: Option<Array1<E>>,
+    }
 }
 
 /// Options of a [`Gru`].
@@ -132,53 +137,25 @@ impl<E: Float> Gru<E> {
         (self.options.gate_activation, self.options.activation)
     }
 
-    /// The weights as backward multiplies by them.
-    pub(crate) fn transposed(&self) -> &Transposed<E> {
-        let GruWeights { gates_kernel, candidate_kernel, .. } = &self.weights;
-        let (inputs, after) = (self.options.input_size, self.options.reset == GruReset::After);
-        self.transposed.get_or_init(|| Transposed::new(gates_kernel, candidate_kernel, inputs, after))
-    }
-
-    /// [`RnnCell::unroll`], recorded if asked for.
-    pub(crate) fn run(
-        &self,
-        inputs: &ArrayRef3<E>,
-        state: &mut Array2<E>,
-        outputs: &mut ArrayRef3<E>,
-        record: Option<&mut Record<E>>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let (gates, candidate) = self.activations();
-        let (inputs, outputs) = (inputs.view(), outputs.view_mut());
-        kernel::gru::unroll(&self.packed, gates, candidate, inputs, state, outputs, record, workspace);
-    }
-
     fn repack(&mut self) {
-        let [r, u, n] = gates(&self.weights, self.options.hidden_size);
-        let recurrent_bias = self.weights.candidate_recurrent_bias.as_ref().map(numbers);
-        match &mut self.packed {
-            PackedWeights::ResetBefore { gates, candidate } => {
+        let [r, u, n] = gates(&self.weights);
+        match &mut self.products {
+            Products::Before { gates, candidate } => {
                 gates.refill(&[r, u], None);
                 candidate.refill(&[n], None);
             }
-            PackedWeights::ResetAfter(all) => all.refill(&[r, u, n], recurrent_bias),
-        }
-        if let Some(transposed) = self.transposed.get_mut() {
-            let GruWeights { gates_kernel, candidate_kernel, .. } = &self.weights;
-            transposed.refill(gates_kernel, candidate_kernel, self.options.input_size);
+            Products::After(all) => all.refill(&[r, u, n], self.weights.candidate_recurrent_bias.as_ref().map(numbers)),
         }
     }
 }
 
+packed_parameters!(Gru);
+
 /// r, u and the candidate as packed.
-fn gates<E: Float>(weights: &GruWeights<E>, hidden: usize) -> [Gate<'_, E>; 3] {
-    let both = gate(&weights.gates_kernel, weights.gates_bias.as_ref());
-    let half = |index: usize| Gate {
-        column: index * hidden,
-        bias: both.bias.map(|bias| &bias[index * hidden..][..hidden]),
-        ..both
-    };
-    [half(0), half(1), gate(&weights.candidate_kernel, weights.candidate_bias.as_ref())]
+fn gates<E: Float>(weights: &GruWeights<E>) -> [Gate<'_, E>; 3] {
+    let [r, u] = gates_of(&weights.gates_kernel, weights.gates_bias.as_ref());
+    let [n] = gates_of(&weights.candidate_kernel, weights.candidate_bias.as_ref());
+    [r, u, n]
 }
 
 impl<E: Float> GruBuilder<E> {
@@ -238,42 +215,46 @@ impl<E: Float> GruBuilder<E> {
     /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
     /// weights are not those of these sizes and options.
     pub fn build_from(self, weights: GruWeights<E>) -> Result<Gru<E>, Error> {
-        let (input, hidden, use_bias) = (self.input_size, self.hidden_size, self.use_bias);
         self.check()?;
-        let after = self.reset == GruReset::After;
-        let weights = GruWeights {
-            gates_kernel: checked("gates/kernel", weights.gates_kernel, &self.kernel_shape(2))?,
-            gates_bias: checked_option("gates/bias", weights.gates_bias, use_bias, &[2 * hidden])?,
-            candidate_kernel: checked("candidate/kernel", weights.candidate_kernel, &self.kernel_shape(1))?,
-            candidate_bias: checked_option("candidate/bias", weights.candidate_bias, use_bias, &[hidden])?,
-            candidate_recurrent_bias: checked_option(
-                "candidate/recurrent_bias",
-                weights.candidate_recurrent_bias,
-                use_bias && after,
-                &[hidden],
-            )?,
-        };
-        let shape = |gates| PackShape::new(input, hidden, hidden, gates);
-        let [r, u, n] = gates(&weights, hidden);
-        let packed = match self.reset {
-            GruReset::Before => PackedWeights::ResetBefore {
-                gates: Packed::new(Isa::get(), shape(2), &[r, u], None),
-                candidate: Packed::new(Isa::get(), shape(1), &[n], None),
+        let weights = weights.checked("", &|name| self.shape(name))?;
+        let (inputs, hidden) = (self.input_size, self.hidden_size);
+        let shape = |gates, split| PackShape { inputs, recurrent: hidden, units: hidden, gates, split };
+        let [r, u, n] = gates(&weights);
+        let products = match self.reset {
+            GruReset::Before => Products::Before {
+                gates: Product::new(Isa::get(), shape(2, false), &[r, u], None),
+                candidate: Product::new(Isa::get(), shape(1, false), &[n], None),
             },
             GruReset::After => {
                 let recurrent_bias = weights.candidate_recurrent_bias.as_ref().map(numbers);
-                let shape = PackShape { split: true, ..shape(3) };
-                PackedWeights::ResetAfter(Packed::new(Isa::get(), shape, &[r, u, n], recurrent_bias))
+                Products::After(Product::new(Isa::get(), shape(3, true), &[r, u, n], recurrent_bias))
             }
         };
-        Ok(Gru { options: self, weights, packed, transposed: OnceLock::new() })
+        Ok(Gru { options: self, weights, products })
+    }
+
+    /// The shape of a weight; `None` without it.
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match name {
+            "gates/kernel" => Some(self.kernel_shape(2).into()),
+            "candidate/kernel" => Some(self.kernel_shape(1).into()),
+            "gates/bias" if self.use_bias => Some(vec![2 * self.hidden_size]),
+            "candidate/bias" if self.use_bias => Some(vec![self.hidden_size]),
+            "candidate/recurrent_bias" if self.use_bias && self.reset == GruReset::After => {
+                Some(vec![self.hidden_size])
+            }
+            _ => None,
+        }
     }
 }
 
-impl<E: Float> RnnCell for Gru<E> {
+/// The stage of a reset before the product that computes the candidate, and the temporary that holds r ⊙ h.
+const CANDIDATE: usize = 1;
+const RESET_H: usize = 0;
+
+impl<E: Float> FusedCell for Gru<E> {
     type Elem = E;
     type State = Array2<E>;
-    type Workspace = Workspace<E>;
 
     fn input_size(&self) -> usize {
         self.options.input_size
@@ -284,55 +265,153 @@ impl<E: Float> RnnCell for Gru<E> {
     fn zero_state(&self, batch: usize) -> Array2<E> {
         Array2::zeros((batch, self.options.hidden_size))
     }
+    fn stages(&self) -> Stages<'_, E> {
+        match &self.products {
+            Products::After(all) => Stages::new([Stage::of(all).state(0)]),
+            Products::Before { gates, candidate } => {
+                let stages = [Stage::of(gates).state(0), Stage::of(candidate).temporary(RESET_H)];
+                Stages::new(stages).temporary(self.options.hidden_size)
+            }
+        }
+    }
 
-    step_as_run!();
-
-    fn unroll(
-        &self,
-        inputs: &ArrayRef3<E>,
-        state: &mut Array2<E>,
-        outputs: &mut ArrayRef3<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        self.run(inputs, state, outputs, None, workspace);
+    #[inline(always)]
+    fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>) {
+        let (gate, act) = self.activations();
+        let (h, recording) = (row.state(0), row.is_recording());
+        match &self.products {
+            Products::After(_) => {
+                let [n, r, u, recurrent] = row.sums(0);
+                let (new_h, output) = (row.new_state(0), row.output());
+                for at in V::units(h.len()) {
+                    let reset = V::load(r, at).activate(gate);
+                    let update = V::load(u, at).activate(gate);
+                    let candidate = reset.mul_add(V::load(recurrent, at), V::load(n, at)).activate(act);
+                    if recording {
+                        candidate.store(n, at);
+                        reset.store(r, at);
+                        update.store(u, at);
+                    }
+                    let next = blend(update, V::load(h, at), candidate);
+                    next.store(new_h, at);
+                    next.store(output, at);
+                }
+            }
+            Products::Before { .. } if stage != CANDIDATE => {
+                let ([r, u], reset_h) = (row.sums(0), row.temporary(RESET_H));
+                for at in V::units(h.len()) {
+                    let reset = V::load(r, at).activate(gate);
+                    reset.store(r, at);
+                    V::load(u, at).activate(gate).store(u, at);
+                    (reset * V::load(h, at)).store(reset_h, at);
+                }
+            }
+            Products::Before { .. } => {
+                let ([_, u], [n]) = (row.sums(0), row.sums(CANDIDATE));
+                let (new_h, output) = (row.new_state(0), row.output());
+                for at in V::units(h.len()) {
+                    let candidate = V::load(n, at).activate(act);
+                    if recording {
+                        candidate.store(n, at);
+                    }
+                    let next = blend(V::load(u, at), V::load(h, at), candidate);
+                    next.store(new_h, at);
+                    next.store(output, at);
+                }
+            }
+        }
     }
 }
 
-impl<E: Float> Parameters<E> for Gru<E> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+/// u ⊙ h + (1 − u) ⊙ candidate, with one product.
+#[inline(always)]
+fn blend<E, V: Vector<E>>(u: V, h: V, candidate: V) -> V {
+    u.mul_add(h - candidate, candidate)
+}
+
+impl<E: Float> TrainableFusedCell for Gru<E> {
+    type Gradient = GruWeights<E>;
+
+    fn zero_gradient(&self) -> GruWeights<E> {
+        self.weights.zeros()
+    }
+
+    #[inline(always)]
+    fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>) {
+        let (gate, act) = self.activations();
+        let (h, d_h, d_output) = (row.state(0), row.d_state(0), row.d_output());
+        match &self.products {
+            Products::After(_) => {
+                let [n, r, u, recurrent] = row.sums(0);
+                for at in V::units(h.len()) {
+                    let d = V::load(d_h, at) + V::load(d_output, at);
+                    let back = blend_back(d, V::load(u, at), V::load(h, at), V::load(n, at));
+                    let d_n = back.candidate * V::load(n, at).slope(act);
+                    let reset = V::load(r, at);
+                    (d_n * (V::load(recurrent, at) * reset.slope(gate))).store(r, at);
+                    (d_n * reset).store(recurrent, at);
+                    d_n.store(n, at);
+                    (d * (back.update * V::load(u, at).slope(gate))).store(u, at);
+                    back.h.store(d_h, at);
+                }
+            }
+            Products::Before { .. } if stage == CANDIDATE => {
+                let ([_, u], [n]) = (row.sums(0), row.sums(CANDIDATE));
+                for at in V::units(h.len()) {
+                    let d = V::load(d_h, at) + V::load(d_output, at);
+                    let back = blend_back(d, V::load(u, at), V::load(h, at), V::load(n, at));
+                    (back.candidate * V::load(n, at).slope(act)).store(n, at);
+                    (d * (back.update * V::load(u, at).slope(gate))).store(u, at);
+                    back.h.store(d_h, at);
+                }
+            }
+            Products::Before { .. } => {
+                let ([r, _], d_reset_h) = (row.sums(0), row.d_temporary(RESET_H));
+                for at in V::units(h.len()) {
+                    let (reset, d) = (V::load(r, at), V::load(d_reset_h, at));
+                    (d * (V::load(h, at) * reset.slope(gate))).store(r, at);
+                    d.mul_add(reset, V::load(d_h, at)).store(d_h, at);
+                }
+            }
+        }
+    }
+
+    fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut GruWeights<E>) {
         let GruWeights { gates_kernel, gates_bias, candidate_kernel, candidate_bias, candidate_recurrent_bias } =
-            &self.weights;
-        visit("gates/kernel", gates_kernel.view().into_dyn());
-        if let Some(bias) = gates_bias {
-            visit("gates/bias", bias.view().into_dyn());
-        }
-        visit("candidate/kernel", candidate_kernel.view().into_dyn());
-        if let Some(bias) = candidate_bias {
-            visit("candidate/bias", bias.view().into_dyn());
-        }
-        if let Some(bias) = candidate_recurrent_bias {
-            visit("candidate/recurrent_bias", bias.view().into_dyn());
-        }
-    }
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        let visit = |cell: &mut Self| {
-            let GruWeights { gates_kernel, gates_bias, candidate_kernel, candidate_bias, candidate_recurrent_bias } =
-                &mut cell.weights;
-            visit("gates/kernel", gates_kernel.view_mut().into_dyn());
-            if let Some(bias) = gates_bias {
-                visit("gates/bias", bias.view_mut().into_dyn());
+            gradient;
+        let (x, h) = (Source::Input, Source::State(0));
+        match &self.products {
+            Products::After(_) => {
+                samples.add_product((0, 1..3), &[x, h], gates_kernel.view_mut(), gates_bias.as_mut());
+                let inputs = self.options.input_size;
+                let (from_x, from_h) = candidate_kernel.multi_slice_mut((s![..inputs, ..], s![inputs.., ..]));
+                samples.add_product((0, 0..1), &[x], from_x, candidate_bias.as_mut());
+                samples.add_product((0, 3..4), &[h], from_h, candidate_recurrent_bias.as_mut());
             }
-            visit("candidate/kernel", candidate_kernel.view_mut().into_dyn());
-            if let Some(bias) = candidate_bias {
-                visit("candidate/bias", bias.view_mut().into_dyn());
+            Products::Before { .. } => {
+                samples.add_product((0, 0..2), &[x, h], gates_kernel.view_mut(), gates_bias.as_mut());
+                let sources = [x, Source::Temporary(RESET_H)];
+                let kernel = candidate_kernel.view_mut();
+                samples.add_product((CANDIDATE, 0..1), &sources, kernel, candidate_bias.as_mut());
             }
-            if let Some(bias) = candidate_recurrent_bias {
-                visit("candidate/recurrent_bias", bias.view_mut().into_dyn());
-            }
-        };
-        visit_then_repack(self, visit, Self::repack);
+        }
     }
 }
+
+/// The gradients of what [`blend`] joins; u's still to be multiplied by `d` and its slope.
+struct BlendBack<V> {
+    h: V,
+    candidate: V,
+    update: V,
+}
+
+#[inline(always)]
+fn blend_back<E, V: Vector<E>>(d: V, u: V, h: V, candidate: V) -> BlendBack<V> {
+    let through_u = d * u;
+    BlendBack { h: through_u, candidate: d - through_u, update: h - candidate }
+}
+
+trainable_fused_cell!([E: Float] Gru<E>);
 
 impl<E: Float> std::fmt::Debug for Gru<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,31 +1,34 @@
 //! Layer normalization of a row, after Ba, Kiros and Hinton (2016).
 
-use super::weights::{checked, numbers};
-use crate::{Error, Float};
+use crate::fused::Vector;
+use crate::fused::weights::numbers;
+use crate::{Float, parameters};
 use ndarray::Array1;
 
-/// Gains and shifts of a [`LayerNormLstm`](crate::LayerNormLstm).
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerNorms<E> {
-    /// Of the input gate i.
-    pub input: LayerNorm<E>,
-    /// Of the candidate j.
-    pub transform: LayerNorm<E>,
-    /// Of the forget gate f.
-    pub forget: LayerNorm<E>,
-    /// Of the output gate o.
-    pub output: LayerNorm<E>,
-    /// Of the new c.
-    pub state: LayerNorm<E>,
+parameters! {
+    /// Gains and shifts of a [`LayerNormLstm`](crate::LayerNormLstm).
+    pub struct LayerNorms {
+        /// Of the input gate i.
+        "input" input: LayerNorm<E>,
+        /// Of the candidate j.
+        "transform" transform: LayerNorm<E>,
+        /// Of the forget gate f.
+        "forget" forget: LayerNorm<E>,
+        /// Of the output gate o.
+        "output" output: LayerNorm<E>,
+        /// Of the new c.
+        "state" state: LayerNorm<E>,
+    }
 }
 
-/// Gain and shift of one layer normalization.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerNorm<E> {
-    /// Gain, (hidden).
-    pub gamma: Array1<E>,
-    /// Shift, (hidden).
-    pub beta: Array1<E>,
+parameters! {
+    /// Gain and shift of one layer normalization.
+    pub struct LayerNorm {
+        /// Gain, (hidden).
+        "gamma" gamma: Array1<E>,
+        /// Shift, (hidden).
+        "beta" beta: Array1<E>,
+    }
 }
 
 /// Added to a variance, as tf.contrib.layers does.
@@ -36,49 +39,70 @@ impl<E: Float> LayerNorm<E> {
         Self { gamma: Array1::from_elem(size, gain), beta: Array1::from_elem(size, shift) }
     }
 
-    pub(super) fn checked(self, name: &str, size: usize) -> Result<Self, Error> {
-        Ok(Self {
-            gamma: checked(&format!("{name}/gamma"), self.gamma, &[size])?,
-            beta: checked(&format!("{name}/beta"), self.beta, &[size])?,
-        })
+    /// gamma ⊙ `normal` + beta, of some units.
+    #[inline(always)]
+    pub(super) fn scale<V: Vector<E>>(&self, normal: V, at: crate::fused::Units) -> V {
+        normal * V::load(numbers(&self.gamma), at) + V::load(numbers(&self.beta), at)
     }
 
-    /// Normalizes one row in place.
-    pub(crate) fn apply(&self, values: &mut [E]) {
-        let (mean, scale) = mean_and_scale(values);
-        for ((value, &gamma), &beta) in values.iter_mut().zip(numbers(&self.gamma)).zip(numbers(&self.beta)) {
-            *value = (*value - mean) * scale * gamma + beta;
+    /// From `d`, the gradient of a row's normalization, to that of the row; `normal` is the normalized row before gain and
+    /// shift, `scale` what it was multiplied by. The gradients of gain and shift are added to `d_norm`, side by side.
+    #[inline(always)]
+    pub(super) fn back<V: Vector<E>>(&self, d: &mut [E], normal: &[E], scale: E, d_norm: &mut [E]) {
+        let gamma = numbers(&self.gamma);
+        let (d_gamma, d_beta) = d_norm.split_at_mut(normal.len());
+        let (mut total, mut along) = (V::splat(E::zero()), V::splat(E::zero()));
+        for at in V::units(d.len()) {
+            let (d_y, n) = (V::load(d, at), V::load(normal, at));
+            (V::load(d_gamma, at) + d_y * n).store(d_gamma, at);
+            (V::load(d_beta, at) + d_y).store(d_beta, at);
+            let d_n = d_y * V::load(gamma, at);
+            total = total + d_n;
+            along = d_n.mul_add(n, along);
+            d_n.store(d, at);
+        }
+        // A gradient along the ones or along the normalized row itself is lost: mean and variance undo such a change.
+        let count = E::from_f64(normal.len() as f64);
+        let (mean, along) = (V::splat(total.sum() / count), V::splat(along.sum() / count));
+        for at in V::units(d.len()) {
+            ((V::load(d, at) - mean - V::load(normal, at) * along) * scale).store(d, at);
         }
     }
 }
 
-/// A row's mean and 1 / √(variance + 1e-12).
-pub(crate) fn mean_and_scale<E: Float>(values: &[E]) -> (E, E) {
+/// Makes a row its difference from its mean, divided by √(variance + 1e-12); returns what it was multiplied by.
+#[inline(always)]
+pub(super) fn normalize<E: Float, V: Vector<E>>(values: &mut [E]) -> E {
     let count = E::from_f64(values.len() as f64);
     let mean = sum(values, |value| value) / count;
     let variance = sum(values, |value| (value - mean) * (value - mean)) / count;
-    (mean, (variance + E::from_f64(EPSILON)).sqrt().recip())
+    let scale = (variance + E::from_f64(EPSILON)).sqrt().recip();
+    for at in V::units(values.len()) {
+        ((V::load(values, at) - mean) * scale).store(values, at);
+    }
+    scale
 }
 
 /// Σ term(value), in sixteen chains, so that it can be vectorized; their number is fixed, so the bits are too.
-pub(crate) fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
+#[inline(always)]
+fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
     let mut chains = [E::zero(); 16];
-    for values in values.chunks(16) {
+    let (whole, rest) = values.as_chunks::<16>();
+    for values in whole {
         for (chain, &value) in chains.iter_mut().zip(values) {
             *chain += term(value);
         }
+    }
+    for (chain, &value) in chains.iter_mut().zip(rest) {
+        *chain += term(value);
     }
     chains.into_iter().sum()
 }
 
 impl<E: Float> LayerNorms<E> {
-    pub(super) fn named(&self) -> [(&'static str, &LayerNorm<E>); 5] {
-        let Self { input, transform, forget, output, state } = self;
-        [("input", input), ("transform", transform), ("forget", forget), ("output", output), ("state", state)]
-    }
-
-    pub(super) fn named_mut(&mut self) -> [(&'static str, &mut LayerNorm<E>); 5] {
-        let Self { input, transform, forget, output, state } = self;
-        [("input", input), ("transform", transform), ("forget", forget), ("output", output), ("state", state)]
+    /// Of the gates i, j, f, o.
+    #[inline(always)]
+    pub(super) fn gates(&self) -> [&LayerNorm<E>; 4] {
+        [&self.input, &self.transform, &self.forget, &self.output]
     }
 }

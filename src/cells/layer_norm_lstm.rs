@@ -1,16 +1,20 @@
 //! The LSTM with layer normalization.
 
-use super::layer_norm::{LayerNorm, LayerNorms};
-use super::weights::{checked, checked_option, drawn, gate, matrix_shape, visit_then_repack};
+use super::layer_norm::{LayerNorm, LayerNorms, normalize};
 use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_sizes};
-use crate::dropout::{Keep, Site};
+use crate::dropout::{Keep, Masks, Site};
+use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
+use crate::fused::{
+    self, Backward, Forward, FusedCell, Record, Samples, Source, Stage, Stages, TrainableFusedCell, Vector, Workspace,
+};
 use crate::kernel::isa::Isa;
-use crate::kernel::linear::activate_all;
-use crate::kernel::pack::{PackShape, Packed};
-use crate::kernel::{self, Workspace};
-use crate::{Activation, DropoutState, Error, Float, LstmState, Parameters, RnnCell};
-use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
+use crate::kernel::pack::PackShape;
+use crate::kernel::product::Product;
+use crate::train::TrainableCell;
+use crate::train::steps_as_runs;
+use crate::{Activation, Arrays, DropoutState, Error, Float, LstmState, Parameters, RnnCell, parameters};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, Axis};
 use rand::Rng;
 
 /// LSTM with layer normalization and recurrent dropout: tf.contrib.rnn's `LayerNormBasicLSTMCell`, after Ba, Kiros and
@@ -51,21 +55,22 @@ use rand::Rng;
 /// ```
 #[derive(Clone)]
 pub struct LayerNormLstm<E: Float> {
-    pub(crate) options: LayerNormLstmBuilder<E>,
-    pub(crate) keep: Keep,
+    options: LayerNormLstmBuilder<E>,
+    keep: Keep,
     weights: LayerNormLstmWeights<E>,
-    packed: Packed<E>,
+    product: Product<E>,
 }
 
-/// The parameters of a [`LayerNormLstm`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerNormLstmWeights<E> {
-    /// (input + hidden, 4 · hidden), columns i, j, f, o.
-    pub kernel: Array2<E>,
-    /// (4 · hidden); there without `layer_norm`.
-    pub bias: Option<Array1<E>>,
-    /// There with `layer_norm`.
-    pub norms: Option<LayerNorms<E>>,
+parameters! {
+    /// The parameters of a [`LayerNormLstm`].
+    pub struct LayerNormLstmWeights {
+        /// (input + hidden, 4 · hidden), columns i, j, f, o.
+        "kernel" kernel: Array2<E>,
+        /// (4 · hidden); there without `layer_norm`.
+        "bias" bias: Option<Array1<E>>,
+        /// There with `layer_norm`.
+        "" norms: Option<LayerNorms<E>>,
+    }
 }
 
 /// Options of a [`LayerNormLstm`].
@@ -73,13 +78,13 @@ pub struct LayerNormLstmWeights<E> {
 #[must_use]
 pub struct LayerNormLstmBuilder<E> {
     input_size: usize,
-    pub(crate) hidden_size: usize,
+    hidden_size: usize,
     forget_bias: E,
     layer_norm: bool,
     norm_gain: E,
     norm_shift: E,
     dropout_keep_prob: f64,
-    pub(crate) activation: Activation,
+    activation: Activation,
 }
 
 impl<E: Float> LayerNormLstm<E> {
@@ -114,47 +119,12 @@ impl<E: Float> LayerNormLstm<E> {
     }
 
     fn repack(&mut self) {
-        self.packed.refill(&[gate(&self.weights.kernel, self.weights.bias.as_ref())], None);
-    }
-
-    /// One row's `sums` to its gates i, g, f, o. `drop` is the dropout of the candidate.
-    pub(crate) fn gates(&self, sums: &mut [E], drop: impl FnOnce(&mut [E])) {
-        let Self { options, weights: LayerNormLstmWeights { norms, .. }, .. } = self;
-        let mut gates = sums.chunks_exact_mut(options.hidden_size);
-        let [i, j, f, o] = std::array::from_fn(|_| gates.next().expect("four gates"));
-        if let Some(norms) = norms {
-            norms.input.apply(i);
-            norms.transform.apply(j);
-            norms.forget.apply(f);
-            norms.output.apply(o);
-        }
-        f.iter_mut().for_each(|f| *f += options.forget_bias);
-        activate_all(options.activation, j);
-        drop(j);
-        for gate in [i, f, o] {
-            activate_all(Activation::Sigmoid, gate);
-        }
-    }
-
-    /// One row's gates, given as `sums`, to its new `c` and `h`.
-    fn finish(&self, sums: &mut [E], c: &mut [E], h: &mut [E], drop: impl FnOnce(&mut [E])) {
-        self.gates(sums, drop);
-        let Self { options, weights: LayerNormLstmWeights { norms, .. }, .. } = self;
-        let mut gates = sums.chunks_exact(options.hidden_size);
-        let [i, j, f, o] = std::array::from_fn(|_| gates.next().expect("four gates"));
-        for (((c, &f), &i), &j) in c.iter_mut().zip(f).zip(i).zip(j) {
-            *c = *c * f + i * j;
-        }
-        if let Some(norms) = norms {
-            norms.state.apply(c);
-        }
-        h.copy_from_slice(c);
-        activate_all(options.activation, h);
-        for (h, &o) in h.iter_mut().zip(o) {
-            *h *= o;
-        }
+        let gates: [_; 4] = gates_of(&self.weights.kernel, self.weights.bias.as_ref());
+        self.product.refill(&gates, None);
     }
 }
+
+packed_parameters!(LayerNormLstm);
 
 impl<E: Float> LayerNormLstmBuilder<E> {
     /// Added to the forget gate at every step, after normalization; 1 if not set. Finite.
@@ -233,28 +203,201 @@ impl<E: Float> LayerNormLstmBuilder<E> {
         check_finite("norm_gain", self.norm_gain)?;
         check_finite("norm_shift", self.norm_shift)?;
         let keep = Keep::new("dropout_keep_prob", self.dropout_keep_prob, false)?;
-        let norms = match (weights.norms, self.layer_norm) {
-            (Some(norms), true) => Some(LayerNorms {
-                input: norms.input.checked("input", hidden)?,
-                transform: norms.transform.checked("transform", hidden)?,
-                forget: norms.forget.checked("forget", hidden)?,
-                output: norms.output.checked("output", hidden)?,
-                state: norms.state.checked("state", hidden)?,
-            }),
-            (None, false) => None,
-            (None, true) => return Err(Error::MissingWeight { name: "input/gamma".into() }),
-            (Some(_), false) => return Err(Error::UnexpectedWeight { name: "input/gamma".into() }),
-        };
-        let weights = LayerNormLstmWeights {
-            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
-            bias: checked_option("bias", weights.bias, !self.layer_norm, &[4 * hidden])?,
-            norms,
-        };
-        // The four gates are packed as one: their sums come out side by side.
-        let shape = PackShape::new(input, hidden, 4 * hidden, 1);
-        let packed = Packed::new(Isa::get(), shape, &[gate(&weights.kernel, weights.bias.as_ref())], None);
-        Ok(LayerNormLstm { options: self, keep, weights, packed })
+        let weights = weights.checked("", &|name| self.shape(name))?;
+        let shape = PackShape { inputs: input, recurrent: hidden, units: hidden, gates: 4, split: false };
+        let gates: [_; 4] = gates_of(&weights.kernel, weights.bias.as_ref());
+        let product = Product::new(Isa::get(), shape, &gates, None);
+        Ok(LayerNormLstm { options: self, keep, weights, product })
     }
+
+    /// The shape of a weight; `None` without it.
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match name {
+            "kernel" => Some(self.kernel_shape().into()),
+            "bias" => (!self.layer_norm).then(|| vec![4 * self.hidden_size]),
+            _ => self.layer_norm.then(|| vec![self.hidden_size]),
+        }
+    }
+}
+
+/// Leaves of the state.
+const C: usize = 0;
+const H: usize = 1;
+/// Temporaries: the gates' values i, j, f, o, j before dropout; the new c before gain and shift, or what it is made of; what
+/// the sums and the new c were multiplied by to normalize them.
+const GATES: usize = 0;
+const NEW_C: usize = 1;
+const SCALES: usize = 2;
+/// The accumulator of the gradients of gains and shifts, those of a normalization side by side.
+const NORMS: usize = 0;
+
+/// The cell in one run, with the masks that its rows have there.
+struct Masked<'a, E: Float> {
+    cell: &'a LayerNormLstm<E>,
+    masks: Option<&'a Masks>,
+}
+
+impl<E: Float> Masked<'_, E> {
+    /// Drops from a row's candidate, or from its gradient.
+    #[inline(always)]
+    fn drop(&self, step: usize, row: usize, candidate: &mut [E]) {
+        if let Some(masks) = self.masks {
+            masks.drop_row(self.cell.keep, Site::Candidate, step, row, candidate.iter_mut());
+        }
+    }
+}
+
+impl<E: Float> Parameters<E> for Masked<'_, E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.cell.visit_parameters(visit);
+    }
+}
+
+impl<E: Float> FusedCell for Masked<'_, E> {
+    type Elem = E;
+    type State = LstmState<E>;
+
+    fn input_size(&self) -> usize {
+        self.cell.options.input_size
+    }
+    fn output_size(&self) -> usize {
+        self.cell.options.hidden_size
+    }
+    fn zero_state(&self, batch: usize) -> LstmState<E> {
+        let zeros = || Array2::zeros((batch, self.cell.options.hidden_size));
+        LstmState { c: zeros(), h: zeros() }
+    }
+    fn stages(&self) -> Stages<'_, E> {
+        let hidden = self.cell.options.hidden_size;
+        let stages = Stages::new([Stage::of(&self.cell.product).state(H).whole_rows()]);
+        stages.temporary(4 * hidden).temporary(hidden).temporary(5).accumulator(10 * hidden)
+    }
+
+    #[inline(always)]
+    fn forward<V: Vector<E>>(&self, _: usize, row: &mut Forward<'_, E>) {
+        let LayerNormLstmBuilder { activation, forget_bias, .. } = self.cell.options;
+        let norms = self.cell.weights.norms.as_ref();
+        let (step, number) = (row.step(), row.row());
+        let (mut sums, gates) = (row.sums::<4>(0), row.temporary(GATES));
+        let (scratch, scales) = (row.temporary(NEW_C), row.temporary(SCALES));
+        let (c, new_c) = (row.state(C), row.new_state(C));
+        let (h, output) = (row.new_state(H), row.output());
+        let hidden = c.len();
+
+        for (k, (sums, gates)) in sums.iter_mut().zip(gates.chunks_exact_mut(hidden)).enumerate() {
+            if norms.is_some() {
+                scales[k] = normalize::<E, V>(sums);
+            }
+            for at in V::units(hidden) {
+                let sum = V::load(sums, at);
+                let sum = norms.map_or(sum, |norms| norms.gates()[k].scale(sum, at));
+                let value = match k {
+                    1 => sum.activate(activation),
+                    2 => (sum + forget_bias).sigmoid(),
+                    _ => sum.sigmoid(),
+                };
+                value.store(gates, at);
+            }
+        }
+        let [i, j, f, o] = quarters(gates);
+        scratch.copy_from_slice(j);
+        self.drop(step, number, scratch);
+        for at in V::units(hidden) {
+            let raw = V::load(c, at) * V::load(f, at) + V::load(i, at) * V::load(scratch, at);
+            raw.store(scratch, at);
+        }
+        if norms.is_some() {
+            scales[4] = normalize::<E, V>(scratch);
+        }
+        for at in V::units(hidden) {
+            let normal = V::load(scratch, at);
+            let c = norms.map_or(normal, |norms| norms.state.scale(normal, at));
+            let y = c.activate(activation) * V::load(o, at);
+            c.store(new_c, at);
+            y.store(h, at);
+            y.store(output, at);
+        }
+    }
+}
+
+/// The gates of a row, i, j, f, o.
+#[inline(always)]
+fn quarters<E>(gates: &[E]) -> [&[E]; 4] {
+    let (left, right) = gates.split_at(gates.len() / 2);
+    let ((i, j), (f, o)) = (left.split_at(left.len() / 2), right.split_at(right.len() / 2));
+    [i, j, f, o]
+}
+
+impl<E: Float> TrainableFusedCell for Masked<'_, E> {
+    type Gradient = LayerNormLstmWeights<E>;
+
+    fn zero_gradient(&self) -> LayerNormLstmWeights<E> {
+        self.cell.weights.zeros()
+    }
+
+    #[inline(always)]
+    fn backward<V: Vector<E>>(&self, _: usize, row: &mut Backward<'_, E>) {
+        let activation = self.cell.options.activation;
+        let norms = self.cell.weights.norms.as_ref();
+        let (step, number) = (row.step(), row.row());
+        let (mut sums, gates, scratch) = (row.sums::<4>(0), row.temporary(GATES), row.temporary(NEW_C));
+        let (scales, d_norms) = (row.temporary(SCALES), row.accumulator(NORMS));
+        let (old_c, new_c) = (row.state(C), row.new_state(C));
+        let (d_c, d_h, d_output) = (row.d_state(C), row.d_state(H), row.d_output());
+        let hidden = old_c.len();
+
+        let [i, j, f, o] = quarters_mut(gates);
+        for at in V::units(hidden) {
+            let d = V::load(d_h, at) + V::load(d_output, at);
+            let y = V::load(new_c, at).activate(activation);
+            // The gradient of o's value; its slope and those of the others' come below.
+            (d * y).store(d_h, at);
+            (V::load(d_c, at) + d * V::load(o, at) * y.slope(activation)).store(d_c, at);
+        }
+        if let Some(norms) = norms {
+            norms.state.back::<V>(d_c, scratch, scales[4], &mut d_norms[8 * hidden..]);
+        }
+        scratch.copy_from_slice(j);
+        self.drop(step, number, scratch);
+        for at in V::units(hidden) {
+            let (d, i_value, f_value, o_value) = (V::load(d_c, at), V::load(i, at), V::load(f, at), V::load(o, at));
+            (d * V::load(scratch, at) * i_value.slope(Activation::Sigmoid)).store(i, at);
+            (d * V::load(old_c, at) * f_value.slope(Activation::Sigmoid)).store(f, at);
+            (V::load(d_h, at) * o_value.slope(Activation::Sigmoid)).store(o, at);
+            (d * i_value).store(scratch, at);
+            (d * f_value).store(d_c, at);
+            V::splat(E::zero()).store(d_h, at);
+        }
+        self.drop(step, number, scratch);
+        for at in V::units(hidden) {
+            (V::load(scratch, at) * V::load(j, at).slope(activation)).store(j, at);
+        }
+        for (k, (normal, d)) in sums.iter_mut().zip([i, j, f, o]).enumerate() {
+            if let Some(norms) = norms {
+                norms.gates()[k].back::<V>(d, normal, scales[k], &mut d_norms[2 * k * hidden..][..2 * hidden]);
+            }
+            normal.copy_from_slice(d);
+        }
+    }
+
+    fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut LayerNormLstmWeights<E>) {
+        let LayerNormLstmWeights { kernel, bias, norms } = gradient;
+        samples.add_product((0, 0..4), &[Source::Input, Source::State(H)], kernel.view_mut(), bias.as_mut());
+        let Some(LayerNorms { input, transform, forget, output, state }) = norms else { return };
+        for (k, LayerNorm { gamma, beta }) in [input, transform, forget, output, state].into_iter().enumerate() {
+            let hidden = gamma.len();
+            samples.add_accumulated(NORMS, 2 * k * hidden, gamma);
+            samples.add_accumulated(NORMS, (2 * k + 1) * hidden, beta);
+        }
+    }
+}
+
+/// As [`quarters`], to be written.
+#[inline(always)]
+fn quarters_mut<E>(gates: &mut [E]) -> [&mut [E]; 4] {
+    let (left, right) = gates.split_at_mut(gates.len() / 2);
+    let ((i, j), (f, o)) = (left.split_at_mut(left.len() / 2), right.split_at_mut(right.len() / 2));
+    [i, j, f, o]
 }
 
 impl<E: Float> RnnCell for LayerNormLstm<E> {
@@ -269,8 +412,7 @@ impl<E: Float> RnnCell for LayerNormLstm<E> {
         self.options.hidden_size
     }
     fn zero_state(&self, batch: usize) -> Self::State {
-        let zeros = || Array2::zeros((batch, self.options.hidden_size));
-        DropoutState::new(LstmState { c: zeros(), h: zeros() })
+        DropoutState::new(Masked { cell: self, masks: None }.zero_state(batch))
     }
 
     step_as_run!();
@@ -282,67 +424,74 @@ impl<E: Float> RnnCell for LayerNormLstm<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut Workspace<E>,
     ) {
-        self.run(inputs, state, outputs, workspace, |_, _| {});
+        let DropoutState { inner, masks } = state;
+        fused::unroll(&self.masked(masks.as_ref(), inputs.dim()), inputs, inner, outputs, workspace);
+        advance(masks, inputs.dim().0);
     }
 }
 
 impl<E: Float> LayerNormLstm<E> {
-    /// A run of steps; `keep` sees the sums and the old c of each step and row, in order.
-    pub(crate) fn run(
-        &self,
-        inputs: &ArrayRef3<E>,
-        state: &mut DropoutState<LstmState<E>>,
-        outputs: &mut ArrayRef3<E>,
-        workspace: &mut Workspace<E>,
-        mut keep: impl FnMut(&[E], &[E]),
-    ) {
-        let (steps, batch, _) = inputs.dim();
-        let DropoutState { inner: LstmState { c, h }, masks } = state;
-        let hidden = self.options.hidden_size;
-        assert_eq!(c.dim(), (batch, hidden), "the state's c must be (batch, hidden)");
+    fn masked<'a>(&'a self, masks: Option<&'a Masks>, inputs: (usize, usize, usize)) -> Masked<'a, E> {
         if let Some(masks) = masks {
-            masks.check_batch(batch);
+            masks.check_batch(inputs.1);
         }
-        kernel::make_standard(c);
-        let c = c.as_slice_mut().expect("c was just made standard");
-        kernel::linear::unroll(&self.packed, inputs.view(), h, outputs.view_mut(), workspace, |t, row, sums, h| {
-            let c = &mut c[row * hidden..][..hidden];
-            keep(sums, c);
-            self.finish(sums, c, h, |candidate| {
-                if let Some(masks) = masks {
-                    masks.drop_row(self.keep, Site::Candidate, t, row, candidate.iter_mut());
-                }
-            });
-        });
-        if let Some(masks) = masks {
-            masks.advance(steps);
-        }
+        Masked { cell: self, masks }
     }
 }
 
-impl<E: Float> Parameters<E> for LayerNormLstm<E> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        visit("kernel", self.weights.kernel.view().into_dyn());
-        if let Some(bias) = &self.weights.bias {
-            visit("bias", bias.view().into_dyn());
-        }
-        for (name, norm) in self.weights.norms.iter().flat_map(LayerNorms::named) {
-            visit(&format!("{name}/gamma"), norm.gamma.view().into_dyn());
-            visit(&format!("{name}/beta"), norm.beta.view().into_dyn());
-        }
+fn advance(masks: &mut Option<Masks>, steps: usize) {
+    if let Some(masks) = masks {
+        masks.advance(steps);
     }
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        let visit = |cell: &mut Self| {
-            visit("kernel", cell.weights.kernel.view_mut().into_dyn());
-            if let Some(bias) = &mut cell.weights.bias {
-                visit("bias", bias.view_mut().into_dyn());
-            }
-            for (name, norm) in cell.weights.norms.iter_mut().flat_map(LayerNorms::named_mut) {
-                visit(&format!("{name}/gamma"), norm.gamma.view_mut().into_dyn());
-                visit(&format!("{name}/beta"), norm.beta.view_mut().into_dyn());
-            }
-        };
-        visit_then_repack(self, visit, Self::repack);
+}
+
+/// What a recorded run of a [`LayerNormLstm`] keeps.
+#[derive(Debug)]
+pub struct LayerNormLstmRecord<E> {
+    record: Record<E>,
+    /// As before the first step.
+    masks: Option<Masks>,
+}
+
+impl<E: Float> TrainableCell for LayerNormLstm<E> {
+    type Record = LayerNormLstmRecord<E>;
+    type Gradient = LayerNormLstmWeights<E>;
+
+    fn zero_gradient(&self) -> LayerNormLstmWeights<E> {
+        self.weights.zeros()
+    }
+
+    steps_as_runs!();
+
+    fn unroll_recording(
+        &self,
+        inputs: &ArrayRef3<E>,
+        state: &mut Self::State,
+        outputs: &mut ArrayRef3<E>,
+        records: &mut Vec<Self::Record>,
+        workspace: &mut Workspace<E>,
+    ) {
+        let DropoutState { inner, masks } = state;
+        let masked = self.masked(masks.as_ref(), inputs.dim());
+        let record = fused::unroll_recording(&masked, inputs, inner, outputs, workspace);
+        records.push(LayerNormLstmRecord { record, masks: masks.clone() });
+        advance(masks, inputs.dim().0);
+    }
+
+    fn unroll_backward(
+        &self,
+        records: &mut Vec<Self::Record>,
+        inputs: &ArrayRef3<E>,
+        d_outputs: &ArrayRef3<E>,
+        d_state: &mut Self::State,
+        d_inputs: &mut ArrayRef3<E>,
+        gradient: &mut Self::Gradient,
+        workspace: &mut Workspace<E>,
+    ) {
+        let LayerNormLstmRecord { record, masks } = records.pop().expect("each run forward left a record");
+        let masked = self.masked(masks.as_ref(), inputs.dim());
+        let d_state = &mut d_state.inner;
+        fused::unroll_backward(&masked, record, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
     }
 }
 

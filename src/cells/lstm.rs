@@ -1,16 +1,14 @@
 //! The LSTM.
 
-use super::weights::{checked, checked_option, drawn, gate, matrix_shape, numbers, visit_then_repack};
-use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_positive, check_sizes};
+use crate::fused::weights::{drawn, gates_of, matrix_shape, numbers, packed_parameters};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
-use crate::kernel::lstm_backward::{Record, Transposed};
-use crate::kernel::pack::{Gate, PackShape, Packed};
-use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, LstmState, Parameters, RnnCell, init};
-use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use crate::kernel::pack::{Gate, PackShape};
+use crate::kernel::product::Product;
+use crate::{Activation, Arrays, Error, Float, LstmState, init, parameters, trainable_fused_cell};
+use ndarray::{Array1, Array2, Axis};
 use rand::Rng;
-use std::sync::OnceLock;
 
 /// Long short-term memory: TensorFlow 1's `LSTMCell`, and `BasicLSTMCell` with its default options; after Hochreiter and
 /// Schmidhuber (1997), Gers, Schmidhuber and Cummins (2000), and Sak, Senior and Beaufays (2014) for peepholes and
@@ -51,34 +49,34 @@ use std::sync::OnceLock;
 pub struct Lstm<E: Float> {
     options: LstmBuilder<E>,
     weights: LstmWeights<E>,
-    packed: Packed<E>,
-    packed_projection: Option<Packed<E>>,
-    /// Packed by the first run backward.
-    transposed: OnceLock<Transposed<E>>,
+    gates: Product<E>,
+    projection: Option<Product<E>>,
 }
 
-/// The parameters of an [`Lstm`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct LstmWeights<E> {
-    /// (input + output, 4 · hidden), columns i, j, f, o.
-    pub kernel: Array2<E>,
-    /// (4 · hidden); `None` is no bias at all (`forget_bias` is still added).
-    pub bias: Option<Array1<E>>,
-    /// With `use_peepholes`.
-    pub peepholes: Option<Peepholes<E>>,
-    /// `projection/kernel`, (hidden, num_proj), with `num_proj`.
-    pub projection: Option<Array2<E>>,
+parameters! {
+    /// The parameters of an [`Lstm`].
+    pub struct LstmWeights {
+        /// (input + output, 4 · hidden), columns i, j, f, o.
+        "kernel" kernel: Array2<E>,
+        /// (4 · hidden); `None` is no bias at all (`forget_bias` is still added).
+        "bias" bias: Option<Array1<E>>,
+        /// With `use_peepholes`.
+        "" peepholes: Option<Peepholes<E>>,
+        /// (hidden, num_proj), with `num_proj`.
+        "projection/kernel" projection: Option<Array2<E>>,
+    }
 }
 
-/// Diagonal weights from the memory c to the gates, (hidden) each.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Peepholes<E> {
-    /// To the forget gate.
-    pub w_f_diag: Array1<E>,
-    /// To the input gate.
-    pub w_i_diag: Array1<E>,
-    /// To the output gate.
-    pub w_o_diag: Array1<E>,
+parameters! {
+    /// Diagonal weights from the memory c to the gates, (hidden) each.
+    pub struct Peepholes {
+        /// To the forget gate.
+        "w_f_diag" w_f_diag: Array1<E>,
+        /// To the input gate.
+        "w_i_diag" w_i_diag: Array1<E>,
+        /// To the output gate.
+        "w_o_diag" w_o_diag: Array1<E>,
+    }
 }
 
 /// Options of an [`Lstm`].
@@ -146,57 +144,20 @@ impl<E: Float> Lstm<E> {
         self.options.hidden_size
     }
 
-    pub(crate) fn kernel_options(&self) -> kernel::lstm::Options<'_, E> {
-        let peepholes = self.weights.peepholes.as_ref();
-        kernel::lstm::Options {
-            activation: self.options.activation,
-            gate_activation: self.options.gate_activation,
-            peepholes: peepholes.map(|p| [&p.w_f_diag, &p.w_i_diag, &p.w_o_diag].map(numbers)),
-            cell_clip: self.options.cell_clip,
-            proj_clip: self.options.proj_clip,
-        }
-    }
-
-    pub(crate) fn packed_projection(&self) -> Option<&Packed<E>> {
-        self.packed_projection.as_ref()
-    }
-
-    /// The weights as backward multiplies by them.
-    pub(crate) fn transposed(&self) -> &Transposed<E> {
-        let LstmWeights { kernel, projection, .. } = &self.weights;
-        self.transposed.get_or_init(|| Transposed::new(kernel, self.options.input_size, projection.as_ref()))
-    }
-
-    /// [`RnnCell::unroll`], recorded if asked for.
-    pub(crate) fn run(
-        &self,
-        inputs: &ArrayRef3<E>,
-        LstmState { c, h }: &mut LstmState<E>,
-        outputs: &mut ArrayRef3<E>,
-        record: Option<&mut Record<E>>,
-        workspace: &mut Workspace<E>,
-    ) {
-        let projection = self.packed_projection.as_ref();
-        let (inputs, outputs) = (inputs.view(), outputs.view_mut());
-        let options = self.kernel_options();
-        kernel::lstm::unroll(&self.packed, projection, options, inputs, c, h, outputs, record, workspace);
-    }
-
     pub(crate) fn options(&self) -> &LstmBuilder<E> {
         &self.options
     }
 
     fn repack(&mut self) {
-        self.packed.refill(&self.options.gates(&self.weights), None);
-        if let (Some(packed), Some(kernel)) = (&mut self.packed_projection, &self.weights.projection) {
-            packed.refill(&[gate(kernel, None)], None);
-        }
-        if let Some(transposed) = self.transposed.get_mut() {
-            let LstmWeights { kernel, projection, .. } = &self.weights;
-            transposed.refill(kernel, self.options.input_size, projection.as_ref());
+        self.gates.refill(&self.options.gates(&self.weights), None);
+        if let (Some(product), Some(kernel)) = (&mut self.projection, &self.weights.projection) {
+            let gates: [_; 1] = gates_of(kernel, None);
+            product.refill(&gates, None);
         }
     }
 }
+
+packed_parameters!(Lstm);
 
 impl<E: Float> LstmBuilder<E> {
     /// Added to the forget gate at every step; 1 if not set. Finite.
@@ -257,13 +218,8 @@ impl<E: Float> LstmBuilder<E> {
 
     /// The gates as packed: forget_bias is added to what is packed, never to `bias`.
     fn gates<'a>(&self, weights: &'a LstmWeights<E>) -> [Gate<'a, E>; 4] {
-        let (hidden, all) = (self.hidden_size, gate(&weights.kernel, weights.bias.as_ref()));
-        [0, 1, 2, 3].map(|index| Gate {
-            column: index * hidden,
-            bias: all.bias.map(|bias| &bias[index * hidden..][..hidden]),
-            offset: if index == 2 { self.forget_bias.as_f64() } else { 0.0 },
-            ..all
-        })
+        let [i, j, f, o] = gates_of(&weights.kernel, weights.bias.as_ref());
+        [i, j, Gate { offset: self.forget_bias.as_f64(), ..f }, o]
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -307,38 +263,43 @@ impl<E: Float> LstmBuilder<E> {
     /// if the weights are not those of these sizes and options.
     pub fn build_from(self, weights: LstmWeights<E>) -> Result<Lstm<E>, Error> {
         self.check()?;
-        let (hidden, output) = (self.hidden_size, self.output_size());
-        let peepholes = match (weights.peepholes, self.use_peepholes) {
-            (Some(Peepholes { w_f_diag, w_i_diag, w_o_diag }), true) => Some(Peepholes {
-                w_f_diag: checked("w_f_diag", w_f_diag, &[hidden])?,
-                w_i_diag: checked("w_i_diag", w_i_diag, &[hidden])?,
-                w_o_diag: checked("w_o_diag", w_o_diag, &[hidden])?,
-            }),
-            (None, false) => None,
-            (None, true) => return Err(Error::MissingWeight { name: "w_f_diag".into() }),
-            (Some(_), false) => return Err(Error::UnexpectedWeight { name: "w_f_diag".into() }),
-        };
-        let projects = self.num_proj.is_some();
-        let weights = LstmWeights {
-            kernel: checked("kernel", weights.kernel, &self.kernel_shape())?,
-            bias: checked_option("bias", weights.bias, self.use_bias, &[4 * hidden])?,
-            peepholes,
-            projection: checked_option("projection/kernel", weights.projection, projects, &[hidden, output])?,
-        };
-        let shape = PackShape::new(self.input_size, output, hidden, 4);
-        let packed = Packed::new(Isa::get(), shape, &self.gates(&weights), None);
-        let packed_projection = weights
-            .projection
-            .as_ref()
-            .map(|kernel| Packed::new(Isa::get(), PackShape::product(hidden, output), &[gate(kernel, None)], None));
-        Ok(Lstm { options: self, weights, packed, packed_projection, transposed: OnceLock::new() })
+        let weights = weights.checked("", &|name| self.shape(name))?;
+        let (inputs, units, output) = (self.input_size, self.hidden_size, self.output_size());
+        let shape = PackShape { inputs, recurrent: output, units, gates: 4, split: false };
+        let gates = Product::new(Isa::get(), shape, &self.gates(&weights), None);
+        let projection = weights.projection.as_ref().map(|kernel| {
+            let shape = PackShape { inputs: 0, recurrent: units, units: output, gates: 1, split: false };
+            let gates: [_; 1] = gates_of(kernel, None);
+            Product::new(Isa::get(), shape, &gates, None)
+        });
+        Ok(Lstm { options: self, weights, gates, projection })
+    }
+
+    /// The shape of a weight; `None` without it.
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let hidden = self.hidden_size;
+        match name {
+            "kernel" => Some(self.kernel_shape().into()),
+            "bias" if self.use_bias => Some(vec![4 * hidden]),
+            "w_f_diag" | "w_i_diag" | "w_o_diag" if self.use_peepholes => Some(vec![hidden]),
+            "projection/kernel" => self.num_proj.map(|num_proj| vec![hidden, num_proj]),
+            _ => None,
+        }
     }
 }
 
-impl<E: Float> RnnCell for Lstm<E> {
+/// Leaves of the state, and the temporary that holds h before its projection.
+const C: usize = 0;
+const H: usize = 1;
+const UNPROJECTED: usize = 0;
+/// The accumulator of the gradients of peepholes to f, i, o.
+const PEEPHOLES: usize = 0;
+/// The stage that projects.
+const PROJECTION: usize = 1;
+
+impl<E: Float> FusedCell for Lstm<E> {
     type Elem = E;
     type State = LstmState<E>;
-    type Workspace = Workspace<E>;
 
     fn input_size(&self) -> usize {
         self.options.input_size
@@ -352,53 +313,199 @@ impl<E: Float> RnnCell for Lstm<E> {
             h: Array2::zeros((batch, self.options.output_size())),
         }
     }
-
-    step_as_run!();
-
-    fn unroll(
-        &self,
-        inputs: &ArrayRef3<E>,
-        state: &mut LstmState<E>,
-        outputs: &mut ArrayRef3<E>,
-        workspace: &mut Workspace<E>,
-    ) {
-        self.run(inputs, state, outputs, None, workspace);
-    }
-}
-
-impl<E: Float> Parameters<E> for Lstm<E> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        visit("kernel", self.weights.kernel.view().into_dyn());
-        if let Some(bias) = &self.weights.bias {
-            visit("bias", bias.view().into_dyn());
-        }
-        if let Some(Peepholes { w_f_diag, w_i_diag, w_o_diag }) = &self.weights.peepholes {
-            visit("w_f_diag", w_f_diag.view().into_dyn());
-            visit("w_i_diag", w_i_diag.view().into_dyn());
-            visit("w_o_diag", w_o_diag.view().into_dyn());
-        }
-        if let Some(projection) = &self.weights.projection {
-            visit("projection/kernel", projection.view().into_dyn());
-        }
-    }
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        let visit = |cell: &mut Self| {
-            visit("kernel", cell.weights.kernel.view_mut().into_dyn());
-            if let Some(bias) = &mut cell.weights.bias {
-                visit("bias", bias.view_mut().into_dyn());
-            }
-            if let Some(Peepholes { w_f_diag, w_i_diag, w_o_diag }) = &mut cell.weights.peepholes {
-                visit("w_f_diag", w_f_diag.view_mut().into_dyn());
-                visit("w_i_diag", w_i_diag.view_mut().into_dyn());
-                visit("w_o_diag", w_o_diag.view_mut().into_dyn());
-            }
-            if let Some(projection) = &mut cell.weights.projection {
-                visit("projection/kernel", projection.view_mut().into_dyn());
-            }
+    fn stages(&self) -> Stages<'_, E> {
+        let (gates, hidden) = (Stage::of(&self.gates).state(H), self.options.hidden_size);
+        let stages = match &self.projection {
+            None => Stages::new([gates]),
+            Some(projection) => Stages::new([gates, Stage::of(projection).temporary(UNPROJECTED)]).temporary(hidden),
         };
-        visit_then_repack(self, visit, Self::repack);
+        if self.weights.peepholes.is_some() { stages.accumulator(3 * hidden) } else { stages }
+    }
+
+    #[inline(always)]
+    fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>) {
+        if stage == PROJECTION {
+            let ([sum], h, output) = (row.sums(PROJECTION), row.new_state(H), row.output());
+            for at in V::units(sum.len()) {
+                let projected = V::load(sum, at);
+                let projected = self.options.proj_clip.map_or(projected, |clip| projected.clamp(-clip, clip));
+                projected.store(h, at);
+                projected.store(output, at);
+            }
+            return;
+        }
+        let recording = row.is_recording();
+        let peepholes = self.peepholes(row.units());
+        let ([i, j, f, o], c, new_c) = (row.sums(0), row.state(C), row.new_state(C));
+        // Without a projection h is the new state's, and the output.
+        let (h, output) = match self.projection {
+            None => (row.new_state(H), row.output()),
+            Some(_) => (row.temporary(UNPROJECTED), &mut [][..]),
+        };
+        for at in V::units(c.len()) {
+            let gates = Gates { i: V::load(i, at), j: V::load(j, at), f: V::load(f, at), o: V::load(o, at) };
+            let (gates, c) = self.step(gates, V::load(c, at), peepholes.map(|w| w.map(|w| V::load(w, at))));
+            c.store(new_c, at);
+            if recording {
+                gates.i.store(i, at);
+                gates.j.store(j, at);
+                gates.f.store(f, at);
+                gates.o.store(o, at);
+            }
+            let next = gates.o * c.activate(self.options.activation);
+            next.store(h, at);
+            if self.projection.is_none() {
+                next.store(output, at);
+            }
+        }
     }
 }
+
+/// The gates' sums, or their values.
+struct Gates<V> {
+    i: V,
+    j: V,
+    f: V,
+    o: V,
+}
+
+impl<E: Float> Lstm<E> {
+    /// Peepholes to f, i, o, of some units.
+    #[inline(always)]
+    fn peepholes(&self, units: std::ops::Range<usize>) -> Option<[&[E]; 3]> {
+        let Peepholes { w_f_diag, w_i_diag, w_o_diag } = self.weights.peepholes.as_ref()?;
+        Some([w_f_diag, w_i_diag, w_o_diag].map(|weights| &numbers(weights)[units.clone()]))
+    }
+
+    /// From the gates' sums and the old c to the gates' values and the new c.
+    #[inline(always)]
+    fn step<V: Vector<E>>(&self, sums: Gates<V>, c: V, peepholes: Option<[V; 3]>) -> (Gates<V>, V) {
+        let LstmBuilder { activation, gate_activation, cell_clip, .. } = self.options;
+        let Gates { mut i, j, mut f, mut o } = sums;
+        let j = j.activate(activation);
+        if let Some([w_f, w_i, _]) = peepholes {
+            f = w_f.mul_add(c, f);
+            i = w_i.mul_add(c, i);
+        }
+        let (i, f) = (i.activate(gate_activation), f.activate(gate_activation));
+        let mut new = i.mul_add(j, f * c);
+        if let Some(clip) = cell_clip {
+            new = new.clamp(-clip, clip);
+        }
+        if let Some([_, _, w_o]) = peepholes {
+            o = w_o.mul_add(new, o);
+        }
+        (Gates { i, j, f, o: o.activate(gate_activation) }, new)
+    }
+
+    /// From the gates' values, the c before and after, and the gradients of the new h and c to those of the gates' sums and of
+    /// the old c.
+    #[inline(always)]
+    fn step_back<V: Vector<E>>(
+        &self,
+        gates: Gates<V>,
+        [old_c, new_c]: [V; 2],
+        [d_h, d_c]: [V; 2],
+        peepholes: Option<[V; 3]>,
+    ) -> (Gates<V>, V) {
+        let LstmBuilder { activation, gate_activation, cell_clip, .. } = self.options;
+        let Gates { i, j, f, o } = gates;
+        let y = new_c.activate(activation);
+        let d_o = d_h * y * o.slope(gate_activation);
+        let mut d_c = d_h.mul_add(o * y.slope(activation), d_c);
+        if let Some([_, _, w_o]) = peepholes {
+            d_c = d_o.mul_add(w_o, d_c);
+        }
+        if let Some(clip) = cell_clip {
+            d_c = inside(i.mul_add(j, f * old_c), clip, d_c);
+        }
+        let d_f = d_c * old_c * f.slope(gate_activation);
+        let d_i = d_c * j * i.slope(gate_activation);
+        let d_j = d_c * i * j.slope(activation);
+        let mut before = d_c * f;
+        if let Some([w_f, w_i, _]) = peepholes {
+            before = d_f.mul_add(w_f, before);
+            before = d_i.mul_add(w_i, before);
+        }
+        (Gates { i: d_i, j: d_j, f: d_f, o: d_o }, before)
+    }
+}
+
+/// `gradient` where |value| ≤ clip, else 0.
+#[inline(always)]
+fn inside<E: Float, V: Vector<E>>(value: V, clip: E, gradient: V) -> V {
+    V::select(V::splat(clip).less(value.abs()), V::splat(E::zero()), gradient)
+}
+
+impl<E: Float> TrainableFusedCell for Lstm<E> {
+    type Gradient = LstmWeights<E>;
+
+    fn zero_gradient(&self) -> LstmWeights<E> {
+        self.weights.zeros()
+    }
+
+    #[inline(always)]
+    fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>) {
+        if stage == PROJECTION {
+            let ([sum], d_h, d_output) = (row.sums(PROJECTION), row.d_state(H), row.d_output());
+            for at in V::units(sum.len()) {
+                let d = V::load(d_h, at) + V::load(d_output, at);
+                let d = self.options.proj_clip.map_or(d, |clip| inside(V::load(sum, at), clip, d));
+                d.store(sum, at);
+                V::splat(E::zero()).store(d_h, at);
+            }
+            return;
+        }
+        let ([i, j, f, o], old_c, new_c, d_c) = (row.sums(0), row.state(C), row.new_state(C), row.d_state(C));
+        let peepholes = self.peepholes(0..old_c.len());
+        let (d_h, d_output) = match self.projection {
+            None => (row.d_state(H), row.d_output()),
+            Some(_) => (row.d_temporary(UNPROJECTED), &[][..]),
+        };
+        for at in V::units(old_c.len()) {
+            let gates = Gates { i: V::load(i, at), j: V::load(j, at), f: V::load(f, at), o: V::load(o, at) };
+            let mut d = V::load(d_h, at);
+            if self.projection.is_none() {
+                d = d + V::load(d_output, at);
+                V::splat(E::zero()).store(d_h, at);
+            }
+            let (c, peepholes) =
+                ([V::load(old_c, at), V::load(new_c, at)], peepholes.map(|w| w.map(|w| V::load(w, at))));
+            let (gates, before) = self.step_back(gates, c, [d, V::load(d_c, at)], peepholes);
+            gates.i.store(i, at);
+            gates.j.store(j, at);
+            gates.f.store(f, at);
+            gates.o.store(o, at);
+            before.store(d_c, at);
+        }
+        if self.weights.peepholes.is_some() {
+            // The forget and the input gate saw the c before the step, the output gate the one after.
+            let hidden = old_c.len();
+            for (to, (d, c)) in
+                row.accumulator(PEEPHOLES).chunks_exact_mut(hidden).zip([(f, old_c), (i, old_c), (o, new_c)])
+            {
+                for at in V::units(hidden) {
+                    V::load(d, at).mul_add(V::load(c, at), V::load(to, at)).store(to, at);
+                }
+            }
+        }
+    }
+
+    fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut LstmWeights<E>) {
+        let LstmWeights { kernel, bias, peepholes, projection } = gradient;
+        samples.add_product((0, 0..4), &[Source::Input, Source::State(H)], kernel.view_mut(), bias.as_mut());
+        if let Some(kernel) = projection {
+            samples.add_product((PROJECTION, 0..1), &[Source::Temporary(UNPROJECTED)], kernel.view_mut(), None);
+        }
+        if let Some(Peepholes { w_f_diag, w_i_diag, w_o_diag }) = peepholes {
+            for (k, weights) in [w_f_diag, w_i_diag, w_o_diag].into_iter().enumerate() {
+                samples.add_accumulated(PEEPHOLES, k * self.options.hidden_size, weights);
+            }
+        }
+    }
+}
+
+trainable_fused_cell!([E: Float] Lstm<E>);
 
 impl<E: Float> std::fmt::Debug for Lstm<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

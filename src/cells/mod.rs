@@ -5,7 +5,6 @@ pub(crate) mod gru;
 pub(crate) mod layer_norm;
 pub(crate) mod layer_norm_lstm;
 pub(crate) mod lstm;
-pub(crate) mod weights;
 
 pub use basic_rnn::{BasicRnnBuilder, BasicRnnWeights};
 pub use gru::{GruBuilder, GruWeights};

@@ -1,8 +1,7 @@
 //! [`Buffer`]: numbers on cache-line boundaries, so that a vector never straddles two lines.
 
 use super::Element;
-use ndarray::{Array, Dimension, ShapeBuilder};
-use std::mem::MaybeUninit;
+use ndarray::{Array, Dimension, LinalgScalar, ShapeBuilder};
 use std::ops::Range;
 
 #[derive(Clone, Copy, Default)]
@@ -28,7 +27,7 @@ impl<E: Element> Buffer<E> {
     /// # Panics
     /// If there cannot be so many numbers.
     pub(crate) fn grow<const N: usize>(&mut self, shape: [usize; N]) {
-        let lines = numbers(shape).div_ceil(16);
+        let lines = count(shape).div_ceil(16);
         if lines > self.0.len() {
             self.0.reserve_exact(lines - self.0.len());
             self.0.resize(lines, Line::default());
@@ -60,58 +59,23 @@ impl<E: Element> Buffer<E> {
 ///
 /// # Panics
 /// If a `usize` cannot count them: a few steps too many on a 32-bit machine.
-fn numbers<const N: usize>(shape: [usize; N]) -> usize {
+pub(crate) fn count<const N: usize>(shape: [usize; N]) -> usize {
     let product = shape.iter().try_fold(1, |product: usize, &size| product.checked_mul(size));
     product.unwrap_or_else(|| panic!("an array {shape:?} is larger than memory can be"))
 }
 
-/// Room for numbers that are written before they are read, and never cleared.
-pub(crate) struct Scratch<E>(Box<[MaybeUninit<E>]>);
-
-impl<E: Element> Scratch<E> {
-    /// Room for an array of this shape.
-    ///
-    /// # Panics
-    /// If there cannot be so many numbers.
-    pub(crate) fn new<const N: usize>(shape: [usize; N]) -> Self {
-        let mut room = Box::new_uninit_slice(numbers(shape));
-        prefer_huge_pages(&mut room);
-        Self(room)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut E {
-        self.0.as_mut_ptr().cast()
-    }
-
-    /// # Panics
-    /// If the range is out of bounds.
-    ///
-    /// # Safety
-    /// The range was written.
-    pub(crate) unsafe fn written(&self, range: Range<usize>) -> &[E] {
-        let range = &self.0[range];
-        // SAFETY: in bounds, and written by the caller's promise.
-        unsafe { std::slice::from_raw_parts(range.as_ptr().cast(), range.len()) }
-    }
-
-    /// Writes numbers from position `at` on.
-    ///
-    /// # Panics
-    /// If there is no room.
-    pub(crate) fn write(&mut self, at: usize, numbers: impl Iterator<Item = E>) {
-        let mut room = self.0[at..].iter_mut();
-        for number in numbers {
-            room.next().expect("a scratch is made large enough").write(number);
-        }
-    }
+/// Zeros of this shape, on huge pages where they are many.
+///
+/// # Panics
+/// If there cannot be so many numbers.
+pub(crate) fn zeroed<E: Element, const N: usize>(shape: [usize; N]) -> Vec<E> {
+    let mut zeros = vec![E::default(); count(shape)];
+    prefer_huge_pages(&mut zeros);
+    zeros
 }
 
 /// `ndarray`'s zeros, on huge pages where they are many.
-pub(crate) fn zeros<E: crate::Float, D: Dimension>(shape: impl ShapeBuilder<Dim = D>) -> Array<E, D> {
+pub(crate) fn zeros<E: LinalgScalar, D: Dimension>(shape: impl ShapeBuilder<Dim = D>) -> Array<E, D> {
     let mut array = Array::zeros(shape);
     prefer_huge_pages(array.as_slice_memory_order_mut().expect("a new array is contiguous"));
     array

@@ -30,6 +30,10 @@ pub enum Isa {
 impl Isa {
     /// The one that [`instruction_set`] names.
     pub(crate) fn get() -> Self {
+        #[cfg(test)]
+        if let Some(isa) = tests::FORCED.get() {
+            return isa;
+        }
         static CHOSEN: OnceLock<Isa> = OnceLock::new();
         *CHOSEN.get_or_init(|| match std::env::var("RNN_CELL_ISA") {
             // No quiet way back: a test that asked for a path must not run another.
@@ -92,5 +96,25 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             Self::Neon(simd) => Simd::vectorize(simd, op),
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::Isa;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// What [`Isa::get`] gives on this thread.
+        pub(in crate::kernel) static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
+    }
+
+    /// Runs `test` on each of this machine's instruction sets.
+    pub(in crate::kernel) fn on_each(mut test: impl FnMut(Isa)) {
+        for isa in Isa::available() {
+            FORCED.set(Some(isa));
+            test(isa);
+        }
+        FORCED.set(None);
     }
 }

@@ -1,13 +1,19 @@
-//! Packed weights, the fused recurrent products, and exp, tanh and sigmoid in registers: the only room with `unsafe`.
+//! The kernel room: packed weights, products, exp, tanh and sigmoid in registers, and the one driver of steps over the
+//! equation of any cell. The only room with `unsafe`.
 //!
-//! It knows arrays and numbers, not cells. One generic source serves `f32` and `f64` and every instruction set.
+//! It knows arrays and numbers, not cells. One generic source serves `f32` and `f64` and every instruction set. From the
+//! ground up, each file knowing only those above it in this list:
 //!
-//! **One order of summation.** Every sum of a gate is bias, then the inputs in their order, then the recurrent values in
-//! theirs, one fused multiply-add each, in one chain. How many rows share a tile, whether the input half was hoisted out
-//! of the time loop, and which thread computes a row change nothing: the bits are the same.
-//!
-//! [`pack`] lays weights out in panels, [`tile`] multiplies a few rows by a panel and hands the sums to an [`Epilogue`]
-//! in registers, [`pass`] walks all panels and rows for one step, [`sequence`] walks the steps.
+//! | file | what it holds |
+//! |---|---|
+//! | `activation`, `element`, `isa`, `buffer` | names; numbers and their vectors; the instruction set; memory |
+//! | `vector`, `math`, `slices` | vectors with operators; the functions; over slices |
+//! | `rows` | strided views that know where they end |
+//! | `tile`, `pack`, `multiply`, `weight_gradients` | a few rows times a panel; weights in panels; whole products, forward and for gradients |
+//! | `registry` | which of these are compiled here, for each number and instruction set |
+//! | `threads`, `team` | who runs a pass |
+//! | `product` | packed weights with their way back |
+//! | `recurrence` | the driver of steps, forward and back, over an equation |
 
 // Loops over the const generics of a tile index several arrays at once; written so, they unroll.
 #![allow(clippy::needless_range_loop)]
@@ -16,32 +22,32 @@
 
 mod activation;
 mod buffer;
-pub(crate) mod gru;
-pub(crate) mod gru_backward;
+mod element;
 pub(crate) mod isa;
-pub(crate) mod linear;
-pub(crate) mod lstm;
-pub(crate) mod lstm_backward;
 mod math;
+mod memory;
+mod multiply;
 pub(crate) mod pack;
-mod pass;
-mod product;
-pub(crate) mod rnn;
-pub(crate) mod rnn_backward;
-mod sequence;
-mod simd;
+pub(crate) mod product;
+pub(crate) mod recurrence;
+mod registry;
+mod rows;
+pub(crate) mod slices;
 mod team;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "rayon")]
 pub(crate) mod threads;
 mod tile;
+mod vector;
+mod weight_gradients;
 
 pub use activation::Activation;
 pub(crate) use buffer::zeros;
+pub use element::Element;
 pub use isa::instruction_set;
+pub use product::Workspace;
 #[cfg(feature = "rayon")]
-pub(crate) use sequence::ROWS_A_THREAD;
-pub use sequence::Workspace;
-pub(crate) use sequence::make_standard;
-pub use simd::Element;
+pub(crate) use recurrence::ROWS_A_THREAD;
+pub use registry::Kernels;
+pub use vector::{Units, UnitsOf, Vector};

@@ -1,13 +1,20 @@
-//! [`Packed`]: a cell's weights in the order in which the kernels read them.
+//! [`Packed`]: weights in the order in which the products read them.
 //!
-//! Units are cut into panels of `groups` vectors. A panel is contiguous: for each input, then for each recurrent value,
-//! its weights to the panel's units, one vector for each (group, gate). Units past the last are zero weights.
+//! ```text
+//! panel 0                              panel 1
+//! k = 0   gate 0 │ gate 1 │ … (a vector each; with several groups of units, group after group)
+//! k = 1   gate 0 │ gate 1 │ …
+//! ⋮       first the inputs, then the recurrent values
+//! ```
+//!
+//! Units are cut into panels of `groups` vectors; a panel is contiguous. Units past the last are zero weights. What is
+//! computed with the sums does not show here: weights of another kind would be stored and loaded in this file and in
+//! [`tile`](super::tile) alone.
 
 use super::Element;
 use super::buffer::Buffer;
 use super::isa::Isa;
 use super::tile::MAX_SUMS;
-use ndarray::Array2;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -17,9 +24,9 @@ pub(crate) struct Packed<E> {
     pub(super) isa: Isa,
     pub(super) shape: PackShape,
     /// Numbers in a vector of `isa`.
-    pub(super) lanes: usize,
-    pub(super) weights: Buffer<E>,
-    pub(super) bias: Buffer<E>,
+    lanes: usize,
+    weights: Buffer<E>,
+    bias: Buffer<E>,
 }
 
 /// What is packed.
@@ -33,36 +40,53 @@ pub(crate) struct PackShape {
     pub units: usize,
     /// Gates side by side in a panel.
     pub gates: usize,
-    /// Vectors of units in a panel.
-    pub groups: usize,
-    /// The last gate has a second bias, for its recurrent half, that is kept apart.
+    /// The last gate's sum over the inputs is kept apart from that over the recurrent values, which has a bias of its own.
     pub split: bool,
 }
 
 impl PackShape {
-    /// Not split, in panels of as many sums of a row as a tile holds.
-    pub(crate) fn new(inputs: usize, recurrent: usize, units: usize, gates: usize) -> Self {
-        Self { inputs, recurrent, units, gates, groups: MAX_SUMS / gates, split: false }
-    }
-
-    /// Of a product on its own, for [`Linear`](super::pass::Linear) and [`Activate`](super::rnn::Activate).
-    pub(crate) fn product(inputs: usize, units: usize) -> Self {
-        Self::new(inputs, 0, units, 1)
+    /// Vectors of units in a panel: as many as a tile has sums for.
+    pub(super) fn groups(&self) -> usize {
+        MAX_SUMS / self.gates
     }
 
     /// Vectors of weights for one input in one panel.
     pub(super) fn vectors(&self) -> usize {
-        self.gates * self.groups
+        self.gates * self.groups()
     }
-    pub(super) fn bias_vectors(&self) -> usize {
+
+    fn bias_vectors(&self) -> usize {
         self.vectors() + usize::from(self.split)
     }
-    pub(super) fn panels(&self, lanes: usize) -> usize {
-        self.units.div_ceil(self.groups * lanes)
+
+    /// Sums of a unit: one for each gate, and one more of a gate that is split.
+    pub(crate) fn slots(&self) -> usize {
+        self.gates + usize::from(self.split)
     }
+
+    /// Where the sum of a gate goes: gates in their order, or, of split gates, the last one's inputs first and its recurrent
+    /// values last. So the slots that inputs take part in are neighbours, and those that recurrent values do.
+    pub(super) fn slot(&self, gate: usize) -> usize {
+        gate + usize::from(self.split)
+    }
+
+    /// The slots that inputs take part in, and the gates of these.
+    pub(super) fn input_gates(&self) -> impl Iterator<Item = usize> {
+        let (gates, split) = (self.gates, self.split);
+        (0..gates).map(move |slot| if split { (slot + gates - 1) % gates } else { slot })
+    }
+
+    fn depth(&self) -> usize {
+        self.inputs + self.recurrent
+    }
+
+    fn panels(&self, lanes: usize) -> usize {
+        self.units.div_ceil(self.groups() * lanes)
+    }
+
     /// The units of one vector of a panel: as many as it has lanes, but for those past the last.
-    fn units_of(&self, panel: usize, vector: usize, lanes: usize) -> Range<usize> {
-        let first = (panel * self.groups + vector / self.gates) * lanes;
+    fn units_of(&self, panel: usize, group: usize, lanes: usize) -> Range<usize> {
+        let first = (panel * self.groups() + group) * lanes;
         first.min(self.units)..(first + lanes).min(self.units)
     }
 }
@@ -70,13 +94,10 @@ impl PackShape {
 /// Where one gate's weights stand: a row-major matrix and the gate's first column; its bias, if any.
 #[derive(Clone, Copy)]
 pub(crate) struct Gate<'a, E> {
-    /// (inputs + recurrent) rows of `width`; if `transposed`, rows of units.
+    /// (inputs + recurrent) rows of `width`.
     pub matrix: &'a [E],
     pub width: usize,
-    /// The gate's first column; if `transposed`, where the first unit's weights begin.
     pub column: usize,
-    /// A unit's weights stand in a row, as backward's products want them, not in a column.
-    pub transposed: bool,
     /// `units` numbers, or none for 0.
     pub bias: Option<&'a [E]>,
     /// Added to every bias.
@@ -84,151 +105,181 @@ pub(crate) struct Gate<'a, E> {
 }
 
 impl<E: Element> Packed<E> {
-    /// Packs `gates`, one for each gate of `shape`, and the second bias of the last one if `shape.split`.
-    pub(crate) fn new(isa: Isa, shape: PackShape, gates: &[Gate<E>], split_bias: Option<&[E]>) -> Self {
-        let mut packed = Self::empty(isa, shape);
-        packed.refill(gates, split_bias);
-        packed
-    }
-
-    fn empty(isa: Isa, shape: PackShape) -> Self {
+    /// No weights yet.
+    pub(super) fn empty(isa: Isa, shape: PackShape) -> Self {
+        assert!((1..=MAX_SUMS).contains(&shape.gates) && shape.slots() <= MAX_SUMS, "a tile has sums for 4 gates");
         Self { isa, shape, lanes: isa.lanes::<E>(), weights: Buffer::default(), bias: Buffer::default() }
-    }
-
-    /// What a kernel relies on before it follows pointers into the weights: they are of this shape, for `isa`'s vectors.
-    ///
-    /// # Panics
-    /// If not.
-    pub(super) fn assert_is(&self, isa: Isa, shape: PackShape) {
-        assert_eq!((self.lanes, self.shape), (isa.lanes::<E>(), shape), "weights are packed for another kernel");
-    }
-
-    /// Packs `units` rows, from row `first` on, of matrices side by side, to multiply by their transpose as backward does.
-    pub(super) fn transposed(matrices: &[&Array2<E>], first: usize, units: usize) -> Self {
-        let depth = matrices.iter().map(|matrix| matrix.ncols()).sum();
-        let mut packed = Self::empty(Isa::get(), PackShape::product(depth, units));
-        packed.refill_transposed(matrices, first);
-        packed
-    }
-
-    /// Packs other matrices of the same shapes, into the same memory.
-    pub(super) fn refill_transposed(&mut self, matrices: &[&Array2<E>], first: usize) {
-        let mut at = 0;
-        for matrix in matrices {
-            let (width, numbers) = (matrix.ncols(), matrix.as_slice().expect("weights are stored in order"));
-            let gate =
-                Gate { matrix: numbers, width, column: first * width, transposed: true, bias: None, offset: 0.0 };
-            self.fill(&[gate], at..at + width, None);
-            at += width;
-        }
     }
 
     pub(super) fn panels(&self) -> usize {
         self.shape.panels(self.lanes)
     }
 
+    /// The units of some panels.
+    pub(super) fn units(&self, panels: Range<usize>) -> Range<usize> {
+        let units = self.shape.groups() * self.lanes;
+        (panels.start * units).min(self.shape.units)..(panels.end * units).min(self.shape.units)
+    }
+
+    /// Numbers of a row's sums as a tile leaves them: whole vectors, panel after panel.
+    pub(super) fn panel_sums(&self) -> usize {
+        self.panels() * self.shape.vectors() * self.lanes
+    }
+
     /// Numbers that a row is multiplied by, tails included.
     pub(super) fn numbers(&self) -> usize {
-        (self.shape.inputs + self.shape.recurrent) * self.panels() * self.shape.vectors() * self.lanes
+        self.shape.depth() * self.panel_sums()
     }
 
-    /// Packs other weights of the same shape, into the same memory.
-    pub(crate) fn refill(&mut self, gates: &[Gate<E>], split_bias: Option<&[E]>) {
-        self.fill(gates, 0..self.shape.inputs + self.shape.recurrent, split_bias);
+    /// A panel's weights, and those of the panels behind it.
+    #[inline(always)]
+    pub(super) fn weights_from(&self, panel: usize) -> &[E] {
+        &self.weights.as_slice()[panel * self.panel_weights()..]
     }
 
-    /// Packs the weights of some inputs and recurrent values, and all biases.
-    fn fill(&mut self, gates: &[Gate<E>], depths: Range<usize>, split_bias: Option<&[E]>) {
+    /// From one panel's weights to the next's.
+    #[inline(always)]
+    pub(super) fn panel_weights(&self) -> usize {
+        self.shape.depth() * self.shape.vectors() * self.lanes
+    }
+
+    /// A panel's biases, one vector for each of weights and the split one last, and those of the panels behind it.
+    #[inline(always)]
+    pub(super) fn bias_from(&self, panel: usize) -> &[E] {
+        &self.bias.as_slice()[panel * self.panel_bias()..]
+    }
+
+    /// From one panel's biases to the next's.
+    #[inline(always)]
+    pub(super) fn panel_bias(&self) -> usize {
+        self.shape.bias_vectors() * self.lanes
+    }
+
+    fn grow(&mut self) {
         let shape = self.shape;
-        assert_eq!(gates.len(), shape.gates);
-        assert!(depths.end <= shape.inputs + shape.recurrent);
+        self.weights.grow([self.panels(), shape.depth(), shape.vectors(), self.lanes]);
+        self.bias.grow([self.panels(), shape.bias_vectors(), self.lanes]);
+    }
+
+    /// What [`Fill`] relies on.
+    ///
+    /// # Panics
+    /// If a gate has not as many weights as the shape says.
+    pub(super) fn check(&self, gates: &[Gate<E>], split_bias: Option<&[E]>) {
+        let shape = self.shape;
+        assert_eq!(gates.len(), shape.gates, "there are as many gates as are packed");
         for gate in gates {
-            let depth = depths.len();
-            let (rows, columns) = if gate.transposed { (shape.units, depth) } else { (depth, shape.units) };
-            let last_row = gate.column + rows.saturating_sub(1) * gate.width;
-            assert!(columns <= gate.width && last_row + columns <= gate.matrix.len());
-            assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units));
+            let last_row = gate.column + shape.depth().saturating_sub(1) * gate.width;
+            assert!(shape.units <= gate.width && last_row + shape.units <= gate.matrix.len(), "a gate has its weights");
+            assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units), "a bias is a number a unit");
         }
-        assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units));
-        E::run_fill(self.isa, Fill { packed: self, gates, depths, split_bias });
+        assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units), "a bias is a number a unit");
+    }
+
+    /// Packs rows `depths` of what `from` holds, transposed: sums of `gates` in, one number for each of these rows out. What
+    /// products run back with.
+    pub(super) fn fill_transposed(
+        &mut self,
+        from: &Packed<E>,
+        depths: Range<usize>,
+        gates: impl Iterator<Item = usize>,
+    ) {
+        let (lanes, units) = (self.lanes, from.shape.units);
+        let to_shape =
+            PackShape { inputs: self.shape.inputs, recurrent: 0, units: depths.len(), gates: 1, split: false };
+        assert_eq!((lanes, self.shape), (from.lanes, to_shape), "weights are transposed for one instruction set");
+        self.grow();
+        let (width, from_groups) = (self.shape.vectors() * lanes, from.shape.groups());
+        let from_width = from.shape.vectors() * lanes;
+        for (slot, gate) in gates.enumerate() {
+            for group in 0..units.div_ceil(lanes) {
+                let (panel, group) = (group / from_groups, group % from_groups);
+                let source = &from.weights_from(panel)[(group * from.shape.gates + gate) * lanes..];
+                let some = from.shape.units_of(panel, group, lanes);
+                for (at, first) in (0..depths.len()).step_by(width).enumerate() {
+                    let features = width.min(depths.len() - first);
+                    let to = self.weights.as_mut_slice();
+                    for (lane, unit) in some.clone().enumerate() {
+                        let row = (at * self.shape.inputs + slot * units + unit) * width;
+                        let sources = source[(depths.start + first) * from_width + lane..].iter().step_by(from_width);
+                        for (to, &from) in to[row..row + features].iter_mut().zip(sources) {
+                            *to = from;
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
 /// Rows of weights packed at a time: in a large matrix each stands in a page of its own, and few pages are at hand.
 const BLOCK: usize = 16;
 
+/// Packs all weights and biases.
 pub struct Fill<'a, E> {
-    packed: &'a mut Packed<E>,
-    gates: &'a [Gate<'a, E>],
-    /// Of all inputs and recurrent values those that `gates` hold.
-    depths: Range<usize>,
-    split_bias: Option<&'a [E]>,
+    pub(super) packed: &'a mut Packed<E>,
+    pub(super) gates: &'a [Gate<'a, E>],
+    pub(super) split_bias: Option<&'a [E]>,
 }
 
 impl<E: Element> WithSimd for Fill<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let lanes = E::lanes::<S>();
-        assert_eq!(lanes, self.packed.lanes, "weights are packed by the instruction set they are for");
-        let Packed { shape, weights, bias, .. } = self.packed;
-        let depth = shape.inputs + shape.recurrent;
-        let (vectors, panels) = (shape.vectors(), shape.panels(lanes));
-        weights.grow([panels, depth, vectors, lanes]);
-        bias.grow([panels, shape.bias_vectors(), lanes]);
-        for panel in 0..panels {
-            let biases = &mut bias.as_mut_slice()[panel * shape.bias_vectors() * lanes..];
-            for vector in 0..vectors {
+    fn with_simd<S: Simd>(mut self, s: S) {
+        assert_eq!(E::lanes::<S>(), self.packed.lanes, "weights are packed by the instruction set they are for");
+        self.packed.check(self.gates, self.split_bias);
+        self.packed.grow();
+        self.fill_biases();
+        for first in (0..self.packed.shape.depth()).step_by(BLOCK) {
+            self.fill_weights(s, first..self.packed.shape.depth().min(first + BLOCK));
+        }
+    }
+}
+
+impl<E: Element> Fill<'_, E> {
+    #[inline(always)]
+    fn fill_biases(&mut self) {
+        let Packed { shape, lanes, .. } = *self.packed;
+        for panel in 0..shape.panels(lanes) {
+            let biases = &mut self.packed.bias.as_mut_slice()[panel * shape.bias_vectors() * lanes..];
+            for vector in 0..shape.vectors() {
                 let gate = self.gates[vector % shape.gates];
-                let units = shape.units_of(panel, vector, lanes);
+                let units = shape.units_of(panel, vector / shape.gates, lanes);
                 for (to, unit) in biases[vector * lanes..].iter_mut().zip(units) {
                     let value = gate.bias.map_or(E::number(0.0), |bias| bias[unit]);
                     *to = E::plus(value, E::number(gate.offset));
                 }
             }
             if let Some(split) = self.split_bias {
-                for (to, unit) in biases[vectors * lanes..].iter_mut().zip(shape.units_of(panel, 0, lanes)) {
+                for (to, unit) in biases[shape.vectors() * lanes..].iter_mut().zip(shape.units_of(panel, 0, lanes)) {
                     *to = split[unit];
                 }
             }
         }
-        let Range { start: from, end } = self.depths;
-        for start in (from..end).step_by(BLOCK) {
-            // Of the gates' rows.
-            let block = start - from..end.min(start + BLOCK) - from;
-            for panel in 0..panels {
-                for vector in 0..vectors {
-                    let gate = self.gates[vector % shape.gates];
-                    let units = shape.units_of(panel, vector, lanes);
-                    if units.is_empty() {
-                        continue;
-                    }
-                    let at = (panel * depth * vectors + vector) * lanes;
-                    if gate.transposed {
-                        for (lane, unit) in units.enumerate() {
-                            let row = &gate.matrix[gate.column + unit * gate.width..][block.clone()];
-                            let to = &mut weights.as_mut_slice()[at + start * vectors * lanes + lane..];
-                            for (to, from) in to.iter_mut().step_by(vectors * lanes).zip(row) {
-                                *to = *from;
-                            }
-                        }
-                        continue;
-                    }
-                    let mask = E::first(s, units.len());
-                    for k in block.clone() {
-                        // SAFETY: row k of the gate's matrix holds all units from its column on (asserted in `fill`), these
-                        // among them: a whole vector of them, or as many as the mask has. The buffer was grown above for
-                        // all `depth` · `vectors` vectors of every panel; `from + k` is below `depth` (asserted in `fill`).
-                        unsafe {
-                            let weights_of_k = gate.matrix.as_ptr().add(gate.column + units.start + k * gate.width);
-                            let to = weights.as_mut_ptr().add(at + (from + k) * vectors * lanes);
-                            if units.len() == lanes {
-                                E::store(s, to, E::load(s, weights_of_k));
-                            } else {
-                                E::store(s, to, E::load_masked(s, mask, weights_of_k));
-                            }
-                        }
+    }
+
+    #[inline(always)]
+    fn fill_weights<S: Simd>(&mut self, s: S, depths: Range<usize>) {
+        let Packed { shape, lanes, .. } = *self.packed;
+        let vectors = shape.vectors();
+        for panel in 0..shape.panels(lanes) {
+            for vector in 0..vectors {
+                let gate = self.gates[vector % shape.gates];
+                let units = shape.units_of(panel, vector / shape.gates, lanes);
+                if units.is_empty() {
+                    continue;
+                }
+                let mask = E::first(s, units.len());
+                let at = (panel * shape.depth() * vectors + vector) * lanes;
+                for k in depths.clone() {
+                    let from = gate.matrix[gate.column + units.start + k * gate.width..][..units.len()].as_ptr();
+                    let to = self.packed.weights.as_mut_slice()[at + k * vectors * lanes..][..lanes].as_mut_ptr();
+                    // SAFETY: a whole vector to write; as many numbers to read as it has lanes, or as the mask has.
+                    unsafe {
+                        let weights =
+                            if units.len() == lanes { E::load(s, from) } else { E::load_masked(s, mask, from) };
+                        E::store(s, to, weights);
                     }
                 }
             }

@@ -4,7 +4,7 @@ use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
 use crate::wrappers::boxed::{DynWorkspace, ErasedCell, erased_cell};
 use crate::{DynState, Float, Parameters, RnnCell};
-use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use std::any::Any;
 use std::fmt;
 
@@ -39,11 +39,47 @@ impl<E: Float> BoxedTrainableCell<E> {
 
 erased_cell!(BoxedTrainableCell);
 
+/// The gradients of the parameters of whatever cell is in the box.
+pub struct DynGradient<E: Float>(Box<dyn ErasedGradient<E>>);
+
+/// Gradients, whose type can be asked for.
+trait ErasedGradient<E: Float>: Parameters<E> + Send {
+    fn erased_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<E: Float, G: Parameters<E> + Send + 'static> ErasedGradient<E> for G {
+    fn erased_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl<E: Float> Parameters<E> for DynGradient<E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.0.visit_parameters(visit);
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.0.visit_parameters_mut(visit);
+    }
+}
+
+impl<E: Float> fmt::Debug for DynGradient<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names = Vec::new();
+        self.visit_parameters(&mut |name, _| names.push(name.to_owned()));
+        f.debug_tuple("DynGradient").field(&names).finish()
+    }
+}
+
 /// The records of a run of whatever cell is in the box.
 pub struct DynRecord(Box<dyn Any + Send>);
 
 impl<E: Float> TrainableCell for BoxedTrainableCell<E> {
     type Record = DynRecord;
+    type Gradient = DynGradient<E>;
+
+    fn zero_gradient(&self) -> DynGradient<E> {
+        self.0.erased_zero_gradient()
+    }
 
     steps_as_runs!();
 
@@ -65,16 +101,17 @@ impl<E: Float> TrainableCell for BoxedTrainableCell<E> {
         d_outputs: &ArrayRef3<E>,
         d_state: &mut DynState<E>,
         d_inputs: &mut ArrayRef3<E>,
-        gradients: &mut [ArrayD<E>],
+        gradient: &mut DynGradient<E>,
         workspace: &mut DynWorkspace,
     ) {
         let record = records.pop().expect("each run forward left a record");
-        self.0.erased_unroll_backward(record, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+        self.0.erased_unroll_backward(record, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
     }
 }
 
 /// [`TrainableCell`] without associated types.
 trait ErasedTrainableCell<E: Float>: ErasedCell<E> {
+    fn erased_zero_gradient(&self) -> DynGradient<E>;
     fn erased_unroll_recording(
         &self,
         inputs: &ArrayRef3<E>,
@@ -90,12 +127,16 @@ trait ErasedTrainableCell<E: Float>: ErasedCell<E> {
         d_outputs: &ArrayRef3<E>,
         d_state: &mut DynState<E>,
         d_inputs: &mut ArrayRef3<E>,
-        gradients: &mut [ArrayD<E>],
+        gradient: &mut DynGradient<E>,
         workspace: &mut DynWorkspace,
     );
 }
 
 impl<E: Float, C: TrainableCell<Elem = E> + Send + Sync + 'static> ErasedTrainableCell<E> for C {
+    fn erased_zero_gradient(&self) -> DynGradient<E> {
+        DynGradient(Box::new(self.zero_gradient()))
+    }
+
     fn erased_unroll_recording(
         &self,
         inputs: &ArrayRef3<E>,
@@ -115,11 +156,12 @@ impl<E: Float, C: TrainableCell<Elem = E> + Send + Sync + 'static> ErasedTrainab
         d_outputs: &ArrayRef3<E>,
         d_state: &mut DynState<E>,
         d_inputs: &mut ArrayRef3<E>,
-        gradients: &mut [ArrayD<E>],
+        gradient: &mut DynGradient<E>,
         workspace: &mut DynWorkspace,
     ) {
         let mut records = record.0.downcast::<Vec<C::Record>>().expect("the record is this cell's");
         let (d_state, workspace) = (d_state.expect_mut(), workspace.get());
-        self.unroll_backward(&mut records, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+        let gradient = (*gradient.0).erased_any_mut().downcast_mut().expect("the gradient is this cell's");
+        self.unroll_backward(&mut records, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::runs::steps_as_runs;
 use crate::{Parameters, RnnCell};
-use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
+use ndarray::{ArrayRef2, ArrayRef3, Axis};
 
 /// A cell that can be trained: its step forward records what its step backward needs.
 ///
@@ -10,19 +10,24 @@ use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
 /// the recurrence runs back once, and the gradients of weights and inputs are then a few large products over all steps
 /// and rows.
 ///
-/// A gradient of a state is a state of the same type whose leaves hold the gradients. Gradients of parameters are one
-/// array a parameter, in the order of [`Parameters::visit_parameters`], and are added to what is there.
+/// A gradient of a state is a state of the same type whose leaves hold the gradients. A gradient of the parameters is a
+/// struct of arrays with the parameters' names, order and shapes, as [`parameters!`](crate::parameters) makes it; gradients
+/// are added to what is there.
 ///
 /// A `Box` of such a cell is one too. A reference or an `Arc` is a cell, but not one of these: its weights cannot change.
 ///
 /// ```
-/// use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayViewD, ArrayViewMutD, Axis, arr1};
-/// use rnn_cell::{Parameters, RnnCell, train::{TrainableCell, gradient_error}};
+/// use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, arr1};
+/// use rnn_cell::{Arrays, Parameters, RnnCell, train::{TrainableCell, gradient_error}};
 ///
-/// /// A leaky sum: h' = a ⊙ h + x, with a weight a for each feature.
-/// struct Leaky { a: Array1<f64> }
+/// rnn_cell::parameters! {
+///     /// A leaky sum: h' = a ⊙ h + x, with a weight a for each feature.
+///     struct Leaky {
+///         "a" a: Array1<E>,
+///     }
+/// }
 ///
-/// impl RnnCell for Leaky {
+/// impl RnnCell for Leaky<f64> {
 ///     type Elem = f64;
 ///     type State = Array2<f64>;
 ///     type Workspace = ();
@@ -36,17 +41,10 @@ use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
 ///     }
 /// }
 ///
-/// impl Parameters<f64> for Leaky {
-///     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, f64>)) {
-///         visit("a", self.a.view().into_dyn());
-///     }
-///     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, f64>)) {
-///         visit("a", self.a.view_mut().into_dyn());
-///     }
-/// }
-///
-/// impl TrainableCell for Leaky {
+/// impl TrainableCell for Leaky<f64> {
 ///     type Record = Array2<f64>; // h before the step
+///     type Gradient = Self; // all of it is weights
+///     fn zero_gradient(&self) -> Self { self.zeros() }
 ///     fn step_recording(
 ///         &self, x: &ArrayRef2<f64>, h: &mut Array2<f64>, output: &mut ArrayRef2<f64>, workspace: &mut (),
 ///     ) -> Array2<f64> {
@@ -56,10 +54,10 @@ use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
 ///     }
 ///     fn step_backward(
 ///         &self, before: Array2<f64>, _: &ArrayRef2<f64>, d_output: &ArrayRef2<f64>, d_h: &mut Array2<f64>,
-///         d_x: &mut ArrayRef2<f64>, gradients: &mut [ArrayD<f64>], _: &mut (),
+///         d_x: &mut ArrayRef2<f64>, gradient: &mut Self, _: &mut (),
 ///     ) {
 ///         *d_h += &d_output.view(); // the new h went two ways: out, and to the next step
-///         gradients[0] += &(before * &*d_h).sum_axis(Axis(0));
+///         gradient.a += &(before * &*d_h).sum_axis(Axis(0));
 ///         d_x.assign(d_h);
 ///         *d_h *= &self.a;
 ///     }
@@ -73,6 +71,13 @@ use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
 pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
     /// What backward needs of one step, or of a run of steps.
     type Record: Send;
+
+    /// Gradients of the parameters: arrays of their names, order and shapes.
+    type Gradient: Parameters<Self::Elem> + Send + 'static;
+
+    /// Gradients that are all 0.
+    #[must_use]
+    fn zero_gradient(&self) -> Self::Gradient;
 
     /// [`RnnCell::step`], recorded.
     ///
@@ -88,7 +93,7 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
 
     /// One step back. `record` and `input` are those of the step forward, `d_output` (batch, output) is the gradient of its
     /// output. `d_state` holds the gradient of the new state and gets that of the old; `d_input` is overwritten;
-    /// `gradients` are added to.
+    /// `gradient` is added to.
     ///
     /// # Panics
     /// If the shapes disagree.
@@ -100,7 +105,7 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         d_output: &ArrayRef2<Self::Elem>,
         d_state: &mut Self::State,
         d_input: &mut ArrayRef2<Self::Elem>,
-        gradients: &mut [ArrayD<Self::Elem>],
+        gradient: &mut Self::Gradient,
         workspace: &mut Self::Workspace,
     );
 
@@ -134,13 +139,13 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         d_outputs: &ArrayRef3<Self::Elem>,
         d_state: &mut Self::State,
         d_inputs: &mut ArrayRef3<Self::Elem>,
-        gradients: &mut [ArrayD<Self::Elem>],
+        gradient: &mut Self::Gradient,
         workspace: &mut Self::Workspace,
     ) {
         let steps = inputs.outer_iter().zip(d_outputs.outer_iter()).zip(d_inputs.outer_iter_mut());
         for ((input, d_output), mut d_input) in steps.rev() {
             let record = records.pop().expect("each step forward left a record");
-            self.step_backward(record, &input, &d_output, d_state, &mut d_input, gradients, workspace);
+            self.step_backward(record, &input, &d_output, d_state, &mut d_input, gradient, workspace);
         }
     }
 }
@@ -151,6 +156,11 @@ where
 {
     /// The cell's, of a run.
     type Record = Vec<C::Record>;
+    type Gradient = C::Gradient;
+
+    fn zero_gradient(&self) -> C::Gradient {
+        (**self).zero_gradient()
+    }
 
     steps_as_runs!();
 
@@ -174,10 +184,10 @@ where
         d_outputs: &ArrayRef3<Self::Elem>,
         d_state: &mut Self::State,
         d_inputs: &mut ArrayRef3<Self::Elem>,
-        gradients: &mut [ArrayD<Self::Elem>],
+        gradient: &mut Self::Gradient,
         workspace: &mut Self::Workspace,
     ) {
         let mut inner = records.pop().expect("each run forward left a record");
-        (**self).unroll_backward(&mut inner, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+        (**self).unroll_backward(&mut inner, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
     }
 }

@@ -1,8 +1,8 @@
 //! [`Dense`]: a fully connected layer, which turns outputs of a cell into logits or predictions.
 
 use super::Gradients;
-use crate::cells::weights::drawn;
 use crate::checks::{check_shape, check_sizes};
+use crate::fused::weights::drawn;
 use crate::{Error, Float, Parameters};
 use ndarray::{Array, Array1, Array2, ArrayRef, ArrayViewD, ArrayViewMutD, Axis, CowArray, Dimension, Ix2};
 use rand::Rng;

@@ -5,7 +5,7 @@ use super::runs::steps_as_runs;
 use crate::dropout::{Masks, Site};
 use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{DropoutState, DropoutWrapper, State};
-use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis, s};
+use ndarray::{ArrayRef2, ArrayRef3, Axis, s};
 
 /// What a recorded run of a [`DropoutWrapper`] keeps: the cell's records and two numbers a row, what its masks are drawn
 /// from; no mask.
@@ -17,6 +17,11 @@ pub struct DropoutRecord<R> {
 
 impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
     type Record = DropoutRecord<C::Record>;
+    type Gradient = C::Gradient;
+
+    fn zero_gradient(&self) -> C::Gradient {
+        self.cell().zero_gradient()
+    }
 
     steps_as_runs!();
 
@@ -42,14 +47,14 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
         d_outputs: &ArrayRef3<C::Elem>,
         d_state: &mut DropoutState<C::State>,
         d_inputs: &mut ArrayRef3<C::Elem>,
-        gradients: &mut [ArrayD<C::Elem>],
+        gradient: &mut C::Gradient,
         workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
     ) {
         let DropoutRecord { inner: mut records, masks } = records.pop().expect("each run forward left a record");
         let (cell, d_state) = (self.cell(), &mut d_state.inner);
         let WrapperWorkspace { buffers: [x, d_y], inner: workspace } = workspace;
         let Some(masks) = masks else {
-            return cell.unroll_backward(&mut records, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+            return cell.unroll_backward(&mut records, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
         };
         let (mut x, mut d_y) = (x.array(inputs.dim()), d_y.array(d_outputs.dim()));
         x.assign(inputs);
@@ -59,7 +64,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
             masks.drop_rows(self.output, Site::Output, t, &mut d_y);
         }
         if self.state.all() {
-            cell.unroll_backward(&mut records, &x, &d_y, d_state, d_inputs, gradients, workspace);
+            cell.unroll_backward(&mut records, &x, &d_y, d_state, d_inputs, gradient, workspace);
         } else {
             // Forward stepped, and dropped from the state after each step.
             for t in (0..inputs.dim().0).rev() {
@@ -70,7 +75,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
                 });
                 let (x, d_y) = (x.slice(s![t..t + 1, .., ..]), d_y.slice(s![t..t + 1, .., ..]));
                 let mut d_x = d_inputs.slice_mut(s![t..t + 1, .., ..]);
-                cell.unroll_backward(&mut records, &x, &d_y, d_state, &mut d_x, gradients, workspace);
+                cell.unroll_backward(&mut records, &x, &d_y, d_state, &mut d_x, gradient, workspace);
             }
         }
         for (t, mut d_x) in d_inputs.outer_iter_mut().enumerate() {

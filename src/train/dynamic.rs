@@ -228,26 +228,26 @@ impl<C: TrainableCell> Tape<'_, C> {
             none
         });
         let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
-        let mut parameters = Gradients::zeros(self.cell);
+        let mut gradient = self.cell.zero_gradient();
         let mut d_inputs = zeros((batch, seq, features));
         let by_step = d_outputs.view().permuted_axes([1, 0, 2]);
         match self.order.take() {
             None => {
                 let mut d_inputs = d_inputs.view_mut().permuted_axes([1, 0, 2]);
-                self.run_back(&by_step, &mut d_state, &mut d_inputs, &mut parameters);
+                self.run_back(&by_step, &mut d_state, &mut d_inputs, &mut gradient);
             }
             Some(order) => {
                 let d_outputs = gather(by_step, &order, &self.lengths);
                 let mut sorted_d_inputs = zeros((seq, batch, features));
                 let mut sorted_d_state = d_state.select_rows(&order);
-                self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut parameters);
+                self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut gradient);
                 scatter(&sorted_d_inputs, &order, &self.lengths, d_inputs.view_mut().permuted_axes([1, 0, 2]));
                 for (from, &to) in order.iter().enumerate() {
                     d_state.copy_row(to, &sorted_d_state, from);
                 }
             }
         }
-        RunGradients { parameters, inputs: d_inputs, initial_state: d_state }
+        RunGradients { parameters: Gradients::of(&gradient), inputs: d_inputs, initial_state: d_state }
     }
 
     fn run_back(
@@ -255,7 +255,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         d_outputs: &ArrayRef3<C::Elem>,
         d_state: &mut C::State,
         d_inputs: &mut ArrayRef3<C::Elem>,
-        parameters: &mut Gradients<C::Elem>,
+        gradient: &mut C::Gradient,
     ) {
         let cell = self.cell;
         while let Some(Window { steps, active, kept }) = self.windows.pop() {
@@ -271,14 +271,13 @@ impl<C: TrainableCell> Tape<'_, C> {
             };
             let d_out = d_outputs.slice(s![steps.clone(), ..active, ..]);
             let mut d_in = d_inputs.slice_mut(s![steps, ..active, ..]);
-            let gradients = parameters.arrays_mut();
             if active == d_state.batch_size() {
-                cell.unroll_backward(&mut records, &x, &d_out, d_state, &mut d_in, gradients, &mut self.workspace);
+                cell.unroll_backward(&mut records, &x, &d_out, d_state, &mut d_in, gradient, &mut self.workspace);
                 continue;
             }
             // The other rows had ended before these steps: theirs is still the gradient of the final state.
             let mut running = d_state.select_rows(&(0..active).collect::<Vec<_>>());
-            cell.unroll_backward(&mut records, &x, &d_out, &mut running, &mut d_in, gradients, &mut self.workspace);
+            cell.unroll_backward(&mut records, &x, &d_out, &mut running, &mut d_in, gradient, &mut self.workspace);
             for row in 0..active {
                 d_state.copy_row(row, &running, row);
             }

@@ -23,6 +23,17 @@ impl<E: Float> Gradients<E> {
         Self { names, arrays }
     }
 
+    /// What a cell's gradient holds, by name.
+    #[must_use]
+    pub fn of<P: Parameters<E> + ?Sized>(gradient: &P) -> Self {
+        let (mut names, mut arrays) = (Vec::new(), Vec::new());
+        gradient.visit_parameters(&mut |name, value| {
+            names.push(name.to_owned());
+            arrays.push(value.to_owned());
+        });
+        Self { names, arrays }
+    }
+
     /// The gradients of several parts as those of the whole, named `<part>/<parameter>`, as [`Parts`](super::Parts) names
     /// parameters.
     #[must_use]
@@ -62,11 +73,4 @@ impl<E: Float> Gradients<E> {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut ArrayD<E>)> {
         self.names.iter().map(String::as_str).zip(&mut self.arrays)
     }
-}
-
-/// How many parameters `model` visits: where a wrapper cuts the slice of gradients between the cells it wraps.
-pub(super) fn parameter_count<E: Float, P: Parameters<E> + ?Sized>(model: &P) -> usize {
-    let mut count = 0;
-    model.visit_parameters(&mut |_, _| count += 1);
-    count
 }

@@ -1,13 +1,33 @@
 //! The highway's backward.
 
 use super::cell::TrainableCell;
-use super::runs::{add_weight_gradients, steps_as_runs};
-use crate::kernel::Workspace;
-use crate::wrappers::highway::HighwayGate;
+use super::runs::steps_as_runs;
+use crate::fused::Workspace;
+use crate::kernel::product::{self, BackArrays, Product};
+use crate::wrappers::highway::HighwayWeights;
 use crate::wrappers::workspace::WrapperWorkspace;
-use crate::{Float, HighwayWrapper};
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Array3, ArrayD, ArrayRef2, ArrayRef3, Axis, Ix2, Zip, s};
+use crate::{Arrays, Float, HighwayWrapper, Parameters};
+use ndarray::{Array1, Array2, Array3, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, Zip};
+
+/// The gradients of a [`HighwayWrapper`]'s parameters: the cell's, then the gates'.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HighwayGradient<G, E> {
+    /// Of the cell's parameters.
+    pub cell: G,
+    /// Of the gates'.
+    pub gates: HighwayWeights<E>,
+}
+
+impl<E: Float, G: Parameters<E>> Parameters<E> for HighwayGradient<G, E> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.cell.visit_parameters(visit);
+        self.gates.visit_parameters(visit);
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.cell.visit_parameters_mut(visit);
+        self.gates.visit_parameters_mut(visit);
+    }
+}
 
 /// What a recorded run of a [`HighwayWrapper`] keeps: the cell's records, its outputs and the gates, all as wide as the
 /// input.
@@ -22,6 +42,11 @@ pub struct HighwayRecord<R, E> {
 
 impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
     type Record = HighwayRecord<C::Record, C::Elem>;
+    type Gradient = HighwayGradient<C::Gradient, C::Elem>;
+
+    fn zero_gradient(&self) -> Self::Gradient {
+        HighwayGradient { cell: self.cell().zero_gradient(), gates: self.weights().zeros() }
+    }
 
     steps_as_runs!();
 
@@ -42,13 +67,8 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
             carry: Array3::zeros(inputs.dim()),
             transform: self.weights().transform_w.as_ref().map(|_| Array3::zeros(inputs.dim())),
         };
-        self.join(inputs, outputs, workspace, |gate, t, row, values| {
-            let kept = match gate {
-                HighwayGate::Carry => &mut record.carry,
-                HighwayGate::Transform => record.transform.as_mut().expect("the gates are not coupled"),
-            };
-            kept.slice_mut(s![t, row, ..]).iter_mut().zip(values).for_each(|(to, &value)| *to = value);
-        });
+        let gates = (record.carry.view_mut(), record.transform.as_mut().map(|transform| transform.view_mut()));
+        self.join(inputs, outputs, gates, workspace);
         records.push(record);
     }
 
@@ -59,7 +79,7 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
         d_outputs: &ArrayRef3<C::Elem>,
         d_state: &mut C::State,
         d_inputs: &mut ArrayRef3<C::Elem>,
-        gradients: &mut [ArrayD<C::Elem>],
+        gradient: &mut Self::Gradient,
         workspace: &mut WrapperWorkspace<C::Elem, (C::Workspace, Workspace<C::Elem>)>,
     ) {
         let record = records.pop().expect("each run forward left a record");
@@ -67,7 +87,8 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
         let HighwayRecord { inner: mut records, outputs: mut y, mut carry, mut transform } = record;
         let one = C::Elem::from_f64(1.0);
         let mut d_x = Array3::zeros(inputs.dim());
-        Zip::from(&mut d_x).and(d_outputs).and(&carry).for_each(|d_x, &d, &carry| *d_x = d * carry);
+        let mut through_carry = Array3::zeros(inputs.dim());
+        Zip::from(&mut through_carry).and(d_outputs).and(&carry).for_each(|d_x, &d, &carry| *d_x = d * carry);
         match &mut transform {
             None => Zip::from(&mut y).and(&mut carry).and(d_outputs).and(inputs).for_each(|y, carry, &d, &x| {
                 let (value, gate) = (*y, *carry);
@@ -84,35 +105,33 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
                 carry.for_each(|gate, &d, &x| *gate = d * x * *gate * (one - *gate));
             }
         }
-        let own = if transform.is_some() { 4 } else { 2 };
-        let (cells, gates) = gradients.split_at_mut(gradients.len() - own);
-        self.cell().unroll_backward(&mut records, inputs, &y, d_state, d_inputs, cells, &mut workspace.inner.0);
+        let HighwayGradient { cell, gates } = gradient;
+        let (cell_workspace, workspace) = &mut workspace.inner;
+        self.cell().unroll_backward(&mut records, inputs, &y, d_state, d_inputs, cell, cell_workspace);
+        Zip::from(&mut *d_inputs).and(&through_carry).for_each(|d_x, &d| *d_x += d);
 
-        let weights = self.weights();
-        let (carry_gradients, transform_gradients) = gates.split_at_mut(2);
-        gate_back(inputs, carry, &weights.carry_w, carry_gradients, &mut d_x);
-        if let (Some(d), Some(matrix)) = (transform, &weights.transform_w) {
-            gate_back(inputs, d, matrix, transform_gradients, &mut d_x);
+        let (carry_product, transform_product) = self.products();
+        let HighwayWeights { carry_w, carry_b, transform_w, transform_b } = gates;
+        gate_back(carry_product, (inputs, &carry), (carry_w, carry_b), &mut d_x, workspace);
+        Zip::from(&mut *d_inputs).and(&d_x).for_each(|d_x, &d| *d_x += d);
+        if let (Some(product), Some(d), Some(matrix), Some(bias)) =
+            (transform_product, transform, transform_w, transform_b)
+        {
+            gate_back(product, (inputs, &d), (matrix, bias), &mut d_x, workspace);
+            Zip::from(&mut *d_inputs).and(&d_x).for_each(|d_x, &d| *d_x += d);
         }
-        *d_inputs += &*d_x;
     }
 }
 
-/// From `d`, the gradients of a gate's sums, to those of its `matrix` and bias (`gradients`) and inputs, all added.
+/// From `d`, the gradients of a gate's sums, to those of its inputs, and, added, of its matrix and bias.
 fn gate_back<E: Float>(
-    inputs: &ArrayRef3<E>,
-    d: Array3<E>,
-    matrix: &Array2<E>,
-    gradients: &mut [ArrayD<E>],
+    product: &Product<E>,
+    (inputs, d): (&ArrayRef3<E>, &Array3<E>),
+    (matrix, bias): (&mut Array2<E>, &mut Array1<E>),
     d_x: &mut Array3<E>,
+    workspace: &mut Workspace<E>,
 ) {
-    let (steps, batch, features) = inputs.dim();
-    let flat = (steps * batch, features);
-    let d = d.into_shape_with_order(flat).expect("a gate's values are stored in order");
-    let mut d_x = d_x.view_mut().into_shape_with_order(flat).expect("gradients of inputs are stored in order");
-    general_mat_mul(E::one(), &d, &matrix.t(), E::one(), &mut d_x);
-    let [d_matrix, d_bias] = gradients else { unreachable!("a gate has a matrix and a bias") };
-    let d_matrix = d_matrix.view_mut().into_dimensionality::<Ix2>().expect("a gradient has its parameter's shape");
-    add_weight_gradients(&inputs.view(), &d, d_matrix);
-    *d_bias += &d.sum_axis(Axis(0));
+    let (kernel, bias) = (matrix.view_mut(), Some(bias));
+    let arrays = BackArrays { x: inputs.view(), d: d.view(), d_x: d_x.view_mut(), kernel, bias };
+    product::backward(product, arrays, workspace);
 }

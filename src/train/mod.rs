@@ -4,7 +4,6 @@
 //! stand a layer ([`Dense`]), losses with their gradients ([`sequence_loss`], [`mean_squared_error`]),
 //! [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
 
-mod basic_rnn;
 mod bidirectional;
 mod boxed;
 mod cell;
@@ -14,11 +13,8 @@ mod dense;
 mod dropout;
 mod dynamic;
 mod gradients;
-mod gru;
 mod highway;
-mod layer_norm_lstm;
 mod loss;
-mod lstm;
 mod multi;
 mod optimizer;
 mod parts;
@@ -28,13 +24,15 @@ mod runs;
 pub use bidirectional::{
     BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_checkpointed,
 };
-pub use boxed::BoxedTrainableCell;
+pub use boxed::{BoxedTrainableCell, DynGradient};
 pub use cell::TrainableCell;
 pub use check::gradient_error;
 pub use clip::clip_by_global_norm;
 pub use dense::Dense;
 pub use dynamic::{RunGradients, Tape, dynamic_rnn, dynamic_rnn_checkpointed};
 pub use gradients::Gradients;
+pub use highway::HighwayGradient;
 pub use loss::{Average, mean_squared_error, sequence_loss, sequence_losses, sequence_weights};
 pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd};
 pub use parts::Parts;
+pub(crate) use runs::steps_as_runs;

@@ -1,12 +1,11 @@
 //! The stack's backward: layer by layer from the top, each over the whole run of steps.
 
 use super::cell::TrainableCell;
-use super::gradients::parameter_count;
 use super::runs::steps_as_runs;
 use crate::wrappers::Layers;
 use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{Float, MultiRnnCell, Parameters};
-use ndarray::{Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayView3, Axis};
+use ndarray::{Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 
 /// What a recorded run of a [`MultiRnnCell`] keeps: the records of every layer, and the outputs of all but the last.
 pub struct MultiRecord<Records, E> {
@@ -19,6 +18,11 @@ pub struct MultiRecord<Records, E> {
 pub trait TrainableLayers: Layers {
     /// The records of each layer.
     type Records: Send;
+    /// The gradients of each layer's parameters.
+    type Gradients: Parameters<Self::Elem> + Send + 'static;
+
+    #[doc(hidden)]
+    fn zero_gradients(&self) -> Self::Gradients;
 
     #[doc(hidden)]
     fn forward(
@@ -32,7 +36,7 @@ pub trait TrainableLayers: Layers {
     fn backward(
         &self,
         down: &mut Down<'_, Self::Elem>,
-        records: Self::Records,
+        back: (Self::Records, &mut Self::Gradients),
         d_state: &mut Self::State,
         workspaces: &mut Self::Workspace,
     );
@@ -44,6 +48,11 @@ where
     Self: Parameters<Cells::Elem>,
 {
     type Record = MultiRecord<Cells::Records, Cells::Elem>;
+    type Gradient = Cells::Gradients;
+
+    fn zero_gradient(&self) -> Cells::Gradients {
+        self.cells().zero_gradients()
+    }
 
     steps_as_runs!();
 
@@ -67,12 +76,12 @@ where
         d_outputs: &ArrayRef3<Cells::Elem>,
         d_state: &mut Cells::State,
         d_inputs: &mut ArrayRef3<Cells::Elem>,
-        gradients: &mut [ArrayD<Cells::Elem>],
+        gradient: &mut Cells::Gradients,
         workspace: &mut WrapperWorkspace<Cells::Elem, Cells::Workspace>,
     ) {
         let MultiRecord { records, between } = records.pop().expect("each run forward left a record");
-        let mut down = Down { inputs: inputs.view(), between, d_outputs, d_between: None, d_inputs, gradients };
-        self.cells().backward(&mut down, records, d_state, &mut workspace.inner);
+        let mut down = Down { inputs: inputs.view(), between, d_outputs, d_between: None, d_inputs };
+        self.cells().backward(&mut down, (records, gradient), d_state, &mut workspace.inner);
     }
 }
 
@@ -116,30 +125,25 @@ pub struct Down<'a, E> {
     /// The gradient of the outputs of the next layer, if it is not the last.
     d_between: Option<Array3<E>>,
     d_inputs: &'a mut ArrayRef3<E>,
-    /// Of the layers that are left.
-    gradients: &'a mut [ArrayD<E>],
 }
 
 impl<E: Float> Down<'_, E> {
     fn layer<C: TrainableCell<Elem = E>>(
         &mut self,
         cell: &C,
-        mut records: Vec<C::Record>,
+        (mut records, gradient): (Vec<C::Record>, &mut C::Gradient),
         d_state: &mut C::State,
         workspace: &mut C::Workspace,
     ) {
-        let gradients = std::mem::take(&mut self.gradients);
-        let (below, gradients) = gradients.split_at_mut(gradients.len() - parameter_count(cell));
-        self.gradients = below;
         let d_outputs = self.d_between.as_ref().map_or(self.d_outputs.view(), |d| d.view());
         match self.between.pop() {
             None => {
                 let (inputs, d_inputs) = (&self.inputs, &mut *self.d_inputs);
-                cell.unroll_backward(&mut records, inputs, &d_outputs, d_state, d_inputs, gradients, workspace);
+                cell.unroll_backward(&mut records, inputs, &d_outputs, d_state, d_inputs, gradient, workspace);
             }
             Some(inputs) => {
                 let mut d_inputs = Array3::zeros(inputs.raw_dim());
-                cell.unroll_backward(&mut records, &inputs, &d_outputs, d_state, &mut d_inputs, gradients, workspace);
+                cell.unroll_backward(&mut records, &inputs, &d_outputs, d_state, &mut d_inputs, gradient, workspace);
                 self.d_between = Some(d_inputs);
             }
         }
@@ -148,6 +152,11 @@ impl<E: Float> Down<'_, E> {
 
 impl<C: TrainableCell> TrainableLayers for Vec<C> {
     type Records = Vec<Vec<C::Record>>;
+    type Gradients = Vec<C::Gradient>;
+
+    fn zero_gradients(&self) -> Vec<C::Gradient> {
+        self.iter().map(C::zero_gradient).collect()
+    }
 
     fn forward(
         &self,
@@ -164,14 +173,16 @@ impl<C: TrainableCell> TrainableLayers for Vec<C> {
     fn backward(
         &self,
         down: &mut Down<'_, C::Elem>,
-        records: Self::Records,
+        (records, gradients): (Self::Records, &mut Vec<C::Gradient>),
         d_state: &mut Vec<C::State>,
         workspaces: &mut Vec<C::Workspace>,
     ) {
         assert_eq!(d_state.len(), self.len(), "the state's gradient must have as many layers as the stack");
         workspaces.resize_with(self.len(), C::Workspace::default);
-        for (((cell, records), d_state), workspace) in self.iter().zip(records).zip(d_state).zip(workspaces).rev() {
-            down.layer(cell, records, d_state, workspace);
+        assert_eq!(gradients.len(), self.len(), "the gradient must have as many layers as the stack");
+        let back = records.into_iter().zip(gradients);
+        for (((cell, back), d_state), workspace) in self.iter().zip(back).zip(d_state).zip(workspaces).rev() {
+            down.layer(cell, back, d_state, workspace);
         }
     }
 }
@@ -182,6 +193,11 @@ macro_rules! tuple_layers {
             for ($first, $($name,)*)
         {
             type Records = (Vec<$first::Record>, $(Vec<$name::Record>,)*);
+            type Gradients = ($first::Gradient, $($name::Gradient,)*);
+
+            fn zero_gradients(&self) -> Self::Gradients {
+                (self.0.zero_gradient(), $(self.$index.zero_gradient(),)*)
+            }
 
             fn forward(
                 &self,
@@ -198,11 +214,11 @@ macro_rules! tuple_layers {
             fn backward(
                 &self,
                 down: &mut Down<'_, Self::Elem>,
-                records: Self::Records,
+                (records, gradients): (Self::Records, &mut Self::Gradients),
                 d_state: &mut Self::State,
                 workspaces: &mut Self::Workspace,
             ) {
-                $(down.layer(&self.$top, records.$top, &mut d_state.$top, &mut workspaces.$top);)*
+                $(down.layer(&self.$top, (records.$top, &mut gradients.$top), &mut d_state.$top, &mut workspaces.$top);)*
             }
         }
     };

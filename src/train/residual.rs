@@ -4,12 +4,17 @@ use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
 use crate::ResidualWrapper;
 use crate::wrappers::residual::AddInput;
-use ndarray::{ArrayD, ArrayRef2, ArrayRef3, Axis};
+use ndarray::{ArrayRef2, ArrayRef3, Axis};
 
 /// Around [`ResidualWrapper::new`]'s plain sum; a residual function of the user's has no backward.
 impl<C: TrainableCell> TrainableCell for ResidualWrapper<C, AddInput> {
     /// The cell's, of a run.
     type Record = Vec<C::Record>;
+    type Gradient = C::Gradient;
+
+    fn zero_gradient(&self) -> C::Gradient {
+        self.cell().zero_gradient()
+    }
 
     steps_as_runs!();
 
@@ -34,11 +39,11 @@ impl<C: TrainableCell> TrainableCell for ResidualWrapper<C, AddInput> {
         d_outputs: &ArrayRef3<C::Elem>,
         d_state: &mut C::State,
         d_inputs: &mut ArrayRef3<C::Elem>,
-        gradients: &mut [ArrayD<C::Elem>],
+        gradient: &mut C::Gradient,
         workspace: &mut C::Workspace,
     ) {
         let mut inner = records.pop().expect("each run forward left a record");
-        self.cell().unroll_backward(&mut inner, inputs, d_outputs, d_state, d_inputs, gradients, workspace);
+        self.cell().unroll_backward(&mut inner, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
         *d_inputs += d_outputs;
     }
 }

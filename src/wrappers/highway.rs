@@ -2,13 +2,14 @@
 
 use super::workspace::WrapperWorkspace;
 use crate::cell::step_as_run;
-use crate::cells::weights::{checked, checked_option, drawn, gate, visit_then_repack};
 use crate::checks::{check_finite, check_sizes};
+use crate::fused::Workspace;
+use crate::fused::weights::{drawn, gates_of, visit_then_repack};
 use crate::kernel::isa::Isa;
-use crate::kernel::pack::{PackShape, Packed};
-use crate::kernel::{self, Workspace};
-use crate::{Activation, Error, Float, Parameters, RnnCell};
-use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD, Zip, s};
+use crate::kernel::pack::PackShape;
+use crate::kernel::product::{self, Product};
+use crate::{Activation, Arrays, Error, Float, Parameters, RnnCell, parameters};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Zip};
 use rand::Rng;
 
 /// Lets a learned gate choose between a cell's input and its output: tf.contrib.rnn's `HighwayWrapper`, after Srivastava,
@@ -43,21 +44,22 @@ use rand::Rng;
 pub struct HighwayWrapper<C: RnnCell> {
     cell: C,
     weights: HighwayWeights<C::Elem>,
-    carry: Packed<C::Elem>,
-    transform: Option<Packed<C::Elem>>,
+    carry: Product<C::Elem>,
+    transform: Option<Product<C::Elem>>,
 }
 
-/// The gates' parameters of a [`HighwayWrapper`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct HighwayWeights<E> {
-    /// (input, input).
-    pub carry_w: Array2<E>,
-    /// (input).
-    pub carry_b: Array1<E>,
-    /// (input, input); there if the gates are not coupled.
-    pub transform_w: Option<Array2<E>>,
-    /// (input); there if the gates are not coupled.
-    pub transform_b: Option<Array1<E>>,
+parameters! {
+    /// The gates' parameters of a [`HighwayWrapper`].
+    pub struct HighwayWeights {
+        /// (input, input).
+        "carry_w" carry_w: Array2<E>,
+        /// (input).
+        "carry_b" carry_b: Array1<E>,
+        /// (input, input); there if the gates are not coupled.
+        "transform_w" transform_w: Option<Array2<E>>,
+        /// (input); there if the gates are not coupled.
+        "transform_b" transform_b: Option<Array1<E>>,
+    }
 }
 
 /// Options of a [`HighwayWrapper`].
@@ -95,54 +97,50 @@ impl<C: RnnCell> HighwayWrapper<C> {
         &self.weights
     }
 
-    /// Turns the cell's `outputs` into the wrapper's. `keep(gate, t, row, values)` sees every gate's values.
+    /// The products of the gates: carry, and transform if they are not coupled.
+    pub(crate) fn products(&self) -> (&Product<C::Elem>, Option<&Product<C::Elem>>) {
+        (&self.carry, self.transform.as_ref())
+    }
+
+    /// The values of the gates, and the cell's `outputs` made the wrapper's. `transform` is there if they are not coupled.
     pub(crate) fn join(
         &self,
         inputs: &ArrayRef3<C::Elem>,
         outputs: &mut ArrayRef3<C::Elem>,
+        (mut carry, transform): (ArrayViewMut3<C::Elem>, Option<ArrayViewMut3<C::Elem>>),
         workspace: &mut Workspace<C::Elem>,
-        mut keep: impl FnMut(HighwayGate, usize, usize, &[C::Elem]),
     ) {
-        if let Some(transform) = &self.transform {
-            kernel::linear::project(transform, inputs.view(), workspace, |t, row, gate| {
-                kernel::linear::activate_all(Activation::Sigmoid, gate);
-                keep(HighwayGate::Transform, t, row, gate);
-                for (y, &mut transform) in outputs.slice_mut(s![t, row, ..]).iter_mut().zip(gate) {
-                    *y *= transform;
-                }
-            });
-        }
         let coupled = self.transform.is_none();
-        kernel::linear::project(&self.carry, inputs.view(), workspace, |t, row, gate| {
-            kernel::linear::activate_all(Activation::Sigmoid, gate);
-            keep(HighwayGate::Carry, t, row, gate);
-            let (x, y) = (inputs.slice(s![t, row, ..]), outputs.slice_mut(s![t, row, ..]));
-            let gate = ndarray::ArrayView1::from(&*gate);
-            Zip::from(y).and(x).and(gate).for_each(|y, &x, &carry| {
-                let transformed = if coupled { *y * (C::Elem::from_f64(1.0) - carry) } else { *y };
-                *y = x * carry + transformed;
-            });
+        if let (Some(product), Some(mut transform)) = (&self.transform, transform) {
+            gate(product, inputs, &mut transform, workspace);
+            Zip::from(&mut *outputs).and(&transform).for_each(|y, &transform| *y *= transform);
+        }
+        gate(&self.carry, inputs, &mut carry, workspace);
+        Zip::from(outputs).and(inputs).and(&carry).for_each(|y, &x, &carry| {
+            let transformed = if coupled { *y * (C::Elem::from_f64(1.0) - carry) } else { *y };
+            *y = x * carry + transformed;
         });
     }
 
     fn repack(&mut self) {
         let HighwayWeights { carry_w, carry_b, transform_w, transform_b } = &self.weights;
-        self.carry.refill(&[gate(carry_w, Some(carry_b))], None);
-        if let (Some(packed), Some(matrix), Some(bias)) = (&mut self.transform, transform_w, transform_b) {
-            packed.refill(&[gate(matrix, Some(bias))], None);
+        self.carry.refill(&gates_of::<_, 1>(carry_w, Some(carry_b)), None);
+        if let (Some(product), Some(matrix)) = (&mut self.transform, transform_w) {
+            product.refill(&gates_of::<_, 1>(matrix, transform_b.as_ref()), None);
         }
     }
 }
 
-/// The gates of a [`HighwayWrapper`]; without `Transform` if they are coupled.
-pub(crate) enum HighwayGate {
-    Carry,
-    Transform,
+/// σ(bias + x · matrix), to an array in standard layout.
+fn gate<E: Float>(product: &Product<E>, x: &ArrayRef3<E>, to: &mut ArrayViewMut3<E>, workspace: &mut Workspace<E>) {
+    product::forward(product, x.view(), to.view_mut(), workspace);
+    Activation::Sigmoid.apply(to.as_slice_mut().expect("a gate's values are stored in order"));
 }
 
-fn pack<E: Float>(matrix: &Array2<E>, bias: &Array1<E>) -> Packed<E> {
+fn pack<E: Float>(matrix: &Array2<E>, bias: Option<&Array1<E>>) -> Product<E> {
     let (inputs, units) = matrix.dim();
-    Packed::new(Isa::get(), PackShape::product(inputs, units), &[gate(matrix, Some(bias))], None)
+    let shape = PackShape { inputs, recurrent: 0, units, gates: 1, split: false };
+    Product::new(Isa::get(), shape, &gates_of::<_, 1>(matrix, bias), None)
 }
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
@@ -203,15 +201,15 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
         if let Some(name) = repeated {
             return Err(Error::RepeatedParameter { name });
         }
-        let (matrix, uncoupled) = ([input_size, input_size], !couple_carry_transform_gates);
-        let weights = HighwayWeights {
-            carry_w: checked("carry_w", weights.carry_w, &matrix)?,
-            carry_b: checked("carry_b", weights.carry_b, &matrix[..1])?,
-            transform_w: checked_option("transform_w", weights.transform_w, uncoupled, &matrix)?,
-            transform_b: checked_option("transform_b", weights.transform_b, uncoupled, &matrix[..1])?,
-        };
-        let transform = weights.transform_w.as_ref().zip(weights.transform_b.as_ref());
-        let (carry, transform) = (pack(&weights.carry_w, &weights.carry_b), transform.map(|(w, b)| pack(w, b)));
+        let weights = weights.checked("", &|name| match name {
+            "carry_w" => Some(vec![input_size; 2]),
+            "carry_b" => Some(vec![input_size]),
+            "transform_w" if !couple_carry_transform_gates => Some(vec![input_size; 2]),
+            "transform_b" if !couple_carry_transform_gates => Some(vec![input_size]),
+            _ => None,
+        })?;
+        let carry = pack(&weights.carry_w, Some(&weights.carry_b));
+        let transform = weights.transform_w.as_ref().map(|matrix| pack(matrix, weights.transform_b.as_ref()));
         Ok(HighwayWrapper { cell, weights, carry, transform })
     }
 }
@@ -240,35 +238,21 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
         outputs: &mut ArrayRef3<C::Elem>,
         workspace: &mut Self::Workspace,
     ) {
-        let (cell_workspace, workspace) = &mut workspace.inner;
+        let WrapperWorkspace { buffers: [carry, transform], inner: (cell_workspace, workspace) } = workspace;
         self.cell.unroll(inputs, state, outputs, cell_workspace);
-        self.join(inputs, outputs, workspace, |_, _, _, _| {});
+        let transform = self.transform.as_ref().map(|_| transform.array(inputs.dim()));
+        self.join(inputs, outputs, (carry.array(inputs.dim()), transform), workspace);
     }
 }
 
 impl<E: Float, C: RnnCell<Elem = E> + Parameters<E>> Parameters<E> for HighwayWrapper<C> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cell.visit_parameters(visit);
-        let HighwayWeights { carry_w, carry_b, transform_w, transform_b } = &self.weights;
-        visit("carry_w", carry_w.view().into_dyn());
-        visit("carry_b", carry_b.view().into_dyn());
-        if let (Some(matrix), Some(bias)) = (transform_w, transform_b) {
-            visit("transform_w", matrix.view().into_dyn());
-            visit("transform_b", bias.view().into_dyn());
-        }
+        self.weights.visit_parameters(visit);
     }
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cell.visit_parameters_mut(visit);
-        let visit = |wrapper: &mut Self| {
-            let HighwayWeights { carry_w, carry_b, transform_w, transform_b } = &mut wrapper.weights;
-            visit("carry_w", carry_w.view_mut().into_dyn());
-            visit("carry_b", carry_b.view_mut().into_dyn());
-            if let (Some(matrix), Some(bias)) = (transform_w, transform_b) {
-                visit("transform_w", matrix.view_mut().into_dyn());
-                visit("transform_b", bias.view_mut().into_dyn());
-            }
-        };
-        visit_then_repack(self, visit, Self::repack);
+        visit_then_repack(self, |wrapper| wrapper.weights.visit_parameters_mut(visit), Self::repack);
     }
 }
 

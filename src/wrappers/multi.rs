@@ -175,17 +175,13 @@ impl<C: RnnCell> Layers for Vec<C> {
     }
 }
 
-impl<E: Float, C: Parameters<E>> Parameters<E> for MultiRnnCell<Vec<C>> {
+impl<E: Float, Cells: Parameters<E>> Parameters<E> for MultiRnnCell<Cells> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cells.visit_parameters(visit);
     }
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cells.visit_parameters_mut(visit);
     }
-}
-
-fn layer_name(index: usize, name: &str) -> String {
-    format!("cell_{index}/{name}")
 }
 
 macro_rules! tuple_layers {
@@ -207,19 +203,6 @@ macro_rules! tuple_layers {
             fn unroll(&self, mut pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
                 pipe.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);
                 $(pipe.layer(($index, $count), &self.$index, &mut state.$index, &mut workspaces.$index);)*
-            }
-        }
-
-        impl<Elem: Float, $first: Parameters<Elem> $(, $name: Parameters<Elem>)*> Parameters<Elem>
-            for MultiRnnCell<($first, $($name,)*)>
-        {
-            fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, Elem>)) {
-                self.cells.0.visit_parameters(&mut |name, weight| visit(&layer_name(0, name), weight));
-                $(self.cells.$index.visit_parameters(&mut |name, weight| visit(&layer_name($index, name), weight));)*
-            }
-            fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, Elem>)) {
-                self.cells.0.visit_parameters_mut(&mut |name, weight| visit(&layer_name(0, name), weight));
-                $(self.cells.$index.visit_parameters_mut(&mut |name, weight| visit(&layer_name($index, name), weight));)*
             }
         }
     };

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use crate::common::{Rng, randomized};
-use ndarray::{Array2, ArrayD, ArrayRef2, ArrayViewD, ArrayViewMutD};
+use ndarray::{Array2, ArrayRef2, ArrayViewD, ArrayViewMutD};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -397,6 +397,9 @@ impl<E: Float> Parameters<E> for Leaky<E> {
 
 impl<E: Float> TrainableCell for Leaky<E> {
     type Record = ();
+    type Gradient = ();
+
+    fn zero_gradient(&self) {}
 
     fn step_recording(&self, input: &ArrayRef2<E>, state: &mut Array2<E>, output: &mut ArrayRef2<E>, _: &mut ()) {
         self.step(input, state, output, &mut ());
@@ -408,7 +411,7 @@ impl<E: Float> TrainableCell for Leaky<E> {
         d_output: &ArrayRef2<E>,
         d_state: &mut Array2<E>,
         d_input: &mut ArrayRef2<E>,
-        _: &mut [ArrayD<E>],
+        (): &mut (),
         _: &mut (),
     ) {
         d_input.fill(E::default());

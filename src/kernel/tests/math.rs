@@ -3,7 +3,7 @@
 use crate::Float;
 use crate::kernel::Element;
 use crate::kernel::isa::Isa;
-use crate::kernel::math::{sigmoid, tanh};
+use crate::kernel::vector::{Lanes, Vector};
 use pulp::{Simd, WithSimd};
 
 /// The bounds that `Activation` and `math.rs` state: `every_f32` found 1.4892e-7, 2.4984 and 2 for tanh, 8.9308e-8, 2.4808
@@ -50,18 +50,14 @@ impl<E: Element> WithSimd for Apply<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        for numbers in self.numbers.chunks_mut(E::lanes::<S>()) {
-            let mask = E::first(s, numbers.len());
-            // SAFETY: the mask is as long as the slice.
-            unsafe {
-                let x = E::load_masked(s, mask, numbers.as_ptr());
-                let y = match self.function {
-                    Function::Tanh => tanh::<S, E>(s, x),
-                    Function::Sigmoid => sigmoid::<S, E>(s, x),
-                };
-                E::store_masked(s, mask, numbers.as_mut_ptr(), y);
-            }
+    fn with_simd<S: Simd>(self, _: S) {
+        for at in Lanes::<S, E>::units(self.numbers.len()) {
+            let x = Lanes::<S, E>::load(self.numbers, at);
+            let y = match self.function {
+                Function::Tanh => x.tanh(),
+                Function::Sigmoid => x.sigmoid(),
+            };
+            y.store(self.numbers, at);
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Each kernel on each of this machine's instruction sets, in `f32` and `f64`.
+//! The driver under each cell that is built in, on each of this machine's instruction sets, in `f32` and `f64`.
 
 mod math;
 mod twin;
 
-use super::isa::Isa;
-use super::pack::{Gate, PackShape, Packed};
-use super::{Workspace, gru, lstm, rnn};
-use crate::Float;
+use super::Workspace;
+use super::isa::tests::on_each;
+use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
 use crate::kernel::Activation;
-use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, s};
+use crate::{BasicRnn, Float, Gru, GruReset, Lstm, LstmState, RnnCell};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, concatenate, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use twin::{Dense, LstmExtras};
@@ -104,86 +104,91 @@ impl Case {
         [outputs, c, h]
     }
 
-    fn pack<E: Float>(&self, isa: Isa, gates: &[Dense], groups: usize, split: Option<&Array1<f64>>) -> Packed<E> {
-        let gates: Vec<_> =
-            gates.iter().map(|gate| (gate.weights.mapv(E::from_f64), gate.bias.mapv(E::from_f64))).collect();
-        let (depth, units) = gates[0].0.dim();
-        let inputs = if depth == self.input + self.output { self.input } else { depth };
-        let shape =
-            PackShape { inputs, recurrent: depth - inputs, units, gates: gates.len(), groups, split: split.is_some() };
-        let gates: Vec<_> = gates
-            .iter()
-            .map(|(weights, bias)| Gate {
-                matrix: weights.as_slice().unwrap(),
-                width: units,
-                column: 0,
-                transposed: false,
-                bias: bias.as_slice(),
-                offset: 0.0,
-            })
-            .collect();
-        let split = split.map(|bias| bias.mapv(E::from_f64));
-        Packed::new(isa, shape, &gates, split.as_ref().and_then(|bias| bias.as_slice()))
-    }
-
-    /// The kernel's, all at once or step by step.
-    fn found<E: Float>(
-        &self,
-        isa: Isa,
-        x: &Array3<E>,
-        c: ArrayView2<E>,
-        h: ArrayView2<E>,
-        stepwise: bool,
-    ) -> [Array3<E>; 3] {
-        let (steps, rows, _) = x.dim();
-        let (mut c, mut h) = (c.to_owned(), h.to_owned());
-        let mut outputs = Array3::zeros((steps, rows, self.output));
-        let mut workspace = Workspace::default();
-        let at_once = if stepwise { 1 } else { steps };
-        let runs = (0..steps).step_by(at_once).map(|t| t..t + at_once);
-        let weights = match &self.kind {
-            Kind::Gru { recurrent_bias: Some(bias), .. } => {
-                gru::Weights::ResetAfter(self.pack::<E>(isa, &self.gates, 1, Some(bias)))
+    /// The cell's, all at once or step by step, on the instruction set that is chosen.
+    fn found<E: Float>(&self, x: &Array3<E>, c: ArrayView2<E>, h: ArrayView2<E>, stepwise: bool) -> [Array3<E>; 3] {
+        let (kernel, bias) = side_by_side(&self.gates);
+        let (input, hidden) = (self.input, self.hidden);
+        let unchanged = c.to_owned();
+        match &self.kind {
+            Kind::Rnn(activation) => {
+                let weights = BasicRnnWeights { kernel, bias: Some(bias) };
+                let cell = BasicRnn::builder(input, hidden).activation(*activation).build_from(weights).unwrap();
+                let (outputs, h) = run(&cell, x, h.to_owned(), stepwise);
+                [outputs, unchanged.insert_axis(Axis(0)), h.insert_axis(Axis(0))]
             }
-            Kind::Gru { recurrent_bias: None, .. } => gru::Weights::ResetBefore {
-                gates: self.pack(isa, &self.gates[..2], gru::GATE_GROUPS, None),
-                candidate: self.pack(isa, &self.gates[2..], rnn::GROUPS, None),
-            },
-            // Not a GRU's, but a place for one pack.
-            Kind::Rnn(_) => gru::Weights::ResetAfter(self.pack(isa, &self.gates, rnn::GROUPS, None)),
-            Kind::Lstm(_) => gru::Weights::ResetAfter(self.pack(isa, &self.gates, 1, None)),
-        };
-        for run in runs {
-            let x = x.slice(s![run.clone(), .., ..]);
-            let mut out = outputs.slice_mut(s![run, .., ..]);
-            match (&self.kind, &weights) {
-                (Kind::Gru { gate_activation, activation, .. }, weights) => {
-                    let out = out.view_mut();
-                    gru::unroll(weights, *gate_activation, *activation, x, &mut h, out, None, &mut workspace);
-                }
-                (Kind::Rnn(activation), gru::Weights::ResetAfter(packed)) => {
-                    rnn::unroll(packed, *activation, x, &mut h, out.view_mut(), None, &mut workspace);
-                }
-                (Kind::Lstm(extras), gru::Weights::ResetAfter(packed)) => {
-                    let projection = extras.projection.as_ref().map(|gate| {
-                        self.pack(isa, &[Dense { bias: Array1::zeros(self.output), ..gate.clone() }], rnn::GROUPS, None)
-                    });
-                    let peepholes = extras.peepholes.as_ref().map(|all| all.each_ref().map(|w| w.mapv(E::from_f64)));
-                    let options = lstm::Options {
-                        activation: extras.activation,
-                        gate_activation: extras.gate_activation,
-                        peepholes: peepholes.as_ref().map(|all| all.each_ref().map(|w| w.as_slice().unwrap())),
-                        cell_clip: extras.cell_clip.map(E::from_f64),
-                        proj_clip: extras.proj_clip.map(E::from_f64),
-                    };
-                    let (projection, out) = (projection.as_ref(), out.view_mut());
-                    lstm::unroll(packed, projection, options, x, &mut c, &mut h, out, None, &mut workspace);
-                }
-                _ => unreachable!("only a GRU is packed as one"),
+            Kind::Gru { recurrent_bias, gate_activation, activation } => {
+                let (gates_kernel, gates_bias) = side_by_side(&self.gates[..2]);
+                let (candidate_kernel, candidate_bias) = side_by_side(&self.gates[2..]);
+                let weights = GruWeights {
+                    gates_kernel,
+                    gates_bias: Some(gates_bias),
+                    candidate_kernel,
+                    candidate_bias: Some(candidate_bias),
+                    candidate_recurrent_bias: recurrent_bias.as_ref().map(|bias| bias.mapv(E::from_f64)),
+                };
+                let reset = if recurrent_bias.is_some() { GruReset::After } else { GruReset::Before };
+                let builder = Gru::builder(input, hidden).reset(reset).gate_activation(*gate_activation);
+                let cell = builder.activation(*activation).build_from(weights).unwrap();
+                let (outputs, h) = run(&cell, x, h.to_owned(), stepwise);
+                [outputs, unchanged.insert_axis(Axis(0)), h.insert_axis(Axis(0))]
+            }
+            Kind::Lstm(extras) => {
+                let cell = self.lstm(extras, kernel, bias);
+                let (outputs, LstmState { c, h }) =
+                    run(&cell, x, LstmState { c: c.to_owned(), h: h.to_owned() }, stepwise);
+                [outputs, c.insert_axis(Axis(0)), h.insert_axis(Axis(0))]
             }
         }
-        [outputs, c.insert_axis(Axis(0)), h.insert_axis(Axis(0))]
     }
+
+    fn lstm<E: Float>(&self, extras: &LstmExtras, kernel: Array2<E>, bias: Array1<E>) -> Lstm<E> {
+        let peepholes = extras.peepholes.as_ref().map(|all| {
+            let [w_f_diag, w_i_diag, w_o_diag] = all.each_ref().map(|weights| weights.mapv(E::from_f64));
+            Peepholes { w_f_diag, w_i_diag, w_o_diag }
+        });
+        let projection = extras.projection.as_ref().map(|gate| gate.weights.mapv(E::from_f64));
+        let mut builder = Lstm::builder(self.input, self.hidden)
+            .forget_bias(E::zero())
+            .use_peepholes(peepholes.is_some())
+            .activation(extras.activation)
+            .gate_activation(extras.gate_activation);
+        if let Some(clip) = extras.cell_clip {
+            builder = builder.cell_clip(E::from_f64(clip));
+        }
+        if let Some(clip) = extras.proj_clip {
+            builder = builder.proj_clip(E::from_f64(clip));
+        }
+        if projection.is_some() {
+            builder = builder.num_proj(self.output);
+        }
+        builder.build_from(LstmWeights { kernel, bias: Some(bias), peepholes, projection }).unwrap()
+    }
+}
+
+/// The gates' weights as one kernel and bias.
+fn side_by_side<E: Float>(gates: &[Dense]) -> (Array2<E>, Array1<E>) {
+    let kernels: Vec<_> = gates.iter().map(|gate| gate.weights.view()).collect();
+    let biases: Vec<_> = gates.iter().map(|gate| gate.bias.view()).collect();
+    let kernel = concatenate(Axis(1), &kernels).unwrap();
+    (kernel.mapv(E::from_f64), concatenate(Axis(0), &biases).unwrap().mapv(E::from_f64))
+}
+
+fn run<E: Float, C: RnnCell<Elem = E, Workspace = Workspace<E>>>(
+    cell: &C,
+    x: &Array3<E>,
+    mut state: C::State,
+    stepwise: bool,
+) -> (Array3<E>, C::State) {
+    let (steps, rows, _) = x.dim();
+    let mut outputs = Array3::zeros((steps, rows, cell.output_size()));
+    let mut workspace = Workspace::default();
+    let at_once = if stepwise { 1 } else { steps };
+    for t in (0..steps).step_by(at_once) {
+        let run = t..t + at_once;
+        let mut outputs = outputs.slice_mut(s![run.clone(), .., ..]);
+        cell.unroll(&x.slice(s![run, .., ..]), &mut state, &mut outputs, &mut workspace);
+    }
+    (outputs, state)
 }
 
 /// Every kernel, of odd sizes and row counts, with the input half hoisted (few rows, some inputs and steps) and not.
@@ -211,8 +216,8 @@ fn is_its_equations<E: Float>(tolerance: f64) {
     all(|case, x, c, h| {
         let expected = case.expected(&x, &c, &h);
         let (x, c, h) = (x.mapv(E::from_f64), c.mapv(E::from_f64), h.mapv(E::from_f64));
-        for isa in Isa::available() {
-            let found = case.found(isa, &x, c.view(), h.view(), false);
+        on_each(|isa| {
+            let found = case.found(&x, c.view(), h.view(), false);
             for (which, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 // A cell without c leaves it alone.
                 for ((at, found), expected) in found.indexed_iter().zip(expected) {
@@ -222,7 +227,7 @@ fn is_its_equations<E: Float>(tolerance: f64) {
                     assert!(error <= bound, "{isa:?} {}: {which} {at:?}: {found} {expected}", case.name);
                 }
             }
-        }
+        });
     });
 }
 
@@ -240,19 +245,19 @@ fn every_kernel_is_its_equations_in_f32() {
 fn bits_are_the_same<E: Float>() {
     all(|case, x, c, h| {
         let (x, c, h) = (x.mapv(E::from_f64), c.mapv(E::from_f64), h.mapv(E::from_f64));
-        for isa in Isa::available() {
-            let together = case.found(isa, &x, c.view(), h.view(), false);
-            assert!(together == case.found(isa, &x, c.view(), h.view(), true), "{isa:?} {}: stepwise", case.name);
+        on_each(|isa| {
+            let together = case.found(&x, c.view(), h.view(), false);
+            assert!(together == case.found(&x, c.view(), h.view(), true), "{isa:?} {}: stepwise", case.name);
             for row in 0..x.len_of(Axis(1)) {
                 let rows = row..row + 1;
                 let x = x.slice(s![.., rows.clone(), ..]).to_owned();
                 let (c, h) = (c.slice(s![rows.clone(), ..]), h.slice(s![rows.clone(), ..]));
-                for (alone, together) in case.found(isa, &x, c, h, false).iter().zip(&together) {
+                for (alone, together) in case.found(&x, c, h, false).iter().zip(&together) {
                     let together = together.slice(s![.., rows.clone(), ..]);
                     assert!(alone.view() == together, "{isa:?} {}: row {row} alone", case.name);
                 }
             }
-        }
+        });
     });
 }
 
@@ -266,5 +271,5 @@ fn bits_do_not_depend_on_rows_or_steps_that_share_a_call() {
 #[test]
 #[should_panic(expected = "larger than memory can be")]
 fn a_shape_of_more_numbers_than_there_can_be() {
-    super::buffer::Scratch::<f32>::new([usize::MAX / 4, 4, 2]);
+    super::buffer::zeroed::<f32, _>([usize::MAX / 4, 4, 2]);
 }

@@ -1,6 +1,5 @@
 //! What all cells do with their weights.
 
-use crate::checks::check_shape;
 use crate::kernel::pack::Gate;
 use crate::{Error, Float, init};
 use ndarray::{Array, Array1, Array2, Dimension};
@@ -27,40 +26,31 @@ pub(crate) fn drawn<E: Float, R: Rng + ?Sized>(name: &str, shape: [usize; 2], rn
     }
 }
 
-/// The weight in standard layout, if it has the shape the cell needs.
-pub(crate) fn checked<E: Float, D: Dimension>(
-    name: &str,
-    weight: Array<E, D>,
-    expected: &[usize],
-) -> Result<Array<E, D>, Error> {
-    check_shape(name, expected, weight.shape())?;
-    Ok(if weight.is_standard_layout() { weight } else { weight.as_standard_layout().into_owned() })
-}
-
-/// As [`checked`], for a weight that is there exactly when the options ask for it.
-pub(crate) fn checked_option<E: Float, D: Dimension>(
-    name: &str,
-    weight: Option<Array<E, D>>,
-    wanted: bool,
-    expected: &[usize],
-) -> Result<Option<Array<E, D>>, Error> {
-    match (weight, wanted) {
-        (Some(weight), true) => checked(name, weight, expected).map(Some),
-        (None, false) => Ok(None),
-        (None, true) => Err(Error::MissingWeight { name: name.into() }),
-        (Some(_), false) => Err(Error::UnexpectedWeight { name: name.into() }),
-    }
-}
-
 /// The numbers of a weight in standard layout.
 pub(crate) fn numbers<E: Float, D: Dimension>(weight: &Array<E, D>) -> &[E] {
     weight.as_slice().expect("weights are kept in standard layout")
 }
 
-/// All columns of a weight as one gate.
-pub(crate) fn gate<'a, E: Float>(matrix: &'a Array2<E>, bias: Option<&'a Array1<E>>) -> Gate<'a, E> {
+/// The columns of a weight as `N` gates of equal width.
+pub(crate) fn gates_of<'a, E: Float, const N: usize>(
+    matrix: &'a Array2<E>,
+    bias: Option<&'a Array1<E>>,
+) -> [Gate<'a, E>; N] {
+    gates_from(matrix, bias, N)
+}
+
+/// As [`gates_of`]: the first `gates` of `N`.
+pub(crate) fn gates_from<'a, E: Float, const N: usize>(
+    matrix: &'a Array2<E>,
+    bias: Option<&'a Array1<E>>,
+    gates: usize,
+) -> [Gate<'a, E>; N] {
     let (width, bias) = (matrix.ncols(), bias.map(numbers));
-    Gate { matrix: numbers(matrix), width, column: 0, transposed: false, bias, offset: 0.0 }
+    let units = width / gates;
+    std::array::from_fn(|gate| {
+        let column = gate.min(gates - 1) * units;
+        Gate { matrix: numbers(matrix), width, column, bias: bias.map(|bias| &bias[column..][..units]), offset: 0.0 }
+    })
 }
 
 /// Runs `visit` on a cell's weights and repacks them however `visit` ends, so that packed weights are never stale.
@@ -73,3 +63,20 @@ pub(crate) fn visit_then_repack<C: ?Sized>(cell: &mut C, visit: impl FnOnce(&mut
     }
     visit(Repack(cell, repack).0);
 }
+
+/// [`Parameters`](crate::Parameters) of a cell whose `weights` are a struct of them and are packed by `repack`.
+macro_rules! packed_parameters {
+    ($cell:ident) => {
+        impl<E: crate::Float> crate::Parameters<E> for $cell<E> {
+            fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ndarray::ArrayViewD<'a, E>)) {
+                self.weights.visit_parameters(visit);
+            }
+            fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ndarray::ArrayViewMutD<'_, E>)) {
+                let visit = |cell: &mut Self| cell.weights.visit_parameters_mut(visit);
+                crate::fused::weights::visit_then_repack(self, visit, Self::repack);
+            }
+        }
+    };
+}
+
+pub(crate) use packed_parameters;

@@ -1,7 +1,5 @@
 //! [`Element`]: `f32` and `f64` as vectors of any instruction set, so that a kernel is written once.
 
-use super::isa::Isa;
-use super::{gru, gru_backward, linear, lstm, lstm_backward, pack, product, rnn, rnn_backward};
 use pulp::{MemMask, Simd};
 
 /// A number the kernels compute with: pulp's operations without the type in their names.
@@ -33,30 +31,6 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     const TANH_LIMIT: Self;
     /// −`TANH_LIMIT`.
     const MINUS_TANH_LIMIT: Self;
-
-    // The kernels of this type, so that they are compiled here and once, not again in every crate that names a cell.
-    #[doc(hidden)]
-    fn run_rnn(isa: Isa, unroll: rnn::Unroll<'_, Self>);
-    #[doc(hidden)]
-    fn run_lstm(isa: Isa, unroll: lstm::Unroll<'_, Self>);
-    #[doc(hidden)]
-    fn run_lstm_backward(isa: Isa, recurrence: lstm_backward::Recurrence<'_, Self>);
-    #[doc(hidden)]
-    fn run_gru_backward(isa: Isa, recurrence: gru_backward::Recurrence<'_, Self>);
-    #[doc(hidden)]
-    fn run_rnn_backward(isa: Isa, recurrence: rnn_backward::Recurrence<'_, Self>);
-    #[doc(hidden)]
-    fn run_product(isa: Isa, multiply: product::Multiply<'_, Self>);
-    #[doc(hidden)]
-    fn run_gru(isa: Isa, unroll: gru::Unroll<'_, Self>);
-    #[doc(hidden)]
-    fn run_linear(isa: Isa, unroll: linear::Unroll<'_, Self>);
-    #[doc(hidden)]
-    fn run_project(isa: Isa, project: linear::Project<'_, Self>);
-    #[doc(hidden)]
-    fn run_activate_all(isa: Isa, activate: linear::ActivateAll<'_, Self>);
-    #[doc(hidden)]
-    fn run_fill(isa: Isa, fill: pack::Fill<'_, Self>);
 
     #[doc(hidden)]
     fn number(value: f64) -> Self;
@@ -144,39 +118,6 @@ macro_rules! element {
 
             $($constants)+
 
-            fn run_rnn(isa: Isa, unroll: rnn::Unroll<'_, Self>) {
-                isa.run(unroll);
-            }
-            fn run_lstm(isa: Isa, unroll: lstm::Unroll<'_, Self>) {
-                isa.run(unroll);
-            }
-            fn run_lstm_backward(isa: Isa, recurrence: lstm_backward::Recurrence<'_, Self>) {
-                isa.run(recurrence);
-            }
-            fn run_gru_backward(isa: Isa, recurrence: gru_backward::Recurrence<'_, Self>) {
-                isa.run(recurrence);
-            }
-            fn run_rnn_backward(isa: Isa, recurrence: rnn_backward::Recurrence<'_, Self>) {
-                isa.run(recurrence);
-            }
-            fn run_product(isa: Isa, multiply: product::Multiply<'_, Self>) {
-                isa.run(multiply);
-            }
-            fn run_gru(isa: Isa, unroll: gru::Unroll<'_, Self>) {
-                isa.run(unroll);
-            }
-            fn run_linear(isa: Isa, unroll: linear::Unroll<'_, Self>) {
-                isa.run(unroll);
-            }
-            fn run_project(isa: Isa, project: linear::Project<'_, Self>) {
-                isa.run(project);
-            }
-            fn run_activate_all(isa: Isa, activate: linear::ActivateAll<'_, Self>) {
-                isa.run(activate);
-            }
-            fn run_fill(isa: Isa, fill: pack::Fill<'_, Self>) {
-                isa.run(fill);
-            }
             #[inline(always)]
             fn number(value: f64) -> Self {
                 value as $type

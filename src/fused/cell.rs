@@ -1,0 +1,333 @@
+//! [`FusedCell`]: a cell by its equation.
+
+use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
+use crate::kernel::recurrence::{self, Back, Equation, EquationBack, Io, MOST};
+use crate::{Float, Parameters, State};
+use ndarray::{ArrayRef3, ArrayViewMut2};
+
+/// A cell that brings its equation; the crate brings the products and everything around them.
+///
+/// A step runs the stages in their order. Each has a product, whose sums come to [`forward`](Self::forward) row by row, one
+/// slice a gate, with the old state. What the equation writes there is the new state and the output.
+///
+/// [`fused_cell!`](crate::fused_cell) makes it an [`RnnCell`](crate::RnnCell).
+pub trait FusedCell: Sync {
+    /// `f32` or `f64`.
+    type Elem: Float;
+    /// What the cell carries from step to step: at most four leaves, which the equation knows by number, in the order of
+    /// [`State::visit`].
+    type State: State<Self::Elem>;
+
+    /// Features of an input row.
+    fn input_size(&self) -> usize;
+
+    /// Features of an output row.
+    fn output_size(&self) -> usize;
+
+    /// The state before the first step, of `batch` rows.
+    fn zero_state(&self, batch: usize) -> Self::State;
+
+    /// The stages of a step. Called once a run.
+    fn stages(&self) -> Stages<'_, Self::Elem>;
+
+    /// From the sums of a stage to what it makes of them, for one row. Between them, the stages write all of the new state
+    /// and of the output. Mark it `#[inline(always)]`.
+    fn forward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Forward<'_, Self::Elem>);
+}
+
+/// A [`FusedCell`] that knows its way back.
+///
+/// [`trainable_fused_cell!`](crate::trainable_fused_cell) makes it a [`TrainableCell`](crate::train::TrainableCell).
+pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> {
+    /// The gradients of the parameters: arrays of the same names, order and shapes, as [`parameters!`](crate::parameters)
+    /// makes them.
+    type Gradient: Parameters<Self::Elem> + Send + 'static;
+
+    /// Gradients that are all 0.
+    fn zero_gradient(&self) -> Self::Gradient;
+
+    /// From the gradients of what a stage made to those of its sums, for one row; stages run in reverse. Mark it
+    /// `#[inline(always)]`.
+    ///
+    /// - [`Backward::sums`] hold what the way forward left in them, and become the gradients of the sums.
+    /// - [`Backward::d_state`] holds the gradients of the new state, and becomes that part of the gradients of the old one
+    ///   which does not flow through a product: the products' part is added after the stage.
+    fn backward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Backward<'_, Self::Elem>);
+
+    /// Adds the gradients of the parameters, once the run back has ended: of each [`Linear`]'s with
+    /// [`Linear::add_gradients`], of the cell's own with [`Samples::add_accumulated`].
+    ///
+    /// [`Linear`]: super::Linear
+    /// [`Linear::add_gradients`]: super::Linear::add_gradients
+    fn gradients(&self, samples: &mut Samples<'_, Self::Elem>, gradient: &mut Self::Gradient);
+}
+
+/// A cell as the kernels see it.
+struct Seen<'a, C>(&'a C);
+
+impl<C: FusedCell> Equation<C::Elem> for Seen<'_, C> {
+    #[inline(always)]
+    fn forward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Forward<'_, C::Elem>) {
+        self.0.forward::<V>(stage, row);
+    }
+}
+
+impl<C: TrainableFusedCell> EquationBack<C::Elem> for Seen<'_, C> {
+    #[inline(always)]
+    fn backward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Backward<'_, C::Elem>) {
+        self.0.backward::<V>(stage, row);
+    }
+}
+
+/// [`RnnCell::unroll`](crate::RnnCell::unroll) of a fused cell.
+///
+/// # Panics
+/// If the shapes disagree with each other or with the cell.
+#[track_caller]
+pub fn unroll<C: FusedCell>(
+    cell: &C,
+    inputs: &ArrayRef3<C::Elem>,
+    state: &mut C::State,
+    outputs: &mut ArrayRef3<C::Elem>,
+    workspace: &mut Workspace<C::Elem>,
+) {
+    run(cell, inputs, state, (outputs, None), workspace);
+}
+
+/// [`unroll`], recorded for the way back.
+///
+/// # Panics
+/// As [`unroll`].
+#[track_caller]
+pub fn unroll_recording<C: TrainableFusedCell>(
+    cell: &C,
+    inputs: &ArrayRef3<C::Elem>,
+    state: &mut C::State,
+    outputs: &mut ArrayRef3<C::Elem>,
+    workspace: &mut Workspace<C::Elem>,
+) -> Record<C::Elem> {
+    let mut record = None;
+    run(cell, inputs, state, (outputs, Some(&mut record)), workspace);
+    record.expect("a recorded run leaves a record")
+}
+
+#[track_caller]
+fn run<C: FusedCell>(
+    cell: &C,
+    inputs: &ArrayRef3<C::Elem>,
+    state: &mut C::State,
+    (outputs, record): (&mut ArrayRef3<C::Elem>, Option<&mut Option<Record<C::Elem>>>),
+    workspace: &mut Workspace<C::Elem>,
+) {
+    assert_eq!(inputs.dim().2, cell.input_size(), "inputs must be (seq, batch, input)");
+    assert_eq!(outputs.dim().2, cell.output_size(), "outputs must be (seq, batch, output)");
+    let io = Io { inputs: inputs.view(), outputs: outputs.view_mut(), leaves: leaves(cell, state) };
+    recurrence::unroll(&Seen(cell), cell.stages().plan(), io, record, workspace);
+}
+
+/// Runs a record back, as [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward) does.
+///
+/// # Panics
+/// If the shapes disagree, or the record is of another cell.
+#[track_caller]
+#[allow(clippy::too_many_arguments)]
+pub fn unroll_backward<C: TrainableFusedCell>(
+    cell: &C,
+    record: Record<C::Elem>,
+    inputs: &ArrayRef3<C::Elem>,
+    d_outputs: &ArrayRef3<C::Elem>,
+    d_state: &mut C::State,
+    d_inputs: &mut ArrayRef3<C::Elem>,
+    gradient: &mut C::Gradient,
+    workspace: &mut Workspace<C::Elem>,
+) {
+    check_gradient(cell, gradient);
+    let back = Back {
+        inputs: inputs.view(),
+        d_outputs: d_outputs.view(),
+        d_inputs: d_inputs.view_mut(),
+        d_leaves: leaves(cell, d_state),
+    };
+    let finish = |samples: &mut Samples<'_, C::Elem>| cell.gradients(samples, gradient);
+    recurrence::unroll_backward(&Seen(cell), cell.stages().plan(), record, back, workspace, finish);
+}
+
+/// # Panics
+/// If there is not one gradient a parameter, of its shape.
+#[track_caller]
+fn check_gradient<C: TrainableFusedCell>(cell: &C, gradient: &C::Gradient) {
+    const MOST_PARAMETERS: usize = 16;
+    let mut shapes = [[0; 2]; MOST_PARAMETERS];
+    let shape_of = |shape: &[usize]| [shape.first().copied().unwrap_or(1), shape[1..].iter().product()];
+    let mut count = 0;
+    gradient.visit_parameters(&mut |_, gradient| {
+        if let Some(shape) = shapes.get_mut(count) {
+            *shape = shape_of(gradient.shape());
+        }
+        count += 1;
+    });
+    let mut at = 0;
+    cell.visit_parameters(&mut |name, parameter| {
+        let shape = shapes.get(at).copied().unwrap_or_else(|| shape_of(parameter.shape()));
+        assert!(at < count && shape == shape_of(parameter.shape()), "the gradient of {name} must have its shape");
+        at += 1;
+    });
+    assert_eq!(at, count, "there must be one gradient a parameter");
+}
+
+/// The leaves of a state, as wide as the cell's.
+///
+/// # Panics
+/// If they are not.
+#[track_caller]
+fn leaves<'a, C: FusedCell>(cell: &C, state: &'a mut C::State) -> [Option<ArrayViewMut2<'a, C::Elem>>; MOST] {
+    let mut widths = [0; MOST];
+    let mut count = 0;
+    let zero = cell.zero_state(0);
+    zero.visit(&mut |leaf| {
+        assert!(count < MOST, "the state of a fused cell has at most {MOST} leaves");
+        widths[count] = leaf.ncols();
+        count += 1;
+    });
+    let mut leaves = [const { None }; MOST];
+    let mut at = 0;
+    state.visit_mut(&mut |leaf| {
+        assert!(at < count && leaf.ncols() == widths[at], "the state must be as wide as the cell's");
+        leaves[at] = Some(leaf);
+        at += 1;
+    });
+    assert_eq!(at, count, "the state must have as many leaves as the cell's");
+    leaves
+}
+
+/// Makes a [`FusedCell`](crate::fused::FusedCell) an [`RnnCell`](crate::RnnCell). Type parameters come first, in brackets.
+///
+/// ```text
+/// fused_cell!(MyCell);
+/// fused_cell!([E: Float] MyCell<E>);
+/// ```
+#[macro_export]
+macro_rules! fused_cell {
+    ([$($generics:tt)*] $cell:ty) => {
+        impl<$($generics)*> $crate::RnnCell for $cell {
+            type Elem = <Self as $crate::fused::FusedCell>::Elem;
+            type State = <Self as $crate::fused::FusedCell>::State;
+            type Workspace = $crate::fused::Workspace<<Self as $crate::fused::FusedCell>::Elem>;
+
+            fn input_size(&self) -> usize {
+                $crate::fused::FusedCell::input_size(self)
+            }
+            fn output_size(&self) -> usize {
+                $crate::fused::FusedCell::output_size(self)
+            }
+            fn zero_state(&self, batch: usize) -> Self::State {
+                $crate::fused::FusedCell::zero_state(self, batch)
+            }
+            #[track_caller]
+            fn step(
+                &self,
+                input: &$crate::ndarray::ArrayRef2<Self::Elem>,
+                state: &mut Self::State,
+                output: &mut $crate::ndarray::ArrayRef2<Self::Elem>,
+                workspace: &mut Self::Workspace,
+            ) {
+                let inputs = input.view().insert_axis($crate::ndarray::Axis(0));
+                let mut outputs = output.view_mut().insert_axis($crate::ndarray::Axis(0));
+                $crate::fused::unroll(self, &inputs, state, &mut outputs, workspace);
+            }
+            #[track_caller]
+            fn unroll(
+                &self,
+                inputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
+                state: &mut Self::State,
+                outputs: &mut $crate::ndarray::ArrayRef3<Self::Elem>,
+                workspace: &mut Self::Workspace,
+            ) {
+                $crate::fused::unroll(self, inputs, state, outputs, workspace);
+            }
+        }
+    };
+    ($cell:ty) => {
+        $crate::fused_cell!([] $cell);
+    };
+}
+
+/// Makes a [`TrainableFusedCell`](crate::fused::TrainableFusedCell) an [`RnnCell`](crate::RnnCell) and a
+/// [`TrainableCell`](crate::train::TrainableCell). Type parameters come first, in brackets.
+///
+/// ```text
+/// trainable_fused_cell!(MyCell);
+/// trainable_fused_cell!([E: Float] MyCell<E>);
+/// ```
+#[macro_export]
+macro_rules! trainable_fused_cell {
+    ([$($generics:tt)*] $cell:ty) => {
+        $crate::fused_cell!([$($generics)*] $cell);
+
+        impl<$($generics)*> $crate::train::TrainableCell for $cell {
+            type Record = $crate::fused::Record<<Self as $crate::fused::FusedCell>::Elem>;
+            type Gradient = <Self as $crate::fused::TrainableFusedCell>::Gradient;
+
+            fn zero_gradient(&self) -> Self::Gradient {
+                $crate::fused::TrainableFusedCell::zero_gradient(self)
+            }
+
+            fn step_recording(
+                &self,
+                input: &$crate::ndarray::ArrayRef2<Self::Elem>,
+                state: &mut Self::State,
+                output: &mut $crate::ndarray::ArrayRef2<Self::Elem>,
+                workspace: &mut Self::Workspace,
+            ) -> Self::Record {
+                let inputs = input.view().insert_axis($crate::ndarray::Axis(0));
+                let mut outputs = output.view_mut().insert_axis($crate::ndarray::Axis(0));
+                $crate::fused::unroll_recording(self, &inputs, state, &mut outputs, workspace)
+            }
+            fn step_backward(
+                &self,
+                record: Self::Record,
+                input: &$crate::ndarray::ArrayRef2<Self::Elem>,
+                d_output: &$crate::ndarray::ArrayRef2<Self::Elem>,
+                d_state: &mut Self::State,
+                d_input: &mut $crate::ndarray::ArrayRef2<Self::Elem>,
+                gradient: &mut Self::Gradient,
+                workspace: &mut Self::Workspace,
+            ) {
+                let inputs = input.view().insert_axis($crate::ndarray::Axis(0));
+                let d_outputs = d_output.view().insert_axis($crate::ndarray::Axis(0));
+                let mut d_inputs = d_input.view_mut().insert_axis($crate::ndarray::Axis(0));
+                $crate::fused::unroll_backward(
+                    self, record, &inputs, &d_outputs, d_state, &mut d_inputs, gradient, workspace,
+                );
+            }
+            fn unroll_recording(
+                &self,
+                inputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
+                state: &mut Self::State,
+                outputs: &mut $crate::ndarray::ArrayRef3<Self::Elem>,
+                records: &mut Vec<Self::Record>,
+                workspace: &mut Self::Workspace,
+            ) {
+                records.push($crate::fused::unroll_recording(self, inputs, state, outputs, workspace));
+            }
+            fn unroll_backward(
+                &self,
+                records: &mut Vec<Self::Record>,
+                inputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
+                d_outputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
+                d_state: &mut Self::State,
+                d_inputs: &mut $crate::ndarray::ArrayRef3<Self::Elem>,
+                gradient: &mut Self::Gradient,
+                workspace: &mut Self::Workspace,
+            ) {
+                let record = records.pop().expect("each run forward left a record");
+                $crate::fused::unroll_backward(
+                    self, record, inputs, d_outputs, d_state, d_inputs, gradient, workspace,
+                );
+            }
+        }
+    };
+    ($cell:ty) => {
+        $crate::trainable_fused_cell!([] $cell);
+    };
+}

@@ -1,0 +1,223 @@
+//! [`Linear`]: bias + \[x, h\] · kernel, packed once.
+
+use super::weights::{drawn, gates_from, matrix_shape, packed_parameters};
+use super::{Samples, Source, Workspace};
+use crate::checks::check_sizes;
+use crate::kernel::isa::Isa;
+use crate::kernel::pack::PackShape;
+use crate::kernel::product::{self, Product};
+use crate::{Arrays, Error, Field, Float, Parameters, parameters};
+use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
+use rand::Rng;
+
+/// bias + \[x, h\] · kernel: the product of a cell's gates, TensorFlow 1's `_Linear`. Its weights are packed once, as the
+/// kernels read them, and packed anew when they change.
+///
+/// | parameter | shape | initial value |
+/// |---|---|---|
+/// | `kernel` | (input + recurrent, gates · units) | [`glorot_uniform`](crate::init::glorot_uniform) |
+/// | `bias` | (gates · units) | 0 |
+///
+/// The first `input` rows of `kernel` multiply the inputs, the others what a [`Stage`](super::Stage) names: a leaf of the
+/// state or a temporary. Its columns are the gates', one after the other.
+///
+/// By itself it is a layer: [`forward`](Self::forward) and [`backward`](Self::backward) of one without a recurrent half.
+#[derive(Clone)]
+pub struct Linear<E: Float> {
+    options: LinearBuilder,
+    weights: LinearWeights<E>,
+    product: Product<E>,
+}
+
+parameters! {
+    /// The parameters of a [`Linear`], or their gradients.
+    pub struct LinearWeights {
+        /// (input + recurrent, gates · units).
+        "kernel" kernel: Array2<E>,
+        /// (gates · units); `None` is no bias at all.
+        "bias" bias: Option<Array1<E>>,
+    }
+}
+
+/// Options of a [`Linear`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct LinearBuilder {
+    input_size: usize,
+    recurrent_size: usize,
+    units: usize,
+    gates: usize,
+    use_bias: bool,
+}
+
+impl<E: Float> Linear<E> {
+    /// A product of `units` units, with options. It needs an `input_size` or a `recurrent_size`.
+    pub fn builder(units: usize) -> LinearBuilder {
+        LinearBuilder { input_size: 0, recurrent_size: 0, units, gates: 1, use_bias: true }
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn weights(&self) -> &LinearWeights<E> {
+        &self.weights
+    }
+
+    /// Features of an input row.
+    #[must_use]
+    pub fn input_size(&self) -> usize {
+        self.options.input_size
+    }
+
+    /// Units of each gate.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.options.units
+    }
+
+    pub(super) fn product(&self) -> &Product<E> {
+        &self.product
+    }
+
+    /// bias + x · kernel: `x` (seq, batch, input), `to` (seq, batch, gates · units) overwritten; any strides.
+    ///
+    /// # Panics
+    /// If it has a recurrent half, or if shapes disagree.
+    pub fn forward(&self, x: &ArrayRef3<E>, to: &mut ArrayRef3<E>, workspace: &mut Workspace<E>) {
+        assert_eq!(self.options.recurrent_size, 0, "a product by itself has no recurrent half");
+        product::forward(&self.product, x.view(), to.view_mut(), workspace);
+    }
+
+    /// From `d`, the gradient of what [`forward`](Self::forward) gave, to those of `x`, overwritten, and of the parameters,
+    /// added.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn backward(
+        &self,
+        x: &ArrayRef3<E>,
+        d: &ArrayRef3<E>,
+        d_x: &mut ArrayRef3<E>,
+        gradient: &mut LinearWeights<E>,
+        workspace: &mut Workspace<E>,
+    ) {
+        assert_eq!(self.options.recurrent_size, 0, "a product by itself has no recurrent half");
+        let (kernel, bias) = (gradient.kernel.view_mut(), gradient.bias.as_mut());
+        let arrays = product::BackArrays { x: x.view(), d: d.view(), d_x: d_x.view_mut(), kernel, bias };
+        product::backward(&self.product, arrays, workspace);
+    }
+
+    /// Adds the gradients of kernel and bias, over all steps and rows of a stage whose product this is. `sources` are what it multiplied: the inputs, then the operand of the stage.
+    ///
+    /// # Panics
+    /// If shapes disagree.
+    pub fn add_gradients(
+        &self,
+        samples: &mut Samples<'_, E>,
+        stage: usize,
+        sources: &[Source],
+        gradient: &mut LinearWeights<E>,
+    ) {
+        let (kernel, bias) = (gradient.kernel.view_mut(), gradient.bias.as_mut());
+        samples.add_product((stage, 0..self.options.gates), sources, kernel, bias);
+    }
+
+    fn repack(&mut self) {
+        let gates = self.options.gates;
+        let all: [_; MOST_GATES] = gates_from(&self.weights.kernel, self.weights.bias.as_ref(), gates);
+        self.product.refill(&all[..gates], None);
+    }
+}
+
+/// Gates that a tile has sums for.
+const MOST_GATES: usize = 4;
+
+impl LinearBuilder {
+    /// Rows of weights for the inputs. Default: 0, no inputs.
+    pub fn input_size(mut self, input_size: usize) -> Self {
+        self.input_size = input_size;
+        self
+    }
+
+    /// Rows of weights for what the stage's operand holds. Default: 0, no recurrent half.
+    pub fn recurrent_size(mut self, recurrent_size: usize) -> Self {
+        self.recurrent_size = recurrent_size;
+        self
+    }
+
+    /// Gates side by side, one to four. Default: 1.
+    pub fn gates(mut self, gates: usize) -> Self {
+        self.gates = gates;
+        self
+    }
+
+    /// Whether it has a bias. Default: true.
+    pub fn use_bias(mut self, use_bias: bool) -> Self {
+        self.use_bias = use_bias;
+        self
+    }
+
+    fn kernel_shape(&self) -> [usize; 2] {
+        matrix_shape([self.input_size, self.recurrent_size], [self.gates, self.units])
+    }
+
+    /// The product, with TensorFlow's initial weights.
+    ///
+    /// # Errors
+    /// - [`Error::ZeroSize`] if `units` or `gates` is 0, or both `input_size` and `recurrent_size` are.
+    /// - [`Error::InvalidNumber`] if there are more than four gates.
+    /// - [`Error::TooLarge`] if the weights would be larger than memory.
+    pub fn build<E: Float, R: Rng + ?Sized>(self, rng: &mut R) -> Result<Linear<E>, Error> {
+        self.check()?;
+        let kernel = drawn("kernel", self.kernel_shape(), rng)?;
+        let bias = self.use_bias.then(|| Array1::zeros(self.gates * self.units));
+        self.build_from(LinearWeights { kernel, bias })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let depth = self.input_size.saturating_add(self.recurrent_size);
+        check_sizes(&[("input_size", depth), ("units", self.units), ("gates", self.gates)])?;
+        crate::checks::check_number("gates", self.gates as f64, self.gates <= MOST_GATES, "at most 4")?;
+        Ok(())
+    }
+
+    /// The product, with existing weights.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); and [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
+    /// weights are not those of these sizes and options.
+    pub fn build_from<E: Float>(self, weights: LinearWeights<E>) -> Result<Linear<E>, Error> {
+        self.check()?;
+        let weights = weights.checked("", &|name| match name {
+            "kernel" => Some(self.kernel_shape().into()),
+            "bias" if self.use_bias => Some(vec![self.gates * self.units]),
+            _ => None,
+        })?;
+        let shape = PackShape {
+            inputs: self.input_size,
+            recurrent: self.recurrent_size,
+            units: self.units,
+            gates: self.gates,
+            split: false,
+        };
+        let gates: [_; MOST_GATES] = gates_from(&weights.kernel, weights.bias.as_ref(), self.gates);
+        let product = Product::new(Isa::get(), shape, &gates[..self.gates], None);
+        Ok(Linear { options: self, weights, product })
+    }
+}
+
+packed_parameters!(Linear);
+
+impl<E: Float> Field<E> for Linear<E> {
+    fn visit<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.weights.visit(name, visit);
+    }
+    fn visit_mut(&mut self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.visit_parameters_mut(&mut |weight, array| visit(&crate::joined(name, weight), array));
+    }
+}
+
+impl<E: Float> std::fmt::Debug for Linear<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Linear").field("options", &self.options).finish_non_exhaustive()
+    }
+}

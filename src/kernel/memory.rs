@@ -1,0 +1,131 @@
+//! Memory handed out piece by piece, and arrays as grids: in place, or copied where the numbers of a row are no neighbours.
+
+use super::Element;
+use super::rows::Grid;
+use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
+
+/// Memory, handed out piece by piece.
+pub(super) struct Arena<'a, E>(&'a mut [E]);
+
+/// Numbers of a cache line, or two: every piece of a workspace begins on one.
+const LINE: usize = 16;
+
+/// Numbers of a piece, whole lines.
+pub(super) fn lines(numbers: usize) -> usize {
+    numbers.next_multiple_of(LINE)
+}
+
+impl<'a, E: Element> Arena<'a, E> {
+    pub(super) fn new(numbers: &'a mut [E]) -> Self {
+        Self(numbers)
+    }
+
+    /// # Panics
+    /// If there is no room.
+    pub(super) fn take(&mut self, numbers: usize) -> &'a mut [E] {
+        let (taken, left) = std::mem::take(&mut self.0).split_at_mut(numbers);
+        self.0 = left;
+        taken
+    }
+
+    /// As [`take`](Self::take), and what is left begins on a line.
+    pub(super) fn take_lines(&mut self, numbers: usize) -> &'a mut [E] {
+        &mut self.take(lines(numbers))[..numbers]
+    }
+}
+
+/// Whether the numbers of a row are neighbours.
+pub(super) fn is_contiguous(features: usize, stride: isize) -> bool {
+    features <= 1 || stride == 1
+}
+
+/// The array itself if the numbers of a row are neighbours, else a copy in the arena.
+pub(super) fn readable<'r, 'a: 'r, 'b: 'r, E: Element>(
+    array: ArrayView3<'a, E>,
+    arena: &mut Arena<'b, E>,
+) -> Grid<'r, E> {
+    let dim = array.dim();
+    let strides = array.strides();
+    if is_contiguous(dim.2, strides[2]) {
+        // SAFETY: the array is borrowed as long as the grid, which is only read.
+        return unsafe { Grid::new(array.as_ptr().cast_mut(), (strides[0], strides[1]), dim) };
+    }
+    let copy = arena.take_lines(array.len());
+    copy.iter_mut().zip(array).for_each(|(to, &from)| *to = from);
+    Grid::of(copy, dim)
+}
+
+/// Numbers that [`readable`] or [`writable`] takes.
+pub(super) fn copy_numbers(dim: (usize, usize, usize), stride: isize) -> usize {
+    if is_contiguous(dim.2, stride) { 0 } else { lines(dim.0 * dim.1 * dim.2) }
+}
+
+/// The array itself if the numbers of a row are neighbours, else room in the arena, to be [`copied_back`].
+pub(super) fn writable<'r, 'a: 'r, 'b: 'r, E: Element>(
+    array: &mut ArrayViewMut3<'a, E>,
+    arena: &mut Arena<'b, E>,
+) -> Grid<'r, E> {
+    let dim = array.dim();
+    let strides = [array.strides()[0], array.strides()[1], array.strides()[2]];
+    if is_contiguous(dim.2, strides[2]) {
+        // SAFETY: the array is borrowed mutably as long as the grid.
+        return unsafe { Grid::new(array.as_mut_ptr(), (strides[0], strides[1]), dim) };
+    }
+    Grid::of(arena.take_lines(array.len()), dim)
+}
+
+/// Copies what was written to a [`writable`] grid to the array, if it was not the array itself.
+///
+/// # Safety
+/// Nobody writes the grid any more.
+pub(super) unsafe fn copied_back<E: Element>(grid: Grid<'_, E>, mut array: ArrayViewMut3<'_, E>) {
+    if is_contiguous(array.dim().2, array.strides()[2]) {
+        return;
+    }
+    for ((step, row), mut to) in ndarray::indices((array.dim().0, array.dim().1)).into_iter().zip(array.rows_mut()) {
+        // SAFETY: the grid has the array's steps and rows; the caller's promise.
+        let from = unsafe { grid.slice(step, row, 0, grid.width()) };
+        to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+    }
+}
+
+/// A state's leaf as step 0 of a grid of many steps in the same memory, if the numbers of a row are neighbours.
+pub(super) fn leaf_in_place<'r, 'a: 'r, E: Element>(
+    leaf: &mut ArrayViewMut2<'a, E>,
+    steps: usize,
+) -> Option<Grid<'r, E>> {
+    let ((rows, width), strides) = (leaf.dim(), [leaf.strides()[0], leaf.strides()[1]]);
+    // SAFETY: the leaf is borrowed mutably as long as the grid.
+    is_contiguous(width, strides[1])
+        .then(|| unsafe { Grid::new(leaf.as_mut_ptr(), (0, strides[0]), (steps, rows, width)) })
+}
+
+/// Copies a leaf to a step of a grid.
+///
+/// # Safety
+/// The step is there, as wide as the leaf, and nobody else has it.
+pub(super) unsafe fn load_leaf<E: Element>(leaf: &ArrayViewMut2<'_, E>, grid: Grid<'_, E>, step: usize) {
+    for (row, from) in leaf.rows().into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        let to = unsafe { grid.slice_mut(step, row, 0, grid.width()) };
+        match from.as_slice() {
+            Some(from) => to.copy_from_slice(from),
+            None => to.iter_mut().zip(from).for_each(|(to, &from)| *to = from),
+        }
+    }
+}
+
+/// Copies a step of a grid to a leaf.
+///
+/// # Safety
+/// The step is there, as wide as the leaf, and nobody writes it.
+pub(super) unsafe fn store_leaf<E: Element>(leaf: &mut ArrayViewMut2<'_, E>, grid: Grid<'_, E>, step: usize) {
+    for (row, mut to) in leaf.rows_mut().into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        let from = unsafe { grid.slice(step, row, 0, grid.width()) };
+        match to.as_slice_mut() {
+            Some(to) => to.copy_from_slice(from),
+            None => to.iter_mut().zip(from).for_each(|(to, &from)| *to = from),
+        }
+    }
+}

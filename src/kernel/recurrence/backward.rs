@@ -1,0 +1,222 @@
+//! A run of steps back.
+
+use super::forward::widths_of;
+use super::places::{Places, Record};
+use super::row::{At, Backward};
+use super::samples::Samples;
+use super::{EquationBack, MOST, Operand, Plan, Stage, Widths};
+use crate::kernel::isa::Isa;
+use crate::kernel::memory::{self, Arena};
+use crate::kernel::multiply::Add;
+use crate::kernel::product::{Product, Workspace, multiply_grid, multiply_panels};
+use crate::kernel::registry::Kernels;
+use crate::kernel::rows::Grid;
+use crate::kernel::team::{Team, Work, with_team};
+use crate::kernel::vector::Lanes;
+use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
+use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+/// The arrays of a run back.
+pub(crate) struct Back<'a, E> {
+    /// (seq, batch, input), those of the run forward.
+    pub inputs: ArrayView3<'a, E>,
+    /// (seq, batch, output).
+    pub d_outputs: ArrayView3<'a, E>,
+    /// (seq, batch, input), overwritten.
+    pub d_inputs: ArrayViewMut3<'a, E>,
+    /// The gradients of the state's leaves, from those of the final to those of the initial state.
+    pub d_leaves: [Option<ArrayViewMut2<'a, E>>; MOST],
+}
+
+impl<E: Kernels> Back<'_, E> {
+    /// # Panics
+    /// If the record is of another run, or of another cell.
+    fn check(&self, plan: &Plan<'_, E>, record: &Record<E>) {
+        let (steps, rows) = (record.steps, record.rows);
+        let (_, _, inputs) = self.inputs.dim();
+        let output = self.d_outputs.dim().2;
+        assert_eq!(self.inputs.dim(), (steps, rows, record.widths.inputs), "inputs must be those of the record");
+        assert_eq!(self.d_inputs.dim(), self.inputs.dim(), "d_inputs must be (seq, batch, input)");
+        assert_eq!(self.d_outputs.dim(), (steps, rows, record.widths.output), "d_outputs must be (seq, batch, output)");
+        for leaf in self.d_leaves.iter().flatten() {
+            assert_eq!(leaf.nrows(), rows, "d_state must be the state's shape");
+        }
+        assert_eq!(widths_of(&self.d_leaves), record.widths.leaves, "d_state must be the state's shape");
+        let widths = Widths::new(plan, inputs, output, record.widths.leaves);
+        assert_eq!(widths, record.widths, "the record must be this cell's");
+    }
+}
+
+/// Where the gradients are that the equation sees on the way back.
+pub(super) struct Ways<'a, E> {
+    pub leaves: [Grid<'a, E>; MOST],
+    pub temporaries: [Grid<'a, E>; MOST],
+    pub accumulators: [Grid<'a, E>; MOST],
+    pub output: Grid<'a, E>,
+}
+
+/// Runs a record back; then `finish` adds the gradients of weights.
+///
+/// # Panics
+/// If shapes disagree, or the record is of another cell.
+pub(crate) fn unroll_backward<E: Kernels, Q: EquationBack<E>>(
+    equation: &Q,
+    plan: &Plan<'_, E>,
+    mut record: Record<E>,
+    mut back: Back<'_, E>,
+    workspace: &mut Workspace<E>,
+    finish: impl FnOnce(&mut Samples<'_, E>),
+) {
+    back.check(plan, &record);
+    let (steps, rows, widths) = (record.steps, record.rows, record.widths);
+    if steps == 0 || rows == 0 {
+        return;
+    }
+    let isa = plan.stages().iter().find_map(|stage| stage.product).map_or_else(Isa::get, Product::isa);
+    let Workspace { numbers, gradients } = workspace;
+    numbers.grow([scratch_numbers(plan, &back, &widths, rows)]);
+    let mut arena = Arena::new(numbers.as_mut_slice());
+    let mut places = Places::recorded(&mut record);
+    places.x = memory::readable(back.inputs, &mut arena);
+    let mut leaves = [Grid::NONE; MOST];
+    for (place, leaf) in leaves.iter_mut().zip(back.d_leaves.iter_mut().flatten()) {
+        let copy = Grid::of(arena.take_lines(leaf.len()), (1, rows, leaf.ncols()));
+        *place = memory::leaf_in_place(leaf, 1).unwrap_or_else(|| {
+            // SAFETY: the copy is as wide as the leaf, and nobody else has it yet.
+            unsafe { memory::load_leaf(leaf, copy, 0) };
+            copy
+        });
+    }
+    let mut temporary = |width: usize| Grid::of(arena.take_lines(rows * width), (1, rows, width));
+    let temporaries = widths.temporaries.map(&mut temporary);
+    let mut accumulator = |width: usize| {
+        let numbers = arena.take_lines(rows * width);
+        numbers.fill(E::default());
+        Grid::of(numbers, (1, rows, width))
+    };
+    let accumulators = plan.accumulators.map(&mut accumulator);
+    let ways = Ways { leaves, temporaries, accumulators, output: memory::readable(back.d_outputs, &mut arena) };
+    let d_inputs = memory::writable(&mut back.d_inputs, &mut arena);
+    let run = Run { equation, plan, isa, places: &places, ways: &ways, d_inputs };
+    // SAFETY: members read weights, the equation's own, inputs and states, which nobody writes. A pass writes rows of its own, or
+    // units of its panels, and reads of what is written only these, or what earlier passes wrote.
+    unsafe { with_team(work(plan, steps, rows), |team| run.steps(team)) };
+    finish(&mut Samples::new(isa, (&places, &ways), gradients));
+    // SAFETY: the run has ended.
+    unsafe {
+        for (leaf, way) in back.d_leaves.iter_mut().zip(ways.leaves) {
+            if let Some(leaf) = leaf.as_mut().filter(|leaf| !memory::is_contiguous(leaf.ncols(), leaf.strides()[1])) {
+                memory::store_leaf(leaf, way, 0);
+            }
+        }
+        memory::copied_back(d_inputs, back.d_inputs);
+    }
+}
+
+/// Numbers of a workspace that a run back takes.
+fn scratch_numbers<E: Kernels>(plan: &Plan<'_, E>, back: &Back<'_, E>, widths: &Widths, rows: usize) -> usize {
+    let copies = [
+        (back.inputs.dim(), back.inputs.strides()[2]),
+        (back.d_outputs.dim(), back.d_outputs.strides()[2]),
+        (back.d_inputs.dim(), back.d_inputs.strides()[2]),
+    ];
+    let copies: usize = copies.map(|(dim, stride)| memory::copy_numbers(dim, stride)).iter().sum();
+    let widths = widths.leaves.iter().chain(&widths.temporaries).chain(&plan.accumulators);
+    copies + widths.map(|width| memory::lines(rows * width)).sum::<usize>()
+}
+
+/// How much the largest product of a step back is worth sharing; a step is the equation's pass, then the product's.
+fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Work {
+    let products = plan.stages().iter().filter_map(|stage| stage.product);
+    let work = products.map(|product| {
+        let back = match product.shape().recurrent {
+            0 => product.back_to_inputs(),
+            _ => product.back_to_recurrent(),
+        };
+        Work { passes: 2 * steps, rows, panels: back.panels(), products: back.numbers() }
+    });
+    work.max_by_key(|work| work.products).unwrap_or(Work { passes: 0, rows, panels: 0, products: 0 })
+}
+
+/// A run back, as all members of its team see it.
+struct Run<'a, E, Q> {
+    equation: &'a Q,
+    plan: &'a Plan<'a, E>,
+    isa: Isa,
+    places: &'a Places<'a, E>,
+    ways: &'a Ways<'a, E>,
+    d_inputs: Grid<'a, E>,
+}
+
+impl<E: Kernels, Q: EquationBack<E>> Run<'_, E, Q> {
+    fn steps(&self, mut team: Team<'_>) {
+        let (steps, rows, _) = self.places.x.dim();
+        for t in (0..steps).rev() {
+            for (k, stage) in self.plan.stages().iter().enumerate().rev() {
+                let mut turn = team.turn(rows);
+                while let Some(rows) = turn.next() {
+                    self.isa.run(Rowwise { run: self, t, k, rows });
+                }
+                if let Some(product) = stage.product {
+                    self.product_back(stage, product, (t, k), &mut team);
+                }
+            }
+        }
+        self.inputs_back(&mut team);
+    }
+
+    /// The gradient of what a stage's product multiplied besides the inputs.
+    fn product_back(&self, stage: &Stage<'_, E>, product: &Product<E>, (t, k): (usize, usize), team: &mut Team<'_>) {
+        let (to, add) = match stage.operand {
+            Operand::Nothing => return,
+            Operand::State(leaf) => (self.ways.leaves[leaf], Add::Yes),
+            Operand::Temporary(temporary) => (self.ways.temporaries[temporary], Add::No),
+        };
+        let sums = self.places.sums[k];
+        let shape = product.shape();
+        // Of a split gate the first slot is the inputs'.
+        let from = sums.columns((shape.slots() - shape.gates) * shape.units, sums.width());
+        let weights = product.back_to_recurrent();
+        // SAFETY: the step exists.
+        let (from, to) = unsafe { (from.step(t), to.step(0)) };
+        let mut turn = team.turn(weights.panels());
+        while let Some(panels) = turn.next() {
+            multiply_panels(weights, panels, from, (to, add));
+        }
+    }
+
+    /// The gradients of the inputs, over all steps.
+    fn inputs_back(&self, team: &mut Team<'_>) {
+        let mut add = Add::No;
+        for (k, stage) in self.plan.stages().iter().enumerate() {
+            let Some(product) = stage.product.filter(|product| product.shape().inputs > 0) else { continue };
+            let shape = product.shape();
+            let from = self.places.sums[k].columns(0, shape.gates * shape.units);
+            multiply_grid(product.back_to_inputs(), from, (self.d_inputs, add), team);
+            add = Add::Yes;
+        }
+    }
+}
+
+/// The equation's way back over some rows, compiled for each instruction set.
+struct Rowwise<'a, E, Q> {
+    run: &'a Run<'a, E, Q>,
+    t: usize,
+    k: usize,
+    rows: Range<usize>,
+}
+
+impl<E: Kernels, Q: EquationBack<E>> WithSimd for Rowwise<'_, E, Q> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { run, t, k, rows } = self;
+        let width = run.plan.stages()[k].units;
+        for row in rows {
+            let at = At::new(t, row, 0..width, width, true);
+            run.equation.backward::<Lanes<S, E>>(k, &mut Backward::new(run.places, run.ways, at));
+        }
+    }
+}

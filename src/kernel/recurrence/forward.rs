@@ -1,0 +1,287 @@
+//! A run of steps forward.
+
+use super::places::{Leaf, Places, Record};
+use super::row::{At, Forward};
+use super::{Equation, MOST, Operand, Plan, Stage, Widths};
+use crate::kernel::isa::Isa;
+use crate::kernel::memory::{self, Arena};
+use crate::kernel::multiply::{Add, Input, Multiply, To};
+use crate::kernel::pack::Packed;
+use crate::kernel::product::{Product, Workspace};
+use crate::kernel::registry::Kernels;
+use crate::kernel::rows::{Grid, Rows};
+use crate::kernel::team::{Team, Work, with_team};
+use crate::kernel::tile::MAX_ROWS;
+use crate::kernel::vector::Lanes;
+use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
+use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+/// Rows worth a thread of their own, a full tile. Fewer share the panels of a step instead.
+pub(crate) const ROWS_A_THREAD: usize = MAX_ROWS;
+
+/// Steps whose input products are computed at once: four full tiles of rows.
+const HOISTED_STEPS: usize = 24;
+/// With fewer rows than this a step's input half is hoisted out of the time loop.
+const HOIST_BELOW: usize = 6;
+/// With fewer inputs than this it is not: the product is less work than storing and loading it.
+const HOIST_INPUTS: usize = 16;
+
+/// Sums that the equation takes at once, while they are in the first cache.
+const CHUNK: usize = 4096;
+
+/// The arrays of a run.
+pub(crate) struct Io<'a, E> {
+    /// (seq, batch, input).
+    pub inputs: ArrayView3<'a, E>,
+    /// (seq, batch, output), overwritten.
+    pub outputs: ArrayViewMut3<'a, E>,
+    /// The state's leaves, (batch, features) each, from old to new.
+    pub leaves: [Option<ArrayViewMut2<'a, E>>; MOST],
+}
+
+impl<E> Io<'_, E> {
+    /// # Panics
+    /// If steps or rows disagree.
+    fn check(&self) {
+        let (steps, rows, _) = self.inputs.dim();
+        let (seq, batch, _) = self.outputs.dim();
+        assert_eq!((seq, batch), (steps, rows), "outputs must be (seq, batch, output)");
+        for leaf in self.leaves.iter().flatten() {
+            assert_eq!(leaf.nrows(), rows, "the state's rows must be the inputs' batch");
+        }
+    }
+}
+
+/// The widths of the leaves, of those that are there.
+pub(super) fn widths_of<E>(leaves: &[Option<ArrayViewMut2<'_, E>>; MOST]) -> [usize; MOST] {
+    leaves.each_ref().map(|leaf| leaf.as_ref().map_or(0, |leaf| leaf.ncols()))
+}
+
+/// Runs the steps; recorded, if there is to be a way back.
+///
+/// # Panics
+/// If shapes disagree.
+pub(crate) fn unroll<'a, E: Kernels, Q: Equation<E>>(
+    equation: &Q,
+    plan: &Plan<'_, E>,
+    mut io: Io<'a, E>,
+    record: Option<&'a mut Option<Record<E>>>,
+    workspace: &'a mut Workspace<E>,
+) {
+    io.check();
+    let (steps, rows, inputs) = io.inputs.dim();
+    let widths = Widths::new(plan, inputs, io.outputs.dim().2, widths_of(&io.leaves));
+    let recording = record.is_some();
+    let record = record.map(|record| record.insert(Record::new(steps, rows, widths)));
+    if steps == 0 || rows == 0 {
+        return;
+    }
+    let isa = plan.stages().iter().find_map(|stage| stage.product).map_or_else(Isa::get, Product::isa);
+    let hoists = Hoists::new(plan, steps, rows);
+    workspace.numbers.grow([scratch_numbers(&io, &widths, &hoists, recording)]);
+    let mut arena = Arena::new(workspace.numbers.as_mut_slice());
+    let mut places = match record {
+        Some(record) => Places::recorded(record),
+        None => Places::scratch((steps, rows), &widths, &mut arena),
+    };
+    let hoisted = hoists.grids(rows, &mut arena);
+    places.x = memory::readable(io.inputs, &mut arena);
+    places.output = memory::writable(&mut io.outputs, &mut arena);
+    begin(&mut places, &mut io.leaves, steps);
+    let run = Run { equation, plan, isa, places: &places, hoists: &hoists, hoisted };
+    // SAFETY: members read weights, the equation's own and inputs, which nobody writes. A pass writes units of its panels, or
+    // rows of its own, in all of these places, and reads of them only what earlier passes wrote.
+    unsafe { with_team(work(plan, steps, rows, recording), |team| run.steps(team)) };
+    // SAFETY: the run has ended.
+    unsafe {
+        for (leaf, places) in io.leaves.iter_mut().flatten().zip(&places.leaves) {
+            let last = places.before(steps);
+            if recording || !steps.is_multiple_of(2) || memory::leaf_in_place(leaf, steps + 1).is_none() {
+                memory::store_leaf(leaf, last, steps);
+            }
+        }
+        memory::copied_back(places.output, io.outputs);
+    }
+}
+
+/// Numbers of a workspace that a run takes.
+fn scratch_numbers<E: Kernels>(io: &Io<'_, E>, widths: &Widths, hoists: &Hoists, recording: bool) -> usize {
+    let (inputs, outputs) = (io.inputs.strides()[2], io.outputs.strides()[2]);
+    let copies = memory::copy_numbers(io.inputs.dim(), inputs) + memory::copy_numbers(io.outputs.dim(), outputs);
+    let rows = io.inputs.dim().1;
+    let scratch = if recording { 0 } else { Places::<E>::scratch_numbers(rows, widths) };
+    copies + scratch + hoists.numbers(rows)
+}
+
+/// Brings the old state to its place: where it can stay, the state's own memory is that place.
+fn begin<'r, 'a: 'r, E: Kernels>(
+    places: &mut Places<'r, E>,
+    leaves: &mut [Option<ArrayViewMut2<'a, E>>; MOST],
+    steps: usize,
+) {
+    for (leaf, place) in leaves.iter_mut().flatten().zip(&mut places.leaves) {
+        match memory::leaf_in_place(leaf, steps + 1) {
+            Some(own) if !places.recording => *place = Leaf::in_turn(own, place.before(1)),
+            // SAFETY: the place is as wide as the leaf, and nobody else has it yet.
+            _ => unsafe { memory::load_leaf(leaf, place.before(0), 0) },
+        }
+    }
+}
+
+/// How much the largest product is worth sharing: not at all where a driver has given each thread rows of its own, as it does
+/// from two threads' rows on, but not when recording.
+fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize, recording: bool) -> Work {
+    let passes = if recording || rows < 2 * ROWS_A_THREAD { steps } else { 0 };
+    let products = plan.stages().iter().filter_map(|stage| stage.product);
+    let largest = products.map(|product| product.work(passes, rows)).max_by_key(|work| work.products);
+    largest.unwrap_or(Work { passes: 0, rows, panels: 0, products: 0 })
+}
+
+/// Of each stage the numbers of a row's input products, if they are computed for many steps at once; else 0.
+struct Hoists {
+    steps: usize,
+    widths: [usize; MOST],
+}
+
+impl Hoists {
+    fn new<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Self {
+        let mut widths = [0; MOST];
+        for (width, stage) in widths.iter_mut().zip(plan.stages()) {
+            let worth = |product: &&Product<E>| product.shape().inputs >= HOIST_INPUTS;
+            if steps > 1 && rows < HOIST_BELOW {
+                *width = stage.product.filter(worth).map_or(0, |product| product.forward().panel_sums());
+            }
+        }
+        Self { steps: HOISTED_STEPS.min(steps), widths }
+    }
+
+    fn numbers(&self, rows: usize) -> usize {
+        self.widths.iter().map(|width| memory::lines(self.steps * rows * width)).sum()
+    }
+
+    fn grids<'a, E: Kernels>(&self, rows: usize, arena: &mut Arena<'a, E>) -> [Grid<'a, E>; MOST] {
+        let steps = self.steps;
+        self.widths.map(|width| Grid::of(arena.take_lines(steps * rows * width), (steps, rows, width)))
+    }
+}
+
+/// A run, as all members of its team see it.
+struct Run<'a, E, Q> {
+    equation: &'a Q,
+    plan: &'a Plan<'a, E>,
+    isa: Isa,
+    places: &'a Places<'a, E>,
+    hoists: &'a Hoists,
+    hoisted: [Grid<'a, E>; MOST],
+}
+
+impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
+    fn steps(&self, mut team: Team<'_>) {
+        let (steps, rows, _) = self.places.x.dim();
+        for t in 0..steps {
+            for (k, stage) in self.plan.stages().iter().enumerate() {
+                match stage.product {
+                    Some(product) => self.product(product, t, k, &mut team),
+                    None => self.rows(t, k, 0..rows, &mut team),
+                }
+            }
+        }
+    }
+
+    /// A stage's product, and what the equation makes of it, a few panels after the other.
+    fn product(&self, product: &Product<E>, t: usize, k: usize, team: &mut Team<'_>) {
+        let stage = &self.plan.stages()[k];
+        let (_, rows, _) = self.places.x.dim();
+        let weights = product.forward();
+        let input = self.input(weights, t, k, team);
+        let recurrent = self.recurrent(stage, t);
+        // SAFETY: the step exists.
+        let to = To::Slots(unsafe { self.places.sums[k].step(t) }, Add::No);
+        let panel = weights.panel_sums() / weights.panels() * rows;
+        let chunk = if stage.whole_rows { usize::MAX } else { (CHUNK / panel).max(1) };
+        let mut turn = team.turn(weights.panels());
+        while let Some(block) = turn.next() {
+            let mut first = block.start;
+            while first < block.end {
+                let panels = first..block.end.min(first.saturating_add(chunk));
+                first = panels.end;
+                let units = weights.units(panels.clone());
+                E::multiply(self.isa, Multiply { weights, panels, rows, input, recurrent, to });
+                if !stage.whole_rows {
+                    self.isa.run(Rowwise { run: self, t, k, rows: 0..rows, units });
+                }
+            }
+        }
+        if stage.whole_rows {
+            self.rows(t, k, 0..rows, team);
+        }
+    }
+
+    /// What the equation makes of whole rows.
+    fn rows(&self, t: usize, k: usize, rows: Range<usize>, team: &mut Team<'_>) {
+        let units = self.plan.stages()[k].units;
+        let mut turn = team.turn(rows.len());
+        while let Some(rows) = turn.next() {
+            self.isa.run(Rowwise { run: self, t, k, rows, units: 0..units });
+        }
+    }
+
+    fn recurrent(&self, stage: &Stage<'a, E>, t: usize) -> Option<Rows<'a, E>> {
+        // SAFETY: the step exists.
+        unsafe {
+            match stage.operand {
+                Operand::Nothing => None,
+                Operand::State(leaf) => Some(self.places.leaves[leaf].before(t).step(t)),
+                Operand::Temporary(temporary) => Some(self.places.temporaries[temporary].step(t)),
+            }
+        }
+    }
+
+    /// The input half of step `t`. Steps are asked for in order from 0.
+    fn input(&self, weights: &Packed<E>, t: usize, k: usize, team: &mut Team<'_>) -> Input<'a, E> {
+        let x = self.places.x;
+        if self.hoists.widths[k] == 0 {
+            // SAFETY: the step exists.
+            return Input::Rows(unsafe { x.step(t) });
+        }
+        let (steps, rows, _) = x.dim();
+        if t.is_multiple_of(HOISTED_STEPS) {
+            for row in 0..rows {
+                // SAFETY: row and step exist.
+                let (input, to) = unsafe { (x.steps_of(row, t), self.hoisted[k].steps_of(row, 0)) };
+                let (input, to) = (Input::Rows(input), To::Panels(to));
+                let count = HOISTED_STEPS.min(steps - t);
+                let mut turn = team.turn(weights.panels());
+                while let Some(panels) = turn.next() {
+                    E::multiply(self.isa, Multiply { weights, panels, rows: count, input, recurrent: None, to });
+                }
+            }
+        }
+        // SAFETY: there is room for HOISTED_STEPS steps, or all if they are fewer.
+        Input::Hoisted(unsafe { self.hoisted[k].step(t % HOISTED_STEPS) })
+    }
+}
+
+/// The equation over some rows, compiled for each instruction set.
+struct Rowwise<'a, E, Q> {
+    run: &'a Run<'a, E, Q>,
+    t: usize,
+    k: usize,
+    rows: Range<usize>,
+    units: Range<usize>,
+}
+
+impl<E: Kernels, Q: Equation<E>> WithSimd for Rowwise<'_, E, Q> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { run, t, k, rows, units } = self;
+        let Stage { units: width, whole_rows, .. } = run.plan.stages()[k];
+        for row in rows {
+            let at = At::new(t, row, units.clone(), width, whole_rows);
+            run.equation.forward::<Lanes<S, E>>(k, &mut Forward::new(run.places, at));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Where everything of a run is: in buffers that runs reuse, or in a record.
+
+use super::{MOST, Widths};
+use crate::kernel::Element;
+use crate::kernel::buffer::{count, zeroed};
+use crate::kernel::memory::{Arena, lines};
+use crate::kernel::rows::Grid;
+
+/// What a run of steps leaves for the way back: for each step and row the sums as the equation left them, the temporaries, and
+/// the state before and after.
+pub struct Record<E> {
+    pub(super) steps: usize,
+    pub(super) rows: usize,
+    pub(super) widths: Widths,
+    pub(super) numbers: Vec<E>,
+}
+
+impl<E> std::fmt::Debug for Record<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record").field("steps", &self.steps).field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+impl<E: Element> Record<E> {
+    pub(super) fn new(steps: usize, rows: usize, widths: Widths) -> Self {
+        let samples: usize = widths.sums.iter().chain(&widths.temporaries).sum();
+        let state: usize = widths.leaves.iter().sum();
+        let width = samples.checked_add(state).expect("a width is no larger than memory");
+        // A step more of all of it can be counted, and so can the parts.
+        let _ = count([steps.saturating_add(1), rows, width]);
+        Self { steps, rows, widths, numbers: zeroed([steps * rows * samples + (steps + 1) * rows * state]) }
+    }
+}
+
+/// A leaf of the state before the first step and after each: all kept, or the last two in turn.
+pub(super) struct Leaf<'a, E> {
+    even: Grid<'a, E>,
+    odd: Grid<'a, E>,
+}
+
+impl<E> Clone for Leaf<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Leaf<'_, E> {}
+
+impl<'a, E> Leaf<'a, E> {
+    pub(super) fn kept(all: Grid<'a, E>) -> Self {
+        Self { even: all, odd: all }
+    }
+
+    pub(super) fn in_turn(even: Grid<'a, E>, odd: Grid<'a, E>) -> Self {
+        Self { even, odd }
+    }
+
+    /// Where the state before step `t` is, at step `t` of what is returned.
+    #[inline(always)]
+    pub(super) fn before(self, t: usize) -> Grid<'a, E> {
+        if t.is_multiple_of(2) { self.even } else { self.odd }
+    }
+
+    /// All that is kept.
+    pub(super) fn all(self) -> Grid<'a, E> {
+        self.even
+    }
+}
+
+/// Where everything is that the equation sees on the way forward.
+pub(super) struct Places<'a, E> {
+    pub recording: bool,
+    pub units: [usize; MOST],
+    pub sums: [Grid<'a, E>; MOST],
+    pub temporaries: [Grid<'a, E>; MOST],
+    pub leaves: [Leaf<'a, E>; MOST],
+    pub x: Grid<'a, E>,
+    pub output: Grid<'a, E>,
+}
+
+impl<'a, E: Element> Places<'a, E> {
+    /// Everything but inputs and output, in the memory of a record.
+    pub(super) fn recorded(record: &'a mut Record<E>) -> Self {
+        let Record { steps, rows, widths, numbers } = record;
+        let (steps, rows) = (*steps, *rows);
+        let mut arena = Arena::new(numbers);
+        let mut grid = |steps: usize, width: usize| Grid::of(arena.take(steps * rows * width), (steps, rows, width));
+        Self {
+            recording: true,
+            units: widths.units,
+            sums: widths.sums.map(|width| grid(steps, width)),
+            temporaries: widths.temporaries.map(|width| grid(steps, width)),
+            leaves: widths.leaves.map(|width| Leaf::kept(grid(steps + 1, width))),
+            x: Grid::NONE,
+            output: Grid::NONE,
+        }
+    }
+
+    /// Numbers that [`scratch`](Self::scratch) takes.
+    pub(super) fn scratch_numbers(rows: usize, widths: &Widths) -> usize {
+        let Widths { sums, temporaries, leaves, .. } = widths;
+        let twice = leaves.iter().map(|width| 2 * lines(rows * width)).sum::<usize>();
+        sums.iter().chain(temporaries).map(|width| lines(rows * width)).sum::<usize>() + twice
+    }
+
+    /// As [`recorded`](Self::recorded), each step in the memory of the last one.
+    pub(super) fn scratch((steps, rows): (usize, usize), widths: &Widths, arena: &mut Arena<'a, E>) -> Self {
+        let mut grid =
+            |steps: usize, width: usize| Grid::repeated(arena.take_lines(rows * width), (steps, rows, width));
+        Self {
+            recording: false,
+            units: widths.units,
+            sums: widths.sums.map(|width| grid(steps, width)),
+            temporaries: widths.temporaries.map(|width| grid(steps, width)),
+            leaves: widths.leaves.map(|width| Leaf::in_turn(grid(steps + 1, width), grid(steps + 1, width))),
+            x: Grid::NONE,
+            output: Grid::NONE,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What an equation sees of one row: slices of its sums, of the state, of temporaries and of the output.
+
+use super::MOST;
+use super::backward::Ways;
+use super::places::Places;
+use crate::kernel::rows::Grid;
+use std::ops::Range;
+
+/// One row of one step, forward.
+///
+/// Slices are as long as [`units`](Self::units) says. Where a stage takes whole rows, that is all of them; where it does
+/// not, it is some neighbouring units, the same of every slice, and a slice of another width cannot be had.
+///
+/// What may be written is handed out once: asking a second time for the same slice panics.
+pub struct Forward<'a, E> {
+    places: &'a Places<'a, E>,
+    at: At,
+}
+
+/// One row of one step, back. All slices are whole rows.
+pub struct Backward<'a, E> {
+    places: &'a Places<'a, E>,
+    ways: &'a Ways<'a, E>,
+    at: At,
+}
+
+/// Which row of which step, which units of it, and what has been handed out to be written.
+pub(super) struct At {
+    t: usize,
+    row: usize,
+    units: Range<usize>,
+    /// Units of the stage.
+    width: usize,
+    /// Whether slices of other widths can be had.
+    whole: bool,
+    taken: u32,
+}
+
+/// Kinds of what may be written, `MOST` of each.
+const SUMS: usize = 0;
+const STATE: usize = MOST;
+const TEMPORARY: usize = 2 * MOST;
+const D_TEMPORARY: usize = 3 * MOST;
+const ACCUMULATOR: usize = 4 * MOST;
+const OUTPUT: usize = 5 * MOST;
+
+impl At {
+    #[inline(always)]
+    pub(super) fn new(t: usize, row: usize, units: Range<usize>, width: usize, whole: bool) -> Self {
+        Self { t, row, units, width, whole, taken: 0 }
+    }
+
+    /// The part of a slice of `width` numbers that belongs to this stage's units.
+    #[inline(always)]
+    fn range(&self, width: usize) -> (usize, usize) {
+        if width == self.width {
+            return (self.units.start, self.units.end);
+        }
+        assert!(self.whole, "a slice of {width} numbers in a stage of {} units: it must take whole rows", self.width);
+        (0, width)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, what: usize) {
+        assert!(self.taken & (1 << what) == 0, "what may be written is handed out once");
+        self.taken |= 1 << what;
+    }
+
+    /// # Safety
+    /// Nobody writes this row's numbers for `'a`.
+    #[inline(always)]
+    unsafe fn read<'a, E>(&self, grid: Grid<'a, E>, t: usize) -> &'a [E] {
+        let (from, to) = self.range(grid.width());
+        // SAFETY: the caller's promise; the driver makes rows and steps that exist.
+        unsafe { grid.slice(t, self.row, from, to) }
+    }
+
+    /// # Safety
+    /// This row's units of the grid are the caller's alone, but for what it hands out here.
+    #[inline(always)]
+    unsafe fn write<'a, E>(&mut self, what: usize, grid: Grid<'a, E>, t: usize) -> &'a mut [E] {
+        self.take(what);
+        let (from, to) = self.range(grid.width());
+        // SAFETY: as above, and handed out once.
+        unsafe { grid.slice_mut(t, self.row, from, to) }
+    }
+
+    #[inline(always)]
+    fn slots<E, const N: usize>(&self, places: &Places<'_, E>, stage: usize) -> (usize, usize, usize) {
+        let (units, grid) = (places.units[stage], places.sums[stage]);
+        assert_eq!(N * units, grid.width(), "stage {stage} has another number of sums");
+        let (from, to) = self.range(units);
+        (units, from, to)
+    }
+
+    /// The sums of a stage, slot by slot.
+    ///
+    /// # Safety
+    /// As [`write`](Self::write).
+    #[inline(always)]
+    unsafe fn write_sums<'a, E, const N: usize>(&mut self, places: &Places<'a, E>, stage: usize) -> [&'a mut [E]; N] {
+        self.take(SUMS + stage);
+        let (units, from, to) = self.slots::<E, N>(places, stage);
+        // SAFETY: as above; slots do not overlap.
+        std::array::from_fn(|slot| unsafe {
+            places.sums[stage].slice_mut(self.t, self.row, slot * units + from, slot * units + to)
+        })
+    }
+}
+
+impl<'a, E> Forward<'a, E> {
+    /// Of the driver: the row's units are this thread's alone.
+    #[inline(always)]
+    pub(super) fn new(places: &'a Places<'a, E>, at: At) -> Self {
+        Self { places, at }
+    }
+
+    /// The sums of this stage, or what an earlier one left of its sums, to be overwritten: what is left here is what the way
+    /// back will find. One slice a gate.
+    ///
+    /// # Panics
+    /// If the stage has not `N` sums, or they were handed out before.
+    #[inline(always)]
+    pub fn sums<const N: usize>(&mut self, stage: usize) -> [&'a mut [E]; N] {
+        // SAFETY: the driver gives each row's units of a stage to one thread, and later stages see what earlier ones left.
+        unsafe { self.at.write_sums(self.places, stage) }
+    }
+
+    /// A leaf of the state before the step.
+    #[inline(always)]
+    #[must_use]
+    pub fn state(&self, leaf: usize) -> &'a [E] {
+        // SAFETY: nobody writes the old state while the step runs: the new one is elsewhere.
+        unsafe { self.at.read(self.places.leaves[leaf].before(self.at.t), self.at.t) }
+    }
+
+    /// The same leaf after the step, to be written: it holds other numbers before.
+    ///
+    /// # Panics
+    /// If it was handed out before.
+    #[inline(always)]
+    pub fn new_state(&mut self, leaf: usize) -> &'a mut [E] {
+        let next = self.at.t + 1;
+        // SAFETY: as for the sums.
+        unsafe { self.at.write(STATE + leaf, self.places.leaves[leaf].before(next), next) }
+    }
+
+    /// A temporary: what a stage hands to a later one of the same step.
+    ///
+    /// # Panics
+    /// If it was handed out before.
+    #[inline(always)]
+    pub fn temporary(&mut self, temporary: usize) -> &'a mut [E] {
+        // SAFETY: as for the sums.
+        unsafe { self.at.write(TEMPORARY + temporary, self.places.temporaries[temporary], self.at.t) }
+    }
+
+    /// The output, to be written.
+    ///
+    /// # Panics
+    /// If it was handed out before.
+    #[inline(always)]
+    pub fn output(&mut self) -> &'a mut [E] {
+        // SAFETY: as for the sums.
+        unsafe { self.at.write(OUTPUT, self.places.output, self.at.t) }
+    }
+
+    /// The step's input, all of it.
+    #[inline(always)]
+    #[must_use]
+    pub fn input(&self) -> &'a [E] {
+        // SAFETY: inputs are only read.
+        unsafe { self.places.x.slice(self.at.t, self.at.row, 0, self.places.x.width()) }
+    }
+
+    /// Which units of the row these are.
+    #[inline(always)]
+    #[must_use]
+    pub fn units(&self) -> Range<usize> {
+        self.at.units.clone()
+    }
+
+    /// Whether there will be a way back, that finds what is left in the sums.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.places.recording
+    }
+
+    /// The step of this run, from 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn step(&self) -> usize {
+        self.at.t
+    }
+
+    /// The row of this run, from 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn row(&self) -> usize {
+        self.at.row
+    }
+}
+
+impl<'a, E> Backward<'a, E> {
+    /// Of the driver: the row is this thread's alone.
+    #[inline(always)]
+    pub(super) fn new(places: &'a Places<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
+        Self { places, ways, at }
+    }
+
+    /// What the way forward left of a stage's sums, to be made the gradients of these sums. One slice a gate.
+    ///
+    /// # Panics
+    /// If the stage has not `N` sums, or they were handed out before.
+    #[inline(always)]
+    pub fn sums<const N: usize>(&mut self, stage: usize) -> [&'a mut [E]; N] {
+        // SAFETY: the driver gives each row to one thread.
+        unsafe { self.at.write_sums(self.places, stage) }
+    }
+
+    /// A leaf of the state before the step.
+    #[inline(always)]
+    #[must_use]
+    pub fn state(&self, leaf: usize) -> &'a [E] {
+        // SAFETY: the states of a record are only read.
+        unsafe { self.at.read(self.places.leaves[leaf].all(), self.at.t) }
+    }
+
+    /// A leaf of the state after the step.
+    #[inline(always)]
+    #[must_use]
+    pub fn new_state(&self, leaf: usize) -> &'a [E] {
+        // SAFETY: as above.
+        unsafe { self.at.read(self.places.leaves[leaf].all(), self.at.t + 1) }
+    }
+
+    /// The gradient of a leaf: of the new state, to be made that of the old one, as far as the equation goes. What flows
+    /// back through a stage's product is added by the driver, after the stage.
+    ///
+    /// # Panics
+    /// If it was handed out before.
+    #[inline(always)]
+    pub fn d_state(&mut self, leaf: usize) -> &'a mut [E] {
+        // SAFETY: the driver gives each row to one thread.
+        unsafe { self.at.write(STATE + leaf, self.ways.leaves[leaf], 0) }
+    }
+
+    /// What the way forward left in a temporary; may be overwritten.
+    ///
+    /// # Panics
+    /// If it was handed out before.
+    #[inline(always)]
+    pub fn temporary(&mut self, temporary: usize) -> &'a mut [E] {
+        // SAFETY: the driver gives each row to one thread.
+        unsafe { self.at.write(TEMPORARY + temporary, self.places.temporaries[temporary], self.at.t) }
+    }
+
+    /// The gradient of a temporary: what flowed back through the product that multiplied it, or what a later stage wrote.
+    ///
+    /// # Panics
+    /// If it was handed out before.
+    #[inline(always)]
+    pub fn d_temporary(&mut self, temporary: usize) -> &'a mut [E] {
+        // SAFETY: the driver gives each row to one thread.
+        unsafe { self.at.write(D_TEMPORARY + temporary, self.ways.temporaries[temporary], 0) }
+    }
+
+    /// Sums over all steps of this row, 0 before the last step: where the gradients of a cell's own weights add up. (Those of
+    /// its products do not: see [`Samples`](crate::fused::Samples).)
+    ///
+    /// # Panics
+    /// If it was handed out before.
+    #[inline(always)]
+    pub fn accumulator(&mut self, accumulator: usize) -> &'a mut [E] {
+        // SAFETY: the driver gives each row to one thread.
+        unsafe { self.at.write(ACCUMULATOR + accumulator, self.ways.accumulators[accumulator], 0) }
+    }
+
+    /// The gradient of the output.
+    #[inline(always)]
+    #[must_use]
+    pub fn d_output(&self) -> &'a [E] {
+        // SAFETY: the outputs' gradients are only read.
+        unsafe { self.at.read(self.ways.output, self.at.t) }
+    }
+
+    /// The step of this run, from 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn step(&self) -> usize {
+        self.at.t
+    }
+
+    /// The row of this run, from 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn row(&self) -> usize {
+        self.at.row
+    }
+}

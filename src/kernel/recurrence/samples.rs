@@ -1,0 +1,88 @@
+//! [`Samples`]: what a run back leaves for the gradients of weights.
+
+use super::backward::Ways;
+use super::places::Places;
+use crate::kernel::isa::Isa;
+use crate::kernel::product::add_weight_gradients;
+use crate::kernel::registry::Kernels;
+use crate::kernel::rows::Grid;
+use crate::kernel::weight_gradients::{GradientWorkspace, Sums};
+use ndarray::{Array1, ArrayViewMut2};
+use std::ops::Range;
+
+/// All samples of a run back, a sample being a step of a row: the gradients of the sums, and what was multiplied.
+pub struct Samples<'a, E> {
+    isa: Isa,
+    places: &'a Places<'a, E>,
+    ways: &'a Ways<'a, E>,
+    workspace: &'a mut GradientWorkspace<E>,
+}
+
+/// What a product multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The inputs.
+    Input,
+    /// The old state's leaf of this number.
+    State(usize),
+    /// The temporary of this number.
+    Temporary(usize),
+}
+
+/// Sources that a product can have.
+const SOURCES: usize = 2;
+
+impl<'a, E: Kernels> Samples<'a, E> {
+    pub(super) fn new(
+        isa: Isa,
+        (places, ways): (&'a Places<'a, E>, &'a Ways<'a, E>),
+        workspace: &'a mut GradientWorkspace<E>,
+    ) -> Self {
+        Self { isa, places, ways, workspace }
+    }
+
+    /// Adds Σ \[sources, 1\]ᵀ · (gradients of the sums of some slots of a stage) to `kernel` (features of all sources, slots ·
+    /// units) and, its last row, to `bias`.
+    ///
+    /// # Panics
+    /// If a gradient has another shape, or is not contiguous.
+    pub(crate) fn add_product(
+        &mut self,
+        (stage, slots): (usize, Range<usize>),
+        sources: &[Source],
+        kernel: ArrayViewMut2<'_, E>,
+        bias: Option<&mut Array1<E>>,
+    ) {
+        let units = self.places.units[stage];
+        let d = self.places.sums[stage].columns(slots.start * units, slots.end * units);
+        let mut grids = [Grid::NONE; SOURCES];
+        for (grid, source) in grids.iter_mut().zip(sources) {
+            *grid = self.source(*source, d.dim().0);
+        }
+        let bias = bias.map(|bias| bias.as_slice_mut().expect("gradients are contiguous"));
+        let sums = Sums { sources: &grids[..sources.len()], d, kernel, bias };
+        // SAFETY: the run back has ended: records are only read.
+        unsafe { add_weight_gradients(self.isa, sums, self.workspace) };
+    }
+
+    fn source(&self, source: Source, steps: usize) -> Grid<'a, E> {
+        match source {
+            Source::Input => self.places.x,
+            Source::State(leaf) => self.places.leaves[leaf].all().first(steps),
+            Source::Temporary(temporary) => self.places.temporaries[temporary],
+        }
+    }
+
+    /// Adds what the rows have in an accumulator to a gradient: the numbers from `from` on, as many as `to` has.
+    ///
+    /// # Panics
+    /// If the accumulator has fewer.
+    pub fn add_accumulated(&self, accumulator: usize, from: usize, to: &mut Array1<E>) {
+        let grid = self.ways.accumulators[accumulator].columns(from, from + to.len());
+        for row in 0..grid.dim().1 {
+            // SAFETY: the run back has ended.
+            let numbers = unsafe { grid.slice(0, row, 0, grid.width()) };
+            to.iter_mut().zip(numbers).for_each(|(to, &number)| *to = E::plus(*to, number));
+        }
+    }
+}

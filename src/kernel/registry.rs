@@ -1,0 +1,42 @@
+//! [`Kernels`]: every kernel of a number's type, compiled for every instruction set here and once, not again in every crate
+//! that names a cell.
+
+use super::Element;
+use super::isa::Isa;
+use super::multiply::Multiply;
+use super::pack::Fill;
+use super::slices::Apply;
+use super::weight_gradients::WeightGradients;
+
+/// The kernels of `f32` and of `f64`.
+pub trait Kernels: Element {
+    #[doc(hidden)]
+    fn fill(isa: Isa, fill: Fill<'_, Self>);
+    #[doc(hidden)]
+    fn multiply(isa: Isa, multiply: Multiply<'_, Self>);
+    #[doc(hidden)]
+    fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, Self>);
+    #[doc(hidden)]
+    fn apply(isa: Isa, apply: Apply<'_, Self>);
+}
+
+macro_rules! kernels {
+    ($($number:ident)+) => {$(
+        impl Kernels for $number {
+            fn fill(isa: Isa, fill: Fill<'_, Self>) {
+                isa.run(fill);
+            }
+            fn multiply(isa: Isa, multiply: Multiply<'_, Self>) {
+                isa.run(multiply);
+            }
+            fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, Self>) {
+                isa.run(gradients);
+            }
+            fn apply(isa: Isa, apply: Apply<'_, Self>) {
+                isa.run(apply);
+            }
+        }
+    )+};
+}
+
+kernels!(f32 f64);

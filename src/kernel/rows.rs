@@ -1,0 +1,205 @@
+//! [`Rows`] and [`Grid`]: numbers in memory, seen as the rows of a step and as the rows of many steps.
+//!
+//! Both know where they end, and in debug builds they look. What they point to may be shared among the members of a team,
+//! which write different rows or different places of a row: so they hand out pointers, and slices where the caller promises
+//! that nobody else has these.
+
+use std::marker::PhantomData;
+
+/// Rows of `width` neighbouring numbers; row r stands r · `stride` behind the first.
+pub struct Rows<'a, E> {
+    ptr: *mut E,
+    stride: isize,
+    rows: usize,
+    width: usize,
+    memory: PhantomData<&'a E>,
+}
+
+/// Rows of `width` neighbouring numbers for each of some steps.
+pub struct Grid<'a, E> {
+    ptr: *mut E,
+    step: isize,
+    row: isize,
+    steps: usize,
+    rows: usize,
+    width: usize,
+    memory: PhantomData<&'a E>,
+}
+
+impl<E> Clone for Rows<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Rows<'_, E> {}
+
+impl<E> Clone for Grid<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Grid<'_, E> {}
+
+impl<'a, E> Rows<'a, E> {
+    /// No rows.
+    pub(super) const NONE: Self =
+        Self { ptr: std::ptr::dangling_mut(), stride: 0, rows: 0, width: 0, memory: PhantomData };
+
+    /// `rows` times the same row.
+    pub(super) fn repeated(row: &'a [E], rows: usize) -> Self {
+        Self { ptr: row.as_ptr().cast_mut(), stride: 0, rows, width: row.len(), memory: PhantomData }
+    }
+
+    /// The columns of a row-major matrix of `rows` columns, as rows whose numbers stand `rows` apart.
+    pub(super) fn of_columns(matrix: &'a [E], rows: usize) -> Self {
+        Self { ptr: matrix.as_ptr().cast_mut(), stride: 1, rows, width: matrix.len() + 1 - rows, memory: PhantomData }
+    }
+
+    /// Rows one behind the other.
+    pub(super) fn of(numbers: &'a [E], width: usize) -> Self {
+        let rows = if width == 0 { 0 } else { numbers.len() / width };
+        Self { ptr: numbers.as_ptr().cast_mut(), stride: width as isize, rows, width, memory: PhantomData }
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Where row `row` begins.
+    ///
+    /// # Safety
+    /// The row exists.
+    #[inline(always)]
+    pub(super) unsafe fn at(self, row: usize) -> *mut E {
+        debug_assert!(row < self.rows, "row {row} of {}", self.rows);
+        // SAFETY: the caller's promise.
+        unsafe { self.ptr.offset(row as isize * self.stride) }
+    }
+
+    /// The rows from `row` on, of the numbers from `column` on.
+    ///
+    /// # Safety
+    /// Row and column exist, or are the end.
+    #[inline(always)]
+    pub(super) unsafe fn from(self, row: usize, column: usize) -> Self {
+        debug_assert!(row <= self.rows && column <= self.width, "({row}, {column}) of ({}, {})", self.rows, self.width);
+        // SAFETY: the caller's promise.
+        let ptr = unsafe { self.ptr.offset(row as isize * self.stride).add(column) };
+        Self { ptr, rows: self.rows - row, width: self.width - column, ..self }
+    }
+}
+
+impl<'a, E> Grid<'a, E> {
+    /// Nothing.
+    pub(super) const NONE: Self =
+        Self { ptr: std::ptr::dangling_mut(), step: 0, row: 0, steps: 0, rows: 0, width: 0, memory: PhantomData };
+
+    /// # Safety
+    /// All of these places are of one allocation that is borrowed for `'a`, mutably if they are written.
+    pub(super) unsafe fn new(
+        ptr: *mut E,
+        (step, row): (isize, isize),
+        (steps, rows, width): (usize, usize, usize),
+    ) -> Self {
+        Self { ptr, step, row, steps, rows, width, memory: PhantomData }
+    }
+
+    /// Steps one behind the other, and their rows.
+    ///
+    /// # Panics
+    /// If `numbers` has another length.
+    pub(super) fn of(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize)) -> Self {
+        assert_eq!(numbers.len(), steps * rows * width, "a grid is as large as its memory");
+        let (step, row) = ((rows * width) as isize, width as isize);
+        Self { ptr: numbers.as_mut_ptr(), step, row, steps, rows, width, memory: PhantomData }
+    }
+
+    /// `steps` times the same rows.
+    pub(super) fn repeated(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize)) -> Self {
+        Self { step: 0, steps, ..Self::of(numbers, (1, rows, width)) }
+    }
+
+    pub(super) fn dim(&self) -> (usize, usize, usize) {
+        (self.steps, self.rows, self.width)
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Where the row of a step begins.
+    ///
+    /// # Safety
+    /// They exist.
+    #[inline(always)]
+    pub(super) unsafe fn at(self, step: usize, row: usize) -> *mut E {
+        debug_assert!(step < self.steps && row < self.rows, "({step}, {row}) of ({}, {})", self.steps, self.rows);
+        // SAFETY: the caller's promise.
+        unsafe { self.ptr.offset(step as isize * self.step + row as isize * self.row) }
+    }
+
+    /// The rows of a step.
+    ///
+    /// # Safety
+    /// The step exists.
+    #[inline(always)]
+    pub(super) unsafe fn step(self, step: usize) -> Rows<'a, E> {
+        debug_assert!(step < self.steps, "step {step} of {}", self.steps);
+        // SAFETY: the caller's promise.
+        let ptr = unsafe { self.ptr.offset(step as isize * self.step) };
+        Rows { ptr, stride: self.row, rows: self.rows, width: self.width, memory: PhantomData }
+    }
+
+    /// The steps of a row, from `step` on, as rows.
+    ///
+    /// # Safety
+    /// They exist.
+    #[inline(always)]
+    pub(super) unsafe fn steps_of(self, row: usize, step: usize) -> Rows<'a, E> {
+        // SAFETY: the caller's promise.
+        let ptr = unsafe { self.at(step, row) };
+        Rows { ptr, stride: self.step, rows: self.steps - step, width: self.width, memory: PhantomData }
+    }
+
+    /// The numbers from column `from` to column `to`.
+    ///
+    /// # Panics
+    /// If they do not exist.
+    pub(super) fn columns(self, from: usize, to: usize) -> Self {
+        assert!(from <= to && to <= self.width, "columns {from} to {to} of {}", self.width);
+        Self { ptr: self.ptr.wrapping_add(from), width: to - from, ..self }
+    }
+
+    /// The first steps.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub(super) fn first(self, steps: usize) -> Self {
+        assert!(steps <= self.steps, "{steps} steps of {}", self.steps);
+        Self { steps, ..self }
+    }
+
+    /// # Safety
+    /// The row exists, `from` and `to` are in it, and nobody writes these numbers for `'b`.
+    #[inline(always)]
+    pub(super) unsafe fn slice<'b>(self, step: usize, row: usize, from: usize, to: usize) -> &'b [E] {
+        debug_assert!(from <= to && to <= self.width, "{from} to {to} of {}", self.width);
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.at(step, row).add(from), to - from) }
+    }
+
+    /// # Safety
+    /// As [`slice`](Self::slice), and nobody else reads them.
+    #[inline(always)]
+    pub(super) unsafe fn slice_mut<'b>(self, step: usize, row: usize, from: usize, to: usize) -> &'b mut [E] {
+        debug_assert!(from <= to && to <= self.width, "{from} to {to} of {}", self.width);
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at(step, row).add(from), to - from) }
+    }
+}
