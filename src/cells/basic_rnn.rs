@@ -1,6 +1,7 @@
 //! The simple recurrent network.
 
 use crate::checks::check_sizes;
+use crate::fused::cell::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
@@ -175,6 +176,8 @@ impl<E: Float> FusedCell for BasicRnn<E> {
         Stages::new([Stage::of(&self.product).state(0)])
     }
 
+    forward_compiled_here!(BasicRnn);
+
     #[inline(always)]
     fn forward<V: Vector<E>>(&self, _: usize, row: &mut Forward<'_, E>) {
         let [sum] = row.sums(0);
@@ -193,6 +196,8 @@ impl<E: Float> TrainableFusedCell for BasicRnn<E> {
     fn zero_gradient(&self) -> BasicRnnWeights<E> {
         self.weights.zeros()
     }
+
+    backward_compiled_here!(BasicRnn);
 
     #[inline(always)]
     fn backward<V: Vector<E>>(&self, _: usize, row: &mut Backward<'_, E>) {

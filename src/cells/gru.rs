@@ -1,6 +1,7 @@
 //! The gated recurrent unit.
 
 use crate::checks::check_sizes;
+use crate::fused::cell::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, numbers, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
@@ -275,6 +276,8 @@ impl<E: Float> FusedCell for Gru<E> {
         }
     }
 
+    forward_compiled_here!(Gru);
+
     #[inline(always)]
     fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>) {
         let (gate, act) = self.activations();
@@ -335,6 +338,8 @@ impl<E: Float> TrainableFusedCell for Gru<E> {
     fn zero_gradient(&self) -> GruWeights<E> {
         self.weights.zeros()
     }
+
+    backward_compiled_here!(Gru);
 
     #[inline(always)]
     fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>) {

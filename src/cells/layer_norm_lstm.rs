@@ -4,6 +4,7 @@ use super::layer_norm::{LayerNorm, LayerNorms, normalize};
 use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_sizes};
 use crate::dropout::{Keep, Masks, Site};
+use crate::fused::cell::{run_backward, run_forward, same};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::fused::{
     self, Backward, Forward, FusedCell, Record, Samples, Source, Stage, Stages, TrainableFusedCell, Vector, Workspace,
@@ -11,6 +12,7 @@ use crate::fused::{
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::Product;
+use crate::kernel::recurrence::{BackwardRows, Concrete, ForwardRows};
 use crate::train::TrainableCell;
 use crate::train::steps_as_runs;
 use crate::{Activation, Arrays, DropoutState, Error, Float, LstmState, Parameters, RnnCell, parameters};
@@ -273,6 +275,21 @@ impl<E: Float> FusedCell for Masked<'_, E> {
         stages.temporary(4 * hidden).temporary(hidden).temporary(5).accumulator(10 * hidden)
     }
 
+    fn forward_rows(&self, rows: ForwardRows<'_, E>) {
+        #[inline(never)]
+        fn of_f32(cell: &LayerNormLstm<f32>, masks: Option<&Masks>, rows: ForwardRows<'_, f32>) {
+            run_forward(&Masked { cell, masks }, rows);
+        }
+        #[inline(never)]
+        fn of_f64(cell: &LayerNormLstm<f64>, masks: Option<&Masks>, rows: ForwardRows<'_, f64>) {
+            run_forward(&Masked { cell, masks }, rows);
+        }
+        match rows.concrete() {
+            Concrete::F32(rows) => of_f32(same(self.cell), self.masks, rows),
+            Concrete::F64(rows) => of_f64(same(self.cell), self.masks, rows),
+        }
+    }
+
     #[inline(always)]
     fn forward<V: Vector<E>>(&self, _: usize, row: &mut Forward<'_, E>) {
         let LayerNormLstmBuilder { activation, forget_bias, .. } = self.cell.options;
@@ -333,6 +350,21 @@ impl<E: Float> TrainableFusedCell for Masked<'_, E> {
 
     fn zero_gradient(&self) -> LayerNormLstmWeights<E> {
         self.cell.weights.zeros()
+    }
+
+    fn backward_rows(&self, rows: BackwardRows<'_, E>) {
+        #[inline(never)]
+        fn of_f32(cell: &LayerNormLstm<f32>, masks: Option<&Masks>, rows: BackwardRows<'_, f32>) {
+            run_backward(&Masked { cell, masks }, rows);
+        }
+        #[inline(never)]
+        fn of_f64(cell: &LayerNormLstm<f64>, masks: Option<&Masks>, rows: BackwardRows<'_, f64>) {
+            run_backward(&Masked { cell, masks }, rows);
+        }
+        match rows.concrete() {
+            Concrete::F32(rows) => of_f32(same(self.cell), self.masks, rows),
+            Concrete::F64(rows) => of_f64(same(self.cell), self.masks, rows),
+        }
     }
 
     #[inline(always)]

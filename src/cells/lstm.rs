@@ -1,6 +1,7 @@
 //! The LSTM.
 
 use crate::checks::{check_finite, check_positive, check_sizes};
+use crate::fused::cell::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, numbers, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
@@ -322,6 +323,8 @@ impl<E: Float> FusedCell for Lstm<E> {
         if self.weights.peepholes.is_some() { stages.accumulator(3 * hidden) } else { stages }
     }
 
+    forward_compiled_here!(Lstm);
+
     #[inline(always)]
     fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>) {
         if stage == PROJECTION {
@@ -443,6 +446,8 @@ impl<E: Float> TrainableFusedCell for Lstm<E> {
     fn zero_gradient(&self) -> LstmWeights<E> {
         self.weights.zeros()
     }
+
+    backward_compiled_here!(Lstm);
 
     #[inline(always)]
     fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>) {

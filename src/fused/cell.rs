@@ -1,7 +1,7 @@
 //! [`FusedCell`]: a cell by its equation.
 
 use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
-use crate::kernel::recurrence::{self, Back, Equation, EquationBack, Io, MOST};
+use crate::kernel::recurrence::{self, Back, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST};
 use crate::{Float, Parameters, State};
 use ndarray::{ArrayRef3, ArrayViewMut2};
 
@@ -33,6 +33,15 @@ pub trait FusedCell: Sync {
     /// From the sums of a stage to what it makes of them, for one row. Between them, the stages write all of the new state
     /// and of the output. Mark it `#[inline(always)]`.
     fn forward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Forward<'_, Self::Elem>);
+
+    // Where the loop over rows is compiled: in the crate that has the type, or here for the cells of this one.
+    #[doc(hidden)]
+    fn forward_rows(&self, rows: ForwardRows<'_, Self::Elem>)
+    where
+        Self: Sized,
+    {
+        rows.run(&Seen(self));
+    }
 }
 
 /// A [`FusedCell`] that knows its way back.
@@ -60,6 +69,15 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
     /// [`Linear`]: super::Linear
     /// [`Linear::add_gradients`]: super::Linear::add_gradients
     fn gradients(&self, samples: &mut Samples<'_, Self::Elem>, gradient: &mut Self::Gradient);
+
+    // As `forward_rows`.
+    #[doc(hidden)]
+    fn backward_rows(&self, rows: BackwardRows<'_, Self::Elem>)
+    where
+        Self: Sized,
+    {
+        rows.run(&Seen(self));
+    }
 }
 
 /// A cell as the kernels see it.
@@ -70,12 +88,18 @@ impl<C: FusedCell> Equation<C::Elem> for Seen<'_, C> {
     fn forward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Forward<'_, C::Elem>) {
         self.0.forward::<V>(stage, row);
     }
+    fn forward_rows(&self, rows: ForwardRows<'_, C::Elem>) {
+        self.0.forward_rows(rows);
+    }
 }
 
 impl<C: TrainableFusedCell> EquationBack<C::Elem> for Seen<'_, C> {
     #[inline(always)]
     fn backward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Backward<'_, C::Elem>) {
         self.0.backward::<V>(stage, row);
+    }
+    fn backward_rows(&self, rows: BackwardRows<'_, C::Elem>) {
+        self.0.backward_rows(rows);
     }
 }
 
@@ -199,6 +223,73 @@ fn leaves<'a, C: FusedCell>(cell: &C, state: &'a mut C::State) -> [Option<ArrayV
     assert_eq!(at, count, "the state must have as many leaves as the cell's");
     leaves
 }
+
+/// The loop over rows of a cell of this crate, for the type of number it has.
+#[inline(always)]
+pub(crate) fn run_forward<C: FusedCell>(cell: &C, rows: ForwardRows<'_, C::Elem>) {
+    rows.run(&Seen(cell));
+}
+
+/// As [`run_forward`].
+#[inline(always)]
+pub(crate) fn run_backward<C: TrainableFusedCell>(cell: &C, rows: BackwardRows<'_, C::Elem>) {
+    rows.run(&Seen(cell));
+}
+
+/// A cell of the type it is.
+///
+/// # Panics
+/// If it is another.
+pub(crate) fn same<A: 'static, B: 'static>(cell: &A) -> &B {
+    (cell as &dyn std::any::Any).downcast_ref().expect("the types of numbers were compared")
+}
+
+/// [`FusedCell::forward_rows`] of a cell of this crate, compiled here once for each number, not again in every crate that
+/// names the cell.
+macro_rules! forward_compiled_here {
+    ($cell:ident) => {
+        fn forward_rows(&self, rows: crate::kernel::recurrence::ForwardRows<'_, E>) {
+            use crate::fused::cell::{run_forward, same};
+            use crate::kernel::recurrence::{Concrete, ForwardRows};
+            #[inline(never)]
+            fn of_f32(cell: &$cell<f32>, rows: ForwardRows<'_, f32>) {
+                run_forward(cell, rows);
+            }
+            #[inline(never)]
+            fn of_f64(cell: &$cell<f64>, rows: ForwardRows<'_, f64>) {
+                run_forward(cell, rows);
+            }
+            match rows.concrete() {
+                Concrete::F32(rows) => of_f32(same(self), rows),
+                Concrete::F64(rows) => of_f64(same(self), rows),
+            }
+        }
+    };
+}
+
+/// As [`forward_compiled_here`], for the way back.
+macro_rules! backward_compiled_here {
+    ($cell:ident) => {
+        fn backward_rows(&self, rows: crate::kernel::recurrence::BackwardRows<'_, E>) {
+            use crate::fused::cell::{run_backward, same};
+            use crate::kernel::recurrence::{BackwardRows, Concrete};
+            #[inline(never)]
+            fn of_f32(cell: &$cell<f32>, rows: BackwardRows<'_, f32>) {
+                run_backward(cell, rows);
+            }
+            #[inline(never)]
+            fn of_f64(cell: &$cell<f64>, rows: BackwardRows<'_, f64>) {
+                run_backward(cell, rows);
+            }
+            match rows.concrete() {
+                Concrete::F32(rows) => of_f32(same(self), rows),
+                Concrete::F64(rows) => of_f64(same(self), rows),
+            }
+        }
+    };
+}
+
+pub(crate) use {backward_compiled_here, forward_compiled_here};
 
 /// Makes a [`FusedCell`](crate::fused::FusedCell) an [`RnnCell`](crate::RnnCell). Type parameters come first, in brackets.
 ///

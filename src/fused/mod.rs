@@ -40,7 +40,7 @@
 //! - A stage that works unit by unit gets some units of a row at a time, and threads share a row's units. One that needs whole
 //!   rows, as layer normalization does, says so: [`Stage::whole_rows`].
 
-mod cell;
+pub(crate) mod cell;
 mod linear;
 mod stages;
 pub(crate) mod weights;

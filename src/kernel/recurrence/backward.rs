@@ -1,8 +1,8 @@
 //! A run of steps back.
 
 use super::forward::widths_of;
+use super::jobs::BackwardRows;
 use super::places::{Places, Record};
-use super::row::{At, Backward};
 use super::samples::Samples;
 use super::{EquationBack, MOST, Operand, Plan, Stage, Widths};
 use crate::kernel::isa::Isa;
@@ -12,10 +12,7 @@ use crate::kernel::product::{Product, Workspace, multiply_grid, multiply_panels}
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::Grid;
 use crate::kernel::team::{Team, Work, with_team};
-use crate::kernel::vector::Lanes;
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
-use pulp::{Simd, WithSimd};
-use std::ops::Range;
 
 /// The arrays of a run back.
 pub(crate) struct Back<'a, E> {
@@ -156,7 +153,8 @@ impl<E: Kernels, Q: EquationBack<E>> Run<'_, E, Q> {
             for (k, stage) in self.plan.stages().iter().enumerate().rev() {
                 let mut turn = team.turn(rows);
                 while let Some(rows) = turn.next() {
-                    self.isa.run(Rowwise { run: self, t, k, rows });
+                    let (isa, places, ways, width) = (self.isa, self.places, self.ways, stage.units);
+                    self.equation.backward_rows(BackwardRows { isa, places, ways, t, stage: k, rows, width });
                 }
                 if let Some(product) = stage.product {
                     self.product_back(stage, product, (t, k), &mut team);
@@ -195,28 +193,6 @@ impl<E: Kernels, Q: EquationBack<E>> Run<'_, E, Q> {
             let from = self.places.sums[k].columns(0, shape.gates * shape.units);
             multiply_grid(product.back_to_inputs(), from, (self.d_inputs, add), team);
             add = Add::Yes;
-        }
-    }
-}
-
-/// The equation's way back over some rows, compiled for each instruction set.
-struct Rowwise<'a, E, Q> {
-    run: &'a Run<'a, E, Q>,
-    t: usize,
-    k: usize,
-    rows: Range<usize>,
-}
-
-impl<E: Kernels, Q: EquationBack<E>> WithSimd for Rowwise<'_, E, Q> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { run, t, k, rows } = self;
-        let width = run.plan.stages()[k].units;
-        for row in rows {
-            let at = At::new(t, row, 0..width, width, true);
-            run.equation.backward::<Lanes<S, E>>(k, &mut Backward::new(run.places, run.ways, at));
         }
     }
 }

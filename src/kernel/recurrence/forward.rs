@@ -1,7 +1,7 @@
 //! A run of steps forward.
 
+use super::jobs::ForwardRows;
 use super::places::{Leaf, Places, Record};
-use super::row::{At, Forward};
 use super::{Equation, MOST, Operand, Plan, Stage, Widths};
 use crate::kernel::isa::Isa;
 use crate::kernel::memory::{self, Arena};
@@ -12,9 +12,7 @@ use crate::kernel::registry::Kernels;
 use crate::kernel::rows::{Grid, Rows};
 use crate::kernel::team::{Team, Work, with_team};
 use crate::kernel::tile::MAX_ROWS;
-use crate::kernel::vector::Lanes;
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
-use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
 /// Rows worth a thread of their own, a full tile. Fewer share the panels of a step instead.
@@ -209,7 +207,7 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
                 let units = weights.units(panels.clone());
                 E::multiply(self.isa, Multiply { weights, panels, rows, input, recurrent, to });
                 if !stage.whole_rows {
-                    self.isa.run(Rowwise { run: self, t, k, rows: 0..rows, units });
+                    self.equation.forward_rows(self.job((t, k), 0..rows, units));
                 }
             }
         }
@@ -223,8 +221,13 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
         let units = self.plan.stages()[k].units;
         let mut turn = team.turn(rows.len());
         while let Some(rows) = turn.next() {
-            self.isa.run(Rowwise { run: self, t, k, rows, units: 0..units });
+            self.equation.forward_rows(self.job((t, k), rows, 0..units));
         }
+    }
+
+    fn job(&self, (t, stage): (usize, usize), rows: Range<usize>, units: Range<usize>) -> ForwardRows<'_, E> {
+        let Stage { units: width, whole_rows: whole, .. } = self.plan.stages()[stage];
+        ForwardRows { isa: self.isa, places: self.places, t, stage, rows, units, width, whole }
     }
 
     fn recurrent(&self, stage: &Stage<'a, E>, t: usize) -> Option<Rows<'a, E>> {
@@ -260,28 +263,5 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
         }
         // SAFETY: there is room for HOISTED_STEPS steps, or all if they are fewer.
         Input::Hoisted(unsafe { self.hoisted[k].step(t % HOISTED_STEPS) })
-    }
-}
-
-/// The equation over some rows, compiled for each instruction set.
-struct Rowwise<'a, E, Q> {
-    run: &'a Run<'a, E, Q>,
-    t: usize,
-    k: usize,
-    rows: Range<usize>,
-    units: Range<usize>,
-}
-
-impl<E: Kernels, Q: Equation<E>> WithSimd for Rowwise<'_, E, Q> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { run, t, k, rows, units } = self;
-        let Stage { units: width, whole_rows, .. } = run.plan.stages()[k];
-        for row in rows {
-            let at = At::new(t, row, units.clone(), width, whole_rows);
-            run.equation.forward::<Lanes<S, E>>(k, &mut Forward::new(run.places, at));
-        }
     }
 }

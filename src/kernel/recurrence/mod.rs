@@ -15,6 +15,7 @@
 
 mod backward;
 mod forward;
+mod jobs;
 mod places;
 mod row;
 mod samples;
@@ -23,6 +24,7 @@ pub(crate) use backward::{Back, unroll_backward};
 #[cfg(feature = "rayon")]
 pub(crate) use forward::ROWS_A_THREAD;
 pub(crate) use forward::{Io, unroll};
+pub use jobs::{BackwardRows, Concrete, ForwardRows};
 pub use places::Record;
 pub use row::{Backward, Forward};
 pub use samples::{Samples, Source};
@@ -38,12 +40,18 @@ pub(crate) const MOST: usize = 4;
 pub(crate) trait Equation<E: Element>: Sync {
     /// From the sums of a stage to what the stage makes of them, for one row.
     fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>);
+
+    /// The same for some rows, compiled for every instruction set.
+    fn forward_rows(&self, rows: ForwardRows<'_, E>);
 }
 
 /// The way back of an [`Equation`].
 pub(crate) trait EquationBack<E: Element>: Equation<E> {
     /// From the gradients of what the stage made to those of its sums, for one row.
     fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>);
+
+    /// The same for some rows, compiled for every instruction set.
+    fn backward_rows(&self, rows: BackwardRows<'_, E>);
 }
 
 /// What a product multiplies besides the inputs.

@@ -1,0 +1,119 @@
+//! The equation over some rows: what is compiled for each instruction set.
+
+use super::backward::Ways;
+use super::places::Places;
+use super::row::{At, Backward, Forward};
+use super::{Equation, EquationBack};
+use crate::kernel::Element;
+use crate::kernel::isa::Isa;
+use crate::kernel::vector::Lanes;
+use pulp::{Simd, WithSimd};
+use std::any::TypeId;
+use std::ops::Range;
+
+/// Some rows of a stage, forward.
+pub struct ForwardRows<'a, E> {
+    pub(super) isa: Isa,
+    pub(super) places: &'a Places<'a, E>,
+    pub(super) t: usize,
+    pub(super) stage: usize,
+    pub(super) rows: Range<usize>,
+    pub(super) units: Range<usize>,
+    pub(super) width: usize,
+    pub(super) whole: bool,
+}
+
+/// Some rows of a stage, back.
+pub struct BackwardRows<'a, E> {
+    pub(super) isa: Isa,
+    pub(super) places: &'a Places<'a, E>,
+    pub(super) ways: &'a Ways<'a, E>,
+    pub(super) t: usize,
+    pub(super) stage: usize,
+    pub(super) rows: Range<usize>,
+    pub(super) width: usize,
+}
+
+/// What is generic, of the type it is.
+pub enum Concrete<A, B> {
+    F32(A),
+    F64(B),
+}
+
+/// # Panics
+/// If `E` is neither.
+///
+/// # Safety
+/// `A` and `B` are `T` with `f32` and `f64` in place of `E`.
+unsafe fn concrete<E: Element, T, A, B>(value: T) -> Concrete<A, B> {
+    let value = std::mem::ManuallyDrop::new(value);
+    // SAFETY: the caller's promise: where the types of the number are the same, so are these. The value is moved.
+    unsafe {
+        if TypeId::of::<E>() == TypeId::of::<f32>() {
+            Concrete::F32(std::mem::transmute_copy::<T, A>(&value))
+        } else {
+            assert!(TypeId::of::<E>() == TypeId::of::<f64>(), "a number is f32 or f64");
+            Concrete::F64(std::mem::transmute_copy::<T, B>(&value))
+        }
+    }
+}
+
+impl<'a, E: Element> ForwardRows<'a, E> {
+    pub(crate) fn run<Q: Equation<E>>(self, equation: &Q) {
+        self.isa.run(Rowwise { rows: self, equation });
+    }
+
+    /// The same, of the type it is: so that a cell of this crate is compiled here.
+    pub(crate) fn concrete(self) -> Concrete<ForwardRows<'a, f32>, ForwardRows<'a, f64>> {
+        // SAFETY: these are the types that are asked for.
+        unsafe { concrete::<E, _, _, _>(self) }
+    }
+}
+
+impl<'a, E: Element> BackwardRows<'a, E> {
+    pub(crate) fn run<Q: EquationBack<E>>(self, equation: &Q) {
+        self.isa.run(RowwiseBack { rows: self, equation });
+    }
+
+    /// As [`ForwardRows::concrete`].
+    pub(crate) fn concrete(self) -> Concrete<BackwardRows<'a, f32>, BackwardRows<'a, f64>> {
+        // SAFETY: these are the types that are asked for.
+        unsafe { concrete::<E, _, _, _>(self) }
+    }
+}
+
+struct Rowwise<'a, 'b, E, Q> {
+    rows: ForwardRows<'a, E>,
+    equation: &'b Q,
+}
+
+impl<E: Element, Q: Equation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let ForwardRows { places, t, stage, rows, units, width, whole, .. } = self.rows;
+        for row in rows {
+            let at = At::new(t, row, units.clone(), width, whole);
+            self.equation.forward::<Lanes<S, E>>(stage, &mut Forward::new(places, at));
+        }
+    }
+}
+
+struct RowwiseBack<'a, 'b, E, Q> {
+    rows: BackwardRows<'a, E>,
+    equation: &'b Q,
+}
+
+impl<E: Element, Q: EquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let BackwardRows { places, ways, t, stage, rows, width, .. } = self.rows;
+        for row in rows {
+            let at = At::new(t, row, 0..width, width, true);
+            self.equation.backward::<Lanes<S, E>>(stage, &mut Backward::new(places, ways, at));
+        }
+    }
+}
