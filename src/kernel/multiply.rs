@@ -75,18 +75,20 @@ impl<E: Element> WithSimd for Multiply<'_, E> {
     fn with_simd<S: Simd>(self, s: S) {
         self.check();
         let split = self.weights.shape.split && !matches!(self.to, To::Panels(_));
-        match (self.weights.shape.vectors(), split) {
-            (3, true) => self.run::<S, 3, true>(s),
-            (3, false) => self.run::<S, 3, false>(s),
-            (4, false) => self.run::<S, 4, false>(s),
-            _ => unreachable!("panels are of three vectors, or four that are not split"),
+        match (self.weights.shape.gates, split) {
+            (1, false) => self.run::<S, 4, 1, false>(s),
+            (2, false) => self.run::<S, 4, 2, false>(s),
+            (3, false) => self.run::<S, 3, 3, false>(s),
+            (3, true) => self.run::<S, 3, 3, true>(s),
+            (4, false) => self.run::<S, 4, 4, false>(s),
+            _ => unreachable!("a panel has up to four gates, or three that are split"),
         }
     }
 }
 
 impl<'a, E: Element> Multiply<'a, E> {
     #[inline(always)]
-    fn run<S: Simd, const V: usize, const SPLIT: bool>(self, s: S) {
+    fn run<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(self, s: S) {
         const { assert!(size_of::<E::Vector<S>>() <= size_of::<[E; 16]>()) };
         let lanes = E::lanes::<S>();
         let mut sums = MaybeUninit::<[[[E; 16]; MAX_SUMS]; MAX_ROWS]>::uninit();
@@ -118,7 +120,7 @@ impl<'a, E: Element> Multiply<'a, E> {
                     // SAFETY: a tile is at most MAX_ROWS rows of one panel, or one row of four panels: there is room for
                     // MAX_ROWS · MAX_SUMS vectors of at most 16 numbers (asserted above), and it wrote these. Row and panel
                     // exist, and their places in `to` (asserted in `check`).
-                    unsafe { self.finish::<S, V, SPLIT>(sums.add(sum * MAX_SUMS * lanes), panel, row) };
+                    unsafe { self.finish::<S, V, G, SPLIT>(sums.add(sum * MAX_SUMS * lanes), panel, row) };
                 }
                 row += height;
             }
@@ -169,9 +171,15 @@ impl<'a, E: Element> Multiply<'a, E> {
     /// # Safety
     /// `sums` holds the panel's sums, one vector each, the split one last; `panel` and `row` exist.
     #[inline(always)]
-    unsafe fn finish<S: Simd, const V: usize, const SPLIT: bool>(&self, sums: *const E, panel: usize, row: usize) {
+    unsafe fn finish<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(
+        &self,
+        sums: *const E,
+        panel: usize,
+        row: usize,
+    ) {
+        const { assert!(V.is_multiple_of(G)) };
         let lanes = E::lanes::<S>();
-        let shape = self.weights.shape;
+        let units = self.weights.shape.units;
         let whole = Units { first: 0, count: lanes };
         // SAFETY: the caller's promise, for all that follows; `check` saw that a row of `to` has room for every panel, or for
         // every slot's units, and `Units` keeps to the units that exist.
@@ -185,24 +193,19 @@ impl<'a, E: Element> Multiply<'a, E> {
                 }
                 To::Slots(to, add) => {
                     let to = to.at(row);
-                    let put = |vector: usize, slot: usize, units: Units| {
-                        let to = to.add(slot * shape.units);
-                        let mut sum = Lanes::<S, E>::load_at(sums.add(vector * lanes), whole);
-                        if add == Add::Yes {
-                            sum = sum + Lanes::load_at(to, units);
-                        }
-                        sum.store_at(to, units);
-                    };
-                    for group in 0..shape.groups() {
-                        let units = Units::of(lanes, panel * shape.groups() + group, shape.units);
-                        if units.count == 0 {
+                    for group in 0..V / G {
+                        let at = Units::of(lanes, panel * (V / G) + group, units);
+                        if at.count == 0 {
                             break;
                         }
-                        for gate in 0..shape.gates {
-                            put(group * shape.gates + gate, shape.slot(gate), units);
-                        }
-                        if SPLIT {
-                            put(V, 0, units);
+                        // Of split gates the first slot is the inputs' sum of the last one, which comes last.
+                        for slot in 0..G + usize::from(SPLIT) {
+                            let vector = if SPLIT { (slot + V) % (V + 1) } else { group * G + slot };
+                            let mut sum = Lanes::<S, E>::load_at(sums.add(vector * lanes), whole);
+                            if add == Add::Yes {
+                                sum = sum + Lanes::load_at(to.add(slot * units), at);
+                            }
+                            sum.store_at(to.add(slot * units), at);
                         }
                     }
                 }

@@ -159,8 +159,11 @@ impl Hoists {
     }
 
     fn grids<'a, E: Kernels>(&self, rows: usize, arena: &mut Arena<'a, E>) -> [Grid<'a, E>; MOST] {
-        let steps = self.steps;
-        self.widths.map(|width| Grid::of(arena.take_lines(steps * rows * width), (steps, rows, width)))
+        let mut grids = [Grid::NONE; MOST];
+        for (grid, &width) in grids.iter_mut().zip(&self.widths).filter(|(_, width)| **width > 0) {
+            *grid = Grid::of(arena.take_lines(self.steps * rows * width), (self.steps, rows, width));
+        }
+        grids
     }
 }
 

@@ -79,42 +79,62 @@ pub(super) struct Places<'a, E> {
 }
 
 impl<'a, E: Element> Places<'a, E> {
+    /// Nothing yet, for a run of these widths.
+    fn empty(recording: bool, widths: &Widths) -> Self {
+        Self {
+            recording,
+            units: widths.units,
+            sums: [Grid::NONE; MOST],
+            temporaries: [Grid::NONE; MOST],
+            leaves: [Leaf::kept(Grid::NONE); MOST],
+            x: Grid::NONE,
+            output: Grid::NONE,
+        }
+    }
+
     /// Everything but inputs and output, in the memory of a record.
     pub(super) fn recorded(record: &'a mut Record<E>) -> Self {
         let Record { steps, rows, widths, numbers } = record;
         let (steps, rows) = (*steps, *rows);
         let mut arena = Arena::new(numbers);
         let mut grid = |steps: usize, width: usize| Grid::of(arena.take(steps * rows * width), (steps, rows, width));
-        Self {
-            recording: true,
-            units: widths.units,
-            sums: widths.sums.map(|width| grid(steps, width)),
-            temporaries: widths.temporaries.map(|width| grid(steps, width)),
-            leaves: widths.leaves.map(|width| Leaf::kept(grid(steps + 1, width))),
-            x: Grid::NONE,
-            output: Grid::NONE,
+        let mut places = Self::empty(true, widths);
+        for k in 0..MOST {
+            places.sums[k] = grid(steps, widths.sums[k]);
+            places.temporaries[k] = grid(steps, widths.temporaries[k]);
+            places.leaves[k] = Leaf::kept(grid(steps + 1, widths.leaves[k]));
         }
+        places
     }
 
     /// Numbers that [`scratch`](Self::scratch) takes.
     pub(super) fn scratch_numbers(rows: usize, widths: &Widths) -> usize {
         let Widths { sums, temporaries, leaves, .. } = widths;
-        let twice = leaves.iter().map(|width| 2 * lines(rows * width)).sum::<usize>();
-        sums.iter().chain(temporaries).map(|width| lines(rows * width)).sum::<usize>() + twice
+        let mut numbers = 0;
+        for k in 0..MOST {
+            numbers += lines(rows * sums[k]) + lines(rows * temporaries[k]) + 2 * lines(rows * leaves[k]);
+        }
+        numbers
     }
 
     /// As [`recorded`](Self::recorded), each step in the memory of the last one.
     pub(super) fn scratch((steps, rows): (usize, usize), widths: &Widths, arena: &mut Arena<'a, E>) -> Self {
         let mut grid =
             |steps: usize, width: usize| Grid::repeated(arena.take_lines(rows * width), (steps, rows, width));
-        Self {
-            recording: false,
-            units: widths.units,
-            sums: widths.sums.map(|width| grid(steps, width)),
-            temporaries: widths.temporaries.map(|width| grid(steps, width)),
-            leaves: widths.leaves.map(|width| Leaf::in_turn(grid(steps + 1, width), grid(steps + 1, width))),
-            x: Grid::NONE,
-            output: Grid::NONE,
+        let mut places = Self::empty(false, widths);
+        // Most are not there: a single step is a few hundred nanoseconds.
+        for k in 0..MOST {
+            if widths.sums[k] > 0 {
+                places.sums[k] = grid(steps, widths.sums[k]);
+            }
+            if widths.temporaries[k] > 0 {
+                places.temporaries[k] = grid(steps, widths.temporaries[k]);
+            }
+            if widths.leaves[k] > 0 {
+                let width = widths.leaves[k];
+                places.leaves[k] = Leaf::in_turn(grid(steps + 1, width), grid(steps + 1, width));
+            }
         }
+        places
     }
 }
