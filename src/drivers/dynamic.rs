@@ -1,9 +1,12 @@
 //! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths; [`DynamicRnn`], the same with more options.
 
-use super::masked::{by_step, unroll_masked, unroll_pieces};
+use super::run::{Buffers, Run};
+use super::schedule::{Direction, Schedule, by_step};
+use super::walk::Watch;
 use crate::checks::{check_inputs, check_shape, checked_state};
-use crate::{Error, RnnCell};
+use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef2, ArrayRef3};
+use std::sync::{Mutex, PoisonError};
 
 /// What a driver returns: outputs and the final state.
 pub(super) type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State);
@@ -120,8 +123,12 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     ///
     /// # Errors
     /// As [`dynamic_rnn`]; and [`Error::ArrayShape`] if the resets are not laid out as the inputs.
-    pub fn run(self, inputs: &ArrayRef3<C::Elem>) -> Result<Unrolled<C>, Error> {
-        self.unroll(inputs, None)
+    pub fn run(mut self, inputs: &ArrayRef3<C::Elem>) -> Result<Unrolled<C>, Error> {
+        let (schedule, mut state) = self.check(inputs)?;
+        let (rows, columns, _) = inputs.dim();
+        let mut outputs = Array3::zeros((rows, columns, self.cell.output_size()));
+        self.unroll((inputs, &mut outputs), &schedule, &mut state, None);
+        Ok((outputs, state))
     }
 
     /// Runs the cell: outputs, the state after each of the `seq` steps, and the final state. Past a row's length its state
@@ -131,31 +138,52 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn run_with_states(self, inputs: &ArrayRef3<C::Elem>) -> Result<Watched<C>, Error> {
-        let mut states = Vec::new();
-        let (outputs, state) = self.unroll(inputs, Some(&mut states))?;
+    pub fn run_with_states(mut self, inputs: &ArrayRef3<C::Elem>) -> Result<Watched<C>, Error> {
+        let (mut schedule, mut state) = self.check(inputs)?;
+        schedule.cut_every(Some(1));
+        let (rows, columns, _) = inputs.dim();
+        let mut outputs = Array3::zeros((rows, columns, self.cell.output_size()));
+        let seq = if self.time_major { rows } else { columns };
+        let states = Mutex::new(vec![state.clone(); seq]);
+        self.unroll((inputs, &mut outputs), &schedule, &mut state, Some(&states));
+        let mut states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for row in 0..schedule.batch() {
+            for later in states.iter_mut().skip(schedule.length(row)) {
+                later.copy_row(schedule.row(row), &state, schedule.row(row));
+            }
+        }
         Ok((outputs, states, state))
     }
 
-    fn unroll(self, inputs: &ArrayRef3<C::Elem>, states: Option<&mut Vec<C::State>>) -> Result<Unrolled<C>, Error> {
-        let Self { cell, sequence_length, initial_state, time_major, resets } = self;
-        let x = by_step(inputs.view(), time_major);
-        let (seq, batch, _) = x.dim();
-        check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
+    /// Which rows run when, and the initial state, if all arguments fit.
+    fn check(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<(Schedule, C::State), Error> {
+        let Self { cell, sequence_length, time_major, resets, .. } = *self;
         let (rows, columns, _) = inputs.dim();
+        let (seq, batch) = if time_major { (rows, columns) } else { (columns, rows) };
+        check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
         if let Some(resets) = resets {
             check_shape("resets", &[rows, columns], resets.shape())?;
         }
-        let resets = resets.map(|resets| if time_major { resets.view() } else { resets.t() });
-        let state = checked_state("initial_state", cell, batch, initial_state)?;
-        let mut outputs = Array3::zeros((rows, columns, cell.output_size()));
-        let out = by_step(outputs.view_mut(), time_major);
-        let state = if resets.is_none() && states.is_none() {
-            unroll_masked(cell, x, sequence_length, state, out)
-        } else {
-            unroll_pieces(cell, x, sequence_length, resets, state, out, states)
-        };
-        Ok((outputs, state))
+        let state = checked_state("initial_state", cell, batch, self.initial_state.take())?;
+        let mut schedule = Schedule::new(seq, batch, sequence_length);
+        if let Some(resets) = resets {
+            schedule.cut_at(if time_major { resets.view() } else { resets.t() });
+        }
+        Ok((schedule, state))
+    }
+
+    /// Runs over checked arrays.
+    fn unroll(
+        &self,
+        (inputs, outputs): (&ArrayRef3<C::Elem>, &mut ArrayRef3<C::Elem>),
+        schedule: &Schedule,
+        state: &mut C::State,
+        states: Option<&Mutex<Vec<C::State>>>,
+    ) {
+        let inputs = by_step(inputs.view(), self.time_major);
+        let outputs = by_step(outputs.view_mut(), self.time_major);
+        let run = Run { cell: self.cell, schedule, direction: Direction::Forward, inputs, outputs };
+        run.shared(state, Watch(states), &mut Buffers::default());
     }
 }
 

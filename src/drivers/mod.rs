@@ -2,14 +2,16 @@
 
 mod bidirectional;
 mod dynamic;
-pub(crate) mod lengths;
-mod masked;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod raw;
+pub(crate) mod rooms;
+pub(crate) mod run;
+pub(crate) mod schedule;
 mod stack_bidirectional;
 mod static_;
 mod stream;
+pub(crate) mod walk;
 
 pub use bidirectional::{
     Bidirectional, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major, concat_outputs,

@@ -1,7 +1,7 @@
 //! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each over both outputs of the one below.
 
-use super::bidirectional::unroll_both;
-use super::masked::by_step;
+use super::bidirectional::Both;
+use super::schedule::{Schedule, by_step};
 use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3, Axis};
@@ -44,14 +44,14 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, initial_states_fw)?;
     let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, initial_states_bw)?;
 
+    let schedule = Schedule::new(seq, batch, sequence_length);
     let mut below = None;
-    for (layer, (cell_fw, cell_bw)) in cells_fw.iter().zip(cells_bw).enumerate() {
-        let (width_fw, width_bw) = (cell_fw.output_size(), cell_bw.output_size());
+    for (layer, cells) in cells_fw.iter().zip(cells_bw).enumerate() {
+        let (width_fw, width_bw) = (cells.0.output_size(), cells.1.output_size());
         let mut outputs = Array3::zeros((batch, seq, width_fw + width_bw));
-        let (fw, bw) = by_step(outputs.view_mut(), false).split_at(Axis(2), width_fw);
-        let x = by_step(below.as_ref().map_or(inputs.view(), |below: &Array3<_>| below.view()), false);
-        let states = (states_fw[layer].clone(), states_bw[layer].clone());
-        (states_fw[layer], states_bw[layer]) = unroll_both(cell_fw, cell_bw, x, sequence_length, states, (fw, bw));
+        let both = by_step(outputs.view_mut(), false).split_at(Axis(2), width_fw);
+        let inputs = by_step(below.as_ref().map_or(inputs.view(), |below: &Array3<_>| below.view()), false);
+        Both { cells, schedule: &schedule, inputs, outputs: both }.run((&mut states_fw[layer], &mut states_bw[layer]));
         below = Some(outputs);
     }
     Ok((below.unwrap_or_default(), states_fw, states_bw))
