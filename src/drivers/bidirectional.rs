@@ -1,7 +1,8 @@
 //! [`bidirectional_dynamic_rnn`]: one cell from the first step on, another from the last step back.
 
+use super::order::{Direction, by_step};
 use super::run::{Buffers, Run};
-use super::schedule::{Direction, Schedule, by_step};
+use super::schedule::Schedule;
 use super::walk::Watch;
 use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, Float, Parameters, RnnCell};

@@ -1,9 +1,9 @@
 //! [`Run`]: a cell over a scheduled batch, alone or on several threads; [`Buffers`], what runs reuse.
 
+use super::order::{Direction, Rooms};
 #[cfg(feature = "rayon")]
 use super::parallel;
-use super::rooms::Rooms;
-use super::schedule::{Direction, Schedule};
+use super::schedule::Schedule;
 use super::walk::{Sink, Walk, Watch};
 use crate::{Float, RnnCell, State};
 use ndarray::{ArrayView3, ArrayViewMut3};

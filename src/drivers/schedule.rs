@@ -1,35 +1,10 @@
 //! [`Schedule`]: which rows of a batch run when.
 //!
-//! Arrays are checked and time-major, (seq, batch, features), whatever the caller's layout.
+//! It knows no arrays: `order.rs` puts them in its order.
 
-use super::rooms::{Room, Rooms};
-use crate::Float;
-use ndarray::{ArrayBase, ArrayView2, ArrayView3, ArrayViewMut3, Axis, Dimension, Ix3, RawData, Slice, s};
+use ndarray::ArrayView2;
 use std::cmp::Reverse;
 use std::ops::Range;
-
-/// A view with steps as the first axis.
-pub(crate) fn by_step<S: RawData>(array: ArrayBase<S, Ix3>, time_major: bool) -> ArrayBase<S, Ix3> {
-    if time_major { array } else { array.permuted_axes([1, 0, 2]) }
-}
-
-/// From which end a row is read: its first step, or its last valid one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Forward,
-    Backward,
-}
-
-impl Direction {
-    /// The first `length` steps, in the order they are read in.
-    fn read<S: RawData, D: Dimension>(self, mut steps: ArrayBase<S, D>, length: usize) -> ArrayBase<S, D> {
-        steps.slice_axis_inplace(Axis(0), Slice::from(..length));
-        if self == Self::Backward {
-            steps.invert_axis(Axis(0));
-        }
-        steps
-    }
-}
 
 /// Steps that run together: the same rows are active in all of them, and nothing happens in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +84,11 @@ impl Schedule {
         self.batch
     }
 
+    /// Steps of the longest row.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
     /// Steps of all rows together.
     #[cfg(feature = "rayon")]
     pub fn steps_of_all_rows(&self) -> usize {
@@ -173,70 +153,12 @@ impl Schedule {
         }
         if step < self.steps { rows.len() } else { 0 }
     }
-
-    /// Calls `run` with views of `from` and `to` whose rows are in this order and whose steps run forward. What `from` holds
-    /// past a row's length is not read, and nothing is written to `to` there.
-    ///
-    /// Nothing is copied where the rows are in the caller's order and read forward, or all of one length.
-    pub fn in_order<E: Float>(
-        &self,
-        direction: Direction,
-        from: ArrayView3<'_, E>,
-        to: ArrayViewMut3<'_, E>,
-        rooms: &mut Rooms<E>,
-        run: impl FnOnce(ArrayView3<'_, E>, ArrayViewMut3<'_, E>),
-    ) {
-        self.gather(direction, from, &mut rooms.from);
-        let from = self.gathered(direction, from, &rooms.from);
-        if !self.copies(direction) {
-            return run(from, direction.read(to, self.steps));
-        }
-        let mut sorted = rooms.to.array((self.steps, self.batch, to.dim().2));
-        run(from, sorted.view_mut());
-        self.scatter(direction, sorted.view(), to);
-    }
-
-    /// `from` in this order, as [`in_order`](Self::in_order) gave it: what is in the room, if it was copied.
-    pub fn gathered<'a, E: Float>(
-        &self,
-        direction: Direction,
-        from: ArrayView3<'a, E>,
-        room: &'a Room<E>,
-    ) -> ArrayView3<'a, E> {
-        if self.copies(direction) {
-            return room.written((self.steps, self.batch, from.dim().2));
-        }
-        direction.read(from, self.steps)
-    }
-
-    /// Whether strides cannot give the rows this order.
-    fn copies(&self, direction: Direction) -> bool {
-        !self.order.is_empty() || (self.ragged() && direction == Direction::Backward)
-    }
-
-    fn gather<E: Float>(&self, direction: Direction, from: ArrayView3<'_, E>, room: &mut Room<E>) {
-        if !self.copies(direction) {
-            return;
-        }
-        let mut to = room.array((self.steps, self.batch, from.dim().2));
-        for row in 0..self.batch {
-            let (length, from) = (self.length(row), from.index_axis(Axis(1), self.row(row)));
-            to.slice_mut(s![..length, row, ..]).assign(&direction.read(from, length));
-        }
-    }
-
-    fn scatter<E: Float>(&self, direction: Direction, from: ArrayView3<'_, E>, mut to: ArrayViewMut3<'_, E>) {
-        for row in 0..self.batch {
-            let (length, to) = (self.length(row), to.index_axis_mut(Axis(1), self.row(row)));
-            direction.read(to, length).assign(&from.slice(s![..length, row, ..]));
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, Array3};
+    use ndarray::Array2;
 
     fn windows(schedule: &Schedule, rows: Range<usize>) -> Vec<(Range<usize>, usize)> {
         schedule.windows(rows).map(|Window { steps, active }| (steps, active)).collect()
@@ -287,28 +209,5 @@ mod tests {
         assert_eq!(windows(&schedule, 0..1), [(0..2, 1), (2..6, 1)]);
         let at = |step| schedule.resets(step).collect::<Vec<_>>();
         assert_eq!([at(0), at(1), at(2), at(4), at(5)], [vec![2], vec![], vec![0, 1], vec![1], vec![]]);
-    }
-
-    #[test]
-    fn rows_go_in_order_and_back_and_padding_stays() {
-        let lengths = [2, 0, 4];
-        let x = Array3::from_shape_fn(
-            (5, 3, 2),
-            |(t, b, k)| {
-                if t < lengths[b] { (100 * t + 10 * b + k) as f64 } else { f64::NAN }
-            },
-        );
-        for direction in [Direction::Forward, Direction::Backward] {
-            let schedule = Schedule::new(5, 3, Some(&lengths));
-            let mut y = Array3::from_elem(x.dim(), -1.0);
-            schedule.in_order(direction, x.view(), y.view_mut(), &mut Rooms::default(), |from, mut to| {
-                assert_eq!((from.dim(), to.dim()), ((4, 3, 2), (4, 3, 2)));
-                let first = if direction == Direction::Forward { 0.0 } else { 300.0 };
-                assert_eq!(from[[0, 0, 1]], first + 21.0);
-                to.assign(&from);
-            });
-            let expected = x.mapv(|x| if x.is_nan() { -1.0 } else { x });
-            assert_eq!(y, expected);
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each over both outputs of the one below.
 
 use super::bidirectional::Both;
-use super::schedule::{Schedule, by_step};
+use super::order::by_step;
+use super::schedule::Schedule;
 use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3, Axis};

@@ -3,7 +3,8 @@
 use super::dynamic::record;
 use super::{Gradients, RunGradients, Tape, TrainableCell};
 use crate::checks::{check_directions, check_inputs, check_sizes, checked_state};
-use crate::drivers::schedule::{Direction, Schedule};
+use crate::drivers::order::Direction;
+use crate::drivers::schedule::Schedule;
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3};
 

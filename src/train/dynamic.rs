@@ -2,9 +2,9 @@
 
 use super::{Gradients, TrainableCell};
 use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
-use crate::drivers::rooms::Rooms;
+use crate::drivers::order::{Direction, Rooms, by_step};
 use crate::drivers::run::{Buffers, Run};
-use crate::drivers::schedule::{Direction, Schedule, Window, by_step};
+use crate::drivers::schedule::{Schedule, Window};
 use crate::drivers::walk::{Piece, Sink};
 use crate::kernel::zeros;
 use crate::{Error, RnnCell, State};
