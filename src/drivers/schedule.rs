@@ -45,7 +45,9 @@ impl Schedule {
     pub fn set(&mut self, seq: usize, batch: usize, sequence_length: Option<&[usize]>) {
         let lengths = sequence_length.unwrap_or_default();
         (self.batch, self.steps) = (batch, lengths.iter().max().map_or(seq, |&longest| longest));
-        (self.lengths.clear(), self.order.clear(), self.resets.clear());
+        self.lengths.clear();
+        self.order.clear();
+        self.resets.clear();
         self.every = None;
         if lengths.iter().all(|&length| length == self.steps) {
             return;

@@ -68,7 +68,7 @@ pub fn static_bidirectional_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
         checked_state("initial_state_bw", cell_bw, batch, initial_state_bw)?,
     );
     let width_fw = cell_fw.output_size();
-    let mut outputs = Array3::zeros((seq, batch, width_fw + cell_bw.output_size()));
+    let mut outputs = Array3::zeros((seq, batch, width_fw.saturating_add(cell_bw.output_size())));
     let schedule = Schedule::new(seq, batch, sequence_length);
     let both = outputs.view_mut().split_at(Axis(2), width_fw);
     let both = Both { cells: (cell_fw, cell_bw), schedule: &schedule, inputs: x.view(), outputs: both };

@@ -43,13 +43,13 @@ impl<C: RnnCell> Walk<'_, C> {
     /// Runs the rows. `running` holds their initial state and loses the rows that end: `ended` sees them first, as rows of
     /// the walk with the state they are in. It sees the last ones too.
     pub fn run(
-        mut self,
+        self,
         running: &mut C::State,
         workspace: &mut C::Workspace,
         sink: &mut impl Sink<C>,
         mut ended: impl FnMut(Range<usize>, &C::State),
     ) {
-        let Self { cell, schedule, rows, inputs, outputs, initial } = &mut self;
+        let Self { cell, schedule, rows, inputs, mut outputs, initial } = self;
         for Window { steps, active } in schedule.windows(rows.clone()) {
             if active < running.batch_size() {
                 ended(active..running.batch_size(), running);
@@ -61,8 +61,8 @@ impl<C: RnnCell> Walk<'_, C> {
                 }
             }
             let piece = Piece {
-                cell: *cell,
-                schedule: *schedule,
+                cell,
+                schedule,
                 rows: rows.start..rows.start + active,
                 inputs: inputs.slice(s![steps.clone(), ..active, ..]),
                 outputs: outputs.slice_mut(s![steps.clone(), ..active, ..]),

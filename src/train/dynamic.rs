@@ -2,7 +2,7 @@
 
 use super::{Gradients, TrainableCell};
 use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
-use crate::drivers::order::{Direction, Rooms, by_step};
+use crate::drivers::order::{Direction, Room, Rooms, by_step};
 use crate::drivers::run::{Buffers, Run};
 use crate::drivers::schedule::{Schedule, Window};
 use crate::drivers::walk::{Piece, Sink};
@@ -205,8 +205,10 @@ impl<C: TrainableCell> Tape<'_, C> {
         let mut d_inputs = zeros((batch, seq, cell.input_size()));
         let (from, to) = (by_step(d_outputs.view(), false), by_step(d_inputs.view_mut(), false));
         schedule.in_order(direction, from, to, &mut Rooms::default(), |d_outputs, d_inputs| {
-            let inputs = schedule.gathered(direction, inputs, &buffers.rooms.from);
-            let back = Back { cell, schedule: &schedule, inputs, d_outputs, d_inputs, parameters: &mut parameters };
+            let Rooms { from, to } = &mut buffers.rooms;
+            let inputs = schedule.gathered(direction, inputs, from);
+            let parameters = &mut parameters;
+            let back = Back { cell, schedule: &schedule, inputs, again: to, d_outputs, d_inputs, parameters };
             back.run(recorder.kept, &mut d_state, &mut buffers.workspace);
         });
         RunGradients { parameters, inputs: d_inputs, initial_state: d_state }
@@ -218,6 +220,8 @@ struct Back<'a, C: TrainableCell> {
     cell: &'a C,
     schedule: &'a Schedule,
     inputs: ArrayView3<'a, C::Elem>,
+    /// Room for the outputs of steps that are run again.
+    again: &'a mut Room<C::Elem>,
     d_outputs: ArrayView3<'a, C::Elem>,
     d_inputs: ArrayViewMut3<'a, C::Elem>,
     parameters: &'a mut Gradients<C::Elem>,
@@ -262,7 +266,7 @@ impl<C: TrainableCell> Back<'_, C> {
         let mut records = match kept {
             Kept::Records(records) => records,
             Kept::State(mut state) => {
-                let mut outputs = Array3::zeros((steps.len(), *active, cell.output_size()));
+                let mut outputs = self.again.array((steps.len(), *active, cell.output_size()));
                 let mut records = Vec::new();
                 cell.unroll_recording(&x, &mut state, &mut outputs, &mut records, workspace);
                 records
