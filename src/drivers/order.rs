@@ -5,7 +5,7 @@
 use super::schedule::Schedule;
 use crate::Float;
 use crate::kernel::zeros;
-use ndarray::{Array1, ArrayBase, ArrayView3, ArrayViewMut3, Axis, Dimension, Ix3, RawData, Slice, s};
+use ndarray::{ArrayBase, ArrayView3, ArrayViewMut3, Axis, Dimension, Ix3, RawData, Slice, s};
 
 /// A view with steps as the first axis.
 pub(crate) fn by_step<S: RawData>(array: ArrayBase<S, Ix3>, time_major: bool) -> ArrayBase<S, Ix3> {
@@ -22,7 +22,9 @@ pub(crate) enum Direction {
 impl Direction {
     /// The first `length` steps, in the order they are read in.
     fn read<S: RawData, D: Dimension>(self, mut steps: ArrayBase<S, D>, length: usize) -> ArrayBase<S, D> {
-        steps.slice_axis_inplace(Axis(0), Slice::from(..length));
+        if length != steps.len_of(Axis(0)) {
+            steps.slice_axis_inplace(Axis(0), Slice::from(..length));
+        }
         if self == Self::Backward {
             steps.invert_axis(Axis(0));
         }
@@ -35,6 +37,7 @@ impl Schedule {
     /// past a row's length is not read, and nothing is written to `to` there.
     ///
     /// Nothing is copied where the rows are in the caller's order and read forward, or all of one length.
+    #[inline]
     pub fn in_order<E: Float>(
         &self,
         direction: Direction,
@@ -110,11 +113,11 @@ impl<E> Default for Rooms<E> {
 }
 
 /// Room for an array of any shape. Grows and never shrinks.
-pub(crate) struct Room<E>(Array1<E>);
+pub(crate) struct Room<E>(Vec<E>);
 
 impl<E> Default for Room<E> {
     fn default() -> Self {
-        Self(Array1::from_vec(Vec::new()))
+        Self(Vec::new())
     }
 }
 
@@ -126,16 +129,14 @@ impl<E: Float> Room<E> {
     pub fn array(&mut self, shape: (usize, usize, usize)) -> ArrayViewMut3<'_, E> {
         let numbers = numbers(shape);
         if numbers > self.0.len() {
-            self.0 = zeros(numbers);
+            (self.0, _) = zeros(numbers).into_raw_vec_and_offset();
         }
-        let room = self.0.as_slice_mut().expect("one axis is contiguous");
-        ArrayViewMut3::from_shape(shape, &mut room[..numbers]).expect("as many numbers as the shape has")
+        ArrayViewMut3::from_shape(shape, &mut self.0[..numbers]).expect("as many numbers as the shape has")
     }
 
     /// The array that was written before, of the same shape.
     pub fn written(&self, shape: (usize, usize, usize)) -> ArrayView3<'_, E> {
-        let room = self.0.as_slice().expect("one axis is contiguous");
-        ArrayView3::from_shape(shape, &room[..numbers(shape)]).expect("as many numbers as the shape has")
+        ArrayView3::from_shape(shape, &self.0[..numbers(shape)]).expect("as many numbers as the shape has")
     }
 }
 

@@ -44,12 +44,14 @@ impl<C: RnnCell> Buffers<C> {
 
 impl<C: RnnCell> Run<'_, C> {
     /// Runs on this thread, `state` from initial to final.
+    #[inline]
     pub fn alone(self, state: &mut C::State, sink: &mut impl Sink<C>, buffers: &mut Buffers<C>) {
         let Buffers { rooms, running, initial, workspace } = buffers;
         self.in_order(state, (rooms, initial), |walk, state| run_alone(walk, state, (running, workspace), sink));
     }
 
     /// Runs on as many threads as are worth it, `state` from initial to final.
+    #[inline]
     pub(super) fn shared(self, state: &mut C::State, mut watch: Watch<'_, C::State>, buffers: &mut Buffers<C>) {
         #[cfg(feature = "rayon")]
         {
@@ -65,6 +67,7 @@ impl<C: RnnCell> Run<'_, C> {
     }
 
     /// Calls `walk` with all rows in the order of the schedule.
+    #[inline]
     fn in_order(
         self,
         state: &mut C::State,
@@ -80,6 +83,7 @@ impl<C: RnnCell> Run<'_, C> {
 }
 
 /// Runs all rows of a batch here and now; `state` is in the caller's order.
+#[inline]
 fn run_alone<C: RnnCell>(
     walk: Walk<'_, C>,
     state: &mut C::State,

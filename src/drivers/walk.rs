@@ -2,7 +2,7 @@
 
 use super::schedule::{Schedule, Window};
 use crate::{RnnCell, State};
-use ndarray::{ArrayView3, ArrayViewMut3, s};
+use ndarray::{ArrayBase, ArrayView3, ArrayViewMut3, Axis, Ix3, RawData, s};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -42,6 +42,7 @@ pub(crate) trait Sink<C: RnnCell> {
 impl<C: RnnCell> Walk<'_, C> {
     /// Runs the rows. `running` holds their initial state and loses the rows that end: `ended` sees them first, as rows of
     /// the walk with the state they are in. It sees the last ones too.
+    #[inline]
     pub fn run(
         self,
         running: &mut C::State,
@@ -64,14 +65,22 @@ impl<C: RnnCell> Walk<'_, C> {
                 cell,
                 schedule,
                 rows: rows.start..rows.start + active,
-                inputs: inputs.slice(s![steps.clone(), ..active, ..]),
-                outputs: outputs.slice_mut(s![steps.clone(), ..active, ..]),
+                inputs: first(inputs.view(), &steps, active),
+                outputs: first(outputs.view_mut(), &steps, active),
                 steps,
             };
             sink.run(piece, running, workspace);
         }
         ended(0..running.batch_size(), running);
     }
+}
+
+/// Some steps of the first rows. To slice takes longer than a small cell's step: what is all of the array stays as it is.
+fn first<S: RawData>(mut array: ArrayBase<S, Ix3>, steps: &Range<usize>, rows: usize) -> ArrayBase<S, Ix3> {
+    if (steps.start, steps.end, rows) != (0, array.len_of(Axis(0)), array.len_of(Axis(1))) {
+        array.slice_collapse(s![steps.clone(), ..rows, ..]);
+    }
+    array
 }
 
 /// The sink of drivers that only compute: takes nothing, or the state after every step, in the caller's order.
