@@ -79,8 +79,31 @@ pub(crate) fn checked_state<C: RnnCell>(
     initial_state: Option<C::State>,
 ) -> Result<C::State, Error> {
     let Some(state) = initial_state else { return Ok(cell.zero_state(batch)) };
-    check_state(argument, &leaf_shapes(&cell.zero_state(0)), batch, &state)?;
+    let zero = cell.zero_state(0);
+    if !fits(&zero, batch, &state) {
+        check_state(argument, &leaf_shapes(&zero), batch, &state)?;
+    }
     Ok(state)
+}
+
+/// Whether [`check_state`] will find nothing wrong. Allocates nothing.
+fn fits<E: Float, S: State<E>>(expected: &S, batch: usize, state: &S) -> bool {
+    let shape = |wanted: usize| {
+        let (mut leaf, mut shape) = (0, None);
+        state.visit(&mut |found| {
+            if leaf == wanted {
+                shape = Some(found.dim());
+            }
+            leaf += 1;
+        });
+        shape
+    };
+    let (mut leaf, mut fits) = (0, true);
+    expected.visit(&mut |expected| {
+        fits &= shape(leaf) == Some((batch, expected.ncols()));
+        leaf += 1;
+    });
+    fits && shape(leaf).is_none()
 }
 
 /// `Err` unless `state` has `batch` rows and as many leaves as the cell's state, of the same features.

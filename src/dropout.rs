@@ -75,6 +75,13 @@ impl<E: Float, S: State<E>> State<E> for DropoutState<S> {
             to.rows[row] = from.rows[from_row];
         }
     }
+    fn copy_from(&mut self, from: &Self) {
+        self.inner.copy_from(&from.inner);
+        match (&mut self.masks, &from.masks) {
+            (Some(to), Some(from)) => to.rows.clone_from(&from.rows),
+            (to, from) => *to = from.clone(),
+        }
+    }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.inner.visit_droppable_mut(visit);
     }

@@ -33,9 +33,9 @@ pub use cells::gru::{Gru, GruReset};
 pub use cells::layer_norm_lstm::LayerNormLstm;
 pub use cells::lstm::Lstm;
 pub use drivers::{
-    Bidirectional, DynamicRnn, RawStep, Stream, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major,
-    concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn, stack_bidirectional_dynamic_rnn,
-    static_bidirectional_rnn, static_rnn,
+    Bidirectional, DynamicRnn, DynamicRnnWorkspace, RawStep, Stream, bidirectional_dynamic_rnn,
+    bidirectional_dynamic_rnn_time_major, concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn,
+    stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
 };
 pub use dropout::DropoutState;
 pub use error::Error;

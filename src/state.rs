@@ -39,6 +39,14 @@ pub trait State<E: Float>: Clone + Send + Sync + 'static {
     /// If a row is out of bounds or the states differ in features.
     fn copy_row(&mut self, row: usize, from: &Self, from_row: usize);
 
+    /// Becomes a copy of another state, whatever its rows, in the memory it has.
+    ///
+    /// The provided version is [`Clone::clone_from`], which reuses memory for an `Array2` and allocates for a struct whose
+    /// `Clone` is derived. Drivers that reuse their buffers call it once a run.
+    fn copy_from(&mut self, from: &Self) {
+        self.clone_from(from);
+    }
+
     /// Visits the leaves that state dropout may touch, in the order of [`visit_mut`](Self::visit_mut).
     ///
     /// The provided version visits all. An LSTM's c is left out, as in TensorFlow: it is memory, not activation.
@@ -111,6 +119,10 @@ impl<E: Float> State<E> for LstmState<E> {
         self.c.copy_row(row, &from.c, from_row);
         self.h.copy_row(row, &from.h, from_row);
     }
+    fn copy_from(&mut self, from: &Self) {
+        self.c.copy_from(&from.c);
+        self.h.copy_from(&from.h);
+    }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         visit(self.h.view_mut());
     }
@@ -136,6 +148,14 @@ impl<E: Float, S: State<E>> State<E> for Vec<S> {
         assert_eq!(self.len(), from.len(), "the states differ in layers");
         for (to, from) in self.iter_mut().zip(from) {
             to.copy_row(row, from, from_row);
+        }
+    }
+    fn copy_from(&mut self, from: &Self) {
+        if self.len() != from.len() {
+            return self.clone_from(from);
+        }
+        for (to, from) in self.iter_mut().zip(from) {
+            to.copy_from(from);
         }
     }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
@@ -168,6 +188,9 @@ macro_rules! tuple_state {
             }
             fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
                 $(self.$index.copy_row(row, &from.$index, from_row);)+
+            }
+            fn copy_from(&mut self, from: &Self) {
+                $(self.$index.copy_from(&from.$index);)+
             }
             fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
                 $(self.$index.visit_droppable_mut(visit);)+

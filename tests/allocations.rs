@@ -1,4 +1,5 @@
-//! After its first step a cell allocates nothing, nor does a stream of it, however long it runs.
+//! After its first step a cell allocates nothing, nor does a stream of it, however long it runs, nor a driver that reuses its
+//! buffers.
 //!
 //! `RNN_CELL_SOAK_STEPS=20000000 cargo test --test allocations soak` runs streams for so many steps.
 
@@ -14,8 +15,8 @@ use description::{Description, config, description};
 use ndarray::{Array2, Array3, Axis, ShapeBuilder, s};
 use proptest::prelude::*;
 use rnn_cell::{
-    BoxedCell, DropoutWrapper, Float, Gru, LayerNormLstm, Lstm, MultiRnnCell, Parameters, ResidualWrapper, RnnCell,
-    State, Stream,
+    BoxedCell, DropoutWrapper, DynamicRnn, DynamicRnnWorkspace, Float, Gru, LayerNormLstm, Lstm, MultiRnnCell,
+    Parameters, ResidualWrapper, RnnCell, State, Stream,
 };
 
 #[test]
@@ -35,7 +36,8 @@ fn check<C: RnnCell>(name: &str, cell: &C, batch: usize, rng: &mut Rng) {
     off.seed_dropout(None);
     for hidden in [on, off] {
         check_steps(name, cell, hidden.clone(), rng);
-        check_stream(name, cell, hidden, rng);
+        check_stream(name, cell, hidden.clone(), rng);
+        check_runs(name, cell, hidden, rng);
     }
 }
 
@@ -92,6 +94,57 @@ fn check_stream<C: RnnCell>(name: &str, cell: &C, initial: C::State, rng: &mut R
             stream.push(&input).unwrap();
         });
         assert_eq!(count, 0, "{name}: pushes of {batch} rows, strides {:?}", input.strides());
+    }
+
+    let chunk: Array3<C::Elem> = array((26, batch, cell.input_size()), rng);
+    let mut stream = Stream::with_initial_state(cell, batch, initial).unwrap();
+    stream.push_steps(&chunk).unwrap();
+    let count = allocations(|| {
+        for steps in [26, 1, 0, 7, 26] {
+            stream.push_steps(&chunk.slice(s![..steps, .., ..])).unwrap();
+        }
+        stream.push(&chunk.index_axis(Axis(0), 0)).unwrap();
+    });
+    assert_eq!(count, 0, "{name}: chunks of steps of {batch} rows");
+}
+
+/// Runs into the same outputs, with lengths and without, with resets, by rows and by steps.
+fn check_runs<C: RnnCell>(name: &str, cell: &C, initial: C::State, rng: &mut Rng) {
+    let (batch, seq) = (initial.batch_size(), 9);
+    let x: Array3<C::Elem> = array((batch, seq, cell.input_size()), rng);
+    let resets = Array2::from_shape_fn((batch, seq), |(row, step)| (row + step) % 4 == 3);
+    let rising: Vec<usize> = (0..batch).map(|row| row % (seq + 1)).collect();
+    let falling: Vec<usize> = (0..batch).map(|row| seq - (row * seq) / batch.max(1)).collect();
+    let mixed: Vec<usize> = (0..batch).map(|row| (row * 5 + 2) % (seq + 1)).collect();
+    let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
+    let mut workspace = DynamicRnnWorkspace::default();
+    // What the initial state is checked against: a stack's is a list of its layers'.
+    let for_the_check = allocations(|| drop(cell.zero_state(0)));
+    let mut state = Some(initial);
+    let mut run = |lengths: Option<&[usize]>, resets: Option<&Array2<bool>>| {
+        let before = state.take().unwrap();
+        allocations(|| {
+            let mut driver = DynamicRnn::new(cell).initial_state(before);
+            if let Some(lengths) = lengths {
+                driver = driver.sequence_length(lengths);
+            }
+            if let Some(resets) = resets {
+                driver = driver.resets(resets);
+            }
+            state = Some(driver.run_into(&x, &mut outputs, &mut workspace).unwrap());
+        })
+    };
+    let runs = [None, Some(&rising[..]), Some(&falling), Some(&mixed)];
+    let runs = || runs.into_iter().flat_map(|lengths| [(lengths, None), (lengths, Some(&resets))]);
+    for (lengths, resets) in runs() {
+        run(lengths, resets);
+    }
+    for (lengths, resets) in runs() {
+        let found = run(lengths, resets);
+        // A copy of a state whose type is known at run time only is a new box.
+        if !std::any::type_name::<C::State>().contains("DynState") || (lengths.is_none() && resets.is_none()) {
+            assert_eq!(found, for_the_check, "{name}: {batch} rows, lengths {lengths:?}, resets {}", resets.is_some());
+        }
     }
 }
 

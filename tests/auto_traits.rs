@@ -8,9 +8,9 @@ use rnn_cell::train::{
 };
 use rnn_cell::weights::Tensors;
 use rnn_cell::{
-    BasicRnn, Bidirectional, BoxedCell, DropoutState, DropoutWrapper, DynState, DynamicRnn, Error, Float, Gru,
-    HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep, ResidualWrapper, RnnCell, State, Stream,
-    raw_rnn,
+    BasicRnn, Bidirectional, BoxedCell, DropoutState, DropoutWrapper, DynState, DynamicRnn, DynamicRnnWorkspace, Error,
+    Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep, ResidualWrapper, RnnCell, State,
+    Stream, raw_rnn,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -68,6 +68,7 @@ fn what_is_printed_names_the_type_and_its_options() {
     });
     assert_eq!(once.unwrap().0.dim().0, 0);
     printed(&DynamicRnn::new(&lstm), &["DynamicRnn"]);
+    printed(&DynamicRnnWorkspace::<Lstm<f32>>::default(), &["DynamicRnnWorkspace"]);
     printed(&Parts::new([("encoder", &mut gru.clone())]), &["[", "encoder"]);
     let x = Array3::zeros((1, 2, 30));
     let (_, _, tape) = train::dynamic_rnn(&lstm, &x, None, None).unwrap();
@@ -100,6 +101,7 @@ fn drivers_and_tapes_are_sent_and_printed() {
     sent::<Stream<Lstm<f32>>>();
     sent::<Stream<Arc<BoxedCell<f32>>>>();
     sent::<DynamicRnn<'_, Lstm<f32>>>();
+    sent::<DynamicRnnWorkspace<BoxedCell<f32>>>();
     sent::<RawStep<'_, Lstm<f32>>>();
     sent::<Tape<'_, Lstm<f32>>>();
     sent::<Tape<'_, MultiRnnCell<Vec<BoxedTrainableCell<f32>>>>>();

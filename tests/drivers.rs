@@ -311,6 +311,20 @@ fn streams_own_borrow_or_share_their_cell() {
 }
 
 #[test]
+fn a_workspace_serves_any_cell_of_its_type() {
+    let mut workspace = DynamicRnnWorkspace::default();
+    for (input, hidden, lengths) in [(3, 5, [2, 6, 0, 6]), (7, 9, [1, 2, 3, 4]), (2, 3, [4, 2, 1, 0]), (3, 5, [6; 4])] {
+        let cell = Lstm::<f32>::new(input, hidden, &mut rng());
+        let x = inputs((BATCH, SEQ, input), Some(&lengths));
+        let (expected, expected_state) = plain_loop(&cell, &x, Some(&lengths), &cell.zero_state(BATCH), false);
+        let mut outputs = Array3::from_elem(expected.dim(), f32::NAN);
+        let driver = DynamicRnn::new(&cell).sequence_length(&lengths);
+        let state = driver.run_into(&x, &mut outputs, &mut workspace).unwrap();
+        assert_eq!((outputs, state), (expected, expected_state));
+    }
+}
+
+#[test]
 fn no_rows_and_no_steps_are_fine() {
     fn check<C: RnnCell>(cell: &C) {
         for (batch, seq) in [(0, SEQ), (BATCH, 0), (0, 0)] {
@@ -335,7 +349,9 @@ fn no_rows_and_no_steps_are_fine() {
         let steps = vec![Array2::zeros((0, INPUT)); SEQ];
         assert_eq!(static_rnn(cell, &steps, None, None).unwrap().0.len(), SEQ);
         assert_eq!(raw_rnn(cell, 0, |_| ()).unwrap().0.dim(), (0, 0, cell.output_size()));
-        assert_eq!(Stream::new(cell, 0).push(&steps[0]).unwrap().dim(), (0, cell.output_size()));
+        let mut stream = Stream::new(cell, 0);
+        assert_eq!(stream.push(&steps[0]).unwrap().dim(), (0, cell.output_size()));
+        assert_eq!(stream.push_steps(&Array3::zeros((3, 0, INPUT))).unwrap().dim(), (3, 0, cell.output_size()));
     }
     for_every_cell!(check);
 }
@@ -384,7 +400,19 @@ fn mistakes_are_named() {
     let error = DynamicRnn::new(&cell).resets(&array![[true, false]]).run(&x).unwrap_err();
     check(error, "resets has shape [1, 2], but must have [2, 3]");
 
+    let (mut outputs, mut workspace) = (Array3::from_elem((2, 3, 3), 5.0), DynamicRnnWorkspace::default());
+    let error = DynamicRnn::new(&cell).run_into(&x, &mut outputs, &mut workspace).unwrap_err();
+    check(error, "outputs has shape [2, 3, 3], but must have [2, 3, 2]");
+    let mut outputs = outputs.slice_move(s![.., .., ..2]);
+    let driver = DynamicRnn::new(&cell).initial_state(state(2, 1));
+    check(driver.run_into(&x, &mut outputs, &mut workspace).unwrap_err(), &leaf("initial_state"));
+    let driver = DynamicRnn::new(&cell).sequence_length(&[3, 4]);
+    let error = driver.run_into(&x, &mut outputs, &mut workspace).unwrap_err();
+    check(error, "sequence_length[1] is 4, but inputs have only 3 steps (inputs are (2, 3, 4))");
+    assert_eq!(outputs, Array3::from_elem((2, 3, 2), 5.0), "what fails leaves the outputs alone");
+
     let mut stream = Stream::new(&cell, 2);
+    check(stream.push_steps(&x).unwrap_err(), "inputs has shape [2, 3, 4], but must have [2, 2, 4]");
     check(stream.push(&steps[1]).unwrap_err(), "input has shape [1, 4], but must have [2, 4]");
     check(stream.reset_row(2).unwrap_err(), "row is 2, but the batch has only 2 rows");
     check(stream.set_state(state(2, 1)).unwrap_err(), &leaf("state"));

@@ -166,3 +166,29 @@ impl<E: Float> Check<E> for AnyStrides {
         }
     }
 }
+
+struct Copies;
+law!(a_state_becomes_a_copy_of_any_other, Copies);
+
+impl<E: Float> Check<E> for Copies {
+    fn check<C: RnnCell<Elem = E> + Parameters<E>>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
+        let rng = &mut rng(6);
+        let cell = make(3, 5, rng);
+        // More rows and fewer than the state has or had, with dropout on and off.
+        let mut copy = state(&cell, 4, rng);
+        for (batch, dropout) in [(7, true), (2, false), (4, true), (0, true), (3, false), (7, true)] {
+            let mut from = state(&cell, batch, rng);
+            if !dropout {
+                from.seed_dropout(None);
+            }
+            copy.copy_from(&from);
+            let x: Array3<E> = array((batch, 2, cell.input_size()), rng);
+            let run = |state: &C::State| {
+                let (outputs, last) = by_steps(&cell, x.view(), state.clone());
+                [numbers(outputs.view(), state), numbers(outputs.view(), &last)].concat()
+            };
+            assert_same_bits(name, &run(&from), &run(&copy));
+            copy.truncate_rows(batch / 2);
+        }
+    }
+}

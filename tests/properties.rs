@@ -17,8 +17,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use rand::RngExt;
 use rnn_cell::{
-    BoxedCell, DynState, DynamicRnn, Float, Parameters, RnnCell, State, bidirectional_dynamic_rnn, dynamic_rnn,
-    dynamic_rnn_time_major, raw_rnn, static_rnn,
+    BoxedCell, DynState, DynamicRnn, DynamicRnnWorkspace, Float, Parameters, RnnCell, State, bidirectional_dynamic_rnn,
+    dynamic_rnn, dynamic_rnn_time_major, raw_rnn, static_rnn,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -141,6 +141,24 @@ fn drivers<E: Float>(problem: &Problem) {
         dynamic_rnn_time_major(&cell, &x.view().permuted_axes([1, 0, 2]), Some(lengths), start()).unwrap();
     assert_same(&whole, &numbers(twin.view().permuted_axes([1, 0, 2]), &twin_last));
 
+    // Into an array and a workspace that hold something else, of other lengths too.
+    let mut workspace = DynamicRnnWorkspace::default();
+    let mut into = laid_out(Array3::from_elem(outputs.dim(), E::nan()), problem.layout);
+    let turned: Vec<usize> = lengths.iter().rev().copied().collect();
+    for other in [None, Some(&turned[..batch / 2])] {
+        let rows = other.map_or(batch, <[usize]>::len);
+        let some_x = x.slice(s![..rows, .., ..]).mapv(|x| if x.is_nan() { E::zero() } else { x });
+        let driver = DynamicRnn::new(&cell);
+        let driver = if let Some(lengths) = other { driver.sequence_length(lengths) } else { driver };
+        driver.run_into(&some_x, &mut into.slice_mut(s![..rows, .., ..]), &mut workspace).unwrap();
+
+        into.fill(E::nan());
+        let driver = DynamicRnn::new(&cell).sequence_length(lengths).initial_state(initial.clone());
+        let into_last = driver.run_into(&x, &mut into, &mut workspace).unwrap();
+        assert_same(&whole, &numbers(into.view(), &into_last));
+        assert_same_state(&cell, &last, &into_last);
+    }
+
     // Up to the longest row.
     let steps = lengths.iter().copied().max().unwrap_or(0);
     let raw = raw_rnn(&cell, batch, |step| {
@@ -215,6 +233,11 @@ fn resets<E: Float>(problem: &Problem, often: &f64) {
     let driver = || driver().time_major(true).resets(&by_step_resets);
     let (twin, twin_last) = driver().run(&by_step).unwrap();
     let (watched, _, watched_last) = driver().run_with_states(&by_step).unwrap();
+    let (mut into, mut workspace) = (Array3::from_elem(twin.dim(), E::nan()), Default::default());
+    for _ in 0..2 {
+        let into_last = driver().run_into(&by_step, &mut into, &mut workspace).unwrap();
+        assert_same(&whole, &numbers(into.view().permuted_axes([1, 0, 2]), &into_last));
+    }
     assert_same(&whole, &numbers(twin.view().permuted_axes([1, 0, 2]), &twin_last));
     assert_same(&whole, &numbers(watched.view().permuted_axes([1, 0, 2]), &watched_last));
 }

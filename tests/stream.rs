@@ -6,7 +6,7 @@ mod description;
 
 use common::{leaves, number, rng, state};
 use description::{Description, config, description};
-use ndarray::{Array2, s};
+use ndarray::{Array2, Array3, s};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -20,8 +20,16 @@ enum Operation {
         seed: u64,
         columns: bool,
     },
+    /// So many steps at once.
+    PushSteps {
+        seed: u64,
+        steps: usize,
+        columns: bool,
+    },
     /// So many rows and features too many, if not both are 0.
     PushWrong(usize, usize),
+    /// The same, of so many steps.
+    PushStepsWrong(usize, usize, usize),
     Reset,
     ResetRow(Index),
     /// So far past the last row.
@@ -43,7 +51,11 @@ enum Operation {
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => (any::<u64>(), any::<bool>()).prop_map(|(seed, columns)| Operation::Push { seed, columns }),
+        3 => (any::<u64>(), prop_oneof![4 => 0..=4_usize, 1 => 23..=26_usize], any::<bool>())
+            .prop_map(|(seed, steps, columns)| Operation::PushSteps { seed, steps, columns }),
         1 => (0..2_usize, 0..2_usize).prop_map(|(rows, features)| Operation::PushWrong(rows, features)),
+        1 => (0..3_usize, 0..2_usize, 0..2_usize)
+            .prop_map(|(steps, rows, features)| Operation::PushStepsWrong(steps, rows, features)),
         1 => Just(Operation::Reset),
         2 => any::<Index>().prop_map(Operation::ResetRow),
         1 => (0..3_usize).prop_map(Operation::ResetRowOutside),
@@ -148,7 +160,30 @@ fn run<E: Float>(
                 model.push(&x);
                 assert_eq!(stream.push(&x).unwrap(), model.output);
             }
-            Operation::PushWrong(0, 0) => {}
+            Operation::PushSteps { seed, steps, columns } => {
+                let rng = &mut common::rng(seed);
+                let mut x = Array3::from_shape_simple_fn((steps, batch, input), || number(rng, 2.0));
+                if columns {
+                    x = x.t().as_standard_layout().into_owned().reversed_axes();
+                }
+                let expected: Vec<_> = x
+                    .outer_iter()
+                    .map(|x| {
+                        model.push(&x.to_owned());
+                        model.output.clone()
+                    })
+                    .collect();
+                let outputs = stream.push_steps(&x).unwrap();
+                assert_eq!(outputs.dim(), (steps, batch, model.output.ncols()));
+                assert!(outputs.outer_iter().eq(expected.iter().map(|output| output.view())));
+            }
+            Operation::PushWrong(0, 0) | Operation::PushStepsWrong(_, 0, 0) => {}
+            Operation::PushStepsWrong(steps, rows, features) => {
+                let found = [steps, batch + rows, input + features];
+                let (expected, found_shape) = (vec![steps, batch, input], found.to_vec());
+                let error = Error::ArrayShape { argument: "inputs".into(), expected, found: found_shape };
+                assert_eq!(stream.push_steps(&Array3::zeros(found)), Err(error));
+            }
             Operation::PushWrong(rows, features) => {
                 let found = [batch + rows, input + features];
                 let (expected, found_shape) = (vec![batch, input], found.to_vec());

@@ -186,7 +186,7 @@ fn a_run_back_is_steps_back() {
 fn checkpointed_gradients_are_the_plain_ones() {
     fn law<E: Float>(name: &str, p: &mut Problem<E>) {
         let plain = p.run();
-        for every in [1, 2, 3, 10, 11, 100] {
+        for every in [1, 2, 3, 10, 11, 100, usize::MAX - 1, usize::MAX] {
             let (initial, lengths) = (Some(p.initial.clone()), p.lengths.as_deref());
             let (outputs, finals, tape) =
                 train::dynamic_rnn_checkpointed(&p.cell, &p.x, lengths, initial, every).unwrap();
@@ -221,7 +221,7 @@ fn both_ways<E: Float>(p: &Problem<E>, every: Option<usize>) -> Vec<E> {
 #[test]
 fn checkpoints_of_both_directions_change_nothing() {
     fn law<E: Float>(name: &str, p: &mut Problem<E>) {
-        for every in [1, 4] {
+        for every in [1, 4, usize::MAX - 1, usize::MAX] {
             assert_close(&format!("{name}, every {every}"), &both_ways(p, None), &both_ways(p, Some(every)));
         }
     }

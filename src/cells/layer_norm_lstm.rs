@@ -275,13 +275,13 @@ impl<E: Float> FusedCell for Masked<'_, E> {
         stages.temporary(4 * hidden).temporary(hidden).temporary(5).accumulator(10 * hidden)
     }
 
-    fn forward_rows(&self, rows: ForwardRows<'_, E>) {
+    fn forward_rows(&self, rows: &ForwardRows<'_, E>) {
         #[inline(never)]
-        fn of_f32(cell: &LayerNormLstm<f32>, masks: Option<&Masks>, rows: ForwardRows<'_, f32>) {
+        fn of_f32(cell: &LayerNormLstm<f32>, masks: Option<&Masks>, rows: &ForwardRows<'_, f32>) {
             run_forward(&Masked { cell, masks }, rows);
         }
         #[inline(never)]
-        fn of_f64(cell: &LayerNormLstm<f64>, masks: Option<&Masks>, rows: ForwardRows<'_, f64>) {
+        fn of_f64(cell: &LayerNormLstm<f64>, masks: Option<&Masks>, rows: &ForwardRows<'_, f64>) {
             run_forward(&Masked { cell, masks }, rows);
         }
         match rows.concrete() {
@@ -352,13 +352,13 @@ impl<E: Float> TrainableFusedCell for Masked<'_, E> {
         self.cell.weights.zeros()
     }
 
-    fn backward_rows(&self, rows: BackwardRows<'_, E>) {
+    fn backward_rows(&self, rows: &BackwardRows<'_, E>) {
         #[inline(never)]
-        fn of_f32(cell: &LayerNormLstm<f32>, masks: Option<&Masks>, rows: BackwardRows<'_, f32>) {
+        fn of_f32(cell: &LayerNormLstm<f32>, masks: Option<&Masks>, rows: &BackwardRows<'_, f32>) {
             run_backward(&Masked { cell, masks }, rows);
         }
         #[inline(never)]
-        fn of_f64(cell: &LayerNormLstm<f64>, masks: Option<&Masks>, rows: BackwardRows<'_, f64>) {
+        fn of_f64(cell: &LayerNormLstm<f64>, masks: Option<&Masks>, rows: &BackwardRows<'_, f64>) {
             run_backward(&Masked { cell, masks }, rows);
         }
         match rows.concrete() {

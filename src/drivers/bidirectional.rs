@@ -1,10 +1,12 @@
 //! [`bidirectional_dynamic_rnn`]: one cell from the first step on, another from the last step back.
 
-use super::lengths::longest_first;
-use super::masked::{by_step, unroll_masked};
+use super::order::{Direction, by_step};
+use super::run::{Buffers, Run};
+use super::schedule::Schedule;
+use super::walk::Watch;
 use crate::checks::{check_directions, check_inputs, checked_state};
-use crate::{Error, Float, Parameters, RnnCell, State};
-use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate, s};
+use crate::{Error, Float, Parameters, RnnCell};
+use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate};
 
 /// What two directions return: (forward, backward) outputs and (forward, backward) final states.
 type UnrolledBoth<C, D> =
@@ -112,7 +114,7 @@ fn run<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     let (seq, batch, _) = x.dim();
     check_directions(cell_fw, cell_bw)?;
     check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
-    let states = (
+    let mut states = (
         checked_state("initial_state_fw", cell_fw, batch, initial.0)?,
         checked_state("initial_state_bw", cell_bw, batch, initial.1)?,
     );
@@ -120,63 +122,36 @@ fn run<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     let mut fw = Array3::zeros((rows, columns, cell_fw.output_size()));
     let mut bw = Array3::zeros((rows, columns, cell_bw.output_size()));
     let outputs = (by_step(fw.view_mut(), time_major), by_step(bw.view_mut(), time_major));
-    let states = unroll_both(cell_fw, cell_bw, x, sequence_length, states, outputs);
+    let schedule = Schedule::new(seq, batch, sequence_length);
+    Both { cells: (cell_fw, cell_bw), schedule: &schedule, inputs: x, outputs }.run((&mut states.0, &mut states.1));
     Ok(((fw, bw), states))
 }
 
-/// Both directions over checked, time-major arrays. `outputs` must be zeros; steps past a length stay so.
-pub(super) fn unroll_both<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
-    cell_fw: &C,
-    cell_bw: &D,
-    inputs: ArrayView3<C::Elem>,
-    sequence_length: Option<&[usize]>,
-    (state_fw, state_bw): (C::State, D::State),
-    (outputs_fw, outputs_bw): (ArrayViewMut3<C::Elem>, ArrayViewMut3<C::Elem>),
-) -> (C::State, D::State) {
-    let fw = || unroll_masked(cell_fw, inputs, sequence_length, state_fw, outputs_fw);
-    let bw = || unroll_backward(cell_bw, inputs, sequence_length, state_bw, outputs_bw);
-    #[cfg(feature = "rayon")]
-    {
-        use super::parallel::{both, worth_halving};
-        let (seq, batch, _) = inputs.dim();
-        let worth_sharing =
-            worth_halving(cell_fw, batch, seq, sequence_length) && worth_halving(cell_bw, batch, seq, sequence_length);
-        if worth_sharing {
-            return both(fw, bw);
-        }
-    }
-    (fw(), bw())
+/// Both directions over checked, time-major arrays. Outputs past a row's length are left alone.
+pub(super) struct Both<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> {
+    pub cells: (&'a C, &'a D),
+    pub schedule: &'a Schedule,
+    pub inputs: ArrayView3<'a, C::Elem>,
+    pub outputs: (ArrayViewMut3<'a, C::Elem>, ArrayViewMut3<'a, C::Elem>),
 }
 
-/// As [`unroll_masked`], each row from its last valid step back to step 0.
-fn unroll_backward<C: RnnCell>(
-    cell: &C,
-    inputs: ArrayView3<C::Elem>,
-    sequence_length: Option<&[usize]>,
-    mut state: C::State,
-    mut outputs: ArrayViewMut3<C::Elem>,
-) -> C::State {
-    let (seq, batch, features) = inputs.dim();
-    let first = sequence_length.and_then(|lengths| lengths.first().copied()).unwrap_or(seq);
-    let Some(lengths) = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != first)) else {
-        // One length for all rows: reading and writing backwards is a matter of strides.
-        let (x, out) = (inputs.slice(s![..first;-1, .., ..]), outputs.slice_mut(s![..first;-1, .., ..]));
-        return unroll_masked(cell, x, None, state, out);
-    };
-
-    // Rows are copied anyway to be reversed, each within its length: longest first, as `unroll_masked` likes them.
-    let order = longest_first(lengths);
-    let sorted_lengths: Vec<usize> = order.iter().map(|&row| lengths[row]).collect();
-    let mut reversed = Array3::zeros((sorted_lengths[0], batch, features));
-    let mut reversed_outputs = Array3::zeros((sorted_lengths[0], batch, cell.output_size()));
-    for (to, (&from, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
-        reversed.slice_mut(s![..length, to, ..]).assign(&inputs.slice(s![..length;-1, from, ..]));
+impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> Both<'_, C, D> {
+    /// Runs both, the states from initial to final.
+    pub(super) fn run(self, (state_fw, state_bw): (&mut C::State, &mut D::State)) {
+        let Self { cells: (cell_fw, cell_bw), schedule, inputs, outputs: (outputs_fw, outputs_bw) } = self;
+        let fw = Run { cell: cell_fw, schedule, direction: Direction::Forward, inputs, outputs: outputs_fw };
+        let bw = Run { cell: cell_bw, schedule, direction: Direction::Backward, inputs, outputs: outputs_bw };
+        let fw = || fw.shared(state_fw, Watch(None), &mut Buffers::default());
+        let bw = || bw.shared(state_bw, Watch(None), &mut Buffers::default());
+        #[cfg(feature = "rayon")]
+        {
+            use super::parallel::{both, worth_halving};
+            if worth_halving(cell_fw, schedule) && worth_halving(cell_bw, schedule) {
+                both(fw, bw);
+                return;
+            }
+        }
+        fw();
+        bw();
     }
-    let (x, out) = (reversed.view(), reversed_outputs.view_mut());
-    let sorted_state = unroll_masked(cell, x, Some(&sorted_lengths), state.select_rows(&order), out);
-    for (from, (&to, &length)) in order.iter().zip(&sorted_lengths).enumerate() {
-        outputs.slice_mut(s![..length;-1, to, ..]).assign(&reversed_outputs.slice(s![..length, from, ..]));
-        state.copy_row(to, &sorted_state, from);
-    }
-    state
 }

@@ -1,9 +1,13 @@
 //! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths; [`DynamicRnn`], the same with more options.
 
-use super::masked::{by_step, unroll_masked, unroll_pieces};
+use super::order::{Direction, by_step};
+use super::run::{Buffers, Run};
+use super::schedule::Schedule;
+use super::walk::Watch;
 use crate::checks::{check_inputs, check_shape, checked_state};
-use crate::{Error, RnnCell};
+use crate::{Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef2, ArrayRef3};
+use std::sync::{Mutex, PoisonError};
 
 /// What a driver returns: outputs and the final state.
 pub(super) type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State);
@@ -53,7 +57,8 @@ pub fn dynamic_rnn_time_major<C: RnnCell>(
     DynamicRnn { sequence_length, initial_state, time_major: true, ..DynamicRnn::new(cell) }.run(inputs)
 }
 
-/// [`dynamic_rnn`] with options: time-major arrays, resets in mid-sequence, the state after every step.
+/// [`dynamic_rnn`] with options: time-major arrays, resets in mid-sequence, the state after every step, outputs and buffers
+/// that are reused.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -83,32 +88,32 @@ pub struct DynamicRnn<'a, C: RnnCell> {
 }
 
 impl<'a, C: RnnCell> DynamicRnn<'a, C> {
-    /// Batch-major, every row `seq` long, from the zero state, without resets, unless set otherwise.
+    /// A run of `cell`. Every option has a default.
     pub fn new(cell: &'a C) -> Self {
         Self { cell, sequence_length: None, initial_state: None, time_major: false, resets: None }
     }
 
-    /// Steps of each row, (batch), each at most `seq`.
+    /// Steps of each row, (batch), each at most `seq`. Default: `seq`.
     pub fn sequence_length(mut self, sequence_length: &'a [usize]) -> Self {
         self.sequence_length = Some(sequence_length);
         self
     }
 
-    /// The state before the first step, and after a reset.
+    /// The state before the first step, and after a reset. Default: [`RnnCell::zero_state`].
     pub fn initial_state(mut self, initial_state: C::State) -> Self {
         self.initial_state = Some(initial_state);
         self
     }
 
     /// Whether inputs and outputs are (seq, batch, features) and resets (seq, batch), instead of (batch, seq, features)
-    /// and (batch, seq).
+    /// and (batch, seq). Default: false.
     pub fn time_major(mut self, time_major: bool) -> Self {
         self.time_major = time_major;
         self
     }
 
     /// Where a sequence starts anew, laid out as the first two axes of the inputs: where true, the row's state is the
-    /// initial one before the step. Past a row's length a reset does nothing.
+    /// initial one before the step. Past a row's length a reset does nothing. Default: nowhere.
     ///
     /// The sequence is cut at the steps where a row resets: between them the cell runs as fast as without resets.
     pub fn resets(mut self, resets: &'a ArrayRef2<bool>) -> Self {
@@ -120,8 +125,61 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     ///
     /// # Errors
     /// As [`dynamic_rnn`]; and [`Error::ArrayShape`] if the resets are not laid out as the inputs.
-    pub fn run(self, inputs: &ArrayRef3<C::Elem>) -> Result<Unrolled<C>, Error> {
-        self.unroll(inputs, None)
+    pub fn run(mut self, inputs: &ArrayRef3<C::Elem>) -> Result<Unrolled<C>, Error> {
+        let mut workspace = DynamicRnnWorkspace::default();
+        let mut state = self.check(inputs, &mut workspace.schedule)?;
+        let mut outputs = Array3::zeros(self.outputs_shape(inputs));
+        self.unroll((inputs, &mut outputs), &mut state, &mut workspace, None);
+        Ok((outputs, state))
+    }
+
+    /// Runs the cell and overwrites `outputs`, laid out as `inputs`: past a row's length they become 0. Returns the final
+    /// state.
+    ///
+    /// `workspace` keeps what the run needs besides: pass the same one again, and the next run of these sizes, or smaller
+    /// ones, allocates nothing for it. Results never depend on its contents, and any cell of the type may use it.
+    ///
+    /// The state moves through: what goes in as [`initial_state`](Self::initial_state) comes back in the same memory, as the
+    /// final state. Without an initial state the zero state is allocated. Three things still allocate: a cell's
+    /// [`zero_state`](RnnCell::zero_state) of no rows, which the initial state is checked against (for a stack, one list of
+    /// its layers); with different lengths, a state whose [`copy_from`](State::copy_from) does; and sharing a large batch
+    /// between threads, with the feature `rayon`.
+    ///
+    /// ```
+    /// use ndarray::Array3;
+    /// use rand::SeedableRng;
+    /// use rnn_cell::{DynamicRnn, DynamicRnnWorkspace, Lstm, RnnCell};
+    ///
+    /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+    /// let cell = Lstm::<f32>::new(4, 2, &mut rng);
+    /// let x = rnn_cell::one_hot(&["hello", "eolll"], "helo")?;      // (batch, seq, input) = (2, 5, 4)
+    /// let mut outputs = Array3::zeros((2, 5, 2));
+    /// let mut workspace = DynamicRnnWorkspace::default();
+    /// let mut state = cell.zero_state(2);
+    /// for lengths in [[5, 4], [2, 3]] {                              // the second run continues the first
+    ///     let driver = DynamicRnn::new(&cell).sequence_length(&lengths).initial_state(state);
+    ///     state = driver.run_into(&x, &mut outputs, &mut workspace)?;
+    /// }
+    /// assert_eq!(outputs[[0, 2, 0]], 0.0);
+    /// # Ok::<(), rnn_cell::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - As [`run`](Self::run).
+    /// - [`Error::ArrayShape`] if `outputs` are not laid out as the inputs, as wide as the cell's output.
+    ///
+    /// Outputs are then as before. The initial state is dropped.
+    pub fn run_into(
+        mut self,
+        inputs: &ArrayRef3<C::Elem>,
+        outputs: &mut ArrayRef3<C::Elem>,
+        workspace: &mut DynamicRnnWorkspace<C>,
+    ) -> Result<C::State, Error> {
+        let mut state = self.check(inputs, &mut workspace.schedule)?;
+        check_shape("outputs", &self.outputs_shape(inputs), outputs.shape())?;
+        self.unroll((inputs, outputs), &mut state, workspace, None);
+        workspace.schedule.clear_padding(&mut by_step(outputs.view_mut(), self.time_major));
+        Ok(state)
     }
 
     /// Runs the cell: outputs, the state after each of the `seq` steps, and the final state. Past a row's length its state
@@ -131,31 +189,78 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn run_with_states(self, inputs: &ArrayRef3<C::Elem>) -> Result<Watched<C>, Error> {
-        let mut states = Vec::new();
-        let (outputs, state) = self.unroll(inputs, Some(&mut states))?;
+    pub fn run_with_states(mut self, inputs: &ArrayRef3<C::Elem>) -> Result<Watched<C>, Error> {
+        let mut workspace = DynamicRnnWorkspace::default();
+        let mut state = self.check(inputs, &mut workspace.schedule)?;
+        workspace.schedule.cut_every(Some(1));
+        let mut outputs = Array3::zeros(self.outputs_shape(inputs));
+        let (seq, ..) = by_step(inputs.view(), self.time_major).dim();
+        let states = Mutex::new(vec![state.clone(); seq]);
+        self.unroll((inputs, &mut outputs), &mut state, &mut workspace, Some(&states));
+        let mut states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let schedule = &workspace.schedule;
+        for row in 0..schedule.batch() {
+            for later in states.iter_mut().skip(schedule.length(row)) {
+                later.copy_row(schedule.row(row), &state, schedule.row(row));
+            }
+        }
         Ok((outputs, states, state))
     }
 
-    fn unroll(self, inputs: &ArrayRef3<C::Elem>, states: Option<&mut Vec<C::State>>) -> Result<Unrolled<C>, Error> {
-        let Self { cell, sequence_length, initial_state, time_major, resets } = self;
-        let x = by_step(inputs.view(), time_major);
-        let (seq, batch, _) = x.dim();
-        check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
+    /// Schedules the run and returns the initial state, if all arguments fit.
+    fn check(&mut self, inputs: &ArrayRef3<C::Elem>, schedule: &mut Schedule) -> Result<C::State, Error> {
+        let Self { cell, sequence_length, time_major, resets, .. } = *self;
         let (rows, columns, _) = inputs.dim();
+        let (seq, batch) = if time_major { (rows, columns) } else { (columns, rows) };
+        check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
         if let Some(resets) = resets {
             check_shape("resets", &[rows, columns], resets.shape())?;
         }
-        let resets = resets.map(|resets| if time_major { resets.view() } else { resets.t() });
-        let state = checked_state("initial_state", cell, batch, initial_state)?;
-        let mut outputs = Array3::zeros((rows, columns, cell.output_size()));
-        let out = by_step(outputs.view_mut(), time_major);
-        let state = if resets.is_none() && states.is_none() {
-            unroll_masked(cell, x, sequence_length, state, out)
-        } else {
-            unroll_pieces(cell, x, sequence_length, resets, state, out, states)
-        };
-        Ok((outputs, state))
+        let state = checked_state("initial_state", cell, batch, self.initial_state.take())?;
+        schedule.set(seq, batch, sequence_length);
+        if let Some(resets) = resets {
+            schedule.cut_at(if time_major { resets.view() } else { resets.t() });
+        }
+        Ok(state)
+    }
+
+    fn outputs_shape(&self, inputs: &ArrayRef3<C::Elem>) -> [usize; 3] {
+        let (rows, columns, _) = inputs.dim();
+        [rows, columns, self.cell.output_size()]
+    }
+
+    /// Runs over checked arrays, as the workspace schedules it.
+    fn unroll(
+        &self,
+        (inputs, outputs): (&ArrayRef3<C::Elem>, &mut ArrayRef3<C::Elem>),
+        state: &mut C::State,
+        workspace: &mut DynamicRnnWorkspace<C>,
+        states: Option<&Mutex<Vec<C::State>>>,
+    ) {
+        let DynamicRnnWorkspace { schedule, buffers } = workspace;
+        let inputs = by_step(inputs.view(), self.time_major);
+        let outputs = by_step(outputs.view_mut(), self.time_major);
+        let run = Run { cell: self.cell, schedule, direction: Direction::Forward, inputs, outputs };
+        run.shared(state, Watch(states), buffers);
+    }
+}
+
+/// What [`DynamicRnn::run_into`] needs besides its arguments and keeps from run to run: the cell's buffers, the order of the
+/// rows, and room for inputs, outputs and a state in that order. Empty at first, opaque.
+pub struct DynamicRnnWorkspace<C: RnnCell> {
+    schedule: Schedule,
+    buffers: Buffers<C>,
+}
+
+impl<C: RnnCell> Default for DynamicRnnWorkspace<C> {
+    fn default() -> Self {
+        Self { schedule: Schedule::default(), buffers: Buffers::default() }
+    }
+}
+
+impl<C: RnnCell> std::fmt::Debug for DynamicRnnWorkspace<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DynamicRnnWorkspace").finish_non_exhaustive()
     }
 }
 

@@ -1,40 +1,29 @@
 //! Rows of a batch split over the pool's threads: rows never meet, so nobody waits for anybody before the end.
 
-use super::masked::unroll_rows;
+use super::schedule::Schedule;
+use super::walk::{Walk, Watch};
 use crate::kernel::ROWS_A_THREAD;
 use crate::kernel::threads::{WORTH_SHARING, threads, with_helpers};
 use crate::{RnnCell, State};
-use ndarray::{ArrayView3, ArrayViewMut3, Axis};
-use std::ops::Range;
+use ndarray::Axis;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Some neighbouring rows, and all that a thread needs to run them.
-struct Part<'a, C: RnnCell> {
-    rows: Range<usize>,
-    inputs: ArrayView3<'a, C::Elem>,
-    lengths: Option<&'a [usize]>,
-    state: C::State,
-    outputs: ArrayViewMut3<'a, C::Elem>,
-}
-
-/// In how many parts rows of these lengths (never increasing) are run: 1 if they are not worth another thread.
-pub(super) fn parts<C: RnnCell>(cell: &C, batch: usize, seq: usize, lengths: Option<&[usize]>) -> usize {
-    if batch < 2 * ROWS_A_THREAD {
-        return 1;
-    }
-    if products(cell, batch, seq, lengths) < WORTH_SHARING { 1 } else { threads().min(batch / ROWS_A_THREAD) }
+/// In how many parts the rows are run: 1 if they are not worth another thread.
+pub(super) fn parts<C: RnnCell>(cell: &C, schedule: &Schedule) -> usize {
+    let most = schedule.batch() / ROWS_A_THREAD;
+    if most < 2 || products(cell, schedule) < WORTH_SHARING { 1 } else { threads().min(most) }
 }
 
 /// Whether the run is worth being one half of what is shared by two threads.
-pub(super) fn worth_halving<C: RnnCell>(cell: &C, batch: usize, seq: usize, lengths: Option<&[usize]>) -> bool {
-    threads() > 1 && products(cell, batch, seq, lengths) >= WORTH_SHARING / 2
+pub(super) fn worth_halving<C: RnnCell>(cell: &C, schedule: &Schedule) -> bool {
+    threads() > 1 && products(cell, schedule) >= WORTH_SHARING / 2
 }
 
 /// What a simple recurrence of these sizes takes; a driver cannot know more.
-fn products<C: RnnCell>(cell: &C, batch: usize, seq: usize, lengths: Option<&[usize]>) -> usize {
-    let steps = lengths.map_or(batch * seq, |lengths| lengths.iter().sum());
-    steps * (cell.input_size() + cell.output_size()) * cell.output_size()
+fn products<C: RnnCell>(cell: &C, schedule: &Schedule) -> usize {
+    let of_a_step = cell.input_size().saturating_add(cell.output_size()).saturating_mul(cell.output_size());
+    schedule.steps_of_all_rows().saturating_mul(of_a_step)
 }
 
 /// Runs both, each on the first thread that is free for it.
@@ -71,62 +60,51 @@ impl<R, F: FnOnce() -> R> Job<F, R> {
     }
 }
 
-/// As [`unroll_rows`], in parts of about as many steps each.
-pub(super) fn unroll_parts<C: RnnCell>(
-    cell: &C,
-    mut inputs: ArrayView3<C::Elem>,
-    lengths: Option<&[usize]>,
-    mut state: C::State,
-    mut outputs: ArrayViewMut3<C::Elem>,
-    parts: usize,
-) -> C::State {
-    let (seq, batch, _) = inputs.dim();
-    let mut first = 0;
-    let mut jobs = Vec::with_capacity(parts);
-    for end in ends(batch, seq, lengths, parts) {
-        let (x, later_inputs) = inputs.split_at(Axis(1), end - first);
-        let (out, later_outputs) = outputs.split_at(Axis(1), end - first);
-        (inputs, outputs) = (later_inputs, later_outputs);
-        let rows = first..end;
-        let part = Part::<C> {
-            inputs: x,
-            lengths: lengths.map(|lengths| &lengths[rows.clone()]),
-            state: state.select_rows(&rows.clone().collect::<Vec<_>>()),
-            outputs: out,
-            rows,
-        };
-        jobs.push(Mutex::new(Some(part)));
-        first = end;
-    }
-
-    let finished = Mutex::new(Vec::with_capacity(parts));
+/// Runs all rows of a batch, in parts of about as many steps each; `state` is in the caller's order.
+pub(super) fn run_parts<C: RnnCell>(walk: Walk<'_, C>, parts: usize, state: &mut C::State, watch: Watch<'_, C::State>) {
+    let walks: Vec<_> = split(walk, parts).into_iter().map(|walk| Mutex::new(Some(walk))).collect();
+    let state = Mutex::new(state);
     let next = AtomicUsize::new(0);
     with_helpers(parts - 1, &|_| {
         let mut workspace = C::Workspace::default();
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let part = job.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(Part { rows, inputs, lengths, state, outputs }) = part else { continue };
-            let state = unroll_rows(cell, inputs, lengths, state, outputs, &mut workspace);
-            finished.lock().unwrap_or_else(PoisonError::into_inner).push((rows, state));
+        while let Some(walk) = walks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let walk = walk.lock().unwrap_or_else(PoisonError::into_inner).take().expect("each part is taken once");
+            let (schedule, first) = (walk.schedule, walk.rows.start);
+            let rows: Vec<usize> = walk.rows.clone().map(|row| schedule.row(row)).collect();
+            let mut running = state.lock().unwrap_or_else(PoisonError::into_inner).select_rows(&rows);
+            walk.run(&mut running, &mut workspace, &mut watch.clone(), |ended, running| {
+                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                for row in ended {
+                    state.copy_row(schedule.row(first + row), running, row);
+                }
+            });
         }
     });
-    for (rows, part) in finished.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        for (from, to) in rows.enumerate() {
-            state.copy_row(to, &part, from);
-        }
+}
+
+/// The walk in parts, over neighbouring rows each.
+fn split<C: RnnCell>(walk: Walk<'_, C>, parts: usize) -> Vec<Walk<'_, C>> {
+    let Walk { cell, schedule, mut inputs, mut outputs, initial, .. } = walk;
+    let mut first = 0;
+    let mut walks = Vec::with_capacity(parts);
+    for end in ends(schedule, parts) {
+        let (x, later_inputs) = inputs.split_at(Axis(1), end - first);
+        let (out, later_outputs) = outputs.split_at(Axis(1), end - first);
+        (inputs, outputs) = (later_inputs, later_outputs);
+        walks.push(Walk { cell, schedule, rows: first..end, inputs: x, outputs: out, initial });
+        first = end;
     }
-    state
+    walks
 }
 
 /// The end of each part, so that parts have about as many steps; each has a row at least.
-fn ends(batch: usize, seq: usize, lengths: Option<&[usize]>, parts: usize) -> Vec<usize> {
-    let length = |row: usize| lengths.map_or(seq, |lengths| lengths[row]);
-    let all: usize = (0..batch).map(length).sum();
+fn ends(schedule: &Schedule, parts: usize) -> Vec<usize> {
+    let (batch, all) = (schedule.batch(), schedule.steps_of_all_rows());
     let (mut ends, mut row, mut before) = (Vec::with_capacity(parts), 0, 0);
     for part in 1..parts {
         let first = row;
-        while row + parts - part < batch && (row == first || (before + length(row) / 2) * parts < all * part) {
-            before += length(row);
+        while row + parts - part < batch && (row == first || (before + schedule.length(row) / 2) * parts < all * part) {
+            before += schedule.length(row);
             row += 1;
         }
         ends.push(row);
@@ -137,10 +115,11 @@ fn ends(batch: usize, seq: usize, lengths: Option<&[usize]>, parts: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use super::{both, ends};
+    use super::*;
 
     #[test]
     fn parts_cover_every_row_and_share_the_steps() {
+        let ends = |batch, seq, lengths, parts| ends(&Schedule::new(seq, batch, lengths), parts);
         assert_eq!(ends(32, 100, None, 2), [16, 32]);
         assert_eq!(ends(13, 100, None, 3), [4, 9, 13]);
         assert_eq!(ends(4, 9, Some(&[9, 3, 3, 3]), 2), [1, 4]);

@@ -1,7 +1,8 @@
 //! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each over both outputs of the one below.
 
-use super::bidirectional::unroll_both;
-use super::masked::by_step;
+use super::bidirectional::Both;
+use super::order::by_step;
+use super::schedule::Schedule;
 use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3, Axis};
@@ -44,14 +45,14 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, initial_states_fw)?;
     let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, initial_states_bw)?;
 
+    let schedule = Schedule::new(seq, batch, sequence_length);
     let mut below = None;
-    for (layer, (cell_fw, cell_bw)) in cells_fw.iter().zip(cells_bw).enumerate() {
-        let (width_fw, width_bw) = (cell_fw.output_size(), cell_bw.output_size());
-        let mut outputs = Array3::zeros((batch, seq, width_fw + width_bw));
-        let (fw, bw) = by_step(outputs.view_mut(), false).split_at(Axis(2), width_fw);
-        let x = by_step(below.as_ref().map_or(inputs.view(), |below: &Array3<_>| below.view()), false);
-        let states = (states_fw[layer].clone(), states_bw[layer].clone());
-        (states_fw[layer], states_bw[layer]) = unroll_both(cell_fw, cell_bw, x, sequence_length, states, (fw, bw));
+    for (layer, cells) in cells_fw.iter().zip(cells_bw).enumerate() {
+        let (width_fw, width_bw) = (cells.0.output_size(), cells.1.output_size());
+        let mut outputs = Array3::zeros((batch, seq, width_fw.saturating_add(width_bw)));
+        let both = by_step(outputs.view_mut(), false).split_at(Axis(2), width_fw);
+        let inputs = by_step(below.as_ref().map_or(inputs.view(), |below: &Array3<_>| below.view()), false);
+        Both { cells, schedule: &schedule, inputs, outputs: both }.run((&mut states_fw[layer], &mut states_bw[layer]));
         below = Some(outputs);
     }
     Ok((below.unwrap_or_default(), states_fw, states_bw))
@@ -64,7 +65,7 @@ fn check_layers<C: RnnCell, D: RnnCell>(cells_fw: &[C], cells_bw: &[D]) -> Resul
     check_count("cells_bw", cells_fw.len(), cells_bw.len())?;
     check_directions(&cells_fw[0], &cells_bw[0])?;
     for layer in 1..cells_fw.len() {
-        let expected = cells_fw[layer - 1].output_size() + cells_bw[layer - 1].output_size();
+        let expected = cells_fw[layer - 1].output_size().saturating_add(cells_bw[layer - 1].output_size());
         for (cells, found) in [("cells_fw", cells_fw[layer].input_size()), ("cells_bw", cells_bw[layer].input_size())] {
             if found != expected {
                 return Err(Error::LayerInputSize { layer: format!("{cells}[{layer}]"), expected, found });

@@ -1,7 +1,8 @@
 //! [`static_rnn`] and [`static_bidirectional_rnn`]: sequences as lists of steps.
 
-use super::bidirectional::unroll_both;
-use super::dynamic_rnn_time_major;
+use super::bidirectional::Both;
+use super::dynamic::dynamic_rnn_time_major;
+use super::schedule::Schedule;
 use crate::checks::{check_directions, check_inputs, check_shape, checked_state};
 use crate::{Error, Float, RnnCell};
 use ndarray::{Array2, Array3, ArrayRef2, Axis};
@@ -62,14 +63,16 @@ pub fn static_bidirectional_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     let (seq, batch, _) = x.dim();
     check_directions(cell_fw, cell_bw)?;
     check_inputs(cell_fw, x.dim(), (batch, seq), sequence_length)?;
-    let states = (
+    let (mut state_fw, mut state_bw) = (
         checked_state("initial_state_fw", cell_fw, batch, initial_state_fw)?,
         checked_state("initial_state_bw", cell_bw, batch, initial_state_bw)?,
     );
     let width_fw = cell_fw.output_size();
-    let mut outputs = Array3::zeros((seq, batch, width_fw + cell_bw.output_size()));
-    let (fw, bw) = outputs.view_mut().split_at(Axis(2), width_fw);
-    let (state_fw, state_bw) = unroll_both(cell_fw, cell_bw, x.view(), sequence_length, states, (fw, bw));
+    let mut outputs = Array3::zeros((seq, batch, width_fw.saturating_add(cell_bw.output_size())));
+    let schedule = Schedule::new(seq, batch, sequence_length);
+    let both = outputs.view_mut().split_at(Axis(2), width_fw);
+    let both = Both { cells: (cell_fw, cell_bw), schedule: &schedule, inputs: x.view(), outputs: both };
+    both.run((&mut state_fw, &mut state_bw));
     Ok((outputs.outer_iter().map(|output| output.to_owned()).collect(), state_fw, state_bw))
 }
 

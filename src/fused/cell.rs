@@ -36,7 +36,7 @@ pub trait FusedCell: Sync {
 
     // Where the loop over rows is compiled: in the crate that has the type, or here for the cells of this one.
     #[doc(hidden)]
-    fn forward_rows(&self, rows: ForwardRows<'_, Self::Elem>)
+    fn forward_rows(&self, rows: &ForwardRows<'_, Self::Elem>)
     where
         Self: Sized,
     {
@@ -72,7 +72,7 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
 
     // As `forward_rows`.
     #[doc(hidden)]
-    fn backward_rows(&self, rows: BackwardRows<'_, Self::Elem>)
+    fn backward_rows(&self, rows: &BackwardRows<'_, Self::Elem>)
     where
         Self: Sized,
     {
@@ -88,7 +88,7 @@ impl<C: FusedCell> Equation<C::Elem> for Seen<'_, C> {
     fn forward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Forward<'_, C::Elem>) {
         self.0.forward::<V>(stage, row);
     }
-    fn forward_rows(&self, rows: ForwardRows<'_, C::Elem>) {
+    fn forward_rows(&self, rows: &ForwardRows<'_, C::Elem>) {
         self.0.forward_rows(rows);
     }
 }
@@ -98,7 +98,7 @@ impl<C: TrainableFusedCell> EquationBack<C::Elem> for Seen<'_, C> {
     fn backward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Backward<'_, C::Elem>) {
         self.0.backward::<V>(stage, row);
     }
-    fn backward_rows(&self, rows: BackwardRows<'_, C::Elem>) {
+    fn backward_rows(&self, rows: &BackwardRows<'_, C::Elem>) {
         self.0.backward_rows(rows);
     }
 }
@@ -226,13 +226,13 @@ fn leaves<'a, C: FusedCell>(cell: &C, state: &'a mut C::State) -> [Option<ArrayV
 
 /// The loop over rows of a cell of this crate, for the type of number it has.
 #[inline(always)]
-pub(crate) fn run_forward<C: FusedCell>(cell: &C, rows: ForwardRows<'_, C::Elem>) {
+pub(crate) fn run_forward<C: FusedCell>(cell: &C, rows: &ForwardRows<'_, C::Elem>) {
     rows.run(&Seen(cell));
 }
 
 /// As [`run_forward`].
 #[inline(always)]
-pub(crate) fn run_backward<C: TrainableFusedCell>(cell: &C, rows: BackwardRows<'_, C::Elem>) {
+pub(crate) fn run_backward<C: TrainableFusedCell>(cell: &C, rows: &BackwardRows<'_, C::Elem>) {
     rows.run(&Seen(cell));
 }
 
@@ -248,15 +248,15 @@ pub(crate) fn same<A: 'static, B: 'static>(cell: &A) -> &B {
 /// names the cell.
 macro_rules! forward_compiled_here {
     ($cell:ident) => {
-        fn forward_rows(&self, rows: crate::kernel::recurrence::ForwardRows<'_, E>) {
+        fn forward_rows(&self, rows: &crate::kernel::recurrence::ForwardRows<'_, E>) {
             use crate::fused::cell::{run_forward, same};
             use crate::kernel::recurrence::{Concrete, ForwardRows};
             #[inline(never)]
-            fn of_f32(cell: &$cell<f32>, rows: ForwardRows<'_, f32>) {
+            fn of_f32(cell: &$cell<f32>, rows: &ForwardRows<'_, f32>) {
                 run_forward(cell, rows);
             }
             #[inline(never)]
-            fn of_f64(cell: &$cell<f64>, rows: ForwardRows<'_, f64>) {
+            fn of_f64(cell: &$cell<f64>, rows: &ForwardRows<'_, f64>) {
                 run_forward(cell, rows);
             }
             match rows.concrete() {
@@ -270,15 +270,15 @@ macro_rules! forward_compiled_here {
 /// As [`forward_compiled_here`], for the way back.
 macro_rules! backward_compiled_here {
     ($cell:ident) => {
-        fn backward_rows(&self, rows: crate::kernel::recurrence::BackwardRows<'_, E>) {
+        fn backward_rows(&self, rows: &crate::kernel::recurrence::BackwardRows<'_, E>) {
             use crate::fused::cell::{run_backward, same};
             use crate::kernel::recurrence::{BackwardRows, Concrete};
             #[inline(never)]
-            fn of_f32(cell: &$cell<f32>, rows: BackwardRows<'_, f32>) {
+            fn of_f32(cell: &$cell<f32>, rows: &BackwardRows<'_, f32>) {
                 run_backward(cell, rows);
             }
             #[inline(never)]
-            fn of_f64(cell: &$cell<f64>, rows: BackwardRows<'_, f64>) {
+            fn of_f64(cell: &$cell<f64>, rows: &BackwardRows<'_, f64>) {
                 run_backward(cell, rows);
             }
             match rows.concrete() {

@@ -68,7 +68,7 @@ impl<'a, E: Element> Multiply<'a, E> {
     }
 }
 
-impl<E: Element> WithSimd for Multiply<'_, E> {
+impl<E: Element> WithSimd for &Multiply<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -88,7 +88,7 @@ impl<E: Element> WithSimd for Multiply<'_, E> {
 
 impl<'a, E: Element> Multiply<'a, E> {
     #[inline(always)]
-    fn run<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(self, s: S) {
+    fn run<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(&self, s: S) {
         const { assert!(size_of::<E::Vector<S>>() <= size_of::<[E; 16]>()) };
         let lanes = E::lanes::<S>();
         let mut sums = MaybeUninit::<[[[E; 16]; MAX_SUMS]; MAX_ROWS]>::uninit();

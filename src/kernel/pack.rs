@@ -25,6 +25,7 @@ pub(crate) struct Packed<E> {
     pub(super) shape: PackShape,
     /// Numbers in a vector of `isa`.
     lanes: usize,
+    panels: usize,
     weights: Buffer<E>,
     bias: Buffer<E>,
 }
@@ -47,7 +48,11 @@ pub(crate) struct PackShape {
 impl PackShape {
     /// Vectors of units in a panel: as many as a tile has sums for.
     pub(super) fn groups(&self) -> usize {
-        MAX_SUMS / self.gates
+        match self.gates {
+            1 => MAX_SUMS,
+            2 => MAX_SUMS / 2,
+            _ => 1,
+        }
     }
 
     /// Vectors of weights for one input in one panel.
@@ -59,15 +64,10 @@ impl PackShape {
         self.vectors() + usize::from(self.split)
     }
 
-    /// Sums of a unit: one for each gate, and one more of a gate that is split.
+    /// Sums of a unit: one for each gate, in their order; of split gates the last one's over the inputs first and its over the
+    /// recurrent values last. So the slots that inputs take part in are neighbours, and those that recurrent values do.
     pub(crate) fn slots(&self) -> usize {
         self.gates + usize::from(self.split)
-    }
-
-    /// Where the sum of a gate goes: gates in their order, or, of split gates, the last one's inputs first and its recurrent
-    /// values last. So the slots that inputs take part in are neighbours, and those that recurrent values do.
-    pub(super) fn slot(&self, gate: usize) -> usize {
-        gate + usize::from(self.split)
     }
 
     /// The slots that inputs take part in, and the gates of these.
@@ -108,17 +108,24 @@ impl<E: Element> Packed<E> {
     /// No weights yet.
     pub(super) fn empty(isa: Isa, shape: PackShape) -> Self {
         assert!((1..=MAX_SUMS).contains(&shape.gates) && shape.slots() <= MAX_SUMS, "a tile has sums for 4 gates");
-        Self { isa, shape, lanes: isa.lanes::<E>(), weights: Buffer::default(), bias: Buffer::default() }
+        let lanes = isa.lanes::<E>();
+        let panels = shape.panels(lanes);
+        Self { isa, shape, lanes, panels, weights: Buffer::default(), bias: Buffer::default() }
     }
 
     pub(super) fn panels(&self) -> usize {
-        self.shape.panels(self.lanes)
+        self.panels
     }
 
     /// The units of some panels.
     pub(super) fn units(&self, panels: Range<usize>) -> Range<usize> {
         let units = self.shape.groups() * self.lanes;
         (panels.start * units).min(self.shape.units)..(panels.end * units).min(self.shape.units)
+    }
+
+    /// Numbers of a row's sums in one panel.
+    pub(super) fn one_panel_sums(&self) -> usize {
+        self.shape.vectors() * self.lanes
     }
 
     /// Numbers of a row's sums as a tile leaves them: whole vectors, panel after panel.

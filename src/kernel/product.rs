@@ -125,7 +125,7 @@ pub(super) fn multiply_panels<E: Kernels>(
 ) {
     let rows = from.rows();
     let (input, to) = (Input::Rows(from), To::Slots(to, add));
-    E::multiply(weights.isa, Multiply { weights, panels, rows, input, recurrent: None, to });
+    E::multiply(weights.isa, &Multiply { weights, panels, rows, input, recurrent: None, to });
 }
 
 /// From so many products on each is one thread's, below a product's panels are shared.

@@ -13,7 +13,7 @@ pub trait Kernels: Element {
     #[doc(hidden)]
     fn fill(isa: Isa, fill: Fill<'_, Self>);
     #[doc(hidden)]
-    fn multiply(isa: Isa, multiply: Multiply<'_, Self>);
+    fn multiply(isa: Isa, multiply: &Multiply<'_, Self>);
     #[doc(hidden)]
     fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, Self>);
     #[doc(hidden)]
@@ -26,7 +26,7 @@ macro_rules! kernels {
             fn fill(isa: Isa, fill: Fill<'_, Self>) {
                 isa.run(fill);
             }
-            fn multiply(isa: Isa, multiply: Multiply<'_, Self>) {
+            fn multiply(isa: Isa, multiply: &Multiply<'_, Self>) {
                 isa.run(multiply);
             }
             fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, Self>) {

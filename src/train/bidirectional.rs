@@ -3,8 +3,10 @@
 use super::dynamic::record;
 use super::{Gradients, RunGradients, Tape, TrainableCell};
 use crate::checks::{check_directions, check_inputs, check_sizes, checked_state};
-use crate::{Error, Float, RnnCell};
-use ndarray::{Array3, ArrayRef3, ArrayView3, CowArray, Ix3, s};
+use crate::drivers::order::Direction;
+use crate::drivers::schedule::Schedule;
+use crate::{Error, RnnCell};
+use ndarray::{Array3, ArrayRef3};
 
 /// What the recorded driver returns: outputs and final states, each of the forward and the backward direction, and the tape.
 type Recorded<'a, C, D> = (
@@ -17,7 +19,7 @@ type Recorded<'a, C, D> = (
 /// (batch, seq, output) of each direction.
 ///
 /// The backward direction reads each row from its last valid step to its first. What holds for [`dynamic_rnn`], of padding
-/// and of memory, holds for each direction; rows of different lengths are copied once more.
+/// and of memory, holds for each direction.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -84,27 +86,11 @@ fn record_both<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
     check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
     let state_fw = checked_state("initial_state_fw", cell_fw, batch, initial_states.0)?;
     let state_bw = checked_state("initial_state_bw", cell_bw, batch, initial_states.1)?;
-    let lengths = sequence_length.filter(|lengths| lengths.iter().any(|&length| length != seq));
-    let reversed = reverse_sequence(inputs.view(), lengths);
-
-    let (fw, state_fw, tape_fw) = record(cell_fw, inputs.view().into(), sequence_length, state_fw, every);
-    let (bw, state_bw, tape_bw) = record(cell_bw, reversed, sequence_length, state_bw, every);
-    let bw = reverse_sequence(bw.view(), lengths).as_standard_layout().into_owned();
-    let tape = BidirectionalTape { fw: tape_fw, bw: tape_bw, lengths: lengths.map(<[usize]>::to_vec) };
-    Ok(((fw, bw), (state_fw, state_bw), tape))
-}
-
-/// Each row from its last valid step to its first, then zeros: TensorFlow's `reverse_sequence`. Arrays are (batch, seq,
-/// features); without lengths nothing is copied.
-fn reverse_sequence<'a, E: Float>(array: ArrayView3<'a, E>, lengths: Option<&[usize]>) -> CowArray<'a, E, Ix3> {
-    let Some(lengths) = lengths else {
-        return array.slice_move(s![.., ..;-1, ..]).into();
-    };
-    let mut reversed = Array3::zeros(array.dim());
-    for (row, &length) in lengths.iter().enumerate() {
-        reversed.slice_mut(s![row, ..length, ..]).assign(&array.slice(s![row, ..length;-1, ..]));
-    }
-    reversed.into()
+    let mut schedule = Schedule::new(seq, batch, sequence_length);
+    schedule.cut_every(every);
+    let (fw, state_fw, tape_fw) = record(cell_fw, inputs, schedule.clone(), Direction::Forward, state_fw);
+    let (bw, state_bw, tape_bw) = record(cell_bw, inputs, schedule, Direction::Backward, state_bw);
+    Ok(((fw, bw), (state_fw, state_bw), BidirectionalTape { fw: tape_fw, bw: tape_bw }))
 }
 
 /// A recorded run of [`bidirectional_dynamic_rnn`].
@@ -112,8 +98,6 @@ fn reverse_sequence<'a, E: Float>(array: ArrayView3<'a, E>, lengths: Option<&[us
 pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> {
     fw: Tape<'a, C>,
     bw: Tape<'a, D>,
-    /// `None` if all rows are as long as the inputs.
-    lengths: Option<Vec<usize>>,
 }
 
 /// What a [`BidirectionalTape`] of these cells gives.
@@ -143,14 +127,12 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
         d_final_state_fw: Option<C::State>,
         d_final_state_bw: Option<D::State>,
     ) -> Result<BothGradients<C, D>, Error> {
-        let lengths = self.lengths.as_deref();
         self.fw.check(("d_outputs_fw", d_outputs_fw), ("d_final_state_fw", d_final_state_fw.as_ref()))?;
         self.bw.check(("d_outputs_bw", d_outputs_bw), ("d_final_state_bw", d_final_state_bw.as_ref()))?;
         let RunGradients { parameters: fw, mut inputs, initial_state: initial_state_fw } =
             self.fw.checked_backward(d_outputs_fw, d_final_state_fw);
-        let d_outputs_bw = reverse_sequence(d_outputs_bw.view(), lengths);
-        let bw = self.bw.checked_backward(&d_outputs_bw, d_final_state_bw);
-        inputs += &reverse_sequence(bw.inputs.view(), lengths);
+        let bw = self.bw.checked_backward(d_outputs_bw, d_final_state_bw);
+        inputs += &bw.inputs;
         Ok(BidirectionalGradients {
             parameters: Gradients::join([("fw", fw), ("bw", bw.parameters)]),
             inputs,

@@ -2,10 +2,13 @@
 
 use super::{Gradients, TrainableCell};
 use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
-use crate::drivers::lengths::{gather, longest_first, runs, scatter};
+use crate::drivers::order::{Direction, Room, Rooms, by_step};
+use crate::drivers::run::{Buffers, Run};
+use crate::drivers::schedule::{Schedule, Window};
+use crate::drivers::walk::{Piece, Sink};
 use crate::kernel::zeros;
 use crate::{Error, RnnCell, State};
-use ndarray::{Array3, ArrayRef3, CowArray, Ix3, s};
+use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, s};
 
 /// What a recorded driver returns: outputs, the final state and the tape.
 pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tape<'a, C>);
@@ -71,28 +74,43 @@ pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
 #[must_use = "a tape is recorded to be run back"]
 pub struct Tape<'a, C: TrainableCell> {
     cell: &'a C,
-    /// (seq, batch, input), rows in the order of `order`.
-    inputs: CowArray<'a, C::Elem, Ix3>,
-    /// The user's row of each row here, longest first; `None` if that is their order.
-    order: Option<Vec<usize>>,
-    lengths: Vec<usize>,
-    windows: Vec<Window<C>>,
+    schedule: Schedule,
+    direction: Direction,
+    /// (seq, batch, input), in the caller's order.
+    inputs: ArrayView3<'a, C::Elem>,
     /// (batch, seq, output) of the outputs.
     outputs: (usize, usize, usize),
-    workspace: C::Workspace,
+    recorder: Recorder<C>,
+    /// Holds the inputs in the order of the schedule, where that is a copy.
+    buffers: Buffers<C>,
 }
 
-/// A run of steps with the same rows active.
-struct Window<C: TrainableCell> {
-    steps: std::ops::Range<usize>,
-    active: usize,
-    kept: Kept<C>,
+/// The sink of a recorded run: keeps of each window what it takes to run it back.
+struct Recorder<C: TrainableCell> {
+    checkpoints: bool,
+    kept: Vec<(Window, Kept<C>)>,
 }
 
 enum Kept<C: TrainableCell> {
     Records(Vec<C::Record>),
     /// The state before the first step.
     State(C::State),
+}
+
+impl<C: TrainableCell> Sink<C> for Recorder<C> {
+    fn run(&mut self, piece: Piece<'_, C>, state: &mut C::State, workspace: &mut C::Workspace) {
+        let Piece { cell, rows, steps, inputs, mut outputs, .. } = piece;
+        let kept = if self.checkpoints {
+            let kept = Kept::State(state.clone());
+            cell.unroll(&inputs, state, &mut outputs, workspace);
+            kept
+        } else {
+            let mut records = Vec::new();
+            cell.unroll_recording(&inputs, state, &mut outputs, &mut records, workspace);
+            Kept::Records(records)
+        };
+        self.kept.push((Window { steps, active: rows.len() }, kept));
+    }
 }
 
 /// Gradients of everything a run was given.
@@ -116,78 +134,33 @@ fn checked_record<'a, C: TrainableCell>(
     let (batch, seq, _) = inputs.dim();
     check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
     let state = checked_state("initial_state", cell, batch, initial_state)?;
-    Ok(record(cell, inputs.view().into(), sequence_length, state, every))
+    let mut schedule = Schedule::new(seq, batch, sequence_length);
+    schedule.cut_every(every);
+    Ok(record(cell, inputs, schedule, Direction::Forward, state))
 }
 
-/// [`dynamic_rnn`] of checked `inputs`, borrowed or owned; `finals` is the initial state. Checkpointed `every` so many steps
-/// or not at all.
+/// [`dynamic_rnn`] of checked `inputs` (batch, seq, input), in either direction. `state` is the initial one. Checkpointed if
+/// the schedule is cut.
 pub(super) fn record<'a, C: TrainableCell>(
     cell: &'a C,
-    inputs: CowArray<'a, C::Elem, Ix3>,
-    sequence_length: Option<&[usize]>,
-    mut finals: C::State,
-    every: Option<usize>,
+    inputs: &'a ArrayRef3<C::Elem>,
+    schedule: Schedule,
+    direction: Direction,
+    mut state: C::State,
 ) -> Recorded<'a, C> {
     let (batch, seq, _) = inputs.dim();
     let mut outputs = zeros((batch, seq, cell.output_size()));
-    let mut lengths = sequence_length.map_or_else(|| vec![seq; batch], <[usize]>::to_vec);
-    let mut inputs = inputs.permuted_axes([1, 0, 2]);
-    let order = (!lengths.is_sorted_by(|a, b| a >= b)).then(|| longest_first(&lengths));
-    if let Some(order) = &order {
-        lengths = order.iter().map(|&row| lengths[row]).collect();
-        inputs = gather(inputs.view(), order, &lengths).into();
-    }
-    let (windows, workspace) = (Vec::new(), C::Workspace::default());
-    let mut tape = Tape { cell, inputs, order: None, lengths, windows, outputs: outputs.dim(), workspace };
-    let mut by_step = outputs.view_mut().permuted_axes([1, 0, 2]);
-    match order {
-        None => tape.run(&mut finals, &mut by_step, every),
-        Some(order) => {
-            let mut sorted_outputs = zeros((seq, batch, cell.output_size()));
-            let mut sorted_finals = finals.select_rows(&order);
-            tape.run(&mut sorted_finals, &mut sorted_outputs, every);
-            scatter(&sorted_outputs, &order, &tape.lengths, by_step);
-            for (from, &to) in order.iter().enumerate() {
-                finals.copy_row(to, &sorted_finals, from);
-            }
-            tape.order = Some(order);
-        }
-    }
-    (outputs, finals, tape)
+    let inputs = by_step(inputs.view(), false);
+    let mut recorder = Recorder { checkpoints: schedule.is_cut(), kept: Vec::new() };
+    let mut buffers = Buffers::default();
+    let run = Run { cell, schedule: &schedule, direction, inputs, outputs: by_step(outputs.view_mut(), false) };
+    run.alone(&mut state, &mut recorder, &mut buffers);
+    buffers.keep_inputs();
+    let tape = Tape { cell, schedule, direction, inputs, outputs: outputs.dim(), recorder, buffers };
+    (outputs, state, tape)
 }
 
 impl<C: TrainableCell> Tape<'_, C> {
-    /// Runs forward; `finals` (rows in this tape's order) from the initial to the final state.
-    fn run(&mut self, finals: &mut C::State, outputs: &mut ArrayRef3<C::Elem>, every: Option<usize>) {
-        let mut running = finals.clone();
-        for (steps, active) in runs(&self.lengths) {
-            for row in active..running.batch_size() {
-                finals.copy_row(row, &running, row);
-            }
-            running.truncate_rows(active);
-            let mut start = steps.start;
-            while start < steps.end {
-                let end = every.map_or(steps.end, |every| steps.end.min(start + every));
-                let x = self.inputs.slice(s![start..end, ..active, ..]);
-                let mut out = outputs.slice_mut(s![start..end, ..active, ..]);
-                let kept = if every.is_some() {
-                    let kept = Kept::State(running.clone());
-                    self.cell.unroll(&x, &mut running, &mut out, &mut self.workspace);
-                    kept
-                } else {
-                    let mut records = Vec::new();
-                    self.cell.unroll_recording(&x, &mut running, &mut out, &mut records, &mut self.workspace);
-                    Kept::Records(records)
-                };
-                self.windows.push(Window { steps: start..end, active, kept });
-                start = end;
-            }
-        }
-        for row in 0..running.batch_size() {
-            finals.copy_row(row, &running, row);
-        }
-    }
-
     /// Runs back from `d_outputs` (batch, seq, output), the gradient of the outputs, and `d_final_state`, that of the final
     /// state (0 without).
     ///
@@ -218,70 +191,89 @@ impl<C: TrainableCell> Tape<'_, C> {
 
     /// [`backward`](Self::backward) of checked gradients.
     pub(super) fn checked_backward(
-        mut self,
+        self,
         d_outputs: &ArrayRef3<C::Elem>,
         d_final_state: Option<C::State>,
     ) -> RunGradients<C::Elem, C::State> {
+        let Self { cell, schedule, direction, inputs, outputs: (batch, seq, _), recorder, mut buffers } = self;
         let mut d_state = d_final_state.unwrap_or_else(|| {
-            let mut none = self.cell.zero_state(self.outputs.0);
+            let mut none = cell.zero_state(batch);
             none.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
             none
         });
-        let (batch, seq, features) = (self.outputs.0, self.outputs.1, self.cell.input_size());
-        let mut gradient = self.cell.zero_gradient();
-        let mut d_inputs = zeros((batch, seq, features));
-        let by_step = d_outputs.view().permuted_axes([1, 0, 2]);
-        match self.order.take() {
-            None => {
-                let mut d_inputs = d_inputs.view_mut().permuted_axes([1, 0, 2]);
-                self.run_back(&by_step, &mut d_state, &mut d_inputs, &mut gradient);
-            }
-            Some(order) => {
-                let d_outputs = gather(by_step, &order, &self.lengths);
-                let mut sorted_d_inputs = zeros((seq, batch, features));
-                let mut sorted_d_state = d_state.select_rows(&order);
-                self.run_back(&d_outputs, &mut sorted_d_state, &mut sorted_d_inputs, &mut gradient);
-                scatter(&sorted_d_inputs, &order, &self.lengths, d_inputs.view_mut().permuted_axes([1, 0, 2]));
-                for (from, &to) in order.iter().enumerate() {
-                    d_state.copy_row(to, &sorted_d_state, from);
-                }
-            }
-        }
+        let mut gradient = cell.zero_gradient();
+        let mut d_inputs = zeros((batch, seq, cell.input_size()));
+        let (from, to) = (by_step(d_outputs.view(), false), by_step(d_inputs.view_mut(), false));
+        schedule.in_order(direction, from, to, &mut Rooms::default(), |d_outputs, d_inputs| {
+            let Rooms { from, to } = &mut buffers.rooms;
+            let inputs = schedule.gathered(direction, inputs, from);
+            let gradient = &mut gradient;
+            let back = Back { cell, schedule: &schedule, inputs, again: to, d_outputs, d_inputs, gradient };
+            back.run(recorder.kept, &mut d_state, &mut buffers.workspace);
+        });
         RunGradients { parameters: Gradients::of(&gradient), inputs: d_inputs, initial_state: d_state }
     }
+}
 
-    fn run_back(
-        &mut self,
-        d_outputs: &ArrayRef3<C::Elem>,
-        d_state: &mut C::State,
-        d_inputs: &mut ArrayRef3<C::Elem>,
-        gradient: &mut C::Gradient,
-    ) {
-        let cell = self.cell;
-        while let Some(Window { steps, active, kept }) = self.windows.pop() {
-            let x = self.inputs.slice(s![steps.clone(), ..active, ..]);
-            let mut records = match kept {
-                Kept::Records(records) => records,
-                Kept::State(mut state) => {
-                    let mut outputs = Array3::zeros((steps.len(), active, self.outputs.2));
-                    let mut records = Vec::new();
-                    cell.unroll_recording(&x, &mut state, &mut outputs, &mut records, &mut self.workspace);
-                    records
-                }
-            };
-            let d_out = d_outputs.slice(s![steps.clone(), ..active, ..]);
-            let mut d_in = d_inputs.slice_mut(s![steps, ..active, ..]);
-            if active == d_state.batch_size() {
-                cell.unroll_backward(&mut records, &x, &d_out, d_state, &mut d_in, gradient, &mut self.workspace);
-                continue;
+/// A run back. Arrays are in the order of the schedule, (steps, batch, features).
+struct Back<'a, C: TrainableCell> {
+    cell: &'a C,
+    schedule: &'a Schedule,
+    inputs: ArrayView3<'a, C::Elem>,
+    /// Room for the outputs of steps that are run again.
+    again: &'a mut Room<C::Elem>,
+    d_outputs: ArrayView3<'a, C::Elem>,
+    d_inputs: ArrayViewMut3<'a, C::Elem>,
+    gradient: &'a mut C::Gradient,
+}
+
+impl<C: TrainableCell> Back<'_, C> {
+    /// Runs the windows back, the last first. `d_state`, in the caller's order, is the gradient of the final state and
+    /// becomes that of the initial one.
+    fn run(mut self, kept: Vec<(Window, Kept<C>)>, d_state: &mut C::State, workspace: &mut C::Workspace) {
+        let schedule = self.schedule;
+        if !schedule.ragged() {
+            for (window, kept) in kept.into_iter().rev() {
+                self.window(&window, kept, d_state, workspace);
             }
-            // The other rows had ended before these steps: theirs is still the gradient of the final state.
-            let mut running = d_state.select_rows(&(0..active).collect::<Vec<_>>());
-            cell.unroll_backward(&mut records, &x, &d_out, &mut running, &mut d_in, gradient, &mut self.workspace);
-            for row in 0..active {
-                d_state.copy_row(row, &running, row);
-            }
+            return;
         }
+        // Rows that ended earlier join: until then theirs is the gradient of the final state.
+        let mut running: Option<C::State> = None;
+        let leave = |running: &C::State, d_state: &mut C::State| {
+            for row in 0..running.batch_size() {
+                d_state.copy_row(schedule.row(row), running, row);
+            }
+        };
+        for (window, kept) in kept.into_iter().rev() {
+            if let Some(fewer) = running.take_if(|running| running.batch_size() != window.active) {
+                leave(&fewer, d_state);
+            }
+            let running = running.get_or_insert_with(|| {
+                d_state.select_rows(&(0..window.active).map(|row| schedule.row(row)).collect::<Vec<_>>())
+            });
+            self.window(&window, kept, running, workspace);
+        }
+        if let Some(all) = running {
+            leave(&all, d_state);
+        }
+    }
+
+    fn window(&mut self, window: &Window, kept: Kept<C>, d_state: &mut C::State, workspace: &mut C::Workspace) {
+        let Window { steps, active } = window;
+        let part = s![steps.clone(), ..*active, ..];
+        let (cell, x, d_out) = (self.cell, self.inputs.slice(part), self.d_outputs.slice(part));
+        let mut records = match kept {
+            Kept::Records(records) => records,
+            Kept::State(mut state) => {
+                let mut outputs = self.again.array((steps.len(), *active, cell.output_size()));
+                let mut records = Vec::new();
+                cell.unroll_recording(&x, &mut state, &mut outputs, &mut records, workspace);
+                records
+            }
+        };
+        let mut d_in = self.d_inputs.slice_mut(part);
+        cell.unroll_backward(&mut records, &x, &d_out, d_state, &mut d_in, self.gradient, workspace);
     }
 }
 

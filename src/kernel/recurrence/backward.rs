@@ -154,7 +154,7 @@ impl<E: Kernels, Q: EquationBack<E>> Run<'_, E, Q> {
                 let mut turn = team.turn(rows);
                 while let Some(rows) = turn.next() {
                     let (isa, places, ways, width) = (self.isa, self.places, self.ways, stage.units);
-                    self.equation.backward_rows(BackwardRows { isa, places, ways, t, stage: k, rows, width });
+                    self.equation.backward_rows(&BackwardRows { isa, places, ways, t, stage: k, rows, width });
                 }
                 if let Some(product) = stage.product {
                     self.product_back(stage, product, (t, k), &mut team);

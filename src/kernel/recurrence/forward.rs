@@ -199,7 +199,7 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
         let recurrent = self.recurrent(stage, t);
         // SAFETY: the step exists.
         let to = To::Slots(unsafe { self.places.sums[k].step(t) }, Add::No);
-        let panel = weights.panel_sums() / weights.panels() * rows;
+        let panel = weights.one_panel_sums() * rows;
         let chunk = if stage.whole_rows { usize::MAX } else { (CHUNK / panel).max(1) };
         let mut turn = team.turn(weights.panels());
         while let Some(block) = turn.next() {
@@ -208,9 +208,9 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
                 let panels = first..block.end.min(first.saturating_add(chunk));
                 first = panels.end;
                 let units = weights.units(panels.clone());
-                E::multiply(self.isa, Multiply { weights, panels, rows, input, recurrent, to });
+                E::multiply(self.isa, &Multiply { weights, panels, rows, input, recurrent, to });
                 if !stage.whole_rows {
-                    self.equation.forward_rows(self.job((t, k), 0..rows, units));
+                    self.equation.forward_rows(&self.job((t, k), 0..rows, units));
                 }
             }
         }
@@ -224,7 +224,7 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
         let units = self.plan.stages()[k].units;
         let mut turn = team.turn(rows.len());
         while let Some(rows) = turn.next() {
-            self.equation.forward_rows(self.job((t, k), rows, 0..units));
+            self.equation.forward_rows(&self.job((t, k), rows, 0..units));
         }
     }
 
@@ -260,7 +260,7 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
                 let count = HOISTED_STEPS.min(steps - t);
                 let mut turn = team.turn(weights.panels());
                 while let Some(panels) = turn.next() {
-                    E::multiply(self.isa, Multiply { weights, panels, rows: count, input, recurrent: None, to });
+                    E::multiply(self.isa, &Multiply { weights, panels, rows: count, input, recurrent: None, to });
                 }
             }
         }

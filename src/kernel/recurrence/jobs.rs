@@ -45,45 +45,45 @@ pub enum Concrete<A, B> {
 ///
 /// # Safety
 /// `A` and `B` are `T` with `f32` and `f64` in place of `E`.
-unsafe fn concrete<E: Element, T, A, B>(value: T) -> Concrete<A, B> {
-    let value = std::mem::ManuallyDrop::new(value);
-    // SAFETY: the caller's promise: where the types of the number are the same, so are these. The value is moved.
+unsafe fn concrete<E: Element, T, A, B>(value: &T) -> Concrete<&A, &B> {
+    let value = std::ptr::from_ref(value);
+    // SAFETY: the caller's promise: where the types of the number are the same, so are these.
     unsafe {
         if TypeId::of::<E>() == TypeId::of::<f32>() {
-            Concrete::F32(std::mem::transmute_copy::<T, A>(&value))
+            Concrete::F32(&*value.cast())
         } else {
             assert!(TypeId::of::<E>() == TypeId::of::<f64>(), "a number is f32 or f64");
-            Concrete::F64(std::mem::transmute_copy::<T, B>(&value))
+            Concrete::F64(&*value.cast())
         }
     }
 }
 
 impl<'a, E: Element> ForwardRows<'a, E> {
-    pub(crate) fn run<Q: Equation<E>>(self, equation: &Q) {
+    pub(crate) fn run<Q: Equation<E>>(&self, equation: &Q) {
         self.isa.run(Rowwise { rows: self, equation });
     }
 
     /// The same, of the type it is: so that a cell of this crate is compiled here.
-    pub(crate) fn concrete(self) -> Concrete<ForwardRows<'a, f32>, ForwardRows<'a, f64>> {
+    pub(crate) fn concrete(&self) -> Concrete<&ForwardRows<'a, f32>, &ForwardRows<'a, f64>> {
         // SAFETY: these are the types that are asked for.
         unsafe { concrete::<E, _, _, _>(self) }
     }
 }
 
 impl<'a, E: Element> BackwardRows<'a, E> {
-    pub(crate) fn run<Q: EquationBack<E>>(self, equation: &Q) {
+    pub(crate) fn run<Q: EquationBack<E>>(&self, equation: &Q) {
         self.isa.run(RowwiseBack { rows: self, equation });
     }
 
     /// As [`ForwardRows::concrete`].
-    pub(crate) fn concrete(self) -> Concrete<BackwardRows<'a, f32>, BackwardRows<'a, f64>> {
+    pub(crate) fn concrete(&self) -> Concrete<&BackwardRows<'a, f32>, &BackwardRows<'a, f64>> {
         // SAFETY: these are the types that are asked for.
         unsafe { concrete::<E, _, _, _>(self) }
     }
 }
 
 struct Rowwise<'a, 'b, E, Q> {
-    rows: ForwardRows<'a, E>,
+    rows: &'b ForwardRows<'a, E>,
     equation: &'b Q,
 }
 
@@ -92,8 +92,8 @@ impl<E: Element, Q: Equation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let ForwardRows { places, t, stage, rows, units, width, whole, .. } = self.rows;
-        for row in rows {
+        let &ForwardRows { places, t, stage, ref rows, ref units, width, whole, .. } = self.rows;
+        for row in rows.clone() {
             let at = At::new(t, row, units.clone(), width, whole);
             self.equation.forward::<Lanes<S, E>>(stage, &mut Forward::new(places, at));
         }
@@ -101,7 +101,7 @@ impl<E: Element, Q: Equation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
 }
 
 struct RowwiseBack<'a, 'b, E, Q> {
-    rows: BackwardRows<'a, E>,
+    rows: &'b BackwardRows<'a, E>,
     equation: &'b Q,
 }
 
@@ -110,8 +110,8 @@ impl<E: Element, Q: EquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let BackwardRows { places, ways, t, stage, rows, width, .. } = self.rows;
-        for row in rows {
+        let &BackwardRows { places, ways, t, stage, ref rows, width, .. } = self.rows;
+        for row in rows.clone() {
             let at = At::new(t, row, 0..width, width, true);
             self.equation.backward::<Lanes<S, E>>(stage, &mut Backward::new(places, ways, at));
         }

@@ -42,7 +42,7 @@ pub(crate) trait Equation<E: Element>: Sync {
     fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>);
 
     /// The same for some rows, compiled for every instruction set.
-    fn forward_rows(&self, rows: ForwardRows<'_, E>);
+    fn forward_rows(&self, rows: &ForwardRows<'_, E>);
 }
 
 /// The way back of an [`Equation`].
@@ -51,7 +51,7 @@ pub(crate) trait EquationBack<E: Element>: Equation<E> {
     fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>);
 
     /// The same for some rows, compiled for every instruction set.
-    fn backward_rows(&self, rows: BackwardRows<'_, E>);
+    fn backward_rows(&self, rows: &BackwardRows<'_, E>);
 }
 
 /// What a product multiplies besides the inputs.

@@ -1,0 +1,175 @@
+//! Rows in the order of a [`Schedule`] and back, and [`Rooms`], the memory it takes.
+//!
+//! Arrays are checked and time-major, (seq, batch, features), whatever the caller's layout.
+
+use super::schedule::Schedule;
+use crate::Float;
+use crate::kernel::zeros;
+use ndarray::{ArrayBase, ArrayView3, ArrayViewMut3, Axis, Dimension, Ix3, RawData, Slice, s};
+
+/// A view with steps as the first axis.
+pub(crate) fn by_step<S: RawData>(array: ArrayBase<S, Ix3>, time_major: bool) -> ArrayBase<S, Ix3> {
+    if time_major { array } else { array.permuted_axes([1, 0, 2]) }
+}
+
+/// From which end a row is read: its first step, or its last valid one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forward,
+    Backward,
+}
+
+impl Direction {
+    /// The first `length` steps, in the order they are read in.
+    fn read<S: RawData, D: Dimension>(self, mut steps: ArrayBase<S, D>, length: usize) -> ArrayBase<S, D> {
+        if length != steps.len_of(Axis(0)) {
+            steps.slice_axis_inplace(Axis(0), Slice::from(..length));
+        }
+        if self == Self::Backward {
+            steps.invert_axis(Axis(0));
+        }
+        steps
+    }
+}
+
+impl Schedule {
+    /// Calls `run` with views of `from` and `to` whose rows are in this order and whose steps run forward. What `from` holds
+    /// past a row's length is not read, and nothing is written to `to` there.
+    ///
+    /// Nothing is copied where the rows are in the caller's order and read forward, or all of one length.
+    #[inline]
+    pub fn in_order<E: Float>(
+        &self,
+        direction: Direction,
+        from: ArrayView3<'_, E>,
+        to: ArrayViewMut3<'_, E>,
+        rooms: &mut Rooms<E>,
+        run: impl FnOnce(ArrayView3<'_, E>, ArrayViewMut3<'_, E>),
+    ) {
+        self.gather(direction, from, &mut rooms.from);
+        let from = self.gathered(direction, from, &rooms.from);
+        if !self.copies(direction) {
+            return run(from, direction.read(to, self.steps()));
+        }
+        let mut sorted = rooms.to.array((self.steps(), self.batch(), to.dim().2));
+        run(from, sorted.view_mut());
+        self.scatter(direction, sorted.view(), to);
+    }
+
+    /// `from` in this order, as [`in_order`](Self::in_order) gave it: what is in the room, if it was copied.
+    pub fn gathered<'a, E: Float>(
+        &self,
+        direction: Direction,
+        from: ArrayView3<'a, E>,
+        room: &'a Room<E>,
+    ) -> ArrayView3<'a, E> {
+        if self.copies(direction) {
+            return room.written((self.steps(), self.batch(), from.dim().2));
+        }
+        direction.read(from, self.steps())
+    }
+
+    /// Whether strides cannot give the rows this order.
+    fn copies(&self, direction: Direction) -> bool {
+        !self.in_callers_order() || (self.ragged() && direction == Direction::Backward)
+    }
+
+    /// Sets to 0 what is past the rows' lengths.
+    pub fn clear_padding<E: Float>(&self, outputs: &mut ArrayViewMut3<'_, E>) {
+        for row in 0..self.batch() {
+            outputs.slice_mut(s![self.length(row).., self.row(row), ..]).fill(E::default());
+        }
+    }
+
+    fn gather<E: Float>(&self, direction: Direction, from: ArrayView3<'_, E>, room: &mut Room<E>) {
+        if !self.copies(direction) {
+            return;
+        }
+        let mut to = room.array((self.steps(), self.batch(), from.dim().2));
+        for row in 0..self.batch() {
+            let (length, from) = (self.length(row), from.index_axis(Axis(1), self.row(row)));
+            to.slice_mut(s![..length, row, ..]).assign(&direction.read(from, length));
+        }
+    }
+
+    fn scatter<E: Float>(&self, direction: Direction, from: ArrayView3<'_, E>, mut to: ArrayViewMut3<'_, E>) {
+        for row in 0..self.batch() {
+            let (length, to) = (self.length(row), to.index_axis_mut(Axis(1), self.row(row)));
+            direction.read(to, length).assign(&from.slice(s![..length, row, ..]));
+        }
+    }
+}
+
+/// Room for what a run reads and for what it writes.
+pub(crate) struct Rooms<E> {
+    pub from: Room<E>,
+    pub to: Room<E>,
+}
+
+impl<E> Default for Rooms<E> {
+    fn default() -> Self {
+        Self { from: Room::default(), to: Room::default() }
+    }
+}
+
+/// Room for an array of any shape. Grows and never shrinks.
+pub(crate) struct Room<E>(Vec<E>);
+
+impl<E> Default for Room<E> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<E: Float> Room<E> {
+    /// An array of whatever numbers are there.
+    ///
+    /// # Panics
+    /// If it would be larger than an array can be.
+    pub fn array(&mut self, shape: (usize, usize, usize)) -> ArrayViewMut3<'_, E> {
+        let numbers = numbers(shape);
+        if numbers > self.0.len() {
+            (self.0, _) = zeros(numbers).into_raw_vec_and_offset();
+        }
+        ArrayViewMut3::from_shape(shape, &mut self.0[..numbers]).expect("as many numbers as the shape has")
+    }
+
+    /// The array that was written before, of the same shape.
+    pub fn written(&self, shape: (usize, usize, usize)) -> ArrayView3<'_, E> {
+        ArrayView3::from_shape(shape, &self.0[..numbers(shape)]).expect("as many numbers as the shape has")
+    }
+}
+
+fn numbers(shape: (usize, usize, usize)) -> usize {
+    let numbers = shape.0.checked_mul(shape.1).and_then(|rows| rows.checked_mul(shape.2));
+    numbers.unwrap_or_else(|| panic!("an array {shape:?} is larger than memory can be"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array3;
+
+    #[test]
+    fn rows_go_in_order_and_back_and_padding_stays() {
+        let lengths = [2, 0, 4];
+        let x = Array3::from_shape_fn(
+            (5, 3, 2),
+            |(t, b, k)| {
+                if t < lengths[b] { (100 * t + 10 * b + k) as f64 } else { f64::NAN }
+            },
+        );
+        for direction in [Direction::Forward, Direction::Backward] {
+            let schedule = Schedule::new(5, 3, Some(&lengths));
+            let mut y = Array3::from_elem(x.dim(), -1.0);
+            schedule.in_order(direction, x.view(), y.view_mut(), &mut Rooms::default(), |from, mut to| {
+                assert_eq!((from.dim(), to.dim()), ((4, 3, 2), (4, 3, 2)));
+                let first = if direction == Direction::Forward { 0.0 } else { 300.0 };
+                assert_eq!(from[[0, 0, 1]], first + 21.0);
+                to.assign(&from);
+            });
+            let expected = x.mapv(|x| if x.is_nan() { -1.0 } else { x });
+            assert_eq!(y, expected);
+        }
+    }
+}
