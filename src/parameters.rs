@@ -2,7 +2,7 @@
 
 use crate::checks::check_shape;
 use crate::{Error, Float};
-use ndarray::{Array, ArrayViewD, ArrayViewMutD, Dimension};
+use ndarray::{Array, ArrayD, ArrayViewD, ArrayViewMutD, Dimension};
 use std::borrow::Cow;
 
 /// Weights visited by name, in a fixed order: saving, loading, optimizers and clipping all go through here.
@@ -20,6 +20,15 @@ pub trait Parameters<E: Float> {
     /// Visits every weight, mutable, under the same names and in the same order.
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         let _ = visit;
+    }
+
+    /// Hands over every array, under the same names and in the same order: what becomes of a gradient. The provided version
+    /// copies; a struct that [`parameters!`](crate::parameters) makes of arrays does not.
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>))
+    where
+        Self: Sized,
+    {
+        self.visit_parameters(&mut |name, array| take(name, array.to_owned()));
     }
 }
 
@@ -47,6 +56,11 @@ impl<E: Float, P: Parameters<E>> Parameters<E> for Vec<P> {
             cell.visit_parameters_mut(&mut |name, array| visit(&format!("cell_{layer}/{name}"), array));
         }
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        for (layer, cell) in self.into_iter().enumerate() {
+            cell.take_parameters(&mut |name, array| take(&format!("cell_{layer}/{name}"), array));
+        }
+    }
 }
 
 macro_rules! tuple_parameters {
@@ -58,6 +72,9 @@ macro_rules! tuple_parameters {
             }
             fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, Elem>)) {
                 $(self.$index.visit_parameters_mut(&mut |name, array| visit(&format!("cell_{}/{name}", $index), array));)+
+            }
+            fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<Elem>)) {
+                $(self.$index.take_parameters(&mut |name, array| take(&format!("cell_{}/{name}", $index), array));)+
             }
         }
     };
@@ -91,6 +108,9 @@ pub trait Arrays<E: Float>: Field<E> {
     /// [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`].
     fn checked(self, name: &str, expected: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<Self, Error>;
 
+    /// Hands over the arrays.
+    fn take(self, name: &str, take: &mut dyn FnMut(&str, ArrayD<E>));
+
     /// The name of the first weight of such a field.
     fn first_name(name: &str) -> Cow<'_, str>;
 }
@@ -112,6 +132,9 @@ impl<E: Float, D: Dimension> Arrays<E> for Array<E, D> {
         let Some(shape) = expected(name) else { return Err(Error::UnexpectedWeight { name: name.into() }) };
         check_shape(name, &shape, self.shape())?;
         Ok(if self.is_standard_layout() { self } else { self.as_standard_layout().into_owned() })
+    }
+    fn take(self, name: &str, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        take(name, self.into_dyn());
     }
     fn first_name(name: &str) -> Cow<'_, str> {
         name.into()
@@ -138,6 +161,9 @@ impl<E: Float, F: Arrays<E>> Arrays<E> for Option<F> {
             (None, None) => Ok(None),
             (None, Some(_)) => Err(Error::MissingWeight { name: first.into_owned() }),
         }
+    }
+    fn take(self, name: &str, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.into_iter().for_each(|field| field.take(name, take));
     }
     fn first_name(name: &str) -> Cow<'_, str> {
         F::first_name(name)
@@ -185,7 +211,11 @@ macro_rules! parameters {
             $($(#[$field_attribute])* pub $field: $type,)+
         }
 
-        $crate::parameters!(@visit $name $($weight $field)+);
+        $crate::parameters!(@visit $name {
+            fn take_parameters(self, take: &mut dyn FnMut(&str, $crate::ndarray::ArrayD<E>)) {
+                $crate::Arrays::take(self, "", take);
+            }
+        } $($weight $field)+);
 
         impl<E: $crate::Float> $crate::Arrays<E> for $name<E> {
             fn zeros(&self) -> Self {
@@ -197,6 +227,9 @@ macro_rules! parameters {
                 expected: &dyn Fn(&str) -> Option<Vec<usize>>,
             ) -> Result<Self, $crate::Error> {
                 Ok(Self { $($field: self.$field.checked(&$crate::joined(name, $weight), expected)?,)+ })
+            }
+            fn take(self, name: &str, take: &mut dyn FnMut(&str, $crate::ndarray::ArrayD<E>)) {
+                $($crate::Arrays::<E>::take(self.$field, &$crate::joined(name, $weight), take);)+
             }
             #[allow(unreachable_code)]
             fn first_name(name: &str) -> std::borrow::Cow<'_, str> {
@@ -214,9 +247,9 @@ macro_rules! parameters {
             $($($(#[$other_attribute])* $other: $other_type,)+)?
         }
 
-        $crate::parameters!(@visit $name $($weight $field)+);
+        $crate::parameters!(@visit $name {} $($weight $field)+);
     };
-    (@visit $name:ident $($weight:literal $field:ident)+) => {
+    (@visit $name:ident { $($take:item)? } $($weight:literal $field:ident)+) => {
         impl<E: $crate::Float> $crate::Parameters<E> for $name<E> {
             fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, $crate::ndarray::ArrayViewD<'a, E>)) {
                 $crate::Field::visit(self, "", visit);
@@ -224,6 +257,7 @@ macro_rules! parameters {
             fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, $crate::ndarray::ArrayViewMutD<'_, E>)) {
                 $crate::Field::visit_mut(self, "", visit);
             }
+            $($take)?
         }
 
         impl<E: $crate::Float> $crate::Field<E> for $name<E> {

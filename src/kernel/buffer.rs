@@ -2,6 +2,7 @@
 
 use super::Element;
 use ndarray::{Array, Dimension, LinalgScalar, ShapeBuilder};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 #[derive(Clone, Copy, Default)]
@@ -72,6 +73,16 @@ pub(crate) fn zeroed<E: Element, const N: usize>(shape: [usize; N]) -> Vec<E> {
     let mut zeros = vec![E::default(); count(shape)];
     prefer_huge_pages(&mut zeros);
     zeros
+}
+
+/// Room for numbers of this shape that are written before they are read, on huge pages where they are many.
+///
+/// # Panics
+/// If there cannot be so many numbers.
+pub(crate) fn uninit<E: Element, const N: usize>(shape: [usize; N]) -> Box<[MaybeUninit<E>]> {
+    let mut room = Box::new_uninit_slice(count(shape));
+    prefer_huge_pages(&mut room);
+    room
 }
 
 /// `ndarray`'s zeros, on huge pages where they are many.

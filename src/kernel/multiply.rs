@@ -34,8 +34,8 @@ pub(super) enum Input<'a, E> {
 pub(super) enum To<'a, E> {
     /// To rows of whole vectors, panel after panel.
     Panels(Rows<'a, E>),
-    /// To rows of units, slot after slot; added to what is there, or not.
-    Slots(Rows<'a, E>, Add),
+    /// To rows of units, slot after slot, as far apart as said; added to what is there, or not.
+    Slots(Rows<'a, E>, usize, Add),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl<'a, E: Element> Multiply<'a, E> {
         assert!(self.recurrent.is_none_or(fits), "a product has its recurrent values");
         let (to, width) = match self.to {
             To::Panels(to) => (to, weights.panel_sums()),
-            To::Slots(to, _) => (to, shape.slots() * shape.units),
+            To::Slots(to, slot, _) => (to, if shape.units <= slot { shape.slots() * slot } else { usize::MAX }),
         };
         assert!(to.rows() >= rows && to.width() >= width, "a product has room for its sums");
     }
@@ -191,7 +191,7 @@ impl<'a, E: Element> Multiply<'a, E> {
                         Lanes::<S, E>::load_at(sums.add(v * lanes), whole).store_at(to.add(v * lanes), whole);
                     }
                 }
-                To::Slots(to, add) => {
+                To::Slots(to, stride, add) => {
                     let to = to.at(row);
                     for group in 0..V / G {
                         let at = Units::of(lanes, panel * (V / G) + group, units);
@@ -203,9 +203,9 @@ impl<'a, E: Element> Multiply<'a, E> {
                             let vector = if SPLIT { (slot + V) % (V + 1) } else { group * G + slot };
                             let mut sum = Lanes::<S, E>::load_at(sums.add(vector * lanes), whole);
                             if add == Add::Yes {
-                                sum = sum + Lanes::load_at(to.add(slot * units), at);
+                                sum = sum + Lanes::load_at(to.add(slot * stride), at);
                             }
-                            sum.store_at(to.add(slot * units), at);
+                            sum.store_at(to.add(slot * stride), at);
                         }
                     }
                 }

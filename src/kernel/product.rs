@@ -124,7 +124,7 @@ pub(super) fn multiply_panels<E: Kernels>(
     (to, add): (Rows<'_, E>, Add),
 ) {
     let rows = from.rows();
-    let (input, to) = (Input::Rows(from), To::Slots(to, add));
+    let (input, to) = (Input::Rows(from), To::Slots(to, weights.shape.units, add));
     E::multiply(weights.isa, &Multiply { weights, panels, rows, input, recurrent: None, to });
 }
 

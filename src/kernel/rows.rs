@@ -114,15 +114,24 @@ impl<'a, E> Grid<'a, E> {
     ///
     /// # Panics
     /// If `numbers` has another length.
-    pub(super) fn of(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize)) -> Self {
-        assert_eq!(numbers.len(), steps * rows * width, "a grid is as large as its memory");
-        let (step, row) = ((rows * width) as isize, width as isize);
+    pub(super) fn of(numbers: &'a mut [E], dim: (usize, usize, usize)) -> Self {
+        Self::spaced(numbers, dim, dim.2)
+    }
+
+    /// As [`of`](Self::of), a row taking `stride` numbers.
+    ///
+    /// # Panics
+    /// If `numbers` has another length.
+    pub(super) fn spaced(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize), stride: usize) -> Self {
+        assert_eq!(numbers.len(), steps * rows * stride, "a grid is as large as its memory");
+        assert!(width <= stride, "rows do not overlap");
+        let (step, row) = ((rows * stride) as isize, stride as isize);
         Self { ptr: numbers.as_mut_ptr(), step, row, steps, rows, width, memory: PhantomData }
     }
 
-    /// `steps` times the same rows.
-    pub(super) fn repeated(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize)) -> Self {
-        Self { step: 0, steps, ..Self::of(numbers, (1, rows, width)) }
+    /// `steps` times the same rows, each taking `stride` numbers.
+    pub(super) fn repeated(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize), stride: usize) -> Self {
+        Self { step: 0, steps, ..Self::spaced(numbers, (1, rows, width), stride) }
     }
 
     pub(super) fn dim(&self) -> (usize, usize, usize) {

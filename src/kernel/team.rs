@@ -6,8 +6,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A member's view of the team. A member that panics in the middle leaves the others waiting: what a kernel is given it
-/// asserts before it makes a team.
+/// A member's view of the team. After a member has panicked, in an equation of a user's, nothing is left for the others: they
+/// come to their end, and the panic comes back from [`with_team`].
 #[derive(Clone, Copy)]
 pub(super) struct Team<'a> {
     #[cfg(feature = "rayon")]
@@ -98,7 +98,7 @@ mod shared {
     use crate::kernel::threads::{Patience, WORTH_SHARING, threads, with_helpers};
     use std::marker::PhantomData;
     use std::ops::Range;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     /// Products of a pass for which a second thread pays, half a microsecond of work each.
     const PRODUCTS: usize = 24_000;
@@ -132,6 +132,7 @@ mod shared {
     pub(super) struct Member<'a> {
         /// Every pass has as many, some perhaps empty.
         blocks: &'a [Block],
+        panicked: &'a AtomicBool,
         /// Where its search begins: the same in every pass, so that a panel's weights stay in one core's cache.
         first: usize,
         pass: usize,
@@ -155,10 +156,24 @@ mod shared {
         let run = AnyThread(run);
         let each = (work.pass() / members / BLOCK).clamp(1, MOST_BLOCKS);
         let blocks: Vec<_> = (0..members * each).map(|_| Block(AtomicUsize::new(0))).collect();
+        let panicked = AtomicBool::new(false);
         with_helpers(members - 1, &|member| {
-            let member = Member { blocks: &blocks, first: member * each, pass: 0, tried: 0, claimed: None };
+            let _alarm = Alarm(&panicked);
+            let (blocks, panicked) = (&blocks, &panicked);
+            let member = Member { blocks, panicked, first: member * each, pass: 0, tried: 0, claimed: None };
             run.call(Team { shared: Some(member), _shared: PhantomData });
         });
+    }
+
+    /// Tells the others when a member panics.
+    struct Alarm<'a>(&'a AtomicBool);
+
+    impl Drop for Alarm<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     impl Member<'_> {
@@ -176,6 +191,9 @@ mod shared {
                 state.store(done, Ordering::Release);
             }
             let count = self.blocks.len();
+            if self.panicked.load(Ordering::Relaxed) {
+                return None;
+            }
             while self.tried < count {
                 let index = (self.first + self.tried) % count;
                 self.tried += 1;
@@ -192,7 +210,7 @@ mod shared {
             let mut patience = Patience::default();
             for Block(state) in self.blocks {
                 // Acquire: as above.
-                while state.load(Ordering::Acquire) < done {
+                while state.load(Ordering::Acquire) < done && !self.panicked.load(Ordering::Relaxed) {
                     patience.wait();
                 }
             }

@@ -4,7 +4,7 @@ use super::cell::TrainableCell;
 use super::runs::steps_as_runs;
 use crate::wrappers::boxed::{DynWorkspace, ErasedCell, erased_cell};
 use crate::{DynState, Float, Parameters, RnnCell};
-use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
+use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use std::any::Any;
 use std::fmt;
 
@@ -45,11 +45,15 @@ pub struct DynGradient<E: Float>(Box<dyn ErasedGradient<E>>);
 /// Gradients, whose type can be asked for.
 trait ErasedGradient<E: Float>: Parameters<E> + Send {
     fn erased_any_mut(&mut self) -> &mut dyn Any;
+    fn erased_take(self: Box<Self>, take: &mut dyn FnMut(&str, ArrayD<E>));
 }
 
 impl<E: Float, G: Parameters<E> + Send + 'static> ErasedGradient<E> for G {
     fn erased_any_mut(&mut self) -> &mut dyn Any {
         self
+    }
+    fn erased_take(self: Box<Self>, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        (*self).take_parameters(take);
     }
 }
 
@@ -59,6 +63,9 @@ impl<E: Float> Parameters<E> for DynGradient<E> {
     }
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.0.visit_parameters_mut(visit);
+    }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.0.erased_take(take);
     }
 }
 

@@ -211,7 +211,7 @@ impl<C: TrainableCell> Tape<'_, C> {
             let back = Back { cell, schedule: &schedule, inputs, again: to, d_outputs, d_inputs, gradient };
             back.run(recorder.kept, &mut d_state, &mut buffers.workspace);
         });
-        RunGradients { parameters: Gradients::of(&gradient), inputs: d_inputs, initial_state: d_state }
+        RunGradients { parameters: Gradients::of(gradient), inputs: d_inputs, initial_state: d_state }
     }
 }
 

@@ -25,11 +25,11 @@ impl<E: Float> Gradients<E> {
 
     /// What a cell's gradient holds, by name.
     #[must_use]
-    pub fn of<P: Parameters<E> + ?Sized>(gradient: &P) -> Self {
+    pub fn of<P: Parameters<E>>(gradient: P) -> Self {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
-        gradient.visit_parameters(&mut |name, value| {
+        gradient.take_parameters(&mut |name, array| {
             names.push(name.to_owned());
-            arrays.push(value.to_owned());
+            arrays.push(array);
         });
         Self { names, arrays }
     }

@@ -25,8 +25,8 @@ const HOIST_BELOW: usize = 6;
 /// With fewer inputs than this it is not: the product is less work than storing and loading it.
 const HOIST_INPUTS: usize = 16;
 
-/// Sums that the equation takes at once, while they are in the first cache.
-const CHUNK: usize = 4096;
+/// Sums that the equation takes at once, while they are in a near cache: fewer, and the way to each row shows.
+const CHUNK: usize = 16384;
 
 /// The arrays of a run.
 pub(crate) struct Io<'a, E> {
@@ -198,7 +198,7 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
         let input = self.input(weights, t, k, team);
         let recurrent = self.recurrent(stage, t);
         // SAFETY: the step exists.
-        let to = To::Slots(unsafe { self.places.sums[k].step(t) }, Add::No);
+        let to = To::Slots(unsafe { self.places.sums[k].step(t) }, self.places.slots[k], Add::No);
         let panel = weights.one_panel_sums() * rows;
         let chunk = if stage.whole_rows { usize::MAX } else { (CHUNK / panel).max(1) };
         let mut turn = team.turn(weights.panels());

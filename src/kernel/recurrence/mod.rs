@@ -148,6 +148,11 @@ struct Widths {
 }
 
 impl Widths {
+    /// Sums of each unit of a stage.
+    fn slots(&self, stage: usize) -> usize {
+        if self.units[stage] == 0 { 0 } else { self.sums[stage] / self.units[stage] }
+    }
+
     /// # Panics
     /// If a stage's product does not fit what it multiplies.
     fn new<E: super::Kernels>(plan: &Plan<'_, E>, inputs: usize, output: usize, leaves: [usize; MOST]) -> Self {

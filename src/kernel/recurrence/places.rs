@@ -2,9 +2,10 @@
 
 use super::{MOST, Widths};
 use crate::kernel::Element;
-use crate::kernel::buffer::{count, zeroed};
+use crate::kernel::buffer::{uninit, zeroed};
 use crate::kernel::memory::{Arena, lines};
 use crate::kernel::rows::Grid;
+use std::mem::MaybeUninit;
 
 /// What a run of steps leaves for the way back: for each step and row the sums as the equation left them, the temporaries, and
 /// the state before and after.
@@ -12,7 +13,10 @@ pub struct Record<E> {
     pub(super) steps: usize,
     pub(super) rows: usize,
     pub(super) widths: Widths,
-    pub(super) numbers: Vec<E>,
+    /// Of stages with a product, which writes all of them before anybody reads.
+    sums: [Box<[MaybeUninit<E>]>; MOST],
+    temporaries: [Vec<E>; MOST],
+    leaves: [Vec<E>; MOST],
 }
 
 impl<E> std::fmt::Debug for Record<E> {
@@ -23,13 +27,21 @@ impl<E> std::fmt::Debug for Record<E> {
 
 impl<E: Element> Record<E> {
     pub(super) fn new(steps: usize, rows: usize, widths: Widths) -> Self {
-        let samples: usize = widths.sums.iter().chain(&widths.temporaries).sum();
-        let state: usize = widths.leaves.iter().sum();
-        let width = samples.checked_add(state).expect("a width is no larger than memory");
-        // A step more of all of it can be counted, and so can the parts.
-        let _ = count([steps.saturating_add(1), rows, width]);
-        Self { steps, rows, widths, numbers: zeroed([steps * rows * samples + (steps + 1) * rows * state]) }
+        let zeros = |steps: usize| move |width: usize| zeroed([steps, rows, spaced(width)]);
+        Self {
+            steps,
+            rows,
+            widths,
+            sums: widths.sums.map(|width| uninit([steps, rows, spaced(width)])),
+            temporaries: widths.temporaries.map(zeros(steps)),
+            leaves: widths.leaves.map(zeros(steps + 1)),
+        }
     }
+}
+
+/// Numbers from one row to the next. Rows that are a multiple of 1 KiB apart would share few sets of the first cache.
+pub(super) fn spaced(width: usize) -> usize {
+    if width > 0 && width.is_multiple_of(256) { width + 16 } else { width }
 }
 
 /// A leaf of the state before the first step and after each: all kept, or the last two in turn.
@@ -71,6 +83,8 @@ impl<'a, E> Leaf<'a, E> {
 pub(super) struct Places<'a, E> {
     pub recording: bool,
     pub units: [usize; MOST],
+    /// From one slot of a stage's sums to the next.
+    pub slots: [usize; MOST],
     pub sums: [Grid<'a, E>; MOST],
     pub temporaries: [Grid<'a, E>; MOST],
     pub leaves: [Leaf<'a, E>; MOST],
@@ -84,6 +98,7 @@ impl<'a, E: Element> Places<'a, E> {
         Self {
             recording,
             units: widths.units,
+            slots: widths.units,
             sums: [Grid::NONE; MOST],
             temporaries: [Grid::NONE; MOST],
             leaves: [Leaf::kept(Grid::NONE); MOST],
@@ -94,38 +109,46 @@ impl<'a, E: Element> Places<'a, E> {
 
     /// Everything but inputs and output, in the memory of a record.
     pub(super) fn recorded(record: &'a mut Record<E>) -> Self {
-        let Record { steps, rows, widths, numbers } = record;
+        let Record { steps, rows, widths, sums, temporaries, leaves } = record;
         let (steps, rows) = (*steps, *rows);
-        let mut arena = Arena::new(numbers);
-        let mut grid = |steps: usize, width: usize| Grid::of(arena.take(steps * rows * width), (steps, rows, width));
         let mut places = Self::empty(true, widths);
-        for k in 0..MOST {
-            places.sums[k] = grid(steps, widths.sums[k]);
-            places.temporaries[k] = grid(steps, widths.temporaries[k]);
-            places.leaves[k] = Leaf::kept(grid(steps + 1, widths.leaves[k]));
+        let grid = |numbers, steps: usize, width: usize| Grid::spaced(numbers, (steps, rows, width), spaced(width));
+        for (k, ((sums, temporaries), leaves)) in sums.iter_mut().zip(temporaries).zip(leaves).enumerate() {
+            let (width, stride) = (widths.sums[k], spaced(widths.sums[k]));
+            let strides = ((rows * stride) as isize, stride as isize);
+            // SAFETY: there is room for every step and row, borrowed mutably. A stage's product writes the sums of all rows of a
+            // step, forward, before its equation sees them: a record that is handed out has all of them.
+            places.sums[k] = unsafe { Grid::new(sums.as_mut_ptr().cast(), strides, (steps, rows, width)) };
+            places.temporaries[k] = grid(temporaries, steps, widths.temporaries[k]);
+            places.leaves[k] = Leaf::kept(grid(leaves, steps + 1, widths.leaves[k]));
         }
         places
     }
 
     /// Numbers that [`scratch`](Self::scratch) takes.
     pub(super) fn scratch_numbers(rows: usize, widths: &Widths) -> usize {
-        let Widths { sums, temporaries, leaves, .. } = widths;
+        let Widths { temporaries, leaves, .. } = widths;
         let mut numbers = 0;
         for k in 0..MOST {
-            numbers += lines(rows * sums[k]) + lines(rows * temporaries[k]) + 2 * lines(rows * leaves[k]);
+            let sums = widths.slots(k) * spaced(widths.units[k]);
+            numbers += lines(rows * spaced(sums));
+            numbers += lines(rows * spaced(temporaries[k])) + 2 * lines(rows * spaced(leaves[k]));
         }
         numbers
     }
 
     /// As [`recorded`](Self::recorded), each step in the memory of the last one.
     pub(super) fn scratch((steps, rows): (usize, usize), widths: &Widths, arena: &mut Arena<'a, E>) -> Self {
-        let mut grid =
-            |steps: usize, width: usize| Grid::repeated(arena.take_lines(rows * width), (steps, rows, width));
+        let mut grid = |steps: usize, width: usize| {
+            let stride = spaced(width);
+            Grid::repeated(arena.take_lines(rows * stride), (steps, rows, width), stride)
+        };
         let mut places = Self::empty(false, widths);
         // Most are not there: a single step is a few hundred nanoseconds.
         for k in 0..MOST {
             if widths.sums[k] > 0 {
-                places.sums[k] = grid(steps, widths.sums[k]);
+                places.slots[k] = spaced(widths.units[k]);
+                places.sums[k] = grid(steps, widths.slots(k) * places.slots[k]);
             }
             if widths.temporaries[k] > 0 {
                 places.temporaries[k] = grid(steps, widths.temporaries[k]);

@@ -87,10 +87,10 @@ impl At {
 
     #[inline(always)]
     fn slots<E, const N: usize>(&self, places: &Places<'_, E>, stage: usize) -> (usize, usize, usize) {
-        let (units, grid) = (places.units[stage], places.sums[stage]);
-        assert_eq!(N * units, grid.width(), "stage {stage} has another number of sums");
-        let (from, to) = self.range(units);
-        (units, from, to)
+        let (slot, grid) = (places.slots[stage], places.sums[stage]);
+        assert_eq!(N * slot, grid.width(), "stage {stage} has another number of sums");
+        let (from, to) = self.range(places.units[stage]);
+        (slot, from, to)
     }
 
     /// The sums of a stage, slot by slot.
@@ -100,10 +100,10 @@ impl At {
     #[inline(always)]
     unsafe fn write_sums<'a, E, const N: usize>(&mut self, places: &Places<'a, E>, stage: usize) -> [&'a mut [E]; N] {
         self.take(SUMS + stage);
-        let (units, from, to) = self.slots::<E, N>(places, stage);
+        let (stride, from, to) = self.slots::<E, N>(places, stage);
         // SAFETY: as above; slots do not overlap.
         std::array::from_fn(|slot| unsafe {
-            places.sums[stage].slice_mut(self.t, self.row, slot * units + from, slot * units + to)
+            places.sums[stage].slice_mut(self.t, self.row, slot * stride + from, slot * stride + to)
         })
     }
 }
