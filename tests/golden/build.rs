@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Fault};
 use crate::import;
+use crate::sru::Sru;
 use ndarray::{Dimension, Ix1, Ix2, IxDyn};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
@@ -39,6 +40,7 @@ pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -
         "basic_lstm" | "lstm" => spec.lstm(input).map(BoxedTrainableCell::new),
         "gru" => spec.gru(input).map(BoxedTrainableCell::new),
         "ugrnn" => spec.ugrnn(input).map(BoxedTrainableCell::new),
+        "sru" => spec.sru(input).map(BoxedTrainableCell::new),
         "layer_norm_basic_lstm" => spec.layer_norm_lstm(input).map(BoxedTrainableCell::new),
         "multi" => spec.multi(input),
         "residual" => spec.residual(input),
@@ -66,6 +68,7 @@ pub fn leaves(value: &Value, prefix: &str) -> Vec<Leaf> {
             vec![leaf("ch", 0), leaf("ch", value["num_units"].as_u64().unwrap_or(0) as usize)]
         }
         Some("basic_lstm" | "lstm" | "layer_norm_basic_lstm") => vec![leaf("c", 0), leaf("h", 0)],
+        Some("sru") => vec![leaf("c", 0)],
         _ => vec![leaf("h", 0)],
     }
 }
@@ -196,6 +199,13 @@ impl Spec<'_> {
             .activation(self.activation("activation", Activation::Tanh)?)
             .forget_bias(self.number("forget_bias", 1.0));
         self.filled(builder.build(&mut any())?)
+    }
+
+    /// Not a built-in cell: one of `tests/fused`.
+    fn sru<E: Float>(&self, input: usize) -> Result<Sru<E>, Fault> {
+        self.only(&["num_units", "activation"])?;
+        let activation = self.activation("activation", Activation::Tanh)?;
+        self.filled(Sru::new(input, self.units()?, activation, &mut any())?)
     }
 
     /// A keep probability of 1 only, as of [`dropout`](Self::dropout).
