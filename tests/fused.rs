@@ -311,9 +311,9 @@ impl FusedCell for Wrong {
     }
     fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
         match self.mistake {
-            Mistake::OutputTwice => drop((row.output(), row.output())),
-            Mistake::NewStateTwice => drop((row.new_state(0), row.new_state(0))),
-            Mistake::SumsTwice => drop((row.sums::<1>(0), row.sums::<1>(0))),
+            Mistake::OutputTwice => row.output().swap_with_slice(row.output()),
+            Mistake::NewStateTwice => row.new_state(0).swap_with_slice(row.new_state(0)),
+            Mistake::SumsTwice => row.sums::<1>(0)[0].swap_with_slice(row.sums::<1>(0)[0]),
             Mistake::TwoSums => drop(row.sums::<2>(0)),
             Mistake::OtherWidth => drop(row.temporary(0)),
             Mistake::NoTemporary => row.temporary(0)[0] = 1.0,
