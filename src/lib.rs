@@ -32,6 +32,7 @@ pub use cells::basic_rnn::BasicRnn;
 pub use cells::gru::{Gru, GruReset};
 pub use cells::layer_norm_lstm::LayerNormLstm;
 pub use cells::lstm::Lstm;
+pub use cells::ugrnn::Ugrnn;
 pub use drivers::{
     Bidirectional, DynamicRnn, DynamicRnnWorkspace, RawStep, Stream, bidirectional_dynamic_rnn,
     bidirectional_dynamic_rnn_time_major, concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn,

@@ -192,13 +192,13 @@ pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
 ///     }
 /// }
 ///
-/// let weights = Diagonal { u: Array1::ones(3), w: None };
+/// let weights = Diagonal::<f32> { u: Array1::ones(3), w: None };
 /// weights.visit_parameters(&mut |name, array| assert_eq!((name, array.shape()), ("u", &[3][..])));
-/// assert_eq!(weights.zeros().u, Array1::<f32>::zeros(3));
+/// assert_eq!(weights.zeros().u, Array1::zeros(3));
 /// ```
 ///
 /// A field that is such a struct has its name before those of its weights; with the name `""` nothing comes before. A struct
-/// with a field that is more than arrays, as a [`Linear`](crate::fused::Linear) is, begins with `cell`:
+/// with a field that is more than arrays, as a [`Linear`](crate::fused::Linear) is, is a `cell struct`:
 /// `parameters! { cell struct … }`. It is visited, and no gradient; fields after a semicolon are not visited.
 #[macro_export]
 macro_rules! parameters {
@@ -237,7 +237,7 @@ macro_rules! parameters {
             }
         }
     };
-    (cell $(#[$attribute:meta])* $visibility:vis struct $name:ident {
+    ($(#[$attribute:meta])* cell $visibility:vis struct $name:ident {
         $($(#[$field_attribute:meta])* $weight:literal $field:ident: $type:ty,)+
         $(; $($(#[$other_attribute:meta])* $other:ident: $other_type:ty,)+)?
     }) => {

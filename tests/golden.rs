@@ -15,6 +15,8 @@ mod drive;
 mod foreign;
 #[path = "golden/import.rs"]
 mod import;
+#[path = "fused/sru.rs"]
+mod sru;
 
 use case::{Case, Fault, Refusal};
 use drive::Results;

@@ -4,11 +4,11 @@ mod common;
 
 use common::{
     Rng, array, basic_rnn_options, dropout, gru, gru_options, highway, layer_norm_lstm_options, lstm, lstm_options,
-    number, numbers, randomized, residual, rng, stack,
+    number, numbers, randomized, residual, rng, stack, ugrnn_options,
 };
 use ndarray::{Array2, Array3};
 use rnn_cell::{
-    BasicRnn, BoxedCell, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell,
+    BasicRnn, BoxedCell, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell, Ugrnn,
     dynamic_rnn, init,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -113,6 +113,13 @@ fn all_cells<E: Float>() {
     for (name, options) in gru_options() {
         let builder = options(Gru::<E>::builder(3, 5));
         let afresh = |cell: &Gru<E>| builder.clone().build_from(cell.weights().clone()).unwrap();
+        let cell = randomized(builder.clone().build(&mut rng(5)).unwrap(), &mut rng(5));
+        changes_reach_the_computation(name, cell.clone(), afresh);
+        boxes_pass_changes_on(name, cell, afresh);
+    }
+    for (name, options) in ugrnn_options() {
+        let builder = options(Ugrnn::<E>::builder(3, 5));
+        let afresh = |cell: &Ugrnn<E>| builder.clone().build_from(cell.weights().clone()).unwrap();
         let cell = randomized(builder.clone().build(&mut rng(5)).unwrap(), &mut rng(5));
         changes_reach_the_computation(name, cell.clone(), afresh);
         boxes_pass_changes_on(name, cell, afresh);

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 
 ROOT = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CELLS = {"BasicRnn": r"\bBasicRnn|\bbasic_rnn", "Lstm": r"\bLstm|(?<!layer_norm_)\blstm|(?<!norm)_lstm", "Gru": r"\bGru|gru",
-         "LayerNormLstm": r"\bLayerNormLstm|layer_norm_lstm"}
+         "LayerNormLstm": r"\bLayerNormLstm|layer_norm_lstm", "Ugrnn": r"\bUgrnn|\bugrnn"}
 TOKEN = re.compile(r"""(?P<line>//[^\n]*)|(?P<block>/\*)|(?P<raw>\b[bc]?r(?P<hash>\#*)".*?"(?P=hash))
     |(?P<string>\b[bc]?"(?:\\.|[^"\\])*"|"(?:\\.|[^"\\])*")|(?P<char>b?'(?:\\[^\n]+?|[^'\\\n])')""", re.X | re.S)
 

@@ -1,18 +1,11 @@
 // The update gate recurrent network of Collins, Sohl-Dickstein and Sussillo (2017): g = σ(g + 1),
 // h' = g ⊙ h + (1 − g) ⊙ tanh(c), where [x, h] · kernel + bias are the sums of the gate g and the candidate c.
-use ndarray::Array2;
-use rand::Rng;
-use rnn_cell::fused::*;
-use rnn_cell::{Activation, Arrays, Error, Float};
+use rnn_cell::{Activation, Arrays, Error, Float, fused::*, ndarray::Array2};
 
-rnn_cell::parameters! {
-    cell pub struct MyUgrnn {
-        "" sums: Linear<E>,
-    }
-}
+rnn_cell::parameters! { cell pub struct MyUgrnn { "" sums: Linear<E>, } }
 
 impl<E: Float> MyUgrnn<E> {
-    pub fn new(inputs: usize, units: usize, rng: &mut impl Rng) -> Result<Self, Error> {
+    pub fn new(inputs: usize, units: usize, rng: &mut impl rand::Rng) -> Result<Self, Error> {
         Ok(Self { sums: Linear::<E>::builder(units).input_size(inputs).recurrent_size(units).gates(2).build(rng)? })
     }
 }
@@ -35,8 +28,8 @@ impl<E: Float> FusedCell for MyUgrnn<E> {
     }
     #[inline(always)]
     fn forward<V: Vector<E>>(&self, _: usize, row: &mut Forward<'_, E>) {
-        let [gate, candidate] = row.sums(0);
-        let (h, new_h, output) = (row.state(0), row.new_state(0), row.output());
+        let ([gate, candidate], h) = (row.sums(0), row.state(0));
+        let (new_h, output) = (row.new_state(0), row.output());
         for at in V::units(h.len()) {
             let g = (V::load(gate, at) + E::one()).sigmoid();
             let c = V::load(candidate, at).tanh();
@@ -57,8 +50,7 @@ impl<E: Float> TrainableFusedCell for MyUgrnn<E> {
     }
     #[inline(always)]
     fn backward<V: Vector<E>>(&self, _: usize, row: &mut Backward<'_, E>) {
-        let [gate, candidate] = row.sums(0);
-        let (h, d_h, d_output) = (row.state(0), row.d_state(0), row.d_output());
+        let ([gate, candidate], h, d_h, d_output) = (row.sums(0), row.state(0), row.d_state(0), row.d_output());
         for at in V::units(h.len()) {
             let (g, c) = (V::load(gate, at), V::load(candidate, at));
             let d = V::load(d_h, at) + V::load(d_output, at); // h' went two ways: out, and to the next step

@@ -22,6 +22,7 @@
 //! ```
 #![doc = include_str!("../../examples/fused/ugrnn.rs")]
 //!
+//! use rand::SeedableRng;
 //! let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
 //! let mut cell = MyUgrnn::<f64>::new(4, 3, &mut rng)?;
 //! let x = rnn_cell::one_hot(&["hello", "eolll"], "helo")?;

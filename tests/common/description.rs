@@ -13,7 +13,7 @@ use rnn_cell::GruReset;
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
     Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell,
-    Parameters, ResidualWrapper, RnnCell,
+    Parameters, ResidualWrapper, RnnCell, Ugrnn,
 };
 use std::ops::Range;
 
@@ -60,6 +60,10 @@ pub enum Description {
         hidden: usize,
         layer_norm: bool,
         keep: f64,
+        activation: Activation,
+    },
+    Ugrnn {
+        hidden: usize,
         activation: Activation,
     },
     Stack(Vec<Description>),
@@ -170,6 +174,7 @@ fn leaf(hidden: impl Strategy<Value = usize> + Clone + 'static) -> impl Strategy
             }
         ),
         4 => lstm(hidden.clone()).prop_map(Description::Lstm),
+        1 => (hidden.clone(), activation()).prop_map(|(hidden, activation)| Description::Ugrnn { hidden, activation }),
         2 => (hidden, any::<bool>(), keep(), activation()).prop_map(|(hidden, layer_norm, keep, activation)| {
             Description::LayerNormLstm { hidden, layer_norm, keep, activation }
         }),
@@ -258,6 +263,10 @@ impl Description {
                 });
                 BoxedTrainableCell::new(cell)
             }
+            Self::Ugrnn { hidden, activation } => {
+                let builder = Ugrnn::builder(input, width(*hidden)).activation(*activation);
+                random_box(builder.build(rng).unwrap(), rng)
+            }
             Self::Stack(layers) => {
                 BoxedTrainableCell::new(MultiRnnCell::new(layers_of(layers, input, square, rng)).unwrap())
             }
@@ -293,7 +302,9 @@ impl Description {
         let smooth =
             |activation: &Activation| matches!(activation, Activation::Tanh | Activation::Sigmoid | Activation::Linear);
         self.any(&|leaf| match leaf {
-            Self::BasicRnn { activation, .. } | Self::LayerNormLstm { activation, .. } => !smooth(activation),
+            Self::BasicRnn { activation, .. }
+            | Self::LayerNormLstm { activation, .. }
+            | Self::Ugrnn { activation, .. } => !smooth(activation),
             Self::Gru { activation, gate_activation, .. } => !smooth(activation) || !smooth(gate_activation),
             Self::Lstm(lstm) => {
                 let clips = lstm.cell_clip.is_some() || lstm.num_proj.is_some() && lstm.proj_clip.is_some();

@@ -7,11 +7,11 @@
 use ndarray::{Array2, Array3, ArrayRef2, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder};
+use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder, UgrnnBuilder};
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
     Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm, Lstm,
-    MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State,
+    MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State, Ugrnn,
 };
 use std::process::{Command, Output};
 
@@ -148,6 +148,13 @@ pub fn layer_norm_lstm_options<E: Float>() -> Options<LayerNormLstmBuilder<E>> {
     ]
 }
 
+pub fn ugrnn_options<E: Float>() -> Options<UgrnnBuilder<E>> {
+    vec![
+        ("ugrnn", |b| b),
+        ("ugrnn, forget_bias -0.5, relu", |b| b.forget_bias(E::from_f64(-0.5)).activation(Activation::Relu)),
+    ]
+}
+
 /// Runs `check` over the whole list.
 pub fn each_cell<E: Float>(check: &mut impl Check<E>) {
     each_trainable_cell(&mut Any(check));
@@ -177,6 +184,9 @@ pub fn each_trainable_cell<E: Float>(check: &mut impl CheckTrainable<E>) {
     }
     for (name, options) in layer_norm_lstm_options() {
         check.check(name, |i, h, rng| randomized(options(LayerNormLstm::<E>::builder(i, h)).build(rng).unwrap(), rng));
+    }
+    for (name, options) in ugrnn_options() {
+        check.check(name, |i, h, rng| randomized(options(Ugrnn::<E>::builder(i, h)).build(rng).unwrap(), rng));
     }
     check.check("box", |i, h, rng| Box::new(gru::<E>(i, h, rng)));
     check.check("boxed trainable cell", |i, h, rng| BoxedTrainableCell::new(gru::<E>(i, h, rng)));

@@ -2,11 +2,16 @@
 
 use crate::case::{Case, Fault};
 use crate::import;
-use ndarray::{Dimension, Ix1, Ix2};
+use crate::sru::Sru;
+use ndarray::{Dimension, Ix1, Ix2, IxDyn};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::weights::keras;
-use rnn_cell::{Activation, BasicRnn, DropoutWrapper, Float, Gru, Lstm, MultiRnnCell, ResidualWrapper, RnnCell};
+use rnn_cell::{
+    Activation, BasicRnn, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
+    ResidualWrapper, RnnCell, Ugrnn,
+};
 use serde_json::Value;
 
 /// Where a leaf of the state stands in the file: a tensor and the leaf's first column.
@@ -34,11 +39,20 @@ pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -
         "basic_rnn" => spec.basic_rnn(input).map(BoxedTrainableCell::new),
         "basic_lstm" | "lstm" => spec.lstm(input).map(BoxedTrainableCell::new),
         "gru" => spec.gru(input).map(BoxedTrainableCell::new),
+        "ugrnn" => spec.ugrnn(input).map(BoxedTrainableCell::new),
+        "sru" => spec.sru(input).map(BoxedTrainableCell::new),
+        "layer_norm_basic_lstm" => spec.layer_norm_lstm(input).map(BoxedTrainableCell::new),
         "multi" => spec.multi(input),
         "residual" => spec.residual(input),
         "dropout" => spec.dropout(input),
+        "highway" => spec.highway(input),
         other => Err(Fault::NotSupported(other.into())),
     }
+}
+
+/// A generator of weights that the file's replace.
+fn any() -> Xoshiro256PlusPlus {
+    Xoshiro256PlusPlus::seed_from_u64(1)
 }
 
 /// The leaves of a cell's state in TensorFlow's order, which is the crate's.
@@ -49,11 +63,12 @@ pub fn leaves(value: &Value, prefix: &str) -> Vec<Leaf> {
             let cells = value["cells"].as_array().into_iter().flatten().enumerate();
             cells.flat_map(|(layer, cell)| leaves(cell, &format!("{prefix}cell_{layer}/"))).collect()
         }
-        Some("residual" | "dropout") => leaves(&value["cell"], prefix),
+        Some("residual" | "dropout" | "highway") => leaves(&value["cell"], prefix),
         Some("basic_lstm" | "lstm") if value["state_is_tuple"] == false => {
             vec![leaf("ch", 0), leaf("ch", value["num_units"].as_u64().unwrap_or(0) as usize)]
         }
-        Some("basic_lstm" | "lstm") => vec![leaf("c", 0), leaf("h", 0)],
+        Some("basic_lstm" | "lstm" | "layer_norm_basic_lstm") => vec![leaf("c", 0), leaf("h", 0)],
+        Some("sru") => vec![leaf("c", 0)],
         _ => vec![leaf("h", 0)],
     }
 }
@@ -122,6 +137,21 @@ impl Spec<'_> {
         there.then(|| self.weight(name)).transpose()
     }
 
+    fn number<E: Float>(&self, key: &str, default: f64) -> E {
+        E::from_f64(self.value[key].as_f64().unwrap_or(default))
+    }
+
+    /// The cell with the file's weights in place of its own.
+    fn filled<E: Float, C: Parameters<E>>(&self, mut cell: C) -> Result<C, Fault> {
+        let mut result = Ok(());
+        cell.visit_parameters_mut(&mut |name, mut weight| match self.weight::<E, IxDyn>(name) {
+            Ok(tensor) if tensor.shape() == weight.shape() => weight.assign(&tensor),
+            Ok(tensor) => result = Err(Fault::Broken(format!("{name} has shape {:?}", tensor.shape()))),
+            Err(fault) => result = Err(fault),
+        });
+        result.map(|()| cell)
+    }
+
     /// The cell that a wrapper wraps.
     fn inner<E: Float>(&self, input: usize) -> Result<BoxedTrainableCell<E>, Fault> {
         build(self.case, &self.value["cell"], self.prefix, input)
@@ -153,6 +183,43 @@ impl Spec<'_> {
         }
         let builder = DropoutWrapper::builder(self.inner::<E>(input)?).input_keep_prob(input_keep);
         Ok(BoxedTrainableCell::new(builder.output_keep_prob(output_keep).state_keep_prob(state_keep).build()?))
+    }
+
+    fn highway<E: Float>(&self, input: usize) -> Result<BoxedTrainableCell<E>, Fault> {
+        self.only(&["cell", "couple_carry_transform_gates", "carry_bias_init"])?;
+        let builder = HighwayWrapper::builder(self.inner::<E>(input)?)
+            .couple_carry_transform_gates(self.flag("couple_carry_transform_gates", true))
+            .carry_bias_init(self.number("carry_bias_init", 1.0));
+        Ok(BoxedTrainableCell::new(self.filled(builder.build(&mut any())?)?))
+    }
+
+    fn ugrnn<E: Float>(&self, input: usize) -> Result<Ugrnn<E>, Fault> {
+        self.only(&["num_units", "activation", "forget_bias"])?;
+        let builder = Ugrnn::<E>::builder(input, self.units()?)
+            .activation(self.activation("activation", Activation::Tanh)?)
+            .forget_bias(self.number("forget_bias", 1.0));
+        self.filled(builder.build(&mut any())?)
+    }
+
+    /// Not a built-in cell: one of `tests/fused`.
+    fn sru<E: Float>(&self, input: usize) -> Result<Sru<E>, Fault> {
+        self.only(&["num_units", "activation"])?;
+        let activation = self.activation("activation", Activation::Tanh)?;
+        self.filled(Sru::new(input, self.units()?, activation, &mut any())?)
+    }
+
+    /// A keep probability of 1 only, as of [`dropout`](Self::dropout).
+    fn layer_norm_lstm<E: Float>(&self, input: usize) -> Result<LayerNormLstm<E>, Fault> {
+        let options = ["num_units", "activation", "forget_bias", "layer_norm", "norm_gain", "norm_shift"];
+        self.only(&[&options[..], &["dropout_keep_prob"]].concat())?;
+        if self.number::<f64>("dropout_keep_prob", 1.0) != 1.0 {
+            return Err(Fault::NotSupported("dropout with a keep probability other than 1".into()));
+        }
+        let builder = LayerNormLstm::<E>::builder(input, self.units()?)
+            .activation(self.activation("activation", Activation::Tanh)?)
+            .forget_bias(self.number("forget_bias", 1.0))
+            .layer_norm(self.flag("layer_norm", true));
+        self.filled(builder.build(&mut any())?)
     }
 
     fn basic_rnn<E: Float>(&self, input: usize) -> Result<BasicRnn<E>, Fault> {

@@ -146,8 +146,10 @@ pub fn layers<E: Float>(case: &Case) -> Result<Vec<Layer<E>>, Fault> {
         Ok::<_, Fault>(())
     };
     if case.api == "stack_bidirectional_dynamic_rnn" {
-        for (layer, spec) in case.spec["cells"].as_array().into_iter().flatten().enumerate() {
-            add(spec, spec, format!("cell_{layer}/"))?;
+        // One cell for both directions, or a list of layers for each.
+        let layers = |spec: &Value| spec["cells"].as_array().or(spec.as_array()).cloned().unwrap_or_default();
+        for (layer, (fw, bw)) in layers(&case.spec).iter().zip(&layers(&case.spec_bw)).enumerate() {
+            add(fw, bw, format!("cell_{layer}/"))?;
         }
     } else {
         add(&case.spec, &case.spec_bw, String::new())?;

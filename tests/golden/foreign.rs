@@ -11,6 +11,11 @@ pub fn translate(case: &mut Case) -> Result<(), Fault> {
         "torch.nn" => torch(case),
         "keras.layers" => keras(case),
         "raw_op" => fused(case),
+        // `FusedRNNCellAdaptor` runs dynamic_rnn.
+        "fused_rnn_cell_adaptor" => {
+            case.api = "dynamic_rnn".into();
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

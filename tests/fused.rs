@@ -1,0 +1,513 @@
+//! What a user writes with the public face alone keeps the laws of the built-in cells: the cells of `examples/fused`, and one
+//! each with two products, a projection, a product of the inputs alone, and whole rows.
+
+#[path = "common/allocator.rs"]
+mod allocator;
+#[path = "fused/cells.rs"]
+mod cells;
+mod common;
+#[path = "../examples/fused/ind_rnn.rs"]
+mod ind_rnn;
+#[path = "../examples/fused/lstm.rs"]
+mod lstm;
+#[path = "fused/sru.rs"]
+mod sru;
+#[path = "../examples/fused/ugrnn.rs"]
+mod ugrnn;
+
+use allocator::allocations;
+use cells::{Normed, Projected, TwoProducts};
+use common::{Rng, array, by_steps, number, numbers, randomized, rng, state};
+use ind_rnn::MyIndRnn;
+use lstm::MyLstm;
+use ndarray::{Array2, Array3, ArrayD, Axis, s};
+use rand::RngExt;
+use rnn_cell::fused::{Forward, FusedCell, Linear, LinearWeights, Stage, Stages, Vector, Workspace};
+use rnn_cell::train::{self, TrainableCell, gradient_error};
+use rnn_cell::{
+    Activation, Arrays, Error, Float, Gru, Lstm, Parameters, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
+    dynamic_rnn_time_major,
+};
+use sru::Sru;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use ugrnn::MyUgrnn;
+
+/// What a test does with each cell.
+trait Check<E: Float> {
+    fn check<C: TrainableCell<Elem = E> + Sync>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C);
+}
+
+fn each<E: Float>(check: &mut impl Check<E>) {
+    check.check("lstm", |i, h, rng| randomized(MyLstm::<E>::new(i, h, rng).unwrap(), rng));
+    check.check("ugrnn", |i, h, rng| randomized(MyUgrnn::<E>::new(i, h, rng).unwrap(), rng));
+    check.check("ind_rnn", |i, h, rng| randomized(MyIndRnn::<E>::new(i, h, rng).unwrap(), rng));
+    check.check("two products", |i, h, rng| randomized(TwoProducts::<E>::new(i, h, rng).unwrap(), rng));
+    check.check("projection", |i, h, rng| randomized(Projected::<E>::new(i, h, rng).unwrap(), rng));
+    check.check("sru", |i, h, rng| randomized(Sru::<E>::new(i, h, Activation::Tanh, rng).unwrap(), rng));
+    check.check("whole rows", |i, h, rng| randomized(Normed::<E>::new(i, h, rng).unwrap(), rng));
+}
+
+const SIZES: [(usize, usize); 4] = [(1, 1), (5, 7), (19, 33), (3, 130)];
+
+#[track_caller]
+fn assert_same_bits<E: Float>(name: &str, expected: &[E], found: &[E]) {
+    let bits = |numbers: &[E]| numbers.iter().map(|number| number.as_f64().to_bits()).collect::<Vec<_>>();
+    assert!(bits(expected) == bits(found), "{name}: {expected:?} became {found:?}");
+}
+
+struct Laws;
+
+impl<E: Float> Check<E> for Laws {
+    fn check<C: TrainableCell<Elem = E> + Sync>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
+        let rng = &mut rng(1);
+        for (input, hidden) in SIZES {
+            let cell = make(input, hidden, rng);
+            for (batch, seq) in [(0, 3), (3, 0), (1, 1), (1, 33), (3, 5), (7, 30), (13, 9)] {
+                let mut x = array((batch, seq, input), rng);
+                let initial = state(&cell, batch, rng);
+                let lengths: Vec<usize> = (0..batch).map(|_| rng.random_range(0..=seq)).collect();
+                laws(name, &cell, &x, &initial, None);
+                for (row, &length) in lengths.iter().enumerate() {
+                    x.slice_mut(s![row, length.., ..]).fill(E::nan());
+                }
+                laws(name, &cell, &x, &initial, Some(&lengths));
+            }
+        }
+    }
+}
+
+/// Each row alone, step by step; in two pieces; time-major; recorded.
+fn laws<C: TrainableCell>(name: &str, cell: &C, x: &Array3<C::Elem>, initial: &C::State, lengths: Option<&[usize]>) {
+    let (batch, seq, _) = x.dim();
+    let (outputs, last) = dynamic_rnn(cell, x, lengths, Some(initial.clone())).unwrap();
+    for row in 0..batch {
+        let length = lengths.map_or(seq, |lengths| lengths[row]);
+        let (alone, alone_last) = by_steps(cell, x.slice(s![row..=row, ..length, ..]), initial.select_rows(&[row]));
+        let found = numbers(outputs.slice(s![row..=row, ..length, ..]), &last.select_rows(&[row]));
+        assert_same_bits(name, &numbers(alone.view(), &alone_last), &found);
+        assert!(outputs.slice(s![row, length.., ..]).iter().all(|y| y.as_f64().to_bits() == 0), "{name}: padding");
+    }
+    let whole = numbers(outputs.view(), &last);
+
+    let cut = seq / 2;
+    let part = |of: &dyn Fn(usize) -> usize| lengths.map(|lengths| lengths.iter().map(|&l| of(l)).collect::<Vec<_>>());
+    let (first, rest) = (part(&|length| length.min(cut)), part(&|length| length.saturating_sub(cut)));
+    let (left, carried) =
+        dynamic_rnn(cell, &x.slice(s![.., ..cut, ..]), first.as_deref(), Some(initial.clone())).unwrap();
+    let (right, end) = dynamic_rnn(cell, &x.slice(s![.., cut.., ..]), rest.as_deref(), Some(carried)).unwrap();
+    let both = ndarray::concatenate(Axis(1), &[left.view(), right.view()]).unwrap();
+    assert_same_bits(name, &whole, &numbers(both.view(), &end));
+
+    let by_time = x.view().permuted_axes([1, 0, 2]);
+    let (turned, turned_last) = dynamic_rnn_time_major(cell, &by_time, lengths, Some(initial.clone())).unwrap();
+    assert_same_bits(name, &whole, &numbers(turned.view().permuted_axes([1, 0, 2]), &turned_last));
+
+    let (recorded, recorded_last, _) = train::dynamic_rnn(cell, x, lengths, Some(initial.clone())).unwrap();
+    assert_same_bits(name, &whole, &numbers(recorded.view(), &recorded_last));
+}
+
+#[test]
+fn the_laws_hold() {
+    each::<f32>(&mut Laws);
+    each::<f64>(&mut Laws);
+}
+
+struct Gradients;
+
+impl Check<f64> for Gradients {
+    fn check<C: TrainableCell<Elem = f64> + Sync>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
+        let rng = &mut rng(2);
+        for ((input, hidden), (batch, seq)) in
+            [((1, 1), (2, 3)), ((3, 5), (3, 4)), ((5, 9), (2, 4)), ((2, 17), (3, 3)), ((18, 3), (7, 2))]
+        {
+            let mut cell = make(input, hidden, rng);
+            let (x, initial) = (array((batch, seq, input), rng), state(&cell, batch, rng));
+            let lengths: Vec<usize> = (0..batch).map(|row| (seq + row) % (seq + 1)).collect();
+            for lengths in [None, Some(&lengths[..])] {
+                let error = gradient_error(&mut cell, &x, lengths, Some(initial.clone())).unwrap();
+                assert!(error < 1e-7, "{name}, ({input}, {hidden}), lengths {lengths:?}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_central_differences() {
+    each(&mut Gradients);
+}
+
+struct NoAllocation;
+
+impl<E: Float> Check<E> for NoAllocation {
+    fn check<C: TrainableCell<Elem = E> + Sync>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
+        let rng = &mut rng(3);
+        // Not so large that a run is worth a second thread: to ask for one allocates.
+        for (input, hidden) in [(1, 1), (5, 7), (19, 33)] {
+            let cell = make(input, hidden, rng);
+            for batch in [1, 3, 8, 13] {
+                let x: Array3<E> = array((30, batch, input), rng);
+                let (mut h, mut workspace) = (state(&cell, batch, rng), C::Workspace::default());
+                let mut outputs = Array3::zeros((30, batch, cell.output_size()));
+                let mut steps = || {
+                    for (x, mut output) in x.outer_iter().zip(outputs.outer_iter_mut()) {
+                        cell.step(&x, &mut h, &mut output, &mut workspace);
+                    }
+                };
+                steps();
+                assert_eq!(allocations(steps), 0, "{name}: steps of {batch} rows");
+                let mut run = || cell.unroll(&x, &mut h, &mut outputs, &mut workspace);
+                run();
+                assert_eq!(allocations(run), 0, "{name}: unroll of {batch} rows");
+                let mut stream = Stream::new(&cell, batch);
+                let input = x.index_axis(Axis(0), 0);
+                stream.push(&input).unwrap();
+                let pushes = allocations(|| {
+                    for _ in 0..9 {
+                        stream.push(&input).unwrap();
+                    }
+                });
+                assert_eq!(pushes, 0, "{name}: pushes of {batch} rows");
+            }
+        }
+    }
+}
+
+#[test]
+fn after_the_first_step_nothing_is_allocated() {
+    each::<f32>(&mut NoAllocation);
+    each::<f64>(&mut NoAllocation);
+}
+
+/// The method is `FusedCell`'s too, which is in scope here.
+fn zero_state<C: RnnCell>(cell: &C, batch: usize) -> C::State {
+    cell.zero_state(batch)
+}
+
+/// All numbers of a run forward, alone and recorded, and back from its outputs and last state.
+fn everything<C: TrainableCell>(
+    cell: &C,
+    x: &Array3<C::Elem>,
+    lengths: Option<&[usize]>,
+    initial: C::State,
+) -> Vec<C::Elem> {
+    let (outputs, last) = dynamic_rnn(cell, x, lengths, Some(initial.clone())).unwrap();
+    let mut all = numbers(outputs.view(), &last);
+    let (outputs, last, tape) = train::dynamic_rnn(cell, x, lengths, Some(initial)).unwrap();
+    let back = tape.backward(&outputs, Some(last.clone())).unwrap();
+    all.extend(numbers(outputs.view(), &last));
+    all.extend(numbers(back.inputs.view(), &back.initial_state));
+    back.parameters.iter().for_each(|(_, gradient)| all.extend(gradient.iter()));
+    all
+}
+
+#[cfg(feature = "rayon")]
+mod threads {
+    use super::*;
+
+    struct SameBits;
+
+    impl<E: Float> Check<E> for SameBits {
+        fn check<C: TrainableCell<Elem = E> + Sync>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
+            let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let rng = &mut rng(4);
+            for (batch, seq, input, hidden) in [(1, 40, 64, 260), (3, 30, 7, 300), (29, 20, 19, 130)] {
+                let cell = make(input, hidden, rng);
+                let x: Array3<E> = array((batch, seq, input), rng);
+                let ragged: Vec<usize> = (0..batch).map(|_| rng.random_range(0..=seq)).collect();
+                for lengths in [None, Some(&ragged[..])] {
+                    let run = || everything(&cell, &x, lengths, zero_state(&cell, batch));
+                    let expected = pool(1).install(run);
+                    for threads in [2, 5] {
+                        assert_same_bits(name, &expected, &pool(threads).install(run));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        each::<f32>(&mut SameBits);
+        each::<f64>(&mut SameBits);
+    }
+}
+
+/// Copies the weights of the same names, and compares outputs, states and gradients.
+fn assert_equal<C, D>(name: &str, mut mine: C, theirs: &D)
+where
+    C: TrainableCell<Elem = f64>,
+    D: TrainableCell<Elem = f64, State = C::State>,
+{
+    let mut weights = std::collections::BTreeMap::<String, ArrayD<f64>>::new();
+    theirs.visit_parameters(&mut |name, array| drop(weights.insert(name.into(), array.to_owned())));
+    mine.visit_parameters_mut(&mut |name, mut array| array.assign(&weights[name]));
+    let rng = &mut rng(5);
+    let x = array((7, 20, theirs.input_size()), rng);
+    let initial = state(theirs, 7, rng);
+    let lengths = [20, 0, 3, 19, 20, 1, 7];
+    let found = everything(&mine, &x, Some(&lengths), initial.clone());
+    let expected = everything(theirs, &x, Some(&lengths), initial);
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let error = found.iter().zip(&expected).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f64::max);
+    assert!(error < 1e-12, "{name}: {error:e}");
+}
+
+#[test]
+fn they_are_the_built_in_cells() {
+    let rng = &mut rng(6);
+    let (i, h) = (9, 21);
+    assert_equal("lstm", MyLstm::new(i, h, rng).unwrap(), &randomized(Lstm::new(i, h, rng), rng));
+    assert_equal("ugrnn", MyUgrnn::new(i, h, rng).unwrap(), &randomized(Ugrnn::new(i, h, rng), rng));
+    assert_equal("gru", TwoProducts::new(i, h, rng).unwrap(), &randomized(Gru::new(i, h, rng), rng));
+}
+
+/// A cell with one thing wrong.
+struct Wrong {
+    sum: Linear<f32>,
+    mistake: Mistake,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mistake {
+    None,
+    OutputTwice,
+    NewStateTwice,
+    SumsTwice,
+    TwoSums,
+    OtherWidth,
+    NoTemporary,
+    FiveStages,
+    FiveTemporaries,
+    FiveAccumulators,
+    NotTheOperandsWidth,
+}
+
+impl FusedCell for Wrong {
+    type Elem = f32;
+    type State = Array2<f32>;
+
+    fn input_size(&self) -> usize {
+        self.sum.input_size()
+    }
+    fn output_size(&self) -> usize {
+        self.sum.units()
+    }
+    fn zero_state(&self, batch: usize) -> Array2<f32> {
+        Array2::zeros((batch, self.sum.units()))
+    }
+    fn stages(&self) -> Stages<'_, f32> {
+        let stage = || Stage::new(&self.sum).state(0);
+        let plan = || Stages::new([stage()]);
+        match self.mistake {
+            Mistake::FiveStages => Stages::new([stage(), stage(), stage(), stage(), stage()]),
+            Mistake::FiveTemporaries => plan().temporary(1).temporary(1).temporary(1).temporary(1).temporary(1),
+            Mistake::FiveAccumulators => {
+                plan().accumulator(1).accumulator(1).accumulator(1).accumulator(1).accumulator(1)
+            }
+            Mistake::OtherWidth => plan().temporary(1),
+            Mistake::NotTheOperandsWidth => Stages::new([Stage::new(&self.sum).temporary(0)]).temporary(2),
+            _ => plan(),
+        }
+    }
+    fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
+        match self.mistake {
+            Mistake::OutputTwice => row.output().swap_with_slice(row.output()),
+            Mistake::NewStateTwice => row.new_state(0).swap_with_slice(row.new_state(0)),
+            Mistake::SumsTwice => row.sums::<1>(0)[0].swap_with_slice(row.sums::<1>(0)[0]),
+            Mistake::TwoSums => drop(row.sums::<2>(0)),
+            Mistake::OtherWidth => drop(row.temporary(0)),
+            Mistake::NoTemporary => row.temporary(0)[0] = 1.0,
+            _ => {
+                let [sum] = row.sums(0);
+                row.new_state(0).copy_from_slice(sum);
+                row.output().copy_from_slice(sum);
+            }
+        }
+    }
+}
+
+rnn_cell::fused_cell!(Wrong);
+
+/// The panic's message; `None` if there was none.
+fn message(run: impl FnOnce()) -> Option<String> {
+    let payload = catch_unwind(AssertUnwindSafe(run)).err()?;
+    let text = payload.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| payload.downcast_ref::<&str>().map(|&text| text.into())).unwrap_or_default())
+}
+
+#[test]
+fn mistakes_panic() {
+    let rng = &mut rng(7);
+    let mut run = |mistake, width: usize| {
+        let sum = Linear::<f32>::builder(3).input_size(2).recurrent_size(3).build(rng).unwrap();
+        let cell = Wrong { sum, mistake };
+        let mut h = Array2::zeros((4, width));
+        message(|| cell.step(&Array2::zeros((4, 2)), &mut h, &mut Array2::zeros((4, 3)), &mut Workspace::default()))
+    };
+    assert_eq!(run(Mistake::None, 3), None);
+    let messages = [
+        (Mistake::OutputTwice, "handed out once"),
+        (Mistake::NewStateTwice, "handed out once"),
+        (Mistake::SumsTwice, "handed out once"),
+        (Mistake::TwoSums, "another number of sums"),
+        (Mistake::OtherWidth, "must take whole rows"),
+        (Mistake::NoTemporary, ""),
+        (Mistake::FiveStages, ""),
+        (Mistake::FiveTemporaries, ""),
+        (Mistake::FiveAccumulators, ""),
+        (Mistake::NotTheOperandsWidth, ""),
+    ];
+    for (mistake, expected) in messages {
+        let found = run(mistake, 3).unwrap_or_else(|| panic!("{mistake:?} did not panic"));
+        assert!(found.contains(expected), "{mistake:?}: {found}");
+    }
+    for width in [0, 2, 4] {
+        let found = run(Mistake::None, width).unwrap_or_else(|| panic!("a state {width} wide did not panic"));
+        assert!(found.contains("as wide as the cell's"), "{found}");
+    }
+}
+
+#[test]
+fn a_record_of_another_cell_panics() {
+    let rng = &mut rng(8);
+    let [five, six] = [5, 6].map(|hidden| MyLstm::<f32>::new(3, hidden, rng).unwrap());
+    let x = array((4, 2, 3), rng);
+    let mut workspace = Workspace::default();
+    let mut records = Vec::new();
+    let mut outputs = Array3::zeros((4, 2, 5));
+    five.unroll_recording(&x, &mut zero_state(&five, 2), &mut outputs, &mut records, &mut workspace);
+    let mut back = |cell: &MyLstm<f32>, hidden, gradient: &mut LinearWeights<f32>, records: &mut Vec<_>| {
+        let (d_outputs, mut d_x) = (Array3::zeros((4, 2, hidden)), Array3::zeros((4, 2, 3)));
+        let mut d_state = zero_state(cell, 2);
+        message(|| cell.unroll_backward(records, &x, &d_outputs, &mut d_state, &mut d_x, gradient, &mut workspace))
+    };
+    assert!(back(&six, 6, &mut six.zero_gradient(), &mut records).is_some());
+    five.unroll_recording(&x, &mut zero_state(&five, 2), &mut outputs, &mut records, &mut Workspace::default());
+    assert!(back(&five, 5, &mut six.zero_gradient(), &mut records).is_some());
+    records.clear();
+    five.unroll_recording(&x, &mut zero_state(&five, 2), &mut outputs, &mut records, &mut Workspace::default());
+    assert_eq!(back(&five, 5, &mut five.zero_gradient(), &mut records), None);
+}
+
+/// (steps, rows, features) as (steps · rows, features).
+fn flat<E: Float>(array: &Array3<E>) -> Array2<E> {
+    let (steps, rows, features) = array.dim();
+    array.to_shape((steps * rows, features)).unwrap().to_owned()
+}
+
+fn largest_difference<E: Float, D: ndarray::Dimension>(a: &ndarray::Array<E, D>, b: &ndarray::Array<E, D>) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    a.iter().zip(b).map(|(a, b)| (a.as_f64() - b.as_f64()).abs() / b.as_f64().abs().max(1.0)).fold(0.0, f64::max)
+}
+
+/// Forward and back are ndarray's products; and again after the weights have changed.
+fn linear<E: Float>(tolerance: f64) {
+    let rng = &mut rng(9);
+    for (steps, rows, input, units, gates) in [(1, 1, 1, 1, 1), (3, 5, 7, 9, 4), (30, 1, 19, 33, 2), (2, 13, 64, 5, 3)]
+    {
+        for use_bias in [true, false] {
+            let linear = Linear::<E>::builder(units).input_size(input).gates(gates).use_bias(use_bias).build(rng);
+            let mut linear = randomized(linear.unwrap(), rng);
+            let mut workspace = Workspace::default();
+            for _ in 0..2 {
+                let (x, d) = (array::<E>((steps, rows, input), rng), array::<E>((steps, rows, gates * units), rng));
+                let LinearWeights { kernel, bias } = linear.weights().clone();
+                let mut expected = flat(&x).dot(&kernel);
+                if let Some(bias) = &bias {
+                    expected += bias;
+                }
+                let mut to = Array3::from_elem(d.dim(), E::nan());
+                linear.forward(&x, &mut to, &mut workspace);
+                assert!(largest_difference(&flat(&to), &expected) < tolerance);
+                let mut strided = Array3::from_elem((gates * units, rows, steps), E::nan());
+                linear.forward(&x, &mut strided.view_mut().reversed_axes(), &mut workspace);
+                assert_eq!(strided.reversed_axes(), to);
+
+                let (mut d_x, mut gradient) = (Array3::from_elem(x.dim(), E::nan()), linear.weights().zeros());
+                gradient.kernel.fill(E::one()); // it is added to
+                linear.backward(&x, &d, &mut d_x, &mut gradient, &mut workspace);
+                let samples = (steps * rows) as f64;
+                assert!(largest_difference(&flat(&d_x), &flat(&d).dot(&kernel.t())) < tolerance);
+                let d_kernel = flat(&x).t().dot(&flat(&d)) + E::one();
+                assert!(largest_difference(&gradient.kernel, &d_kernel) < samples * tolerance);
+                assert_eq!(gradient.bias.is_some(), use_bias);
+                if let Some(d_bias) = &gradient.bias {
+                    assert!(largest_difference(d_bias, &flat(&d).sum_axis(Axis(0))) < samples * tolerance);
+                }
+                linear.visit_parameters_mut(&mut |_, mut weight| weight.mapv_inplace(|_| number(rng, 0.5)));
+            }
+        }
+    }
+}
+
+#[test]
+fn linear_by_itself_is_ndarrays_product() {
+    linear::<f64>(1e-13);
+    linear::<f32>(1e-5);
+}
+
+#[test]
+fn linear_agrees_with_central_differences() {
+    let rng = &mut rng(10);
+    let mut linear = randomized(Linear::<f64>::builder(5).input_size(3).gates(2).build(rng).unwrap(), rng);
+    let (mut x, d) = (array::<f64>((2, 3, 3), rng), array::<f64>((2, 3, 10), rng));
+    let mut workspace = Workspace::default();
+    let (mut d_x, mut gradient) = (Array3::zeros(x.dim()), linear.weights().zeros());
+    linear.backward(&x, &d, &mut d_x, &mut gradient, &mut workspace);
+    let mut loss = |linear: &Linear<f64>, x: &Array3<f64>| {
+        let mut to = Array3::zeros(d.dim());
+        linear.forward(x, &mut to, &mut workspace);
+        (to * &d).sum()
+    };
+    const STEP: f64 = 1e-3; // the product is linear: only rounding counts
+    for at in ndarray::indices(x.dim()) {
+        let mut shifted = |by: f64| {
+            x[at] += by;
+            loss(&linear, &x)
+        };
+        let difference = shifted(STEP) - shifted(-2.0 * STEP);
+        shifted(STEP);
+        assert!((difference / (2.0 * STEP) - d_x[at]).abs() < 1e-9);
+    }
+    let mut gradients = Vec::new();
+    gradient.visit_parameters(&mut |_, array| gradients.extend(array.iter().copied()));
+    for (at, gradient) in gradients.into_iter().enumerate() {
+        let mut shifted = |by: f64| {
+            let mut seen = 0;
+            linear.visit_parameters_mut(&mut |_, mut array| {
+                if let Some(weight) = at.checked_sub(seen).and_then(|at| array.iter_mut().nth(at)) {
+                    *weight += by;
+                }
+                seen += array.len();
+            });
+            loss(&linear, &x)
+        };
+        let difference = shifted(STEP) - shifted(-2.0 * STEP);
+        shifted(STEP);
+        assert!((difference / (2.0 * STEP) - gradient).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn linear_refuses() {
+    let rng = &mut rng(11);
+    let mut build = |builder: rnn_cell::fused::LinearBuilder| builder.build::<f32, _>(rng).map(drop);
+    assert!(matches!(build(Linear::<f32>::builder(3)), Err(Error::ZeroSize { .. })));
+    assert!(matches!(build(Linear::<f32>::builder(0).input_size(1)), Err(Error::ZeroSize { .. })));
+    assert!(matches!(build(Linear::<f32>::builder(3).input_size(1).gates(0)), Err(Error::ZeroSize { .. })));
+    assert!(matches!(build(Linear::<f32>::builder(3).input_size(1).gates(5)), Err(Error::InvalidNumber { .. })));
+    let big = Linear::<f32>::builder(usize::MAX / 2).input_size(3);
+    assert!(matches!(build(big), Err(Error::TooLarge { .. })));
+    let weights = |kernel, bias: Option<usize>| LinearWeights::<f32> {
+        kernel: Array2::zeros(kernel),
+        bias: bias.map(ndarray::Array1::zeros),
+    };
+    let two = || Linear::<f32>::builder(2).input_size(3);
+    assert!(matches!(two().build_from(weights((2, 3), Some(2))), Err(Error::ArrayShape { .. })));
+    assert!(matches!(two().build_from(weights((3, 2), None)), Err(Error::MissingWeight { .. })));
+    let unexpected = two().use_bias(false).build_from(weights((3, 2), Some(2)));
+    assert!(matches!(unexpected, Err(Error::UnexpectedWeight { .. })));
+    let recurrent = two().recurrent_size(2).build(&mut common::rng(1)).unwrap();
+    let (x, mut to) = (Array3::zeros((1, 1, 3)), Array3::zeros((1, 1, 2)));
+    assert!(message(|| recurrent.forward(&x, &mut to, &mut Workspace::<f32>::default())).is_some());
+}
