@@ -22,6 +22,7 @@ pub mod init;
 mod kernel;
 mod one_hot;
 mod parameters;
+mod seed;
 mod state;
 pub mod train;
 pub mod weights;

@@ -1,7 +1,7 @@
 //! [`State`]: what a cell carries from one step to the next.
 
 use crate::Float;
-use crate::dropout::child_seed;
+use crate::seed::child_seed;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 /// What a cell carries from step to step: float leaves of shape (batch, features), one row for each row of the batch.

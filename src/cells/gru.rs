@@ -55,6 +55,8 @@ pub struct Gru<E: Float> {
 
 /// The products of a step, by where the reset gate stands.
 #[derive(Clone)]
+// A cell has one of these, not many.
+#[allow(clippy::large_enum_variant)]
 enum Products<E> {
     /// r ⊙ h enters the candidate's product: first r and u, then the candidate.
     Before { gates: Product<E>, candidate: Product<E> },

@@ -347,7 +347,11 @@ impl<E: Float> FusedCell for Lstm<E> {
         };
         for at in V::units(c.len()) {
             let gates = Gates { i: V::load(i, at), j: V::load(j, at), f: V::load(f, at), o: V::load(o, at) };
-            let (gates, c) = self.step(gates, V::load(c, at), peepholes.map(|w| w.map(|w| V::load(w, at))));
+            let (gates, c) = self.step(
+                gates,
+                V::load(c, at),
+                peepholes.map(|[f, i, o]| [V::load(f, at), V::load(i, at), V::load(o, at)]),
+            );
             c.store(new_c, at);
             if recording {
                 gates.i.store(i, at);
@@ -474,8 +478,10 @@ impl<E: Float> TrainableFusedCell for Lstm<E> {
                 d = d + V::load(d_output, at);
                 V::splat(E::zero()).store(d_h, at);
             }
-            let (c, peepholes) =
-                ([V::load(old_c, at), V::load(new_c, at)], peepholes.map(|w| w.map(|w| V::load(w, at))));
+            let (c, peepholes) = (
+                [V::load(old_c, at), V::load(new_c, at)],
+                peepholes.map(|[f, i, o]| [V::load(f, at), V::load(i, at), V::load(o, at)]),
+            );
             let (gates, before) = self.step_back(gates, c, [d, V::load(d_c, at)], peepholes);
             gates.i.store(i, at);
             gates.j.store(j, at);

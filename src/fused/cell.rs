@@ -135,12 +135,15 @@ pub fn unroll_recording<C: TrainableFusedCell>(
     record.expect("a recorded run leaves a record")
 }
 
+/// Where a record goes, if there is to be one.
+type Recording<'a, E> = Option<&'a mut Option<Record<E>>>;
+
 #[track_caller]
 fn run<C: FusedCell>(
     cell: &C,
     inputs: &ArrayRef3<C::Elem>,
     state: &mut C::State,
-    (outputs, record): (&mut ArrayRef3<C::Elem>, Option<&mut Option<Record<C::Elem>>>),
+    (outputs, record): (&mut ArrayRef3<C::Elem>, Recording<'_, C::Elem>),
     workspace: &mut Workspace<C::Elem>,
 ) {
     assert_eq!(inputs.dim().2, cell.input_size(), "inputs must be (seq, batch, input)");

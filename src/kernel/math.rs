@@ -13,22 +13,22 @@
 //! below that of a smaller number. Both are exact at 0 (tanh of −0 is 0) and ±∞. The same on every instruction set;
 //! tests/math.rs in this room measures it.
 
-use super::vector::{Lanes, Vector};
+use super::lanes::Lanes;
 use super::{Activation, Element};
 use pulp::{Simd, WithSimd};
 
 /// (p(r), 2ⁿ) for |y| up to `EXP_LIMIT`.
 #[inline(always)]
 fn exp_parts<S: Simd, E: Element>(y: Lanes<S, E>) -> (Lanes<S, E>, Lanes<S, E>) {
-    let splat = Lanes::<S, E>::splat;
-    let n = y.mul_add(splat(E::LOG2_E), splat(E::ROUND)) - E::ROUND;
-    let r = n.mul_add(splat(E::MINUS_LN_2[0]), y);
-    let r = n.mul_add(splat(E::MINUS_LN_2[1]), r);
+    let splat = Lanes::<S, E>::of;
+    let n = y.fma(splat(E::LOG2_E), splat(E::ROUND)) - E::ROUND;
+    let r = n.fma(splat(E::MINUS_LN_2[0]), y);
+    let r = n.fma(splat(E::MINUS_LN_2[1]), r);
     let mut q = splat(E::EXP_TERMS[0]);
     for &term in &E::EXP_TERMS[1..] {
-        q = q.mul_add(r, splat(term));
+        q = q.fma(r, splat(term));
     }
-    let p = (r * r).mul_add(q, r);
+    let p = (r * r).fma(q, r);
     (p, Lanes::new(n.s, E::exp2_whole(n.s, n.v)))
 }
 
@@ -36,22 +36,22 @@ fn exp_parts<S: Simd, E: Element>(y: Lanes<S, E>) -> (Lanes<S, E>, Lanes<S, E>) 
 #[inline(always)]
 fn exp_minus_one<S: Simd, E: Element>(y: Lanes<S, E>) -> Lanes<S, E> {
     let (p, scale) = exp_parts(y);
-    p.mul_add(scale, scale - E::number(1.0))
+    p.fma(scale, scale - E::number(1.0))
 }
 
 /// 1 / (1 + e⁻ˣ).
 #[inline(always)]
 pub(super) fn sigmoid<S: Simd, E: Element>(x: Lanes<S, E>) -> Lanes<S, E> {
     let one = Lanes::<S, E>::number(1.0);
-    let (p, scale) = exp_parts((-x).clamp(E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
-    let y = one / (one + p.mul_add(scale, scale));
-    Lanes::select(x.less(Lanes::splat(E::MINUS_EXP_LIMIT)), Lanes::number(0.0), y)
+    let (p, scale) = exp_parts((-x).cut(E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
+    let y = one / (one + p.fma(scale, scale));
+    Lanes::choose(x.below(Lanes::of(E::MINUS_EXP_LIMIT)), Lanes::number(0.0), y)
 }
 
 /// tanh x = (e²ˣ − 1) / (e²ˣ + 1).
 #[inline(always)]
 pub(super) fn tanh<S: Simd, E: Element>(x: Lanes<S, E>) -> Lanes<S, E> {
-    let e = exp_minus_one((x + x).clamp(E::MINUS_TANH_LIMIT, E::TANH_LIMIT));
+    let e = exp_minus_one((x + x).cut(E::MINUS_TANH_LIMIT, E::TANH_LIMIT));
     e / (e + E::number(2.0))
 }
 
@@ -84,15 +84,15 @@ impl<E: Element> WithSimd for Unusual<E> {
         // SAFETY: `activate` made `at` point to a whole vector of this `S`: `vectorize` hands on the `s` it is called on.
         let x = Lanes::<S, E>::new(s, unsafe { E::load(s, self.at) });
         let y = match self.activation {
-            Activation::Relu => Lanes::select(x.less(zero), zero, x),
+            Activation::Relu => Lanes::choose(x.below(zero), zero, x),
             Activation::Elu => {
-                let negative = Lanes::select(zero.less(x), zero, x);
-                let e = exp_minus_one(negative.clamp(E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
-                Lanes::select(zero.less(x), x, e)
+                let negative = Lanes::choose(zero.below(x), zero, x);
+                let e = exp_minus_one(negative.cut(E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
+                Lanes::choose(zero.below(x), x, e)
             }
-            Activation::Softsign => x / (Lanes::number(1.0) + x.abs()),
+            Activation::Softsign => x / (Lanes::number(1.0) + x.absolute()),
             Activation::HardSigmoid => {
-                x.mul_add(Lanes::number(0.2), Lanes::number(0.5)).clamp(E::number(0.0), E::number(1.0))
+                x.fma(Lanes::number(0.2), Lanes::number(0.5)).cut(E::number(0.0), E::number(1.0))
             }
             Activation::Linear => x,
             Activation::Tanh | Activation::Sigmoid => unreachable!("`activate` does these itself"),
@@ -109,15 +109,15 @@ pub(super) fn slope<S: Simd, E: Element>(y: Lanes<S, E>, activation: Activation)
     match activation {
         Activation::Tanh => one - y * y,
         Activation::Sigmoid => y * (one - y),
-        Activation::Relu => Lanes::select(zero.less(y), one, zero),
-        Activation::Elu => Lanes::select(zero.less(y), one, y + one),
+        Activation::Relu => Lanes::choose(zero.below(y), one, zero),
+        Activation::Elu => Lanes::choose(zero.below(y), one, y + one),
         Activation::Softsign => {
-            let rest = one - y.abs();
+            let rest = one - y.absolute();
             rest * rest
         }
         Activation::HardSigmoid => {
-            let rising = Lanes::select(y.less(one), Lanes::number(0.2), zero);
-            Lanes::select(zero.less(y), rising, zero)
+            let rising = Lanes::choose(y.below(one), Lanes::number(0.2), zero);
+            Lanes::choose(zero.below(y), rising, zero)
         }
         Activation::Linear => one,
     }

@@ -7,7 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `activation`, `element`, `isa`, `buffer` | names; numbers and their vectors; the instruction set; memory |
-//! | `vector`, `math`, `slices` | vectors with operators; the functions; over slices |
+//! | `vector`, `lanes`, `math`, `vector_lanes`, `slices` | vectors with operators, as users see them and as registers; the functions; over slices |
 //! | `rows` | strided views that know where they end |
 //! | `tile`, `pack`, `multiply`, `weight_gradients` | a few rows times a panel; weights in panels; whole products, forward and for gradients |
 //! | `registry` | which of these are compiled here, for each number and instruction set |
@@ -24,6 +24,7 @@ mod activation;
 mod buffer;
 mod element;
 pub(crate) mod isa;
+mod lanes;
 mod math;
 mod memory;
 mod multiply;
@@ -40,6 +41,7 @@ mod tests;
 pub(crate) mod threads;
 mod tile;
 mod vector;
+mod vector_lanes;
 mod weight_gradients;
 
 pub use activation::Activation;

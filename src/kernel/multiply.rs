@@ -1,10 +1,11 @@
 //! [`Multiply`]: rows times packed weights, a tile after the other.
 
 use super::Element;
+use super::lanes::Lanes;
 use super::pack::Packed;
 use super::rows::Rows;
 use super::tile::{MAX_ROWS, MAX_SUMS, Operands, Tile};
-use super::vector::{Lanes, Units};
+use super::vector::Units;
 use pulp::{Simd, WithSimd};
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -59,7 +59,7 @@ impl<'a, E> Rows<'a, E> {
 
     /// Rows one behind the other.
     pub(super) fn of(numbers: &'a [E], width: usize) -> Self {
-        let rows = if width == 0 { 0 } else { numbers.len() / width };
+        let rows = numbers.len().checked_div(width).unwrap_or(0);
         Self { ptr: numbers.as_ptr().cast_mut(), stride: width as isize, rows, width, memory: PhantomData }
     }
 

@@ -1,6 +1,7 @@
 //! An activation, or its derivative, over a slice.
 
-use super::vector::{Lanes, Vector};
+use super::lanes::Lanes;
+use super::vector::Vector;
 use super::{Activation, Element};
 use pulp::{Simd, WithSimd};
 

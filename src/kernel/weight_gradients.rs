@@ -6,10 +6,11 @@
 
 use super::Element;
 use super::buffer::Buffer;
+use super::lanes::Lanes;
 use super::rows::{Grid, Rows};
 use super::team::Team;
 use super::tile::{MAX_SUMS, Operands, Tile};
-use super::vector::{Lanes, Units};
+use super::vector::Units;
 use ndarray::ArrayViewMut2;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;

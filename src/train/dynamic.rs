@@ -19,12 +19,19 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// after the other, each from the state that the last one returned. A time-major array goes in as the view
 /// `x.view().permuted_axes([1, 0, 2])`: strides may be any.
 ///
-/// The tape holds, for each valid step of each row, the cell's record: an [`Lstm`](crate::Lstm) keeps 5 · hidden +
-/// output numbers, with a projection hidden more, a [`Gru`](crate::Gru) 4 · hidden + hidden, a
-/// [`BasicRnn`](crate::BasicRnn) hidden, a [`LayerNormLstm`](crate::LayerNormLstm) 6 · hidden; a stack adds the outputs
-/// between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input, the other wrappers
-/// nothing. [`dynamic_rnn_checkpointed`] holds less. A built-in cell keeps its weights packed a second time, transposed,
-/// from its first run backward on.
+/// For each valid step of each row the tape holds the cell's record, in numbers:
+///
+/// | cell | numbers |
+/// |---|---|
+/// | [`BasicRnn`](crate::BasicRnn) | 2 · hidden |
+/// | [`Ugrnn`](crate::Ugrnn) | 3 · hidden |
+/// | [`Gru`](crate::Gru) | 5 · hidden |
+/// | [`Lstm`](crate::Lstm) | 5 · hidden + output; with a projection hidden + output more |
+/// | [`LayerNormLstm`](crate::LayerNormLstm) | 11 · hidden + 5 |
+///
+/// A stack adds the outputs between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input; the
+/// other wrappers add nothing. [`dynamic_rnn_checkpointed`] holds less. From its first run backward on, a built-in cell keeps
+/// its weights packed a second time, transposed.
 ///
 /// ```
 /// use rand::SeedableRng;

@@ -22,6 +22,8 @@ pub mod onnx;
 pub mod pytorch;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
+#[cfg(feature = "safetensors")]
+mod stored;
 pub mod tensorflow;
 mod tensors;
 

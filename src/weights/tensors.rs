@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayBase, ArrayD, CowArray, CowRepr, Dimension, I
 use std::collections::BTreeMap;
 
 #[cfg(feature = "safetensors")]
-use super::safetensors::Stored;
+use super::stored::Stored;
 
 /// Named tensors, the way a framework hands its weights over.
 ///

@@ -1,10 +1,10 @@
 //! A run of steps back.
 
+use super::equation::{BackwardRows, EquationBack};
 use super::forward::widths_of;
-use super::jobs::BackwardRows;
-use super::places::{Places, Record};
+use super::places::{Places, Record, Ways};
+use super::plan::{MOST, Operand, Plan, Stage, Widths};
 use super::samples::Samples;
-use super::{EquationBack, MOST, Operand, Plan, Stage, Widths};
 use crate::kernel::isa::Isa;
 use crate::kernel::memory::{self, Arena};
 use crate::kernel::multiply::Add;
@@ -43,14 +43,6 @@ impl<E: Kernels> Back<'_, E> {
         let widths = Widths::new(plan, inputs, output, record.widths.leaves);
         assert_eq!(widths, record.widths, "the record must be this cell's");
     }
-}
-
-/// Where the gradients are that the equation sees on the way back.
-pub(super) struct Ways<'a, E> {
-    pub leaves: [Grid<'a, E>; MOST],
-    pub temporaries: [Grid<'a, E>; MOST],
-    pub accumulators: [Grid<'a, E>; MOST],
-    pub output: Grid<'a, E>,
 }
 
 /// Runs a record back; then `finish` adds the gradients of weights.

@@ -1,8 +1,8 @@
 //! A run of steps forward.
 
-use super::jobs::ForwardRows;
+use super::equation::{Equation, ForwardRows};
 use super::places::{Leaf, Places, Record};
-use super::{Equation, MOST, Operand, Plan, Stage, Widths};
+use super::plan::{MOST, Operand, Plan, Stage, Widths};
 use crate::kernel::isa::Isa;
 use crate::kernel::memory::{self, Arena};
 use crate::kernel::multiply::{Add, Input, Multiply, To};

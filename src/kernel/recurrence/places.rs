@@ -1,6 +1,6 @@
 //! Where everything of a run is: in buffers that runs reuse, or in a record.
 
-use super::{MOST, Widths};
+use super::plan::{MOST, Widths};
 use crate::kernel::Element;
 use crate::kernel::buffer::{uninit, zeroed};
 use crate::kernel::memory::{Arena, lines};
@@ -160,4 +160,12 @@ impl<'a, E: Element> Places<'a, E> {
         }
         places
     }
+}
+
+/// Where the gradients are that the equation sees on the way back.
+pub(super) struct Ways<'a, E> {
+    pub leaves: [Grid<'a, E>; MOST],
+    pub temporaries: [Grid<'a, E>; MOST],
+    pub accumulators: [Grid<'a, E>; MOST],
+    pub output: Grid<'a, E>,
 }

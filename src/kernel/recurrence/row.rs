@@ -1,8 +1,7 @@
 //! What an equation sees of one row: slices of its sums, of the state, of temporaries and of the output.
 
-use super::MOST;
-use super::backward::Ways;
-use super::places::Places;
+use super::places::{Places, Ways};
+use super::plan::MOST;
 use crate::kernel::rows::Grid;
 use std::ops::Range;
 

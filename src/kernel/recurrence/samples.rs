@@ -1,7 +1,6 @@
 //! [`Samples`]: what a run back leaves for the gradients of weights.
 
-use super::backward::Ways;
-use super::places::Places;
+use super::places::{Places, Ways};
 use crate::kernel::isa::Isa;
 use crate::kernel::product::add_weight_gradients;
 use crate::kernel::registry::Kernels;

@@ -3,7 +3,8 @@
 use crate::Float;
 use crate::kernel::Element;
 use crate::kernel::isa::Isa;
-use crate::kernel::vector::{Lanes, Vector};
+use crate::kernel::lanes::Lanes;
+use crate::kernel::vector::Vector;
 use pulp::{Simd, WithSimd};
 
 /// The bounds that `Activation` and `math.rs` state: `every_f32` found 1.4892e-7, 2.4984 and 2 for tanh, 8.9308e-8, 2.4808

@@ -1,15 +1,32 @@
-//! The equation over some rows: what is compiled for each instruction set.
+//! [`Equation`], what is a cell's own, and its loops over rows: what is compiled for each instruction set.
 
-use super::backward::Ways;
-use super::places::Places;
+use super::places::{Places, Ways};
 use super::row::{At, Backward, Forward};
-use super::{Equation, EquationBack};
 use crate::kernel::Element;
 use crate::kernel::isa::Isa;
-use crate::kernel::vector::Lanes;
+use crate::kernel::lanes::Lanes;
+use crate::kernel::vector::Vector;
 use pulp::{Simd, WithSimd};
 use std::any::TypeId;
 use std::ops::Range;
+
+/// What is a cell's own.
+pub(crate) trait Equation<E: Element>: Sync {
+    /// From the sums of a stage to what the stage makes of them, for one row.
+    fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>);
+
+    /// The same for some rows, compiled for every instruction set.
+    fn forward_rows(&self, rows: &ForwardRows<'_, E>);
+}
+
+/// The way back of an [`Equation`].
+pub(crate) trait EquationBack<E: Element>: Equation<E> {
+    /// From the gradients of what the stage made to those of its sums, for one row.
+    fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>);
+
+    /// The same for some rows, compiled for every instruction set.
+    fn backward_rows(&self, rows: &BackwardRows<'_, E>);
+}
 
 /// Some rows of a stage, forward.
 pub struct ForwardRows<'a, E> {

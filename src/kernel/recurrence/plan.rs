@@ -1,0 +1,132 @@
+//! [`Plan`]: the stages of a step, and how wide everything is.
+
+use crate::kernel::product::Product;
+use crate::kernel::registry::Kernels;
+
+/// Most stages, leaves of a state, and temporaries of a cell.
+pub(crate) const MOST: usize = 4;
+
+/// What a product multiplies besides the inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operand {
+    Nothing,
+    /// The old state's leaf of this number.
+    State(usize),
+    /// The temporary of this number, which an earlier stage has written.
+    Temporary(usize),
+}
+
+/// A part of a step: a product, or none, and what the equation makes of its sums.
+pub(crate) struct Stage<'a, E> {
+    pub product: Option<&'a Product<E>>,
+    pub operand: Operand,
+    /// Units of each sum; of a stage without a product the width of what it works on.
+    pub units: usize,
+    /// The equation wants all units of a row at once.
+    pub whole_rows: bool,
+}
+
+impl<E> Clone for Stage<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Stage<'_, E> {}
+
+/// The stages of a step, and the widths of what they hand to each other.
+pub(crate) struct Plan<'a, E> {
+    stages: [Stage<'a, E>; MOST],
+    count: usize,
+    temporaries: [usize; MOST],
+    temporary_count: usize,
+    /// Not of a step: sums over the steps of a row, on the way back.
+    pub(super) accumulators: [usize; MOST],
+    accumulator_count: usize,
+}
+
+impl<'a, E> Plan<'a, E> {
+    pub(crate) fn new() -> Self {
+        let none = Stage { product: None, operand: Operand::Nothing, units: 0, whole_rows: false };
+        Self {
+            stages: [none; MOST],
+            count: 0,
+            temporaries: [0; MOST],
+            temporary_count: 0,
+            accumulators: [0; MOST],
+            accumulator_count: 0,
+        }
+    }
+
+    /// # Panics
+    /// If there are more than [`MOST`].
+    pub(crate) fn stage(mut self, stage: Stage<'a, E>) -> Self {
+        assert!(self.count < MOST, "a step has at most {MOST} stages");
+        self.stages[self.count] = stage;
+        self.count += 1;
+        self
+    }
+
+    /// # Panics
+    /// If there are more than [`MOST`].
+    pub(crate) fn temporary(mut self, width: usize) -> Self {
+        assert!(self.temporary_count < MOST, "a step has at most {MOST} temporaries");
+        self.temporaries[self.temporary_count] = width;
+        self.temporary_count += 1;
+        self
+    }
+
+    /// # Panics
+    /// If there are more than [`MOST`].
+    pub(crate) fn accumulator(mut self, width: usize) -> Self {
+        assert!(self.accumulator_count < MOST, "a step has at most {MOST} accumulators");
+        self.accumulators[self.accumulator_count] = width;
+        self.accumulator_count += 1;
+        self
+    }
+
+    pub(super) fn stages(&self) -> &[Stage<'a, E>] {
+        &self.stages[..self.count]
+    }
+}
+
+/// How wide everything is that a run holds for each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Widths {
+    pub inputs: usize,
+    pub output: usize,
+    /// Of all sums of each stage.
+    pub sums: [usize; MOST],
+    pub units: [usize; MOST],
+    pub leaves: [usize; MOST],
+    pub temporaries: [usize; MOST],
+}
+
+impl Widths {
+    /// Sums of each unit of a stage.
+    pub(super) fn slots(&self, stage: usize) -> usize {
+        if self.units[stage] == 0 { 0 } else { self.sums[stage] / self.units[stage] }
+    }
+
+    /// # Panics
+    /// If a stage's product does not fit what it multiplies.
+    pub(super) fn new<E: Kernels>(plan: &Plan<'_, E>, inputs: usize, output: usize, leaves: [usize; MOST]) -> Self {
+        let mut widths =
+            Self { inputs, output, sums: [0; MOST], units: [0; MOST], leaves, temporaries: plan.temporaries };
+        for (k, stage) in plan.stages().iter().enumerate() {
+            widths.units[k] = stage.units;
+            let Some(product) = stage.product else { continue };
+            let shape = product.shape();
+            widths.sums[k] = shape.slots() * shape.units;
+            let operand = match stage.operand {
+                Operand::Nothing => 0,
+                Operand::State(leaf) => leaves[leaf],
+                Operand::Temporary(temporary) => plan.temporaries[temporary],
+            };
+            assert_eq!(shape.units, stage.units, "a stage is as wide as its product");
+            assert!(shape.inputs == inputs || shape.inputs == 0, "inputs must be (seq, batch, input)");
+            assert_eq!(shape.recurrent, operand, "the state must be as wide as the cell's");
+        }
+        widths
+    }
+}

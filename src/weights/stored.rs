@@ -1,0 +1,72 @@
+//! [`Stored`]: a tensor where it lies in a file.
+
+use crate::{Error, Float};
+use half::{bf16, f16};
+use ndarray::{ArrayD, ArrayViewMutD};
+use std::any::Any;
+use std::borrow::Cow;
+
+/// A tensor where it lies in a file.
+#[derive(Debug, Clone)]
+pub(super) struct Stored<'a> {
+    pub dtype: Cow<'a, str>,
+    pub shape: Vec<usize>,
+    pub bytes: &'a [u8],
+}
+
+impl Stored<'_> {
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub(super) fn check_dtype<E: Float>(&self, name: &str) -> Result<(), Error> {
+        let double = size_of::<E>() == 8;
+        match &*self.dtype {
+            "F32" | "F16" | "BF16" => Ok(()),
+            "F64" if double => Ok(()),
+            found => Err(Error::TensorDtype {
+                name: name.into(),
+                expected: if double { "F64, F32, F16 or BF16" } else { "F32, F16 or BF16" },
+                found: found.into(),
+            }),
+        }
+    }
+
+    pub(super) fn read<E: Float>(&self, name: &str) -> Result<ArrayD<E>, Error> {
+        self.check_dtype::<E>(name)?;
+        // An empty tensor may claim any other axis, more than an array can have.
+        let product = self.shape.iter().filter(|&&len| len > 0).try_fold(1_usize, |all, &len| all.checked_mul(len));
+        if product.is_none_or(|product| product > isize::MAX as usize) {
+            let expected = format!("axes whose product is at most {}", isize::MAX);
+            return Err(Error::TensorShape { name: name.into(), expected, found: self.shape.clone() });
+        }
+        let mut array = ArrayD::zeros(self.shape.clone());
+        self.copy_to(name, array.view_mut())?;
+        Ok(array)
+    }
+
+    /// Copies the numbers to `to`, which has this shape.
+    pub(super) fn copy_to<E: Float>(&self, name: &str, to: ArrayViewMutD<'_, E>) -> Result<(), Error> {
+        self.check_dtype::<E>(name)?;
+        match &*self.dtype {
+            "F16" => self.decode(to, |bytes| widened(f16::from_le_bytes(bytes).to_f32())),
+            "BF16" => self.decode(to, |bytes| widened(bf16::from_le_bytes(bytes).to_f32())),
+            "F64" => self.decode(to, |bytes| widened(f64::from_le_bytes(bytes))),
+            _ => self.decode(to, |bytes| widened(f32::from_le_bytes(bytes))),
+        }
+        Ok(())
+    }
+
+    fn decode<E: Float, const N: usize>(&self, mut to: ArrayViewMutD<'_, E>, number: impl Fn([u8; N]) -> E) {
+        let (numbers, _) = self.bytes.as_chunks();
+        for (to, from) in to.iter_mut().zip(numbers) {
+            *to = number(*from);
+        }
+    }
+}
+
+/// The same number in a type at least as wide, bit for bit if the types are the same.
+fn widened<F: Copy + Into<f64> + 'static, E: Float>(number: F) -> E {
+    let same: Option<&E> = (&number as &dyn Any).downcast_ref();
+    same.copied().unwrap_or_else(|| E::from_f64(number.into()))
+}
