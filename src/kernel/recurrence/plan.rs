@@ -105,7 +105,7 @@ pub(super) struct Widths {
 impl Widths {
     /// Sums of each unit of a stage.
     pub(super) fn slots(&self, stage: usize) -> usize {
-        if self.units[stage] == 0 { 0 } else { self.sums[stage] / self.units[stage] }
+        self.sums[stage].checked_div(self.units[stage]).unwrap_or(0)
     }
 
     /// # Panics
