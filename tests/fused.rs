@@ -225,6 +225,45 @@ mod threads {
         }
     }
 
+    /// A cell whose equation panics in the middle of a run.
+    struct Panics(Linear<f32>);
+
+    impl FusedCell for Panics {
+        type Elem = f32;
+        type State = Array2<f32>;
+
+        fn input_size(&self) -> usize {
+            self.0.input_size()
+        }
+        fn output_size(&self) -> usize {
+            self.0.units()
+        }
+        fn zero_state(&self, batch: usize) -> Array2<f32> {
+            Array2::zeros((batch, self.0.units()))
+        }
+        fn stages(&self) -> Stages<'_, f32> {
+            Stages::new([Stage::new(&self.0).state(0)])
+        }
+        fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
+            assert!(row.step() < 50 || row.units().start == 0, "the equation's own panic");
+        }
+    }
+
+    rnn_cell::fused_cell!(Panics);
+
+    /// The others come to their end, and the panic comes back: nobody waits for the member that panicked.
+    #[test]
+    fn a_panic_in_an_equation_comes_back_from_a_team() {
+        let linear = Linear::<f32>::builder(512).input_size(8).recurrent_size(512).build(&mut rng(1)).unwrap();
+        let (cell, x) = (Panics(linear), Array3::zeros((200, 1, 8)));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        for _ in 0..20 {
+            let run = || pool.install(|| drop(rnn_cell::dynamic_rnn_time_major(&cell, &x, None, None)));
+            // In a team units come in blocks, and only the first block begins at 0.
+            assert!(message(run).is_some_and(|message| message.contains("the equation's own panic")));
+        }
+    }
+
     #[test]
     fn threads_change_no_bit() {
         each::<f32>(&mut SameBits);

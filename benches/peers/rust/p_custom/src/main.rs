@@ -4,8 +4,13 @@ use common::*;
 use ndarray::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{LayerNormLstm, Lstm, Parameters, State, Stream, dynamic_rnn_time_major};
+use rnn_cell::{LayerNormLstm, Lstm, Parameters, State, Stream, Ugrnn, dynamic_rnn_time_major};
 use std::hint::black_box;
+
+#[path = "../../../../../examples/fused/lstm.rs"]
+mod lstm;
+#[path = "../../../../../examples/fused/ugrnn.rs"]
+mod ugrnn;
 
 /// The cell with the case's weights, by name.
 fn with_weights<C: Parameters<f32>>(mut cell: C, c: &Custom) -> C {
@@ -80,19 +85,25 @@ fn measure_stream<C: TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Custom, c
     })
 }
 
-/// This crate's cells. `custom/ugrnn` is not among them yet.
+/// This crate's cells.
 fn built_in(bench: &mut Bench, c: &Custom, mode: &str) -> Result<(), String> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     match c.cell {
         "custom/lstm" => measure(bench, c, mode, Lstm::new(c.i, c.h, &mut rng)),
         "custom/layer_norm_lstm" => measure(bench, c, mode, LayerNormLstm::new(c.i, c.h, &mut rng)),
+        "custom/ugrnn" => measure(bench, c, mode, Ugrnn::new(c.i, c.h, &mut rng)),
         _ => Err("n/a".into()),
     }
 }
 
-/// The cells as a user writes them, matched by `c.cell` and handed to [`measure`] as above: none yet.
-fn user_written(_bench: &mut Bench, _c: &Custom, _mode: &str) -> Result<(), String> {
-    Err("n/a".into())
+/// The cells as a user writes them, those of `examples/fused`.
+fn user_written(bench: &mut Bench, c: &Custom, mode: &str) -> Result<(), String> {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    match c.cell {
+        "custom/lstm" => measure(bench, c, mode, lstm::MyLstm::new(c.i, c.h, &mut rng).unwrap()),
+        "custom/ugrnn" => measure(bench, c, mode, ugrnn::MyUgrnn::new(c.i, c.h, &mut rng).unwrap()),
+        _ => Err("n/a".into()),
+    }
 }
 
 fn main() {
