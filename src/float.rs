@@ -1,12 +1,12 @@
 //! [`Float`]: the two element types, and their way into the kernels.
 
-use crate::kernel::Kernels;
+use crate::kernel::Driver;
 
 /// An element type: `f32` or `f64`.
 ///
 /// Operators, `abs`, `exp`, `tanh` and the like come with [`NdFloat`](ndarray::NdFloat). Sealed: the kernels are written for
 /// these two.
-pub trait Float: ndarray::NdFloat + Default + std::iter::Sum + Kernels + sealed::Sealed {
+pub trait Float: ndarray::NdFloat + Default + std::iter::Sum + Driver + sealed::Sealed {
     /// The nearest value of this type.
     fn from_f64(value: f64) -> Self;
     /// The value as `f64`, exactly.

@@ -197,9 +197,24 @@ pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
 /// assert_eq!(weights.zeros().u, Array1::zeros(3));
 /// ```
 ///
-/// A field that is such a struct has its name before those of its weights; with the name `""` nothing comes before. A struct
-/// with a field that is more than arrays, as a [`Linear`](crate::fused::Linear) is, is a `cell struct`:
-/// `parameters! { cell struct … }`. It is visited, and no gradient; fields after a semicolon are not visited.
+/// A field that is such a struct has its name before those of its weights; with the name `""` nothing comes before. A comma
+/// ends every field.
+///
+/// A struct with a field that is more than arrays, as a [`Linear`](crate::fused::Linear) is, is a `cell struct`: it is visited,
+/// and no gradient. Fields after a semicolon are not visited.
+///
+/// ```
+/// use rnn_cell::fused::Linear;
+///
+/// rnn_cell::parameters! {
+///     /// Two products and a number that is no weight.
+///     cell struct Mgu {
+///         "gate" gate: Linear<E>,
+///         "candidate" candidate: Linear<E>,
+///         ; slope: f32,
+///     }
+/// }
+/// ```
 #[macro_export]
 macro_rules! parameters {
     ($(#[$attribute:meta])* $visibility:vis struct $name:ident {

@@ -1,7 +1,10 @@
 //! [`FusedCell`]: a cell by its equation.
 
 use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
-use crate::kernel::recurrence::{self, Back, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST};
+use crate::kernel::Driver;
+use crate::kernel::recurrence::{
+    Back, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
+};
 use crate::{Float, Parameters, State};
 use ndarray::{ArrayRef3, ArrayViewMut2};
 
@@ -32,6 +35,9 @@ pub trait FusedCell: Sync {
 
     /// From the sums of a stage to what it makes of them, for one row. Between them, the stages write all of the new state
     /// and of the output. Mark it `#[inline(always)]`.
+    ///
+    /// - Ask `row` for each slice that is written at most once a call: a second time panics.
+    /// - A number stands on the right of an operator, `f + E::one()`; on the left it is [`V::splat`](Vector::splat).
     fn forward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Forward<'_, Self::Elem>);
 
     // Where the loop over rows is compiled: in the crate that has the type, or here for the cells of this one.
@@ -44,7 +50,8 @@ pub trait FusedCell: Sync {
     }
 }
 
-/// A [`FusedCell`] that knows its way back.
+/// A [`FusedCell`] that knows its way back. Check it with [`gradient_error`](crate::train::gradient_error): a gradient of the
+/// wrong source, or one that was not written, does not panic.
 ///
 /// [`trainable_fused_cell!`](crate::trainable_fused_cell) makes it a [`TrainableCell`](crate::train::TrainableCell).
 pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> {
@@ -60,7 +67,10 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
     ///
     /// - [`Backward::sums`] hold what the way forward left in them, and become the gradients of the sums.
     /// - [`Backward::d_state`] holds the gradients of the new state, and becomes that part of the gradients of the old one
-    ///   which does not flow through a product: the products' part is added after the stage.
+    ///   which does not flow through a product: the products' part is added after the stage. Write 0 where nothing is left.
+    /// - With several stages, each finds in `d_state` what the one after it left there, and in
+    ///   [`Backward::d_temporary`] the whole gradient of the temporary that the one after it multiplied. A value that two
+    ///   stages need belongs in a temporary, as sums hold a value or its gradient.
     fn backward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Backward<'_, Self::Elem>);
 
     /// Adds the gradients of the parameters, once the run back has ended: of each [`Linear`]'s with
@@ -83,21 +93,27 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
 /// A cell as the kernels see it.
 struct Seen<'a, C>(&'a C);
 
-impl<C: FusedCell> Equation<C::Elem> for Seen<'_, C> {
+impl<C: FusedCell> RowEquation<C::Elem> for Seen<'_, C> {
     #[inline(always)]
     fn forward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Forward<'_, C::Elem>) {
         self.0.forward::<V>(stage, row);
     }
+}
+
+impl<C: TrainableFusedCell> RowEquationBack<C::Elem> for Seen<'_, C> {
+    #[inline(always)]
+    fn backward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Backward<'_, C::Elem>) {
+        self.0.backward::<V>(stage, row);
+    }
+}
+
+impl<C: FusedCell> Equation<C::Elem> for Seen<'_, C> {
     fn forward_rows(&self, rows: &ForwardRows<'_, C::Elem>) {
         self.0.forward_rows(rows);
     }
 }
 
 impl<C: TrainableFusedCell> EquationBack<C::Elem> for Seen<'_, C> {
-    #[inline(always)]
-    fn backward<V: Vector<C::Elem>>(&self, stage: usize, row: &mut Backward<'_, C::Elem>) {
-        self.0.backward::<V>(stage, row);
-    }
     fn backward_rows(&self, rows: &BackwardRows<'_, C::Elem>) {
         self.0.backward_rows(rows);
     }
@@ -149,7 +165,7 @@ fn run<C: FusedCell>(
     assert_eq!(inputs.dim().2, cell.input_size(), "inputs must be (seq, batch, input)");
     assert_eq!(outputs.dim().2, cell.output_size(), "outputs must be (seq, batch, output)");
     let io = Io { inputs: inputs.view(), outputs: outputs.view_mut(), leaves: leaves(cell, state) };
-    recurrence::unroll(&Seen(cell), cell.stages().plan(), io, record, workspace);
+    C::Elem::unroll(&Seen(cell), cell.stages().plan(), io, record, workspace);
 }
 
 /// Runs a record back, as [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward) does.
@@ -175,8 +191,8 @@ pub fn unroll_backward<C: TrainableFusedCell>(
         d_inputs: d_inputs.view_mut(),
         d_leaves: leaves(cell, d_state),
     };
-    let finish = |samples: &mut Samples<'_, C::Elem>| cell.gradients(samples, gradient);
-    recurrence::unroll_backward(&Seen(cell), cell.stages().plan(), record, back, workspace, finish);
+    let mut finish = |samples: &mut Samples<'_, C::Elem>| cell.gradients(samples, gradient);
+    C::Elem::unroll_backward(&Seen(cell), cell.stages().plan(), record, back, workspace, &mut finish);
 }
 
 /// # Panics

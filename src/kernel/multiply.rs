@@ -103,8 +103,7 @@ impl<'a, E: Element> Multiply<'a, E> {
             let mut row = 0;
             for tile in 0..tiles {
                 let height = height + usize::from(tile < higher);
-                // SAFETY: panel and row exist; the heights of all tiles add up to `rows`.
-                let operands = unsafe { self.operands::<V, SPLIT>(lanes, panel, row) };
+                let operands = self.operands::<V, SPLIT>(lanes, panel, row);
                 macro_rules! tiles {
                     ($(($rows:literal $panels:literal))+) => {
                         match (height, block) {
@@ -129,15 +128,9 @@ impl<'a, E: Element> Multiply<'a, E> {
         }
     }
 
-    /// # Safety
-    /// Panel and row exist.
+    /// Of the tile that begins at this panel and row, which exist.
     #[inline(always)]
-    unsafe fn operands<const V: usize, const SPLIT: bool>(
-        &self,
-        lanes: usize,
-        panel: usize,
-        row: usize,
-    ) -> Operands<'a, E> {
+    fn operands<const V: usize, const SPLIT: bool>(&self, lanes: usize, panel: usize, row: usize) -> Operands<'a, E> {
         let (weights, shape) = (self.weights, self.weights.shape);
         let bias = weights.bias_from(panel);
         let left = self.rows - row;
@@ -150,16 +143,13 @@ impl<'a, E: Element> Multiply<'a, E> {
             split_panel: weights.panel_bias(),
             x: Rows::NONE,
             inputs: 0,
-            // SAFETY: the caller's promise; `check` saw that `recurrent` has as many rows.
-            h: self.recurrent.map_or(Rows::NONE, |h| unsafe { h.from(row, 0) }),
+            h: self.recurrent.map_or(Rows::NONE, |h| h.from(row, 0)),
             recurrent: self.recurrent.map_or(0, |_| shape.recurrent),
         };
         match self.input {
-            // SAFETY: as above.
-            Input::Rows(x) => Operands { x: unsafe { x.from(row, 0) }, inputs: shape.inputs, ..common },
+            Input::Rows(x) => Operands { x: x.from(row, 0), inputs: shape.inputs, ..common },
             Input::Hoisted(start) => Operands {
-                // SAFETY: as above; a row of hoisted sums has all panels.
-                start: unsafe { start.from(row, panel * V * lanes) },
+                start: start.from(row, panel * V * lanes),
                 start_panel: V * lanes,
                 weights: &common.weights[shape.inputs * V * lanes..],
                 ..common

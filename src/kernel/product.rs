@@ -29,7 +29,7 @@ impl<E> std::fmt::Debug for Workspace<E> {
 
 /// The weights of a product, packed. They are packed transposed by the first run back, and then kept.
 #[derive(Clone)]
-pub(crate) struct Product<E> {
+pub struct Product<E> {
     forward: Packed<E>,
     back: OnceLock<Back<E>>,
 }
@@ -142,13 +142,10 @@ pub(super) fn multiply_grid<E: Kernels>(
     let (steps, rows, _) = from.dim();
     let products = steps.min(rows);
     let views = |product: usize| {
-        // SAFETY: there are as many products as the shorter axis has steps or rows, in both grids.
-        unsafe {
-            if steps > rows {
-                (from.steps_of(product, 0), to.steps_of(product, 0))
-            } else {
-                (from.step(product), to.step(product))
-            }
+        if steps > rows {
+            (from.steps_of(product, 0), to.steps_of(product, 0))
+        } else {
+            (from.step(product), to.step(product))
         }
     };
     assert_eq!((to.dim().0, to.dim().1), (steps, rows), "a product has a place for every sample");

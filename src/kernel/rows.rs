@@ -1,6 +1,7 @@
 //! [`Rows`] and [`Grid`]: numbers in memory, seen as the rows of a step and as the rows of many steps.
 //!
-//! Both know where they end, and in debug builds they look. What they point to may be shared among the members of a team,
+//! Both know where they end, and in debug builds they look. Where a row is can be asked for by anybody; to follow that is the
+//! asker's promise. What they point to may be shared among the members of a team,
 //! which write different rows or different places of a row: so they hand out pointers, and slices where the caller promises
 //! that nobody else has these.
 
@@ -71,26 +72,18 @@ impl<'a, E> Rows<'a, E> {
         self.rows
     }
 
-    /// Where row `row` begins.
-    ///
-    /// # Safety
-    /// The row exists.
+    /// Where row `row` begins, if it exists.
     #[inline(always)]
-    pub(super) unsafe fn at(self, row: usize) -> *mut E {
+    pub(super) fn at(self, row: usize) -> *mut E {
         debug_assert!(row < self.rows, "row {row} of {}", self.rows);
-        // SAFETY: the caller's promise.
-        unsafe { self.ptr.offset(row as isize * self.stride) }
+        self.ptr.wrapping_offset(row as isize * self.stride)
     }
 
     /// The rows from `row` on, of the numbers from `column` on.
-    ///
-    /// # Safety
-    /// Row and column exist, or are the end.
     #[inline(always)]
-    pub(super) unsafe fn from(self, row: usize, column: usize) -> Self {
+    pub(super) fn from(self, row: usize, column: usize) -> Self {
         debug_assert!(row <= self.rows && column <= self.width, "({row}, {column}) of ({}, {})", self.rows, self.width);
-        // SAFETY: the caller's promise.
-        let ptr = unsafe { self.ptr.offset(row as isize * self.stride).add(column) };
+        let ptr = self.ptr.wrapping_offset(row as isize * self.stride).wrapping_add(column);
         Self { ptr, rows: self.rows - row, width: self.width - column, ..self }
     }
 }
@@ -142,37 +135,25 @@ impl<'a, E> Grid<'a, E> {
         self.width
     }
 
-    /// Where the row of a step begins.
-    ///
-    /// # Safety
-    /// They exist.
+    /// Where the row of a step begins, if they exist.
     #[inline(always)]
-    pub(super) unsafe fn at(self, step: usize, row: usize) -> *mut E {
+    pub(super) fn at(self, step: usize, row: usize) -> *mut E {
         debug_assert!(step < self.steps && row < self.rows, "({step}, {row}) of ({}, {})", self.steps, self.rows);
-        // SAFETY: the caller's promise.
-        unsafe { self.ptr.offset(step as isize * self.step + row as isize * self.row) }
+        self.ptr.wrapping_offset(step as isize * self.step + row as isize * self.row)
     }
 
     /// The rows of a step.
-    ///
-    /// # Safety
-    /// The step exists.
     #[inline(always)]
-    pub(super) unsafe fn step(self, step: usize) -> Rows<'a, E> {
+    pub(super) fn step(self, step: usize) -> Rows<'a, E> {
         debug_assert!(step < self.steps, "step {step} of {}", self.steps);
-        // SAFETY: the caller's promise.
-        let ptr = unsafe { self.ptr.offset(step as isize * self.step) };
+        let ptr = self.ptr.wrapping_offset(step as isize * self.step);
         Rows { ptr, stride: self.row, rows: self.rows, width: self.width, memory: PhantomData }
     }
 
     /// The steps of a row, from `step` on, as rows.
-    ///
-    /// # Safety
-    /// They exist.
     #[inline(always)]
-    pub(super) unsafe fn steps_of(self, row: usize, step: usize) -> Rows<'a, E> {
-        // SAFETY: the caller's promise.
-        let ptr = unsafe { self.at(step, row) };
+    pub(super) fn steps_of(self, row: usize, step: usize) -> Rows<'a, E> {
+        let ptr = self.at(step, row);
         Rows { ptr, stride: self.step, rows: self.steps - step, width: self.width, memory: PhantomData }
     }
 

@@ -265,8 +265,7 @@ impl<E: Element> Shared<'_, E> {
                 }
             };
             for source in self.sources {
-                // SAFETY: the caller's promise: step and row of the sample exist.
-                put(unsafe { source.at(step, of_step) }.cast_const(), source.width());
+                put(source.at(step, of_step).cast_const(), source.width());
             }
             let mut last = [E::default(); HEIGHTS[0]];
             last[0] = E::number(1.0);

@@ -15,7 +15,7 @@ use crate::kernel::team::{Team, Work, with_team};
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
 
 /// The arrays of a run back.
-pub(crate) struct Back<'a, E> {
+pub struct Back<'a, E> {
     /// (seq, batch, input), those of the run forward.
     pub inputs: ArrayView3<'a, E>,
     /// (seq, batch, output).
@@ -49,13 +49,13 @@ impl<E: Kernels> Back<'_, E> {
 ///
 /// # Panics
 /// If shapes disagree, or the record is of another cell.
-pub(crate) fn unroll_backward<E: Kernels, Q: EquationBack<E>>(
-    equation: &Q,
+pub(super) fn unroll_backward<E: Kernels>(
+    equation: &dyn EquationBack<E>,
     plan: &Plan<'_, E>,
     mut record: Record<E>,
     mut back: Back<'_, E>,
     workspace: &mut Workspace<E>,
-    finish: impl FnOnce(&mut Samples<'_, E>),
+    finish: &mut dyn FnMut(&mut Samples<'_, E>),
 ) {
     back.check(plan, &record);
     let (steps, rows, widths) = (record.steps, record.rows, record.widths);
@@ -129,8 +129,8 @@ fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Work {
 }
 
 /// A run back, as all members of its team see it.
-struct Run<'a, E, Q> {
-    equation: &'a Q,
+struct Run<'a, E> {
+    equation: &'a dyn EquationBack<E>,
     plan: &'a Plan<'a, E>,
     isa: Isa,
     places: &'a Places<'a, E>,
@@ -138,7 +138,7 @@ struct Run<'a, E, Q> {
     d_inputs: Grid<'a, E>,
 }
 
-impl<E: Kernels, Q: EquationBack<E>> Run<'_, E, Q> {
+impl<E: Kernels> Run<'_, E> {
     fn steps(&self, mut team: Team<'_>) {
         let (steps, rows, _) = self.places.x.dim();
         for t in (0..steps).rev() {
@@ -168,8 +168,7 @@ impl<E: Kernels, Q: EquationBack<E>> Run<'_, E, Q> {
         // Of a split gate the first slot is the inputs'.
         let from = sums.columns((shape.slots() - shape.gates) * shape.units, sums.width());
         let weights = product.back_to_recurrent();
-        // SAFETY: the step exists.
-        let (from, to) = unsafe { (from.step(t), to.step(0)) };
+        let (from, to) = (from.step(t), to.step(0));
         let mut turn = team.turn(weights.panels());
         while let Some(panels) = turn.next() {
             multiply_panels(weights, panels, from, (to, add));

@@ -10,22 +10,27 @@ use pulp::{Simd, WithSimd};
 use std::any::TypeId;
 use std::ops::Range;
 
-/// What is a cell's own.
-pub(crate) trait Equation<E: Element>: Sync {
-    /// From the sums of a stage to what the stage makes of them, for one row.
-    fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>);
-
-    /// The same for some rows, compiled for every instruction set.
+/// What is a cell's own, as the driver calls it: some rows at a time, compiled for every instruction set. The driver is the same
+/// for all cells, and compiled once.
+pub trait Equation<E: Element>: Sync {
+    /// From the sums of a stage to what the stage makes of them.
     fn forward_rows(&self, rows: &ForwardRows<'_, E>);
 }
 
 /// The way back of an [`Equation`].
-pub(crate) trait EquationBack<E: Element>: Equation<E> {
-    /// From the gradients of what the stage made to those of its sums, for one row.
-    fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>);
-
-    /// The same for some rows, compiled for every instruction set.
+pub trait EquationBack<E: Element>: Equation<E> {
+    /// From the gradients of what the stage made to those of its sums.
     fn backward_rows(&self, rows: &BackwardRows<'_, E>);
+}
+
+/// An equation for one row, as it is written.
+pub(crate) trait RowEquation<E: Element> {
+    fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>);
+}
+
+/// The way back of a [`RowEquation`].
+pub(crate) trait RowEquationBack<E: Element> {
+    fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>);
 }
 
 /// Some rows of a stage, forward.
@@ -76,7 +81,7 @@ unsafe fn concrete<E: Element, T, A, B>(value: &T) -> Concrete<&A, &B> {
 }
 
 impl<'a, E: Element> ForwardRows<'a, E> {
-    pub(crate) fn run<Q: Equation<E>>(&self, equation: &Q) {
+    pub(crate) fn run<Q: RowEquation<E>>(&self, equation: &Q) {
         self.isa.run(Rowwise { rows: self, equation });
     }
 
@@ -88,7 +93,7 @@ impl<'a, E: Element> ForwardRows<'a, E> {
 }
 
 impl<'a, E: Element> BackwardRows<'a, E> {
-    pub(crate) fn run<Q: EquationBack<E>>(&self, equation: &Q) {
+    pub(crate) fn run<Q: RowEquationBack<E>>(&self, equation: &Q) {
         self.isa.run(RowwiseBack { rows: self, equation });
     }
 
@@ -104,7 +109,7 @@ struct Rowwise<'a, 'b, E, Q> {
     equation: &'b Q,
 }
 
-impl<E: Element, Q: Equation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
+impl<E: Element, Q: RowEquation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
     type Output = ();
 
     #[inline(always)]
@@ -112,7 +117,9 @@ impl<E: Element, Q: Equation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
         let &ForwardRows { places, t, stage, ref rows, ref units, width, whole, .. } = self.rows;
         for row in rows.clone() {
             let at = At::new(t, row, units.clone(), width, whole);
-            self.equation.forward::<Lanes<S, E>>(stage, &mut Forward::new(places, at));
+            // SAFETY: the driver hands out rows and units of a step that exist, each to one thread in a pass.
+            let mut row = unsafe { Forward::new(places, at) };
+            self.equation.forward::<Lanes<S, E>>(stage, &mut row);
         }
     }
 }
@@ -122,7 +129,7 @@ struct RowwiseBack<'a, 'b, E, Q> {
     equation: &'b Q,
 }
 
-impl<E: Element, Q: EquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
+impl<E: Element, Q: RowEquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
     type Output = ();
 
     #[inline(always)]
@@ -130,7 +137,9 @@ impl<E: Element, Q: EquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
         let &BackwardRows { places, ways, t, stage, ref rows, width, .. } = self.rows;
         for row in rows.clone() {
             let at = At::new(t, row, 0..width, width, true);
-            self.equation.backward::<Lanes<S, E>>(stage, &mut Backward::new(places, ways, at));
+            // SAFETY: as for the way forward.
+            let mut row = unsafe { Backward::new(places, ways, at) };
+            self.equation.backward::<Lanes<S, E>>(stage, &mut row);
         }
     }
 }

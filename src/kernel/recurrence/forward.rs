@@ -29,7 +29,7 @@ const HOIST_INPUTS: usize = 16;
 const CHUNK: usize = 16384;
 
 /// The arrays of a run.
-pub(crate) struct Io<'a, E> {
+pub struct Io<'a, E> {
     /// (seq, batch, input).
     pub inputs: ArrayView3<'a, E>,
     /// (seq, batch, output), overwritten.
@@ -60,8 +60,8 @@ pub(super) fn widths_of<E>(leaves: &[Option<ArrayViewMut2<'_, E>>; MOST]) -> [us
 ///
 /// # Panics
 /// If shapes disagree.
-pub(crate) fn unroll<'a, E: Kernels, Q: Equation<E>>(
-    equation: &Q,
+pub(super) fn unroll<'a, E: Kernels>(
+    equation: &dyn Equation<E>,
     plan: &Plan<'_, E>,
     mut io: Io<'a, E>,
     record: Option<&'a mut Option<Record<E>>>,
@@ -168,8 +168,8 @@ impl Hoists {
 }
 
 /// A run, as all members of its team see it.
-struct Run<'a, E, Q> {
-    equation: &'a Q,
+struct Run<'a, E> {
+    equation: &'a dyn Equation<E>,
     plan: &'a Plan<'a, E>,
     isa: Isa,
     places: &'a Places<'a, E>,
@@ -177,7 +177,7 @@ struct Run<'a, E, Q> {
     hoisted: [Grid<'a, E>; MOST],
 }
 
-impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
+impl<'a, E: Kernels> Run<'a, E> {
     fn steps(&self, mut team: Team<'_>) {
         let (steps, rows, _) = self.places.x.dim();
         for t in 0..steps {
@@ -197,8 +197,7 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
         let weights = product.forward();
         let input = self.input(weights, t, k, team);
         let recurrent = self.recurrent(stage, t);
-        // SAFETY: the step exists.
-        let to = To::Slots(unsafe { self.places.sums[k].step(t) }, self.places.slots[k], Add::No);
+        let to = To::Slots(self.places.sums[k].step(t), self.places.slots[k], Add::No);
         let panel = weights.one_panel_sums() * rows;
         let chunk = if stage.whole_rows { usize::MAX } else { (CHUNK / panel).max(1) };
         let mut turn = team.turn(weights.panels());
@@ -234,13 +233,10 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
     }
 
     fn recurrent(&self, stage: &Stage<'a, E>, t: usize) -> Option<Rows<'a, E>> {
-        // SAFETY: the step exists.
-        unsafe {
-            match stage.operand {
-                Operand::Nothing => None,
-                Operand::State(leaf) => Some(self.places.leaves[leaf].before(t).step(t)),
-                Operand::Temporary(temporary) => Some(self.places.temporaries[temporary].step(t)),
-            }
+        match stage.operand {
+            Operand::Nothing => None,
+            Operand::State(leaf) => Some(self.places.leaves[leaf].before(t).step(t)),
+            Operand::Temporary(temporary) => Some(self.places.temporaries[temporary].step(t)),
         }
     }
 
@@ -248,14 +244,12 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
     fn input(&self, weights: &Packed<E>, t: usize, k: usize, team: &mut Team<'_>) -> Input<'a, E> {
         let x = self.places.x;
         if self.hoists.widths[k] == 0 {
-            // SAFETY: the step exists.
-            return Input::Rows(unsafe { x.step(t) });
+            return Input::Rows(x.step(t));
         }
         let (steps, rows, _) = x.dim();
         if t.is_multiple_of(HOISTED_STEPS) {
             for row in 0..rows {
-                // SAFETY: row and step exist.
-                let (input, to) = unsafe { (x.steps_of(row, t), self.hoisted[k].steps_of(row, 0)) };
+                let (input, to) = (x.steps_of(row, t), self.hoisted[k].steps_of(row, 0));
                 let (input, to) = (Input::Rows(input), To::Panels(to));
                 let count = HOISTED_STEPS.min(steps - t);
                 let mut turn = team.turn(weights.panels());
@@ -264,7 +258,6 @@ impl<'a, E: Kernels, Q: Equation<E>> Run<'a, E, Q> {
                 }
             }
         }
-        // SAFETY: there is room for HOISTED_STEPS steps, or all if they are fewer.
-        Input::Hoisted(unsafe { self.hoisted[k].step(t % HOISTED_STEPS) })
+        Input::Hoisted(self.hoisted[k].step(t % HOISTED_STEPS))
     }
 }

@@ -14,6 +14,7 @@
 //! computed before, and which thread computes a row change nothing: the bits are the same.
 
 mod backward;
+mod driver;
 mod equation;
 mod forward;
 mod places;
@@ -21,13 +22,14 @@ mod plan;
 mod row;
 mod samples;
 
-pub(crate) use backward::{Back, unroll_backward};
-pub use equation::{BackwardRows, Concrete, ForwardRows};
-pub(crate) use equation::{Equation, EquationBack};
+pub use backward::Back;
+pub use driver::Driver;
+pub use equation::{BackwardRows, Concrete, Equation, EquationBack, ForwardRows};
+pub(crate) use equation::{RowEquation, RowEquationBack};
+pub use forward::Io;
 #[cfg(feature = "rayon")]
 pub(crate) use forward::ROWS_A_THREAD;
-pub(crate) use forward::{Io, unroll};
 pub use places::Record;
-pub(crate) use plan::{MOST, Operand, Plan, Stage};
+pub use plan::{MOST, Operand, Plan, Stage};
 pub use row::{Backward, Forward};
 pub use samples::{Samples, Source};

@@ -4,11 +4,11 @@ use crate::kernel::product::Product;
 use crate::kernel::registry::Kernels;
 
 /// Most stages, leaves of a state, and temporaries of a cell.
-pub(crate) const MOST: usize = 4;
+pub const MOST: usize = 4;
 
 /// What a product multiplies besides the inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operand {
+pub enum Operand {
     Nothing,
     /// The old state's leaf of this number.
     State(usize),
@@ -16,8 +16,18 @@ pub(crate) enum Operand {
     Temporary(usize),
 }
 
+impl std::fmt::Display for Operand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => write!(f, "nothing but inputs"),
+            Self::State(leaf) => write!(f, "leaf {leaf} of the state"),
+            Self::Temporary(temporary) => write!(f, "temporary {temporary}"),
+        }
+    }
+}
+
 /// A part of a step: a product, or none, and what the equation makes of its sums.
-pub(crate) struct Stage<'a, E> {
+pub struct Stage<'a, E> {
     pub product: Option<&'a Product<E>>,
     pub operand: Operand,
     /// Units of each sum; of a stage without a product the width of what it works on.
@@ -35,7 +45,7 @@ impl<E> Clone for Stage<'_, E> {
 impl<E> Copy for Stage<'_, E> {}
 
 /// The stages of a step, and the widths of what they hand to each other.
-pub(crate) struct Plan<'a, E> {
+pub struct Plan<'a, E> {
     stages: [Stage<'a, E>; MOST],
     count: usize,
     temporaries: [usize; MOST],
@@ -125,7 +135,11 @@ impl Widths {
             };
             assert_eq!(shape.units, stage.units, "a stage is as wide as its product");
             assert!(shape.inputs == inputs || shape.inputs == 0, "inputs must be (seq, batch, input)");
-            assert_eq!(shape.recurrent, operand, "the state must be as wide as the cell's");
+            assert_eq!(
+                shape.recurrent, operand,
+                "stage {k} multiplies {}, whose width must be its product's recurrent size",
+                stage.operand
+            );
         }
         widths
     }

@@ -55,6 +55,7 @@ impl At {
         if width == self.width {
             return (self.units.start, self.units.end);
         }
+        assert!(width > 0, "the cell's stages and state have no such slice");
         assert!(self.whole, "a slice of {width} numbers in a stage of {} units: it must take whole rows", self.width);
         (0, width)
     }
@@ -65,22 +66,20 @@ impl At {
         self.taken |= 1 << what;
     }
 
-    /// # Safety
-    /// Nobody writes this row's numbers for `'a`.
+    /// What nobody writes for `'a`: of a row that [`Forward::new`] or [`Backward::new`] promised.
     #[inline(always)]
-    unsafe fn read<'a, E>(&self, grid: Grid<'a, E>, t: usize) -> &'a [E] {
+    fn read<'a, E>(&self, grid: Grid<'a, E>, t: usize) -> &'a [E] {
         let (from, to) = self.range(grid.width());
-        // SAFETY: the caller's promise; the driver makes rows and steps that exist.
+        // SAFETY: row and step exist, and nobody writes them: the promise of whoever made the row. `range` keeps to the width.
         unsafe { grid.slice(t, self.row, from, to) }
     }
 
-    /// # Safety
-    /// This row's units of the grid are the caller's alone, but for what it hands out here.
+    /// What is this row's alone, handed out once.
     #[inline(always)]
-    unsafe fn write<'a, E>(&mut self, what: usize, grid: Grid<'a, E>, t: usize) -> &'a mut [E] {
+    fn write<'a, E>(&mut self, what: usize, grid: Grid<'a, E>, t: usize) -> &'a mut [E] {
         self.take(what);
         let (from, to) = self.range(grid.width());
-        // SAFETY: as above, and handed out once.
+        // SAFETY: as above, and nobody else has these units; `take` saw that they were not handed out before.
         unsafe { grid.slice_mut(t, self.row, from, to) }
     }
 
@@ -92,12 +91,9 @@ impl At {
         (slot, from, to)
     }
 
-    /// The sums of a stage, slot by slot.
-    ///
-    /// # Safety
-    /// As [`write`](Self::write).
+    /// The sums of a stage, slot by slot, handed out once.
     #[inline(always)]
-    unsafe fn write_sums<'a, E, const N: usize>(&mut self, places: &Places<'a, E>, stage: usize) -> [&'a mut [E]; N] {
+    fn write_sums<'a, E, const N: usize>(&mut self, places: &Places<'a, E>, stage: usize) -> [&'a mut [E]; N] {
         self.take(SUMS + stage);
         let (stride, from, to) = self.slots::<E, N>(places, stage);
         // SAFETY: as above; slots do not overlap.
@@ -108,29 +104,30 @@ impl At {
 }
 
 impl<'a, E> Forward<'a, E> {
-    /// Of the driver: the row's units are this thread's alone.
+    /// # Safety
+    /// Row and step exist. For `'a` nobody writes the old state, inputs and what earlier stages finished elsewhere; and of the
+    /// sums, the new state, temporaries and output nobody else has these units of this row.
     #[inline(always)]
-    pub(super) fn new(places: &'a Places<'a, E>, at: At) -> Self {
+    pub(super) unsafe fn new(places: &'a Places<'a, E>, at: At) -> Self {
         Self { places, at }
     }
 
-    /// The sums of this stage, or what an earlier one left of its sums, to be overwritten: what is left here is what the way
-    /// back will find. One slice a gate.
+    /// The sums of stage number `stage`: of this one, or what an earlier one left of its own. One slice a gate, in the order of
+    /// the product's columns: `let [r, u] = row.sums(0);`. What is left in them is what the way back finds; in a run without a
+    /// way back it does not matter ([`is_recording`](Self::is_recording)).
     ///
     /// # Panics
-    /// If the stage has not `N` sums, or they were handed out before.
+    /// If the stage does not have `N` sums, or they were handed out before.
     #[inline(always)]
     pub fn sums<const N: usize>(&mut self, stage: usize) -> [&'a mut [E]; N] {
-        // SAFETY: the driver gives each row's units of a stage to one thread, and later stages see what earlier ones left.
-        unsafe { self.at.write_sums(self.places, stage) }
+        self.at.write_sums(self.places, stage)
     }
 
     /// A leaf of the state before the step.
     #[inline(always)]
     #[must_use]
     pub fn state(&self, leaf: usize) -> &'a [E] {
-        // SAFETY: nobody writes the old state while the step runs: the new one is elsewhere.
-        unsafe { self.at.read(self.places.leaves[leaf].before(self.at.t), self.at.t) }
+        self.at.read(self.places.leaves[leaf].before(self.at.t), self.at.t)
     }
 
     /// The same leaf after the step, to be written: it holds other numbers before.
@@ -140,8 +137,7 @@ impl<'a, E> Forward<'a, E> {
     #[inline(always)]
     pub fn new_state(&mut self, leaf: usize) -> &'a mut [E] {
         let next = self.at.t + 1;
-        // SAFETY: as for the sums.
-        unsafe { self.at.write(STATE + leaf, self.places.leaves[leaf].before(next), next) }
+        self.at.write(STATE + leaf, self.places.leaves[leaf].before(next), next)
     }
 
     /// A temporary: what a stage hands to a later one of the same step.
@@ -150,8 +146,7 @@ impl<'a, E> Forward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        // SAFETY: as for the sums.
-        unsafe { self.at.write(TEMPORARY + temporary, self.places.temporaries[temporary], self.at.t) }
+        self.at.write(TEMPORARY + temporary, self.places.temporaries[temporary], self.at.t)
     }
 
     /// The output, to be written.
@@ -160,8 +155,7 @@ impl<'a, E> Forward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn output(&mut self) -> &'a mut [E] {
-        // SAFETY: as for the sums.
-        unsafe { self.at.write(OUTPUT, self.places.output, self.at.t) }
+        self.at.write(OUTPUT, self.places.output, self.at.t)
     }
 
     /// The step's input, all of it.
@@ -202,36 +196,36 @@ impl<'a, E> Forward<'a, E> {
 }
 
 impl<'a, E> Backward<'a, E> {
-    /// Of the driver: the row is this thread's alone.
+    /// # Safety
+    /// Row and step exist. For `'a` nobody writes states and the output's gradient, and of everything else nobody else has this
+    /// row.
     #[inline(always)]
-    pub(super) fn new(places: &'a Places<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
+    pub(super) unsafe fn new(places: &'a Places<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
         Self { places, ways, at }
     }
 
-    /// What the way forward left of a stage's sums, to be made the gradients of these sums. One slice a gate.
+    /// What the way forward left in the sums of stage number `stage`, to be made the gradients of these sums before that stage's
+    /// way back ends. Until then any stage may read them, or write a gradient in the place of a value. One slice a gate.
     ///
     /// # Panics
-    /// If the stage has not `N` sums, or they were handed out before.
+    /// If the stage does not have `N` sums, or they were handed out before.
     #[inline(always)]
     pub fn sums<const N: usize>(&mut self, stage: usize) -> [&'a mut [E]; N] {
-        // SAFETY: the driver gives each row to one thread.
-        unsafe { self.at.write_sums(self.places, stage) }
+        self.at.write_sums(self.places, stage)
     }
 
     /// A leaf of the state before the step.
     #[inline(always)]
     #[must_use]
     pub fn state(&self, leaf: usize) -> &'a [E] {
-        // SAFETY: the states of a record are only read.
-        unsafe { self.at.read(self.places.leaves[leaf].all(), self.at.t) }
+        self.at.read(self.places.leaves[leaf].all(), self.at.t)
     }
 
     /// A leaf of the state after the step.
     #[inline(always)]
     #[must_use]
     pub fn new_state(&self, leaf: usize) -> &'a [E] {
-        // SAFETY: as above.
-        unsafe { self.at.read(self.places.leaves[leaf].all(), self.at.t + 1) }
+        self.at.read(self.places.leaves[leaf].all(), self.at.t + 1)
     }
 
     /// The gradient of a leaf: of the new state, to be made that of the old one, as far as the equation goes. What flows
@@ -241,8 +235,7 @@ impl<'a, E> Backward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn d_state(&mut self, leaf: usize) -> &'a mut [E] {
-        // SAFETY: the driver gives each row to one thread.
-        unsafe { self.at.write(STATE + leaf, self.ways.leaves[leaf], 0) }
+        self.at.write(STATE + leaf, self.ways.leaves[leaf], 0)
     }
 
     /// What the way forward left in a temporary; may be overwritten.
@@ -251,8 +244,7 @@ impl<'a, E> Backward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        // SAFETY: the driver gives each row to one thread.
-        unsafe { self.at.write(TEMPORARY + temporary, self.places.temporaries[temporary], self.at.t) }
+        self.at.write(TEMPORARY + temporary, self.places.temporaries[temporary], self.at.t)
     }
 
     /// The gradient of a temporary: what flowed back through the product that multiplied it, or what a later stage wrote.
@@ -261,8 +253,7 @@ impl<'a, E> Backward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn d_temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        // SAFETY: the driver gives each row to one thread.
-        unsafe { self.at.write(D_TEMPORARY + temporary, self.ways.temporaries[temporary], 0) }
+        self.at.write(D_TEMPORARY + temporary, self.ways.temporaries[temporary], 0)
     }
 
     /// Sums over all steps of this row, 0 before the last step: where the gradients of a cell's own weights add up. (Those of
@@ -272,16 +263,14 @@ impl<'a, E> Backward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn accumulator(&mut self, accumulator: usize) -> &'a mut [E] {
-        // SAFETY: the driver gives each row to one thread.
-        unsafe { self.at.write(ACCUMULATOR + accumulator, self.ways.accumulators[accumulator], 0) }
+        self.at.write(ACCUMULATOR + accumulator, self.ways.accumulators[accumulator], 0)
     }
 
-    /// The gradient of the output.
+    /// The gradient of the output: it belongs in one stage, the one that wrote the output.
     #[inline(always)]
     #[must_use]
     pub fn d_output(&self) -> &'a [E] {
-        // SAFETY: the outputs' gradients are only read.
-        unsafe { self.at.read(self.ways.output, self.at.t) }
+        self.at.read(self.ways.output, self.at.t)
     }
 
     /// The step of this run, from 0.

@@ -72,12 +72,16 @@ impl<'a, E: Kernels> Samples<'a, E> {
         }
     }
 
-    /// Adds what the rows have in an accumulator to a gradient: the numbers from `from` on, as many as `to` has.
+    /// Adds what the rows have in accumulator number `accumulator` to a gradient: the numbers from number `from` on, as many as
+    /// `to` has.
     ///
     /// # Panics
     /// If the accumulator has fewer.
     pub fn add_accumulated(&self, accumulator: usize, from: usize, to: &mut Array1<E>) {
-        let grid = self.ways.accumulators[accumulator].columns(from, from + to.len());
+        let grid = self.ways.accumulators[accumulator];
+        let (end, width) = (from + to.len(), grid.width());
+        assert!(end <= width, "accumulator {accumulator} has {width} numbers a row, not {end}");
+        let grid = grid.columns(from, end);
         for row in 0..grid.dim().1 {
             // SAFETY: the run back has ended.
             let numbers = unsafe { grid.slice(0, row, 0, grid.width()) };
