@@ -194,7 +194,7 @@ pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
 ///
 /// let weights = Diagonal::<f32> { u: Array1::ones(3), w: None };
 /// weights.visit_parameters(&mut |name, array| assert_eq!((name, array.shape()), ("u", &[3][..])));
-/// assert_eq!(weights.zeros().u, Array1::zeros(3));
+/// assert_eq!(weights.zeros().u, ndarray::arr1(&[0.0_f32; 3]));
 /// ```
 ///
 /// A field that is such a struct has its name before those of its weights; with the name `""` nothing comes before. A comma

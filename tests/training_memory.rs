@@ -3,7 +3,9 @@
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, Optimizer, Sgd, TrainableCell};
-use rnn_cell::{BasicRnn, DropoutWrapper, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper};
+use rnn_cell::{
+    BasicRnn, DropoutWrapper, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper, Ugrnn,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -59,10 +61,11 @@ fn tapes_keep_what_their_page_says() {
     tape_keeps("HighwayWrapper, coupled", &coupled.build(rng).unwrap(), lstm + 2 * size);
     let apart = apart.couple_carry_transform_gates(false);
     tape_keeps("HighwayWrapper", &apart.build(rng).unwrap(), lstm + 3 * size);
-    tape_keeps("projection", &Lstm::<f32>::builder(3, size).num_proj(9).build(rng).unwrap(), 6 * size + 9);
+    tape_keeps("projection", &Lstm::<f32>::builder(3, size).num_proj(9).build(rng).unwrap(), 6 * size + 2 * 9);
     tape_keeps("Gru", &Gru::<f32>::new(3, size, rng), 4 * size + size);
-    tape_keeps("BasicRnn", &BasicRnn::<f32>::new(3, size, rng), size);
-    tape_keeps("LayerNormLstm", &LayerNormLstm::<f32>::new(3, size, rng), 6 * size);
+    tape_keeps("BasicRnn", &BasicRnn::<f32>::new(3, size, rng), 2 * size);
+    tape_keeps("LayerNormLstm", &LayerNormLstm::<f32>::new(3, size, rng), 11 * size + 5);
+    tape_keeps("Ugrnn", &Ugrnn::<f32>::new(3, size, rng), 3 * size);
 }
 
 fn tape_keeps<C: TrainableCell<Elem = f32>>(name: &str, cell: &C, numbers: usize) {
