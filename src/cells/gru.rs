@@ -140,6 +140,100 @@ impl<E: Float> Gru<E> {
         (self.options.gate_activation, self.options.activation)
     }
 
+    /// Forward, with the usual activations known where it is compiled: the loop over units does not ask for them.
+    #[inline(always)]
+    fn made_forward<V: Vector<E>, const USUAL: bool>(&self, stage: usize, row: &mut Forward<'_, E>) {
+        let (gate, act) = self.known_activations::<USUAL>();
+        let (h, recording) = (row.state(0), row.is_recording());
+        match &self.products {
+            Products::After(_) => {
+                let [n, r, u, recurrent] = row.sums(0);
+                let (new_h, output) = (row.new_state(0), row.output());
+                for at in V::units(h.len()) {
+                    let reset = V::load(r, at).activate(gate);
+                    let update = V::load(u, at).activate(gate);
+                    let candidate = reset.mul_add(V::load(recurrent, at), V::load(n, at)).activate(act);
+                    if recording {
+                        candidate.store(n, at);
+                        reset.store(r, at);
+                        update.store(u, at);
+                    }
+                    let next = blend(update, V::load(h, at), candidate);
+                    next.store(new_h, at);
+                    next.store(output, at);
+                }
+            }
+            Products::Before { .. } if stage != CANDIDATE => {
+                let ([r, u], reset_h) = (row.sums(0), row.temporary(RESET_H));
+                for at in V::units(h.len()) {
+                    let reset = V::load(r, at).activate(gate);
+                    reset.store(r, at);
+                    V::load(u, at).activate(gate).store(u, at);
+                    (reset * V::load(h, at)).store(reset_h, at);
+                }
+            }
+            Products::Before { .. } => {
+                let ([_, u], [n]) = (row.sums(0), row.sums(CANDIDATE));
+                let (new_h, output) = (row.new_state(0), row.output());
+                for at in V::units(h.len()) {
+                    let candidate = V::load(n, at).activate(act);
+                    if recording {
+                        candidate.store(n, at);
+                    }
+                    let next = blend(V::load(u, at), V::load(h, at), candidate);
+                    next.store(new_h, at);
+                    next.store(output, at);
+                }
+            }
+        }
+    }
+
+    /// Back, with the usual activations known where it is compiled: the loop over units does not ask for them.
+    #[inline(always)]
+    fn made_backward<V: Vector<E>, const USUAL: bool>(&self, stage: usize, row: &mut Backward<'_, E>) {
+        let (gate, act) = self.known_activations::<USUAL>();
+        let (h, d_h, d_output) = (row.state(0), row.d_state(0), row.d_output());
+        match &self.products {
+            Products::After(_) => {
+                let [n, r, u, recurrent] = row.sums(0);
+                for at in V::units(h.len()) {
+                    let d = V::load(d_h, at) + V::load(d_output, at);
+                    let back = blend_back(d, V::load(u, at), V::load(h, at), V::load(n, at));
+                    let d_n = back.candidate * V::load(n, at).slope(act);
+                    let reset = V::load(r, at);
+                    (d_n * (V::load(recurrent, at) * reset.slope(gate))).store(r, at);
+                    (d_n * reset).store(recurrent, at);
+                    d_n.store(n, at);
+                    (d * (back.update * V::load(u, at).slope(gate))).store(u, at);
+                    back.h.store(d_h, at);
+                }
+            }
+            Products::Before { .. } if stage == CANDIDATE => {
+                let ([_, u], [n]) = (row.sums(0), row.sums(CANDIDATE));
+                for at in V::units(h.len()) {
+                    let d = V::load(d_h, at) + V::load(d_output, at);
+                    let back = blend_back(d, V::load(u, at), V::load(h, at), V::load(n, at));
+                    (back.candidate * V::load(n, at).slope(act)).store(n, at);
+                    (d * (back.update * V::load(u, at).slope(gate))).store(u, at);
+                    back.h.store(d_h, at);
+                }
+            }
+            Products::Before { .. } => {
+                let ([r, _], d_reset_h) = (row.sums(0), row.d_temporary(RESET_H));
+                for at in V::units(h.len()) {
+                    let (reset, d) = (V::load(r, at), V::load(d_reset_h, at));
+                    (d * (V::load(h, at) * reset.slope(gate))).store(r, at);
+                    d.mul_add(reset, V::load(d_h, at)).store(d_h, at);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn known_activations<const USUAL: bool>(&self) -> (Activation, Activation) {
+        if USUAL { (Activation::Sigmoid, Activation::Tanh) } else { self.activations() }
+    }
+
     fn repack(&mut self) {
         let [r, u, n] = gates(&self.weights);
         match &mut self.products {
@@ -282,48 +376,10 @@ impl<E: Float> FusedCell for Gru<E> {
 
     #[inline(always)]
     fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>) {
-        let (gate, act) = self.activations();
-        let (h, recording) = (row.state(0), row.is_recording());
-        match &self.products {
-            Products::After(_) => {
-                let [n, r, u, recurrent] = row.sums(0);
-                let (new_h, output) = (row.new_state(0), row.output());
-                for at in V::units(h.len()) {
-                    let reset = V::load(r, at).activate(gate);
-                    let update = V::load(u, at).activate(gate);
-                    let candidate = reset.mul_add(V::load(recurrent, at), V::load(n, at)).activate(act);
-                    if recording {
-                        candidate.store(n, at);
-                        reset.store(r, at);
-                        update.store(u, at);
-                    }
-                    let next = blend(update, V::load(h, at), candidate);
-                    next.store(new_h, at);
-                    next.store(output, at);
-                }
-            }
-            Products::Before { .. } if stage != CANDIDATE => {
-                let ([r, u], reset_h) = (row.sums(0), row.temporary(RESET_H));
-                for at in V::units(h.len()) {
-                    let reset = V::load(r, at).activate(gate);
-                    reset.store(r, at);
-                    V::load(u, at).activate(gate).store(u, at);
-                    (reset * V::load(h, at)).store(reset_h, at);
-                }
-            }
-            Products::Before { .. } => {
-                let ([_, u], [n]) = (row.sums(0), row.sums(CANDIDATE));
-                let (new_h, output) = (row.new_state(0), row.output());
-                for at in V::units(h.len()) {
-                    let candidate = V::load(n, at).activate(act);
-                    if recording {
-                        candidate.store(n, at);
-                    }
-                    let next = blend(V::load(u, at), V::load(h, at), candidate);
-                    next.store(new_h, at);
-                    next.store(output, at);
-                }
-            }
+        if self.activations() == (Activation::Sigmoid, Activation::Tanh) {
+            self.made_forward::<V, true>(stage, row);
+        } else {
+            self.made_forward::<V, false>(stage, row);
         }
     }
 }
@@ -345,41 +401,10 @@ impl<E: Float> TrainableFusedCell for Gru<E> {
 
     #[inline(always)]
     fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>) {
-        let (gate, act) = self.activations();
-        let (h, d_h, d_output) = (row.state(0), row.d_state(0), row.d_output());
-        match &self.products {
-            Products::After(_) => {
-                let [n, r, u, recurrent] = row.sums(0);
-                for at in V::units(h.len()) {
-                    let d = V::load(d_h, at) + V::load(d_output, at);
-                    let back = blend_back(d, V::load(u, at), V::load(h, at), V::load(n, at));
-                    let d_n = back.candidate * V::load(n, at).slope(act);
-                    let reset = V::load(r, at);
-                    (d_n * (V::load(recurrent, at) * reset.slope(gate))).store(r, at);
-                    (d_n * reset).store(recurrent, at);
-                    d_n.store(n, at);
-                    (d * (back.update * V::load(u, at).slope(gate))).store(u, at);
-                    back.h.store(d_h, at);
-                }
-            }
-            Products::Before { .. } if stage == CANDIDATE => {
-                let ([_, u], [n]) = (row.sums(0), row.sums(CANDIDATE));
-                for at in V::units(h.len()) {
-                    let d = V::load(d_h, at) + V::load(d_output, at);
-                    let back = blend_back(d, V::load(u, at), V::load(h, at), V::load(n, at));
-                    (back.candidate * V::load(n, at).slope(act)).store(n, at);
-                    (d * (back.update * V::load(u, at).slope(gate))).store(u, at);
-                    back.h.store(d_h, at);
-                }
-            }
-            Products::Before { .. } => {
-                let ([r, _], d_reset_h) = (row.sums(0), row.d_temporary(RESET_H));
-                for at in V::units(h.len()) {
-                    let (reset, d) = (V::load(r, at), V::load(d_reset_h, at));
-                    (d * (V::load(h, at) * reset.slope(gate))).store(r, at);
-                    d.mul_add(reset, V::load(d_h, at)).store(d_h, at);
-                }
-            }
+        if self.activations() == (Activation::Sigmoid, Activation::Tanh) {
+            self.made_backward::<V, true>(stage, row);
+        } else {
+            self.made_backward::<V, false>(stage, row);
         }
     }
 
