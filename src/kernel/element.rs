@@ -37,10 +37,6 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     #[doc(hidden)]
     fn plus(a: Self, b: Self) -> Self;
     #[doc(hidden)]
-    fn minus(a: Self) -> Self;
-    #[doc(hidden)]
-    fn times(a: Self, b: Self) -> Self;
-    #[doc(hidden)]
     fn lanes<S: Simd>() -> usize;
     #[doc(hidden)]
     fn splat<S: Simd>(s: S, value: Self) -> Self::Vector<S>;
@@ -125,14 +121,6 @@ macro_rules! element {
             #[inline(always)]
             fn plus(a: Self, b: Self) -> Self {
                 a + b
-            }
-            #[inline(always)]
-            fn minus(a: Self) -> Self {
-                -a
-            }
-            #[inline(always)]
-            fn times(a: Self, b: Self) -> Self {
-                a * b
             }
             #[inline(always)]
             fn lanes<S: Simd>() -> usize {
