@@ -164,8 +164,8 @@ fn run<C: FusedCell>(
 ) {
     assert_eq!(inputs.dim().2, cell.input_size(), "inputs must be (seq, batch, input)");
     assert_eq!(outputs.dim().2, cell.output_size(), "outputs must be (seq, batch, output)");
-    let io = Io { inputs: inputs.view(), outputs: outputs.view_mut(), leaves: leaves(cell, state) };
-    C::Elem::unroll(&Seen(cell), cell.stages().plan(), io, record, workspace);
+    let mut io = Io { inputs: inputs.view(), outputs: outputs.view_mut(), leaves: leaves(cell, state) };
+    C::Elem::unroll(&Seen(cell), cell.stages().plan(), &mut io, record, workspace);
 }
 
 /// Runs a record back, as [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward) does.

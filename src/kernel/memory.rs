@@ -78,13 +78,13 @@ pub(super) fn writable<'r, 'a: 'r, 'b: 'r, E: Element>(
 ///
 /// # Safety
 /// Nobody writes the grid any more.
-pub(super) unsafe fn copied_back<E: Element>(grid: Grid<'_, E>, mut array: ArrayViewMut3<'_, E>) {
+pub(super) unsafe fn copied_back<E: Element>(grid: Grid<'_, E>, array: &mut ArrayViewMut3<'_, E>) {
     if is_contiguous(array.dim().2, array.strides()[2]) {
         return;
     }
     for ((step, row), mut to) in ndarray::indices((array.dim().0, array.dim().1)).into_iter().zip(array.rows_mut()) {
         // SAFETY: the grid has the array's steps and rows; the caller's promise.
-        let from = unsafe { grid.slice(step, row, 0, grid.width()) };
+        let from = unsafe { grid.step(step).slice(row, 0, grid.width()) };
         to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
     }
 }
@@ -107,7 +107,7 @@ pub(super) fn leaf_in_place<'r, 'a: 'r, E: Element>(
 pub(super) unsafe fn load_leaf<E: Element>(leaf: &ArrayViewMut2<'_, E>, grid: Grid<'_, E>, step: usize) {
     for (row, from) in leaf.rows().into_iter().enumerate() {
         // SAFETY: the caller's promise.
-        let to = unsafe { grid.slice_mut(step, row, 0, grid.width()) };
+        let to = unsafe { grid.step(step).slice_mut(row, 0, grid.width()) };
         match from.as_slice() {
             Some(from) => to.copy_from_slice(from),
             None => to.iter_mut().zip(from).for_each(|(to, &from)| *to = from),
@@ -122,7 +122,7 @@ pub(super) unsafe fn load_leaf<E: Element>(leaf: &ArrayViewMut2<'_, E>, grid: Gr
 pub(super) unsafe fn store_leaf<E: Element>(leaf: &mut ArrayViewMut2<'_, E>, grid: Grid<'_, E>, step: usize) {
     for (row, mut to) in leaf.rows_mut().into_iter().enumerate() {
         // SAFETY: the caller's promise.
-        let from = unsafe { grid.slice(step, row, 0, grid.width()) };
+        let from = unsafe { grid.step(step).slice(row, 0, grid.width()) };
         match to.as_slice_mut() {
             Some(to) => to.copy_from_slice(from),
             None => to.iter_mut().zip(from).for_each(|(to, &from)| *to = from),

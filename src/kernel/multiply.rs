@@ -1,24 +1,44 @@
 //! [`Multiply`]: rows times packed weights, a tile after the other.
 
 use super::Element;
+use super::isa::Isa;
 use super::lanes::Lanes;
-use super::pack::Packed;
-use super::rows::Rows;
-use super::tile::{MAX_ROWS, MAX_SUMS, Operands, Tile};
+use super::pack::{PackShape, Packed};
+use super::rows::{Grid, Rows};
+use super::tile::{MAX_ROWS, MAX_SUMS, Operands, Out, Tile};
 use super::vector::Units;
 use pulp::{Simd, WithSimd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Some panels of a product.
+/// A product: rows times packed weights. What does not change from step to step is worked out once.
 pub struct Multiply<'a, E> {
-    pub(super) weights: &'a Packed<E>,
-    pub(super) panels: Range<usize>,
-    pub(super) rows: usize,
-    pub(super) input: Input<'a, E>,
-    /// Without, the recurrent half is left out.
-    pub(super) recurrent: Option<Rows<'a, E>>,
-    pub(super) to: To<'a, E>,
+    isa: Isa,
+    shape: PackShape,
+    split: bool,
+    hoisted: bool,
+    rows: usize,
+    /// Of the first tile.
+    operands: Operands<'a, E>,
+    out: Out<'a, E>,
+    panels: usize,
+    /// Room for the units of a slot.
+    room: usize,
+    /// What rows have to be wide.
+    widths: Widths,
+}
+
+/// How wide rows must be: of inputs or hoisted sums, of recurrent values, of the sums.
+struct Widths {
+    input: usize,
+    recurrent: usize,
+    to: usize,
+}
+
+/// Some panels of a [`Multiply`].
+pub struct Panels<'m, 'a, E> {
+    multiply: &'m Multiply<'a, E>,
+    panels: Range<usize>,
 }
 
 /// Where the sums start and the input half comes from.
@@ -30,12 +50,21 @@ pub(super) enum Input<'a, E> {
     Hoisted(Rows<'a, E>),
 }
 
+impl<'a, E> Input<'a, E> {
+    pub(super) fn rows(self) -> Rows<'a, E> {
+        match self {
+            Self::Rows(rows) | Self::Hoisted(rows) => rows,
+        }
+    }
+}
+
 /// Where the sums go.
 #[derive(Clone, Copy)]
 pub(super) enum To<'a, E> {
     /// To rows of whole vectors, panel after panel.
     Panels(Rows<'a, E>),
-    /// To rows of units, slot after slot, as far apart as said; added to what is there, or not.
+    /// To rows of units, slot after slot, as far apart as said; added to what is there, or not. Of a last panel with fewer
+    /// units only these are written, unless there is room for all of it before the next slot.
     Slots(Rows<'a, E>, usize, Add),
 }
 
@@ -46,42 +75,112 @@ pub(super) enum Add {
 }
 
 impl<'a, E: Element> Multiply<'a, E> {
-    /// What the tiles rely on, and can be seen once for all panels.
+    /// `rows` rows; without `recurrent`, the recurrent half is left out.
     ///
     /// # Panics
     /// If a row is too short or missing.
-    fn check(&self) {
-        let (weights, rows) = (self.weights, self.rows);
+    pub(super) fn new(
+        weights: &'a Packed<E>,
+        rows: usize,
+        input: Input<'a, E>,
+        recurrent: Option<Rows<'a, E>>,
+        to: To<'a, E>,
+    ) -> Self {
         let shape = weights.shape;
-        assert!(self.panels.end <= weights.panels(), "the panels are packed");
-        let (input, width) = match self.input {
-            Input::Rows(x) => (x, shape.inputs),
-            Input::Hoisted(start) => (start, weights.panel_sums()),
+        let (one, lanes, bias) = (weights.one_panel_sums(), weights.lanes(), weights.bias_from(0));
+        let split = shape.split && !matches!(to, To::Panels(_));
+        let hoisted = matches!(input, Input::Hoisted(_));
+        let mut operands = Operands {
+            start: Rows::repeated(bias, rows).lines(),
+            start_panel: weights.panel_bias(),
+            weights: weights.weights_from(0),
+            weights_panel: weights.panel_weights(),
+            split: if split { &bias[one..] } else { &[] },
+            split_panel: weights.panel_bias(),
+            x: Rows::NONE.lines(),
+            inputs: if hoisted { 0 } else { shape.inputs },
+            h: Rows::NONE.lines(),
+            recurrent: recurrent.map_or(0, |_| shape.recurrent),
         };
-        assert!(input.rows() >= rows && input.width() >= width, "a product has its inputs");
-        let fits = |h: Rows<E>| h.rows() >= rows && h.width() >= shape.recurrent;
-        assert!(self.recurrent.is_none_or(fits), "a product has its recurrent values");
-        let (to, width) = match self.to {
-            To::Panels(to) => (to, weights.panel_sums()),
-            To::Slots(to, slot, _) => (to, if shape.units <= slot { shape.slots() * slot } else { usize::MAX }),
+        if hoisted {
+            operands.start_panel = one;
+            operands.weights = &operands.weights[shape.inputs * one..];
+        }
+        let (sums, out, room, width) = match to {
+            To::Panels(to) => {
+                let (vectors, width) = ([0, lanes, 2 * lanes, 3 * lanes], weights.panel_sums());
+                (to, Out { rows: to.lines(), panel: one, vectors, add: false }, width, width)
+            }
+            To::Slots(to, stride, add) => {
+                assert!(shape.units <= stride, "a slot has room for its units");
+                let (vectors, panel) = (shape.places(stride, lanes), shape.groups() * lanes);
+                (to, Out { rows: to.lines(), panel, vectors, add: add == Add::Yes }, stride, shape.slots() * stride)
+            }
         };
-        assert!(to.rows() >= rows && to.width() >= width, "a product has room for its sums");
+        let from = if hoisted { weights.panel_sums() } else { shape.inputs };
+        let widths = Widths { input: from, recurrent: operands.recurrent, to: width };
+        let (isa, panels) = (weights.isa, weights.panels());
+        let mut multiply = Self { isa, shape, split, hoisted, rows, operands, out, panels, room, widths };
+        multiply.step(input.rows(), recurrent.unwrap_or(Rows::NONE), sums);
+        multiply
+    }
+
+    /// The same of another step: its inputs or hoisted sums, its recurrent values if there are any, and where its sums go.
+    ///
+    /// # Panics
+    /// If a row is too short or missing.
+    #[inline]
+    pub(super) fn step(&mut self, input: Rows<'a, E>, recurrent: Rows<'a, E>, to: Rows<'a, E>) {
+        let (rows, widths) = (self.rows, &self.widths);
+        assert!(input.rows() >= rows && input.width() >= widths.input, "a product has its inputs");
+        let fits = recurrent.rows() >= rows && recurrent.width() >= widths.recurrent;
+        assert!(widths.recurrent == 0 || fits, "a product has its recurrent values");
+        assert!(to.rows() >= rows && to.width() >= widths.to, "a product has room for its sums");
+        if self.hoisted {
+            self.operands.start = input.lines();
+        } else {
+            self.operands.x = input.lines();
+        }
+        self.operands.h = recurrent.lines();
+        self.out.rows = to.lines();
+    }
+
+    /// The units of some panels.
+    pub(super) fn units(&self, panels: &Range<usize>) -> Range<usize> {
+        let (units, one) = (self.shape.units, self.shape.groups() * self.isa.lanes::<E>());
+        (panels.start * one).min(units)..(panels.end * one).min(units)
+    }
+
+    /// # Panics
+    /// If there are fewer.
+    pub(super) fn some(&self, panels: Range<usize>) -> Panels<'_, 'a, E> {
+        assert!(panels.end <= self.panels, "the panels are packed");
+        Panels { multiply: self, panels }
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.panels
     }
 }
 
-impl<E: Element> WithSimd for &Multiply<'_, E> {
+impl<E> Panels<'_, '_, E> {
+    pub(super) fn isa(&self) -> Isa {
+        self.multiply.isa
+    }
+}
+
+impl<E: Element> WithSimd for Panels<'_, '_, E> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        self.check();
-        let split = self.weights.shape.split && !matches!(self.to, To::Panels(_));
-        match (self.weights.shape.gates, split) {
-            (1, false) => self.run::<S, 4, 1, false>(s),
-            (2, false) => self.run::<S, 4, 2, false>(s),
-            (3, false) => self.run::<S, 3, 3, false>(s),
-            (3, true) => self.run::<S, 3, 3, true>(s),
-            (4, false) => self.run::<S, 4, 4, false>(s),
+        let (multiply, panels) = (self.multiply, self.panels);
+        match (multiply.shape.gates, multiply.split) {
+            (1, false) => multiply.run::<S, 4, 1, false>(s, panels),
+            (2, false) => multiply.run::<S, 4, 2, false>(s, panels),
+            (3, false) => multiply.run::<S, 3, 3, false>(s, panels),
+            (3, true) => multiply.run::<S, 3, 3, true>(s, panels),
+            (4, false) => multiply.run::<S, 4, 4, false>(s, panels),
             _ => unreachable!("a panel has up to four gates, or three that are split"),
         }
     }
@@ -89,117 +188,102 @@ impl<E: Element> WithSimd for &Multiply<'_, E> {
 
 impl<'a, E: Element> Multiply<'a, E> {
     #[inline(always)]
-    fn run<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(&self, s: S) {
-        const { assert!(size_of::<E::Vector<S>>() <= size_of::<[E; 16]>()) };
-        let lanes = E::lanes::<S>();
-        let mut sums = MaybeUninit::<[[[E; 16]; MAX_SUMS]; MAX_ROWS]>::uninit();
-        let sums: *mut E = sums.as_mut_ptr().cast();
+    fn run<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(&self, s: S, panels: Range<usize>) {
+        if self.rows == 1 {
+            let mut panel = panels.start;
+            while panel < panels.end {
+                // One row has too few sums to hide an addition's latency: several panels at once.
+                let block = most_panels::<S>(panels.end - panel);
+                self.tile::<S, V, G, SPLIT>(s, (panel, block), (0, 1));
+                panel += block;
+            }
+            return;
+        }
         let tiles = self.rows.div_ceil(most_rows::<S>());
-        let (height, higher) = (self.rows / tiles.max(1), self.rows % tiles.max(1));
-        let mut panel = self.panels.start;
-        while panel < self.panels.end {
-            // One row has too few sums to hide an addition's latency: several panels at once.
-            let block = if self.rows == 1 { most_panels::<S>(self.panels.end - panel) } else { 1 };
+        let (height, higher) = if tiles <= 1 { (self.rows, 0) } else { (self.rows / tiles, self.rows % tiles) };
+        for panel in panels {
             let mut row = 0;
             for tile in 0..tiles {
                 let height = height + usize::from(tile < higher);
-                let operands = self.operands::<V, SPLIT>(lanes, panel, row);
-                macro_rules! tiles {
-                    ($(($rows:literal $panels:literal))+) => {
-                        match (height, block) {
-                            $(($rows, $panels) => {
-                                s.vectorize(Tile::<E, V, $rows, $panels, 1, SPLIT> { operands, sums });
-                            })+
-                            _ => unreachable!("a tile has at most MAX_ROWS rows, or one and a block of panels"),
-                        }
-                    };
-                }
-                tiles!((1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
-                for sum in 0..height * block {
-                    let (panel, row) = if block == 1 { (panel, row + sum) } else { (panel + sum, row) };
-                    // SAFETY: a tile is at most MAX_ROWS rows of one panel, or one row of four panels: there is room for
-                    // MAX_ROWS · MAX_SUMS vectors of at most 16 numbers (asserted above), and it wrote these. Row and panel
-                    // exist, and their places in `to` (asserted in `check`).
-                    unsafe { self.finish::<S, V, G, SPLIT>(sums.add(sum * MAX_SUMS * lanes), panel, row) };
-                }
+                self.tile::<S, V, G, SPLIT>(s, (panel, 1), (row, height));
                 row += height;
             }
-            panel += block;
         }
     }
 
-    /// Of the tile that begins at this panel and row, which exist.
+    /// One tile: some rows of a panel, or one row of a block of panels, which exist.
     #[inline(always)]
-    fn operands<const V: usize, const SPLIT: bool>(&self, lanes: usize, panel: usize, row: usize) -> Operands<'a, E> {
-        let (weights, shape) = (self.weights, self.weights.shape);
-        let bias = weights.bias_from(panel);
-        let left = self.rows - row;
-        let common = Operands {
-            start: Rows::repeated(bias, left),
-            start_panel: weights.panel_bias(),
-            weights: weights.weights_from(panel),
-            weights_panel: weights.panel_weights(),
-            split: if SPLIT { &bias[V * lanes..] } else { &[] },
-            split_panel: weights.panel_bias(),
-            x: Rows::NONE,
-            inputs: 0,
-            h: self.recurrent.map_or(Rows::NONE, |h| h.from(row, 0)),
-            recurrent: self.recurrent.map_or(0, |_| shape.recurrent),
+    fn tile<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(
+        &self,
+        s: S,
+        (panel, block): (usize, usize),
+        (row, height): (usize, usize),
+    ) {
+        const { assert!(size_of::<E::Vector<S>>() <= size_of::<[E; 16]>()) };
+        let (all, out) = (&self.operands, self.out);
+        let operands = Operands {
+            start: all.start.from(row, panel * all.start_panel),
+            weights: &all.weights[panel * all.weights_panel..],
+            split: if SPLIT { &all.split[panel * all.split_panel..] } else { &[] },
+            x: all.x.from(if all.inputs > 0 { row } else { 0 }, 0),
+            h: all.h.from(if all.recurrent > 0 { row } else { 0 }, 0),
+            ..*all
         };
-        match self.input {
-            Input::Rows(x) => Operands { x: x.from(row, 0), inputs: shape.inputs, ..common },
-            Input::Hoisted(start) => Operands {
-                start: start.from(row, panel * V * lanes),
-                start_panel: V * lanes,
-                weights: &common.weights[shape.inputs * V * lanes..],
-                ..common
-            },
+        macro_rules! tiles {
+            ($out:expr; $(($rows:literal $panels:literal))+) => {
+                match (height, block) {
+                    $(($rows, $panels) => {
+                        s.vectorize(&Tile::<E, V, $rows, $panels, 1, SPLIT> { operands, out: $out });
+                    })+
+                    _ => unreachable!("a tile has at most MAX_ROWS rows, or one and a block of panels"),
+                }
+            };
+        }
+        if (panel + block) * out.panel <= self.room {
+            let out = Out { rows: out.rows.from(row, panel * out.panel), ..out };
+            tiles!(out; (1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
+            return;
+        }
+        let lanes = E::lanes::<S>();
+        let mut sums = MaybeUninit::<[[[E; 16]; MAX_SUMS]; MAX_ROWS]>::uninit();
+        let sums: *mut E = sums.as_mut_ptr().cast();
+        let (one, all) = (MAX_SUMS * lanes, MAX_ROWS * MAX_SUMS * lanes);
+        // SAFETY: a tile is at most MAX_ROWS rows of one panel, or one row of four panels, and a vector is at most 16 numbers,
+        // as asserted above.
+        let rows = unsafe { Grid::new(sums, (0, one as isize), (1, height, all)) }.step(0).lines();
+        let near = Out { rows, panel: one, vectors: std::array::from_fn(|v| v * lanes), add: false };
+        tiles!(near; (1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
+        for sum in 0..height * block {
+            let (panel, row) = if block == 1 { (panel, row + sum) } else { (panel + sum, row) };
+            // SAFETY: the tile wrote these sums. Row and panel exist, and their places in `out` (asserted in `step`).
+            unsafe { self.finish::<S, V, G, SPLIT>(sums.add(sum * one), panel, out.rows.at(row)) };
         }
     }
 
-    /// Takes the sums of one row and one panel where they go.
+    /// Takes the sums of one row and one panel to the units that exist.
     ///
     /// # Safety
-    /// `sums` holds the panel's sums, one vector each, the split one last; `panel` and `row` exist.
+    /// `sums` holds the panel's sums, one vector each, the split one last; `panel` exists, and `to` is a row of `out`.
     #[inline(always)]
     unsafe fn finish<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(
         &self,
         sums: *const E,
         panel: usize,
-        row: usize,
+        to: *mut E,
     ) {
-        const { assert!(V.is_multiple_of(G)) };
-        let lanes = E::lanes::<S>();
-        let units = self.weights.shape.units;
+        let (lanes, out) = (E::lanes::<S>(), self.out);
         let whole = Units { first: 0, count: lanes };
-        // SAFETY: the caller's promise, for all that follows; `check` saw that a row of `to` has room for every panel, or for
-        // every slot's units, and `Units` keeps to the units that exist.
-        unsafe {
-            match self.to {
-                To::Panels(to) => {
-                    let to = to.at(row).add(panel * V * lanes);
-                    for v in 0..V {
-                        Lanes::<S, E>::load_at(sums.add(v * lanes), whole).store_at(to.add(v * lanes), whole);
-                    }
+        for v in 0..V + usize::from(SPLIT) {
+            let group = if SPLIT { 0 } else { v / G };
+            let Units { count, .. } = Units::of(lanes, panel * (V / G) + group, self.shape.units);
+            let at = Units { first: out.vectors[v] + panel * out.panel, count };
+            // SAFETY: the caller's promise; a row has room for every slot's units, and `at` keeps to these.
+            unsafe {
+                let mut sum = Lanes::<S, E>::load_at(sums.add(v * lanes), whole);
+                if out.add {
+                    sum = sum + Lanes::load_at(to, at);
                 }
-                To::Slots(to, stride, add) => {
-                    let to = to.at(row);
-                    for group in 0..V / G {
-                        let at = Units::of(lanes, panel * (V / G) + group, units);
-                        if at.count == 0 {
-                            break;
-                        }
-                        // Of split gates the first slot is the inputs' sum of the last one, which comes last.
-                        for slot in 0..G + usize::from(SPLIT) {
-                            let vector = if SPLIT { (slot + V) % (V + 1) } else { group * G + slot };
-                            let mut sum = Lanes::<S, E>::load_at(sums.add(vector * lanes), whole);
-                            if add == Add::Yes {
-                                sum = sum + Lanes::load_at(to.add(slot * stride), at);
-                            }
-                            sum.store_at(to.add(slot * stride), at);
-                        }
-                    }
-                }
+                sum.store_at(to, at);
             }
         }
     }

@@ -70,6 +70,17 @@ impl PackShape {
         self.gates + usize::from(self.split)
     }
 
+    /// Where each vector of a panel's sums goes in a row of slots, `stride` apart; the vector of a split gate's input sum, which
+    /// goes to the first slot, is the last.
+    pub(super) fn places(&self, stride: usize, lanes: usize) -> [usize; MAX_SUMS] {
+        match self.gates {
+            1 => [0, lanes, 2 * lanes, 3 * lanes],
+            2 => [0, stride, lanes, stride + lanes],
+            3 if self.split => [stride, 2 * stride, 3 * stride, 0],
+            _ => [0, stride, 2 * stride, 3 * stride],
+        }
+    }
+
     /// The slots that inputs take part in, and the gates of these.
     pub(super) fn input_gates(&self) -> impl Iterator<Item = usize> {
         let (gates, split) = (self.gates, self.split);
@@ -117,10 +128,13 @@ impl<E: Element> Packed<E> {
         self.panels
     }
 
-    /// The units of some panels.
-    pub(super) fn units(&self, panels: Range<usize>) -> Range<usize> {
-        let units = self.shape.groups() * self.lanes;
-        (panels.start * units).min(self.shape.units)..(panels.end * units).min(self.shape.units)
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Units of all panels, those past the last too.
+    pub(super) fn padded_units(&self) -> usize {
+        self.panels * self.shape.groups() * self.lanes
     }
 
     /// Numbers of a row's sums in one panel.

@@ -125,7 +125,7 @@ pub(super) fn multiply_panels<E: Kernels>(
 ) {
     let rows = from.rows();
     let (input, to) = (Input::Rows(from), To::Slots(to, weights.shape.units, add));
-    E::multiply(weights.isa, &Multiply { weights, panels, rows, input, recurrent: None, to });
+    E::multiply(Multiply::new(weights, rows, input, None, to).some(panels));
 }
 
 /// From so many products on each is one thread's, below a product's panels are shared.
@@ -222,7 +222,7 @@ pub(crate) fn forward<E: Kernels>(
     // SAFETY: both arrays are borrowed, the second mutably.
     unsafe {
         multiply_shared(&product.forward, x, (grid, Add::No));
-        memory::copied_back(grid, to);
+        memory::copied_back(grid, &mut to);
     }
 }
 
@@ -260,7 +260,7 @@ pub(crate) fn backward<E: Kernels>(product: &Product<E>, arrays: BackArrays<'_, 
     // SAFETY: all arrays are borrowed, those that are written mutably.
     unsafe {
         multiply_shared(product.back_to_inputs(), d, (grid, Add::No));
-        memory::copied_back(grid, d_x);
+        memory::copied_back(grid, &mut d_x);
         add_weight_gradients(product.isa(), Sums { sources: &[x], d, kernel, bias }, gradients);
     }
 }

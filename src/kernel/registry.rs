@@ -3,7 +3,7 @@
 
 use super::Element;
 use super::isa::Isa;
-use super::multiply::Multiply;
+use super::multiply::Panels;
 use super::pack::Fill;
 use super::slices::Apply;
 use super::weight_gradients::WeightGradients;
@@ -13,7 +13,7 @@ pub trait Kernels: Element {
     #[doc(hidden)]
     fn fill(isa: Isa, fill: Fill<'_, Self>);
     #[doc(hidden)]
-    fn multiply(isa: Isa, multiply: &Multiply<'_, Self>);
+    fn multiply(panels: Panels<'_, '_, Self>);
     #[doc(hidden)]
     fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, Self>);
     #[doc(hidden)]
@@ -26,8 +26,8 @@ macro_rules! kernels {
             fn fill(isa: Isa, fill: Fill<'_, Self>) {
                 isa.run(fill);
             }
-            fn multiply(isa: Isa, multiply: &Multiply<'_, Self>) {
-                isa.run(multiply);
+            fn multiply(panels: Panels<'_, '_, Self>) {
+                panels.isa().run(panels);
             }
             fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, Self>) {
                 isa.run(gradients);

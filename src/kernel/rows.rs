@@ -16,6 +16,15 @@ pub struct Rows<'a, E> {
     memory: PhantomData<&'a E>,
 }
 
+/// [`Rows`] as a tile reads them: where they end is known in debug builds alone, so that the way to a tile is short.
+pub struct Lines<'a, E> {
+    ptr: *mut E,
+    stride: isize,
+    #[cfg(debug_assertions)]
+    ends: (usize, usize),
+    memory: PhantomData<&'a E>,
+}
+
 /// Rows of `width` neighbouring numbers for each of some steps.
 pub struct Grid<'a, E> {
     ptr: *mut E,
@@ -43,10 +52,57 @@ impl<E> Clone for Grid<'_, E> {
 
 impl<E> Copy for Grid<'_, E> {}
 
+impl<E> Clone for Lines<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Lines<'_, E> {}
+
+impl<E> Lines<'_, E> {
+    /// Where row `row` begins, if it exists.
+    #[inline(always)]
+    pub(super) fn at(self, row: usize) -> *mut E {
+        self.debug_assert_inside(row + 1, 0);
+        self.ptr.wrapping_offset(row as isize * self.stride)
+    }
+
+    /// The rows from `row` on, of the numbers from `column` on.
+    #[inline(always)]
+    pub(super) fn from(mut self, row: usize, column: usize) -> Self {
+        self.debug_assert_inside(row, column);
+        self.ptr = self.ptr.wrapping_offset(row as isize * self.stride).wrapping_add(column);
+        #[cfg(debug_assertions)]
+        {
+            self.ends = (self.ends.0 - row, self.ends.1 - column);
+        }
+        self
+    }
+
+    /// In debug builds: whether there are so many rows, so wide.
+    #[inline(always)]
+    pub(super) fn debug_assert_inside(&self, rows: usize, width: usize) {
+        #[cfg(debug_assertions)]
+        assert!(rows <= self.ends.0 && width <= self.ends.1, "{rows} rows of {width} in {:?}", self.ends);
+        let _ = (rows, width);
+    }
+}
+
 impl<'a, E> Rows<'a, E> {
+    #[inline(always)]
+    pub(super) fn lines(self) -> Lines<'a, E> {
+        Lines {
+            ptr: self.ptr,
+            stride: self.stride,
+            #[cfg(debug_assertions)]
+            ends: (self.rows, self.width),
+            memory: PhantomData,
+        }
+    }
+
     /// No rows.
-    pub(super) const NONE: Self =
-        Self { ptr: std::ptr::dangling_mut(), stride: 0, rows: 0, width: 0, memory: PhantomData };
+    pub(super) const NONE: Self = Self { ptr: std::ptr::null_mut(), stride: 0, rows: 0, width: 0, memory: PhantomData };
 
     /// `rows` times the same row.
     pub(super) fn repeated(row: &'a [E], rows: usize) -> Self {
@@ -88,10 +144,30 @@ impl<'a, E> Rows<'a, E> {
     }
 }
 
+impl<E> Rows<'_, E> {
+    /// # Safety
+    /// The row exists, `from` and `to` are in it, and nobody writes these numbers for `'b`.
+    #[inline(always)]
+    pub(super) unsafe fn slice<'b>(self, row: usize, from: usize, to: usize) -> &'b [E] {
+        debug_assert!(from <= to && to <= self.width, "{from} to {to} of {}", self.width);
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.at(row).add(from), to - from) }
+    }
+
+    /// # Safety
+    /// As [`slice`](Self::slice), and nobody else reads them.
+    #[inline(always)]
+    pub(super) unsafe fn slice_mut<'b>(self, row: usize, from: usize, to: usize) -> &'b mut [E] {
+        debug_assert!(from <= to && to <= self.width, "{from} to {to} of {}", self.width);
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at(row).add(from), to - from) }
+    }
+}
+
 impl<'a, E> Grid<'a, E> {
     /// Nothing.
     pub(super) const NONE: Self =
-        Self { ptr: std::ptr::dangling_mut(), step: 0, row: 0, steps: 0, rows: 0, width: 0, memory: PhantomData };
+        Self { ptr: std::ptr::null_mut(), step: 0, row: 0, steps: 0, rows: 0, width: 0, memory: PhantomData };
 
     /// # Safety
     /// All of these places are of one allocation that is borrowed for `'a`, mutably if they are written.
@@ -173,23 +249,5 @@ impl<'a, E> Grid<'a, E> {
     pub(super) fn first(self, steps: usize) -> Self {
         assert!(steps <= self.steps, "{steps} steps of {}", self.steps);
         Self { steps, ..self }
-    }
-
-    /// # Safety
-    /// The row exists, `from` and `to` are in it, and nobody writes these numbers for `'b`.
-    #[inline(always)]
-    pub(super) unsafe fn slice<'b>(self, step: usize, row: usize, from: usize, to: usize) -> &'b [E] {
-        debug_assert!(from <= to && to <= self.width, "{from} to {to} of {}", self.width);
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts(self.at(step, row).add(from), to - from) }
-    }
-
-    /// # Safety
-    /// As [`slice`](Self::slice), and nobody else reads them.
-    #[inline(always)]
-    pub(super) unsafe fn slice_mut<'b>(self, step: usize, row: usize, from: usize, to: usize) -> &'b mut [E] {
-        debug_assert!(from <= to && to <= self.width, "{from} to {to} of {}", self.width);
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.at(step, row).add(from), to - from) }
     }
 }

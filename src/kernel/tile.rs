@@ -1,7 +1,7 @@
 //! The products: a few rows times one panel, or one row times a few panels, every sum in a register.
 
 use super::Element;
-use super::rows::Rows;
+use super::rows::Lines;
 use pulp::{Simd, WithSimd};
 
 /// Most rows of a tile, and most panels of one row.
@@ -13,7 +13,7 @@ pub(super) const MAX_SUMS: usize = 4;
 #[derive(Clone, Copy)]
 pub(super) struct Operands<'a, E> {
     /// Sums start at these vectors: a panel's bias, for all rows the same, or sums so far.
-    pub start: Rows<'a, E>,
+    pub start: Lines<'a, E>,
     /// From one panel's `start` to the next.
     pub start_panel: usize,
     /// A panel's weights, inputs first, then recurrent; the other panels' behind.
@@ -23,10 +23,22 @@ pub(super) struct Operands<'a, E> {
     /// Of a split gate the biases of its recurrent sum, from one panel to the next as far apart as `start`.
     pub split: &'a [E],
     pub split_panel: usize,
-    pub x: Rows<'a, E>,
+    pub x: Lines<'a, E>,
     pub inputs: usize,
-    pub h: Rows<'a, E>,
+    pub h: Lines<'a, E>,
     pub recurrent: usize,
+}
+
+/// Where the sums of a tile go, or are added: whole vectors.
+#[derive(Clone, Copy)]
+pub(super) struct Out<'a, E> {
+    /// The rows of the tile.
+    pub rows: Lines<'a, E>,
+    /// From one panel's sums to the next.
+    pub panel: usize,
+    /// Where in a row each vector of the first panel goes; that of a split gate's input sum is the last.
+    pub vectors: [usize; MAX_SUMS],
+    pub add: bool,
 }
 
 /// `R` rows, whose numbers stand `STEP` apart, times `P` panels of `V` vectors. With `SPLIT` the last vector's input sum is
@@ -36,15 +48,14 @@ pub(super) struct Operands<'a, E> {
 ///
 /// Whoever makes one promises, for the `S` it is run on: `start` has `R` rows, of `P` panels of `V` vectors; `x` and `h`
 /// have `R` rows of `inputs` and `recurrent` numbers; each of `P` panels of `weights` has `V` vectors for each of these;
-/// with `SPLIT`, `split` has a vector for each panel; and `sums` has room as said there.
+/// with `SPLIT`, `split` has a vector for each panel; and `out` has `R` rows with room for every vector of every panel.
 pub(super) struct Tile<'a, E, const V: usize, const R: usize, const P: usize, const STEP: usize, const SPLIT: bool> {
     pub operands: Operands<'a, E>,
-    /// Where the sums go, as `P` · `R` · `MAX_SUMS` whole vectors: (panel · `R` + row) · `MAX_SUMS` + vector.
-    pub sums: *mut E,
+    pub out: Out<'a, E>,
 }
 
 impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usize, const SPLIT: bool> WithSimd
-    for Tile<'_, E, V, R, P, STEP, SPLIT>
+    for &Tile<'_, E, V, R, P, STEP, SPLIT>
 {
     type Output = ();
 
@@ -54,13 +65,16 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usi
             self.operands;
         const { assert!(V + SPLIT as usize <= MAX_SUMS) };
         let lanes = E::lanes::<S>();
-        debug_assert!(start.rows() >= R && start.width() >= (P - 1) * start_panel + V * lanes);
+        start.debug_assert_inside(R, (P - 1) * start_panel + V * lanes);
         debug_assert!(weights.len() >= (P - 1) * weights_panel + (inputs + recurrent) * V * lanes);
         debug_assert!(!SPLIT || split.len() >= (P - 1) * split_panel + lanes);
+        let Out { rows: to, panel, vectors, add } = self.out;
+        for v in 0..V + usize::from(SPLIT) {
+            to.debug_assert_inside(R, (P - 1) * panel + vectors[v] + lanes);
+        }
         let mut sums = [[[E::splat(s, E::number(0.0)); V]; R]; P];
         let mut kept = [[E::splat(s, E::number(0.0)); R]; P];
-        // SAFETY: what whoever made this promised. Nothing is read beyond the last row, panel, vector and number of it. With
-        // SPLIT a row and panel store V + 1 vectors, else V, of the MAX_SUMS that `sums` has for them.
+        // SAFETY: what whoever made this promised. Nothing is read beyond the last row, panel, vector and number of it.
         unsafe {
             for p in 0..P {
                 for r in 0..R {
@@ -83,16 +97,27 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usi
             multiply::<S, E, V, R, P, STEP>(s, &mut sums, h, recurrent, weights, weights_panel);
             for p in 0..P {
                 for r in 0..R {
-                    let out = self.sums.add((p * R + r) * MAX_SUMS * lanes);
+                    let row = to.at(r).add(p * panel);
                     for v in 0..V {
-                        E::store(s, out.add(v * lanes), sums[p][r][v]);
+                        put(s, row.add(vectors[v]), sums[p][r][v], add);
                     }
                     if SPLIT {
-                        E::store(s, out.add(V * lanes), kept[p][r]);
+                        put(s, row.add(vectors[V]), kept[p][r], add);
                     }
                 }
             }
         }
+    }
+}
+
+/// # Safety
+/// `to` is writable for a whole vector.
+#[inline(always)]
+unsafe fn put<S: Simd, E: Element>(s: S, to: *mut E, sum: E::Vector<S>, add: bool) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let sum = if add { E::vadd(s, sum, E::load(s, to)) } else { sum };
+        E::store(s, to, sum);
     }
 }
 
@@ -104,13 +129,15 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usi
 unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P: usize, const STEP: usize>(
     s: S,
     sums: &mut [[[E::Vector<S>; V]; R]; P],
-    rows: Rows<'_, E>,
+    rows: Lines<'_, E>,
     depth: usize,
     weights: &[E],
     weights_panel: usize,
 ) {
     let lanes = E::lanes::<S>();
-    debug_assert!(depth == 0 || rows.rows() >= R && rows.width() > (depth - 1) * STEP, "{depth} numbers of a row");
+    if depth > 0 {
+        rows.debug_assert_inside(R, (depth - 1) * STEP + 1);
+    }
     debug_assert!(depth == 0 || weights.len() >= (P - 1) * weights_panel + depth * V * lanes);
     // A copy, so that the compiler sees that nothing else reads the sums and keeps them in registers.
     let mut acc = *sums;

@@ -116,7 +116,8 @@ impl Units {
 
     #[inline(always)]
     pub(super) fn assert_inside(self, len: usize) {
-        assert!(self.first <= len && self.count <= len - self.first, "the row ends before these units");
+        // No overflow: units are of a row, whose length a `usize` holds.
+        assert!(self.first + self.count <= len, "the row ends before these units");
     }
 }
 

@@ -9,7 +9,7 @@ use super::buffer::Buffer;
 use super::lanes::Lanes;
 use super::rows::{Grid, Rows};
 use super::team::Team;
-use super::tile::{MAX_SUMS, Operands, Tile};
+use super::tile::{MAX_SUMS, Operands, Out, Tile};
 use super::vector::Units;
 use ndarray::ArrayViewMut2;
 use pulp::{Simd, WithSimd};
@@ -208,12 +208,12 @@ impl<E: Element> Shared<'_, E> {
                 let sums = self.sums.add((panel * self.height + row) * width);
                 let packed =
                     std::slice::from_raw_parts(self.packed.add(row / R * tile_stride(R)).cast_const(), depth * R);
-                let x = Rows::of_columns(packed, R);
+                let x = Rows::of_columns(packed, R).lines();
                 let operands = Operands {
                     start: if first == 0 {
-                        Rows::repeated(&zeros, R)
+                        Rows::repeated(&zeros, R).lines()
                     } else {
-                        Rows::of(std::slice::from_raw_parts(sums.cast_const(), R * width), width)
+                        Rows::of(std::slice::from_raw_parts(sums.cast_const(), R * width), width).lines()
                     },
                     start_panel: 0,
                     weights: panel_of_d,
@@ -225,7 +225,10 @@ impl<E: Element> Shared<'_, E> {
                     h: x,
                     recurrent: 0,
                 };
-                s.vectorize(Tile::<E, V, R, 1, R, false> { operands, sums });
+                let rows = Grid::new(sums, (0, width as isize), (1, R, width)).step(0).lines();
+                let vectors = std::array::from_fn(|v| v * E::lanes::<S>());
+                let out = Out { rows, panel: 0, vectors, add: false };
+                s.vectorize(&Tile::<E, V, R, 1, R, false> { operands, out });
             }
         }
     }

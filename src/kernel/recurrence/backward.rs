@@ -10,7 +10,7 @@ use crate::kernel::memory::{self, Arena};
 use crate::kernel::multiply::Add;
 use crate::kernel::product::{Product, Workspace, multiply_grid, multiply_panels};
 use crate::kernel::registry::Kernels;
-use crate::kernel::rows::Grid;
+use crate::kernel::rows::{Grid, Rows};
 use crate::kernel::team::{Team, Work, with_team};
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
 
@@ -66,7 +66,8 @@ pub(super) fn unroll_backward<E: Kernels>(
     let Workspace { numbers, gradients } = workspace;
     numbers.grow([scratch_numbers(plan, &back, &widths, rows)]);
     let mut arena = Arena::new(numbers.as_mut_slice());
-    let mut places = Places::recorded(&mut record);
+    let mut places = Places::empty(true, &widths);
+    places.record(&mut record);
     places.x = memory::readable(back.inputs, &mut arena);
     let mut leaves = [Grid::NONE; MOST];
     for (place, leaf) in leaves.iter_mut().zip(back.d_leaves.iter_mut().flatten()) {
@@ -99,7 +100,7 @@ pub(super) fn unroll_backward<E: Kernels>(
                 memory::store_leaf(leaf, way, 0);
             }
         }
-        memory::copied_back(d_inputs, back.d_inputs);
+        memory::copied_back(d_inputs, &mut back.d_inputs);
     }
 }
 
@@ -141,15 +142,17 @@ struct Run<'a, E> {
 impl<E: Kernels> Run<'_, E> {
     fn steps(&self, mut team: Team<'_>) {
         let (steps, rows, _) = self.places.x.dim();
+        let mut step = self.places.no_step();
         for t in (0..steps).rev() {
+            self.places.go(&mut step, t);
             for (k, stage) in self.plan.stages().iter().enumerate().rev() {
                 let mut turn = team.turn(rows);
                 while let Some(rows) = turn.next() {
-                    let (isa, places, ways, width) = (self.isa, self.places, self.ways, stage.units);
-                    self.equation.backward_rows(&BackwardRows { isa, places, ways, t, stage: k, rows, width });
+                    let (isa, step, ways, width) = (self.isa, &step, self.ways, stage.units);
+                    self.equation.backward_rows(&BackwardRows { isa, step, ways, stage: k, rows, width });
                 }
                 if let Some(product) = stage.product {
-                    self.product_back(stage, product, (t, k), &mut team);
+                    self.product_back(stage, product, step.sums[k], &mut team);
                 }
             }
         }
@@ -157,18 +160,17 @@ impl<E: Kernels> Run<'_, E> {
     }
 
     /// The gradient of what a stage's product multiplied besides the inputs.
-    fn product_back(&self, stage: &Stage<'_, E>, product: &Product<E>, (t, k): (usize, usize), team: &mut Team<'_>) {
+    fn product_back(&self, stage: &Stage<'_, E>, product: &Product<E>, sums: Rows<'_, E>, team: &mut Team<'_>) {
         let (to, add) = match stage.operand {
             Operand::Nothing => return,
             Operand::State(leaf) => (self.ways.leaves[leaf], Add::Yes),
             Operand::Temporary(temporary) => (self.ways.temporaries[temporary], Add::No),
         };
-        let sums = self.places.sums[k];
         let shape = product.shape();
         // Of a split gate the first slot is the inputs'.
-        let from = sums.columns((shape.slots() - shape.gates) * shape.units, sums.width());
+        let from = sums.from(0, (shape.slots() - shape.gates) * shape.units);
         let weights = product.back_to_recurrent();
-        let (from, to) = (from.step(t), to.step(0));
+        let to = to.step(0);
         let mut turn = team.turn(weights.panels());
         while let Some(panels) = turn.next() {
             multiply_panels(weights, panels, from, (to, add));

@@ -19,7 +19,7 @@ pub trait Driver: Kernels {
     fn unroll<'a>(
         equation: &dyn Equation<Self>,
         plan: &Plan<'_, Self>,
-        io: Io<'a, Self>,
+        io: &mut Io<'a, Self>,
         record: Option<&'a mut Option<Record<Self>>>,
         workspace: &'a mut Workspace<Self>,
     );
@@ -45,7 +45,7 @@ macro_rules! driver {
             fn unroll<'a>(
                 equation: &dyn Equation<Self>,
                 plan: &Plan<'_, Self>,
-                io: Io<'a, Self>,
+                io: &mut Io<'a, Self>,
                 record: Option<&'a mut Option<Record<Self>>>,
                 workspace: &'a mut Workspace<Self>,
             ) {

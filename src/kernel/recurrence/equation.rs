@@ -1,6 +1,6 @@
 //! [`Equation`], what is a cell's own, and its loops over rows: what is compiled for each instruction set.
 
-use super::places::{Places, Ways};
+use super::places::{Step, Ways};
 use super::row::{At, Backward, Forward};
 use crate::kernel::Element;
 use crate::kernel::isa::Isa;
@@ -36,8 +36,7 @@ pub(crate) trait RowEquationBack<E: Element> {
 /// Some rows of a stage, forward.
 pub struct ForwardRows<'a, E> {
     pub(super) isa: Isa,
-    pub(super) places: &'a Places<'a, E>,
-    pub(super) t: usize,
+    pub(super) step: &'a Step<'a, E>,
     pub(super) stage: usize,
     pub(super) rows: Range<usize>,
     pub(super) units: Range<usize>,
@@ -48,9 +47,8 @@ pub struct ForwardRows<'a, E> {
 /// Some rows of a stage, back.
 pub struct BackwardRows<'a, E> {
     pub(super) isa: Isa,
-    pub(super) places: &'a Places<'a, E>,
+    pub(super) step: &'a Step<'a, E>,
     pub(super) ways: &'a Ways<'a, E>,
-    pub(super) t: usize,
     pub(super) stage: usize,
     pub(super) rows: Range<usize>,
     pub(super) width: usize,
@@ -114,11 +112,11 @@ impl<E: Element, Q: RowEquation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let &ForwardRows { places, t, stage, ref rows, ref units, width, whole, .. } = self.rows;
+        let &ForwardRows { step, stage, ref rows, ref units, width, whole, .. } = self.rows;
         for row in rows.clone() {
-            let at = At::new(t, row, units.clone(), width, whole);
+            let at = At::new(row, units.clone(), width, whole);
             // SAFETY: the driver hands out rows and units of a step that exist, each to one thread in a pass.
-            let mut row = unsafe { Forward::new(places, at) };
+            let mut row = unsafe { Forward::new(step, at) };
             self.equation.forward::<Lanes<S, E>>(stage, &mut row);
         }
     }
@@ -134,11 +132,11 @@ impl<E: Element, Q: RowEquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let &BackwardRows { places, ways, t, stage, ref rows, width, .. } = self.rows;
+        let &BackwardRows { step, ways, stage, ref rows, width, .. } = self.rows;
         for row in rows.clone() {
-            let at = At::new(t, row, 0..width, width, true);
+            let at = At::new(row, 0..width, width, true);
             // SAFETY: as for the way forward.
-            let mut row = unsafe { Backward::new(places, ways, at) };
+            let mut row = unsafe { Backward::new(step, ways, at) };
             self.equation.backward::<Lanes<S, E>>(stage, &mut row);
         }
     }

@@ -1,7 +1,7 @@
 //! A run of steps forward.
 
 use super::equation::{Equation, ForwardRows};
-use super::places::{Leaf, Places, Record};
+use super::places::{Leaf, Places, Record, Step};
 use super::plan::{MOST, Operand, Plan, Stage, Widths};
 use crate::kernel::isa::Isa;
 use crate::kernel::memory::{self, Arena};
@@ -63,7 +63,7 @@ pub(super) fn widths_of<E>(leaves: &[Option<ArrayViewMut2<'_, E>>; MOST]) -> [us
 pub(super) fn unroll<'a, E: Kernels>(
     equation: &dyn Equation<E>,
     plan: &Plan<'_, E>,
-    mut io: Io<'a, E>,
+    io: &mut Io<'a, E>,
     record: Option<&'a mut Option<Record<E>>>,
     workspace: &'a mut Workspace<E>,
 ) {
@@ -77,17 +77,19 @@ pub(super) fn unroll<'a, E: Kernels>(
     }
     let isa = plan.stages().iter().find_map(|stage| stage.product).map_or_else(Isa::get, Product::isa);
     let hoists = Hoists::new(plan, steps, rows);
-    workspace.numbers.grow([scratch_numbers(&io, &widths, &hoists, recording)]);
+    workspace.numbers.grow([scratch_numbers(io, &widths, &hoists, recording)]);
     let mut arena = Arena::new(workspace.numbers.as_mut_slice());
-    let mut places = match record {
-        Some(record) => Places::recorded(record),
-        None => Places::scratch((steps, rows), &widths, &mut arena),
-    };
+    let mut places = Places::empty(recording, &widths);
+    match record {
+        Some(record) => places.record(record),
+        None => places.scratch((steps, rows), &widths, &mut arena),
+    }
     let hoisted = hoists.grids(rows, &mut arena);
     places.x = memory::readable(io.inputs, &mut arena);
     places.output = memory::writable(&mut io.outputs, &mut arena);
     begin(&mut places, &mut io.leaves, steps);
-    let run = Run { equation, plan, isa, places: &places, hoists: &hoists, hoisted };
+    let chunks = chunks(plan, rows);
+    let run = Run { equation, plan, isa, places: &places, hoists: &hoists, hoisted: &hoisted, chunks: &chunks };
     // SAFETY: members read weights, the equation's own and inputs, which nobody writes. A pass writes units of its panels, or
     // rows of its own, in all of these places, and reads of them only what earlier passes wrote.
     unsafe { with_team(work(plan, steps, rows, recording), |team| run.steps(team)) };
@@ -99,7 +101,7 @@ pub(super) fn unroll<'a, E: Kernels>(
                 memory::store_leaf(leaf, last, steps);
             }
         }
-        memory::copied_back(places.output, io.outputs);
+        memory::copied_back(places.output, &mut io.outputs);
     }
 }
 
@@ -134,6 +136,17 @@ fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize, recording: bo
     let products = plan.stages().iter().filter_map(|stage| stage.product);
     let largest = products.map(|product| product.work(passes, rows)).max_by_key(|work| work.products);
     largest.unwrap_or(Work { passes: 0, rows, panels: 0, products: 0 })
+}
+
+/// Of each stage the panels whose sums the equation takes at once.
+fn chunks<E: Kernels>(plan: &Plan<'_, E>, rows: usize) -> [usize; MOST] {
+    let mut chunks = [usize::MAX; MOST];
+    for (chunk, stage) in chunks.iter_mut().zip(plan.stages()).filter(|(_, stage)| !stage.whole_rows) {
+        if let Some(product) = stage.product {
+            *chunk = (CHUNK / (product.forward().one_panel_sums() * rows)).max(1);
+        }
+    }
+    chunks
 }
 
 /// Of each stage the numbers of a row's input products, if they are computed for many steps at once; else 0.
@@ -174,87 +187,94 @@ struct Run<'a, E> {
     isa: Isa,
     places: &'a Places<'a, E>,
     hoists: &'a Hoists,
-    hoisted: [Grid<'a, E>; MOST],
+    hoisted: &'a [Grid<'a, E>; MOST],
+    chunks: &'a [usize; MOST],
 }
 
 impl<'a, E: Kernels> Run<'a, E> {
     fn steps(&self, mut team: Team<'_>) {
         let (steps, rows, _) = self.places.x.dim();
+        let (mut step, mut products) = (self.places.no_step(), [const { None }; MOST]);
         for t in 0..steps {
+            self.places.go(&mut step, t);
             for (k, stage) in self.plan.stages().iter().enumerate() {
-                match stage.product {
-                    Some(product) => self.product(product, t, k, &mut team),
-                    None => self.rows(t, k, 0..rows, &mut team),
+                if let Some(product) = stage.product {
+                    self.product((k, stage, product.forward()), &step, &mut products[k], &mut team);
+                }
+                if stage.whole_rows {
+                    let mut turn = team.turn(rows);
+                    while let Some(rows) = turn.next() {
+                        self.equation_of((k, stage), &step, rows, 0..stage.units);
+                    }
                 }
             }
         }
     }
 
-    /// A stage's product, and what the equation makes of it, a few panels after the other.
-    fn product(&self, product: &Product<E>, t: usize, k: usize, team: &mut Team<'_>) {
-        let stage = &self.plan.stages()[k];
+    /// A stage's product, and, unless it wants whole rows, what the equation makes of it, a few panels after the other.
+    fn product(
+        &self,
+        (k, stage, weights): (usize, &Stage<'a, E>, &'a Packed<E>),
+        step: &Step<'a, E>,
+        multiply: &mut Option<Multiply<'a, E>>,
+        team: &mut Team<'_>,
+    ) {
         let (_, rows, _) = self.places.x.dim();
-        let weights = product.forward();
-        let input = self.input(weights, t, k, team);
-        let recurrent = self.recurrent(stage, t);
-        let to = To::Slots(self.places.sums[k].step(t), self.places.slots[k], Add::No);
-        let panel = weights.one_panel_sums() * rows;
-        let chunk = if stage.whole_rows { usize::MAX } else { (CHUNK / panel).max(1) };
-        let mut turn = team.turn(weights.panels());
+        let input = self.input(weights, k, step, team);
+        // From the run's places, not the step's: these were written a moment ago, and a copy would wait for them.
+        let (places, t) = (self.places, step.t);
+        let recurrent = match stage.operand {
+            Operand::Nothing => None,
+            Operand::State(leaf) => Some(places.leaves[leaf].before(t).step(t)),
+            Operand::Temporary(temporary) => Some(places.temporaries[temporary].step(t)),
+        };
+        let sums = places.sums[k].step(t);
+        if let Some(multiply) = multiply {
+            multiply.step(input.rows(), recurrent.unwrap_or(Rows::NONE), sums);
+        }
+        let to = To::Slots(sums, step.slots[k], Add::No);
+        let multiply = multiply.get_or_insert_with(|| Multiply::new(weights, rows, input, recurrent, to));
+        let mut turn = team.turn(multiply.panels());
         while let Some(block) = turn.next() {
             let mut first = block.start;
             while first < block.end {
-                let panels = first..block.end.min(first.saturating_add(chunk));
+                let panels = first..block.end.min(first.saturating_add(self.chunks[k]));
                 first = panels.end;
-                let units = weights.units(panels.clone());
-                E::multiply(self.isa, &Multiply { weights, panels, rows, input, recurrent, to });
+                let units = multiply.units(&panels);
+                E::multiply(multiply.some(panels));
                 if !stage.whole_rows {
-                    self.equation.forward_rows(&self.job((t, k), 0..rows, units));
+                    self.equation_of((k, stage), step, 0..rows, units);
                 }
             }
         }
-        if stage.whole_rows {
-            self.rows(t, k, 0..rows, team);
-        }
     }
 
-    /// What the equation makes of whole rows.
-    fn rows(&self, t: usize, k: usize, rows: Range<usize>, team: &mut Team<'_>) {
-        let units = self.plan.stages()[k].units;
-        let mut turn = team.turn(rows.len());
-        while let Some(rows) = turn.next() {
-            self.equation.forward_rows(&self.job((t, k), rows, 0..units));
-        }
+    fn equation_of(
+        &self,
+        (k, stage): (usize, &Stage<'a, E>),
+        step: &Step<'a, E>,
+        rows: Range<usize>,
+        units: Range<usize>,
+    ) {
+        let &Stage { units: width, whole_rows: whole, .. } = stage;
+        self.equation.forward_rows(&ForwardRows { isa: self.isa, step, stage: k, rows, units, width, whole });
     }
 
-    fn job(&self, (t, stage): (usize, usize), rows: Range<usize>, units: Range<usize>) -> ForwardRows<'_, E> {
-        let Stage { units: width, whole_rows: whole, .. } = self.plan.stages()[stage];
-        ForwardRows { isa: self.isa, places: self.places, t, stage, rows, units, width, whole }
-    }
-
-    fn recurrent(&self, stage: &Stage<'a, E>, t: usize) -> Option<Rows<'a, E>> {
-        match stage.operand {
-            Operand::Nothing => None,
-            Operand::State(leaf) => Some(self.places.leaves[leaf].before(t).step(t)),
-            Operand::Temporary(temporary) => Some(self.places.temporaries[temporary].step(t)),
-        }
-    }
-
-    /// The input half of step `t`. Steps are asked for in order from 0.
-    fn input(&self, weights: &Packed<E>, t: usize, k: usize, team: &mut Team<'_>) -> Input<'a, E> {
-        let x = self.places.x;
+    /// The input half of a step. Steps are asked for in order from 0.
+    fn input(&self, weights: &'a Packed<E>, k: usize, step: &Step<'a, E>, team: &mut Team<'_>) -> Input<'a, E> {
         if self.hoists.widths[k] == 0 {
-            return Input::Rows(x.step(t));
+            return Input::Rows(self.places.x.step(step.t));
         }
+        let (x, t) = (self.places.x, step.t);
         let (steps, rows, _) = x.dim();
         if t.is_multiple_of(HOISTED_STEPS) {
             for row in 0..rows {
                 let (input, to) = (x.steps_of(row, t), self.hoisted[k].steps_of(row, 0));
-                let (input, to) = (Input::Rows(input), To::Panels(to));
                 let count = HOISTED_STEPS.min(steps - t);
+                let multiply = Multiply::new(weights, count, Input::Rows(input), None, To::Panels(to));
                 let mut turn = team.turn(weights.panels());
                 while let Some(panels) = turn.next() {
-                    E::multiply(self.isa, &Multiply { weights, panels, rows: count, input, recurrent: None, to });
+                    E::multiply(multiply.some(panels));
                 }
             }
         }

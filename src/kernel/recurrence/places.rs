@@ -4,7 +4,7 @@ use super::plan::{MOST, Widths};
 use crate::kernel::Element;
 use crate::kernel::buffer::{uninit, zeroed};
 use crate::kernel::memory::{Arena, lines};
-use crate::kernel::rows::Grid;
+use crate::kernel::rows::{Grid, Rows};
 use std::mem::MaybeUninit;
 
 /// What a run of steps leaves for the way back: for each step and row the sums as the equation left them, the temporaries, and
@@ -73,15 +73,21 @@ impl<'a, E> Leaf<'a, E> {
         if t.is_multiple_of(2) { self.even } else { self.odd }
     }
 
+    fn width(&self) -> usize {
+        self.even.width()
+    }
+
     /// All that is kept.
     pub(super) fn all(self) -> Grid<'a, E> {
         self.even
     }
 }
 
-/// Where everything is that the equation sees on the way forward.
+/// Where everything of a run is that the equation sees on the way forward.
 pub(super) struct Places<'a, E> {
     pub recording: bool,
+    /// No stage, leaf or temporary has this number or a larger one.
+    used: usize,
     pub units: [usize; MOST],
     /// From one slot of a stage's sums to the next.
     pub slots: [usize; MOST],
@@ -92,11 +98,59 @@ pub(super) struct Places<'a, E> {
     pub output: Grid<'a, E>,
 }
 
+/// Where everything of one step is. What a cell does not have is [`Rows::NONE`].
+pub(super) struct Step<'a, E> {
+    pub t: usize,
+    pub recording: bool,
+    pub units: [usize; MOST],
+    pub slots: [usize; MOST],
+    pub sums: [Rows<'a, E>; MOST],
+    pub temporaries: [Rows<'a, E>; MOST],
+    /// The state's leaves before the step, and after it.
+    pub old: [Rows<'a, E>; MOST],
+    pub new: [Rows<'a, E>; MOST],
+    pub x: Rows<'a, E>,
+    pub output: Rows<'a, E>,
+}
+
+impl<'a, E> Places<'a, E> {
+    /// No step yet: [`go`](Self::go) to one.
+    pub(super) fn no_step(&self) -> Step<'a, E> {
+        let none = [Rows::NONE; MOST];
+        let (x, output) = (Rows::NONE, Rows::NONE);
+        let &Self { recording, units, slots, .. } = self;
+        Step { t: 0, recording, units, slots, sums: none, temporaries: none, old: none, new: none, x, output }
+    }
+
+    /// Makes `step` that of number `t`.
+    #[inline(always)]
+    pub(super) fn go(&self, step: &mut Step<'a, E>, t: usize) {
+        step.t = t;
+        step.x = self.x.step(t);
+        if self.output.width() > 0 {
+            step.output = self.output.step(t);
+        }
+        for k in 0..self.used {
+            if self.sums[k].width() > 0 {
+                step.sums[k] = self.sums[k].step(t);
+            }
+            if self.temporaries[k].width() > 0 {
+                step.temporaries[k] = self.temporaries[k].step(t);
+            }
+            if self.leaves[k].width() > 0 {
+                step.old[k] = self.leaves[k].before(t).step(t);
+                step.new[k] = self.leaves[k].before(t + 1).step(t + 1);
+            }
+        }
+    }
+}
+
 impl<'a, E: Element> Places<'a, E> {
     /// Nothing yet, for a run of these widths.
-    fn empty(recording: bool, widths: &Widths) -> Self {
+    pub(super) fn empty(recording: bool, widths: &Widths) -> Self {
         Self {
             recording,
+            used: widths.used,
             units: widths.units,
             slots: widths.units,
             sums: [Grid::NONE; MOST],
@@ -107,62 +161,56 @@ impl<'a, E: Element> Places<'a, E> {
         }
     }
 
-    /// Everything but inputs and output, in the memory of a record.
-    pub(super) fn recorded(record: &'a mut Record<E>) -> Self {
+    /// Puts everything but inputs and output in the memory of a record.
+    pub(super) fn record(&mut self, record: &'a mut Record<E>) {
         let Record { steps, rows, widths, sums, temporaries, leaves } = record;
         let (steps, rows) = (*steps, *rows);
-        let mut places = Self::empty(true, widths);
         let grid = |numbers, steps: usize, width: usize| Grid::spaced(numbers, (steps, rows, width), spaced(width));
         for (k, ((sums, temporaries), leaves)) in sums.iter_mut().zip(temporaries).zip(leaves).enumerate() {
             let (width, stride) = (widths.sums[k], spaced(widths.sums[k]));
             let strides = ((rows * stride) as isize, stride as isize);
             // SAFETY: there is room for every step and row, borrowed mutably. A stage's product writes the sums of all rows of a
             // step, forward, before its equation sees them: a record that is handed out has all of them.
-            places.sums[k] = unsafe { Grid::new(sums.as_mut_ptr().cast(), strides, (steps, rows, width)) };
-            places.temporaries[k] = grid(temporaries, steps, widths.temporaries[k]);
-            places.leaves[k] = Leaf::kept(grid(leaves, steps + 1, widths.leaves[k]));
+            self.sums[k] = unsafe { Grid::new(sums.as_mut_ptr().cast(), strides, (steps, rows, width)) };
+            self.temporaries[k] = grid(temporaries, steps, widths.temporaries[k]);
+            self.leaves[k] = Leaf::kept(grid(leaves, steps + 1, widths.leaves[k]));
         }
-        places
     }
 
     /// Numbers that [`scratch`](Self::scratch) takes.
     pub(super) fn scratch_numbers(rows: usize, widths: &Widths) -> usize {
         let Widths { temporaries, leaves, .. } = widths;
         let mut numbers = 0;
-        for k in 0..MOST {
-            let sums = widths.slots(k) * spaced(widths.units[k]);
-            numbers += lines(rows * spaced(sums));
+        for k in 0..widths.used {
+            numbers += lines(rows * spaced(widths.slots(k) * spaced(widths.padded[k])));
             numbers += lines(rows * spaced(temporaries[k])) + 2 * lines(rows * spaced(leaves[k]));
         }
         numbers
     }
 
-    /// As [`recorded`](Self::recorded), each step in the memory of the last one.
-    pub(super) fn scratch((steps, rows): (usize, usize), widths: &Widths, arena: &mut Arena<'a, E>) -> Self {
+    /// As [`record`](Self::record), each step in the memory of the last one.
+    pub(super) fn scratch(&mut self, (steps, rows): (usize, usize), widths: &Widths, arena: &mut Arena<'a, E>) {
         let mut grid = |steps: usize, width: usize| {
             let stride = spaced(width);
             Grid::repeated(arena.take_lines(rows * stride), (steps, rows, width), stride)
         };
-        let mut places = Self::empty(false, widths);
-        // Most are not there: a single step is a few hundred nanoseconds.
-        for k in 0..MOST {
+        for k in 0..widths.used {
             if widths.sums[k] > 0 {
-                places.slots[k] = spaced(widths.units[k]);
-                places.sums[k] = grid(steps, widths.slots(k) * places.slots[k]);
+                self.slots[k] = spaced(widths.padded[k]);
+                self.sums[k] = grid(steps, widths.slots(k) * self.slots[k]);
             }
             if widths.temporaries[k] > 0 {
-                places.temporaries[k] = grid(steps, widths.temporaries[k]);
+                self.temporaries[k] = grid(steps, widths.temporaries[k]);
             }
             if widths.leaves[k] > 0 {
                 let width = widths.leaves[k];
-                places.leaves[k] = Leaf::in_turn(grid(steps + 1, width), grid(steps + 1, width));
+                self.leaves[k] = Leaf::in_turn(grid(steps + 1, width), grid(steps + 1, width));
             }
         }
-        places
     }
 }
 
-/// Where the gradients are that the equation sees on the way back.
+/// Where the gradients are that the equation sees on the way back: but for the outputs', of one step.
 pub(super) struct Ways<'a, E> {
     pub leaves: [Grid<'a, E>; MOST],
     pub temporaries: [Grid<'a, E>; MOST],

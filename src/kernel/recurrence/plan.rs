@@ -105,9 +105,13 @@ impl<'a, E> Plan<'a, E> {
 pub(super) struct Widths {
     pub inputs: usize,
     pub output: usize,
+    /// No stage, leaf or temporary has this number or a larger one.
+    pub used: usize,
     /// Of all sums of each stage.
     pub sums: [usize; MOST],
     pub units: [usize; MOST],
+    /// Units of each stage's product in whole panels.
+    pub padded: [usize; MOST],
     pub leaves: [usize; MOST],
     pub temporaries: [usize; MOST],
 }
@@ -121,13 +125,16 @@ impl Widths {
     /// # Panics
     /// If a stage's product does not fit what it multiplies.
     pub(super) fn new<E: Kernels>(plan: &Plan<'_, E>, inputs: usize, output: usize, leaves: [usize; MOST]) -> Self {
-        let mut widths =
-            Self { inputs, output, sums: [0; MOST], units: [0; MOST], leaves, temporaries: plan.temporaries };
+        let (none, temporaries) = ([0; MOST], plan.temporaries);
+        let kept = leaves.iter().rposition(|&width| width > 0).map_or(0, |last| last + 1);
+        let used = plan.count.max(plan.temporary_count).max(kept);
+        let mut widths = Self { inputs, output, used, sums: none, units: none, padded: none, leaves, temporaries };
         for (k, stage) in plan.stages().iter().enumerate() {
             widths.units[k] = stage.units;
             let Some(product) = stage.product else { continue };
             let shape = product.shape();
             widths.sums[k] = shape.slots() * shape.units;
+            widths.padded[k] = product.forward().padded_units();
             let operand = match stage.operand {
                 Operand::Nothing => 0,
                 Operand::State(leaf) => leaves[leaf],

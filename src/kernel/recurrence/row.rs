@@ -1,8 +1,8 @@
 //! What an equation sees of one row: slices of its sums, of the state, of temporaries and of the output.
 
-use super::places::{Places, Ways};
+use super::places::{Step, Ways};
 use super::plan::MOST;
-use crate::kernel::rows::Grid;
+use crate::kernel::rows::Rows;
 use std::ops::Range;
 
 /// One row of one step, forward.
@@ -12,20 +12,19 @@ use std::ops::Range;
 ///
 /// What may be written is handed out once: asking a second time for the same slice panics.
 pub struct Forward<'a, E> {
-    places: &'a Places<'a, E>,
+    step: &'a Step<'a, E>,
     at: At,
 }
 
 /// One row of one step, back. All slices are whole rows.
 pub struct Backward<'a, E> {
-    places: &'a Places<'a, E>,
+    step: &'a Step<'a, E>,
     ways: &'a Ways<'a, E>,
     at: At,
 }
 
-/// Which row of which step, which units of it, and what has been handed out to be written.
+/// Which row of a step, which units of it, and what has been handed out to be written.
 pub(super) struct At {
-    t: usize,
     row: usize,
     units: Range<usize>,
     /// Units of the stage.
@@ -45,8 +44,8 @@ const OUTPUT: usize = 5 * MOST;
 
 impl At {
     #[inline(always)]
-    pub(super) fn new(t: usize, row: usize, units: Range<usize>, width: usize, whole: bool) -> Self {
-        Self { t, row, units, width, whole, taken: 0 }
+    pub(super) fn new(row: usize, units: Range<usize>, width: usize, whole: bool) -> Self {
+        Self { row, units, width, whole, taken: 0 }
     }
 
     /// The part of a slice of `width` numbers that belongs to this stage's units.
@@ -68,38 +67,35 @@ impl At {
 
     /// What nobody writes for `'a`: of a row that [`Forward::new`] or [`Backward::new`] promised.
     #[inline(always)]
-    fn read<'a, E>(&self, grid: Grid<'a, E>, t: usize) -> &'a [E] {
-        let (from, to) = self.range(grid.width());
-        // SAFETY: row and step exist, and nobody writes them: the promise of whoever made the row. `range` keeps to the width.
-        unsafe { grid.slice(t, self.row, from, to) }
+    fn read<'a, E>(&self, rows: Rows<'a, E>) -> &'a [E] {
+        let (from, to) = self.range(rows.width());
+        // SAFETY: the row exists, and nobody writes it: the promise of whoever made the row. `range` keeps to the width.
+        unsafe { rows.slice(self.row, from, to) }
     }
 
     /// What is this row's alone, handed out once.
     #[inline(always)]
-    fn write<'a, E>(&mut self, what: usize, grid: Grid<'a, E>, t: usize) -> &'a mut [E] {
+    fn write<'a, E>(&mut self, what: usize, rows: Rows<'a, E>) -> &'a mut [E] {
         self.take(what);
-        let (from, to) = self.range(grid.width());
+        let (from, to) = self.range(rows.width());
         // SAFETY: as above, and nobody else has these units; `take` saw that they were not handed out before.
-        unsafe { grid.slice_mut(t, self.row, from, to) }
-    }
-
-    #[inline(always)]
-    fn slots<E, const N: usize>(&self, places: &Places<'_, E>, stage: usize) -> (usize, usize, usize) {
-        let (slot, grid) = (places.slots[stage], places.sums[stage]);
-        assert_eq!(N * slot, grid.width(), "stage {stage} has another number of sums");
-        let (from, to) = self.range(places.units[stage]);
-        (slot, from, to)
+        unsafe { rows.slice_mut(self.row, from, to) }
     }
 
     /// The sums of a stage, slot by slot, handed out once.
     #[inline(always)]
-    fn write_sums<'a, E, const N: usize>(&mut self, places: &Places<'a, E>, stage: usize) -> [&'a mut [E]; N] {
+    fn write_sums<'a, E, const N: usize>(&mut self, step: &Step<'a, E>, stage: usize) -> [&'a mut [E]; N] {
         self.take(SUMS + stage);
-        let (stride, from, to) = self.slots::<E, N>(places, stage);
-        // SAFETY: as above; slots do not overlap.
-        std::array::from_fn(|slot| unsafe {
-            places.sums[stage].slice_mut(self.t, self.row, slot * stride + from, slot * stride + to)
-        })
+        let (stride, sums) = (step.slots[stage], step.sums[stage]);
+        assert_eq!(N * stride, sums.width(), "stage {stage} has another number of sums");
+        let (from, to) = self.range(step.units[stage]);
+        // A loop that the compiler unrolls early: the array stays in registers.
+        let mut slots = std::array::from_fn(|_| &mut [][..]);
+        for (slot, place) in slots.iter_mut().enumerate() {
+            // SAFETY: as above; slots do not overlap.
+            *place = unsafe { sums.slice_mut(self.row, slot * stride + from, slot * stride + to) };
+        }
+        slots
     }
 }
 
@@ -108,8 +104,8 @@ impl<'a, E> Forward<'a, E> {
     /// Row and step exist. For `'a` nobody writes the old state, inputs and what earlier stages finished elsewhere; and of the
     /// sums, the new state, temporaries and output nobody else has these units of this row.
     #[inline(always)]
-    pub(super) unsafe fn new(places: &'a Places<'a, E>, at: At) -> Self {
-        Self { places, at }
+    pub(super) unsafe fn new(step: &'a Step<'a, E>, at: At) -> Self {
+        Self { step, at }
     }
 
     /// The sums of stage number `stage`: of this one, or what an earlier one left of its own. One slice a gate, in the order of
@@ -120,14 +116,14 @@ impl<'a, E> Forward<'a, E> {
     /// If the stage does not have `N` sums, or they were handed out before.
     #[inline(always)]
     pub fn sums<const N: usize>(&mut self, stage: usize) -> [&'a mut [E]; N] {
-        self.at.write_sums(self.places, stage)
+        self.at.write_sums(self.step, stage)
     }
 
     /// A leaf of the state before the step.
     #[inline(always)]
     #[must_use]
     pub fn state(&self, leaf: usize) -> &'a [E] {
-        self.at.read(self.places.leaves[leaf].before(self.at.t), self.at.t)
+        self.at.read(self.step.old[leaf])
     }
 
     /// The same leaf after the step, to be written: it holds other numbers before.
@@ -136,8 +132,7 @@ impl<'a, E> Forward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn new_state(&mut self, leaf: usize) -> &'a mut [E] {
-        let next = self.at.t + 1;
-        self.at.write(STATE + leaf, self.places.leaves[leaf].before(next), next)
+        self.at.write(STATE + leaf, self.step.new[leaf])
     }
 
     /// A temporary: what a stage hands to a later one of the same step.
@@ -146,7 +141,7 @@ impl<'a, E> Forward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        self.at.write(TEMPORARY + temporary, self.places.temporaries[temporary], self.at.t)
+        self.at.write(TEMPORARY + temporary, self.step.temporaries[temporary])
     }
 
     /// The output, to be written.
@@ -155,7 +150,7 @@ impl<'a, E> Forward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn output(&mut self) -> &'a mut [E] {
-        self.at.write(OUTPUT, self.places.output, self.at.t)
+        self.at.write(OUTPUT, self.step.output)
     }
 
     /// The step's input, all of it.
@@ -163,7 +158,7 @@ impl<'a, E> Forward<'a, E> {
     #[must_use]
     pub fn input(&self) -> &'a [E] {
         // SAFETY: inputs are only read.
-        unsafe { self.places.x.slice(self.at.t, self.at.row, 0, self.places.x.width()) }
+        unsafe { self.step.x.slice(self.at.row, 0, self.step.x.width()) }
     }
 
     /// Which units of the row these are.
@@ -177,14 +172,14 @@ impl<'a, E> Forward<'a, E> {
     #[inline(always)]
     #[must_use]
     pub fn is_recording(&self) -> bool {
-        self.places.recording
+        self.step.recording
     }
 
     /// The step of this run, from 0.
     #[inline(always)]
     #[must_use]
     pub fn step(&self) -> usize {
-        self.at.t
+        self.step.t
     }
 
     /// The row of this run, from 0.
@@ -200,8 +195,8 @@ impl<'a, E> Backward<'a, E> {
     /// Row and step exist. For `'a` nobody writes states and the output's gradient, and of everything else nobody else has this
     /// row.
     #[inline(always)]
-    pub(super) unsafe fn new(places: &'a Places<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
-        Self { places, ways, at }
+    pub(super) unsafe fn new(step: &'a Step<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
+        Self { step, ways, at }
     }
 
     /// What the way forward left in the sums of stage number `stage`, to be made the gradients of these sums before that stage's
@@ -211,21 +206,21 @@ impl<'a, E> Backward<'a, E> {
     /// If the stage does not have `N` sums, or they were handed out before.
     #[inline(always)]
     pub fn sums<const N: usize>(&mut self, stage: usize) -> [&'a mut [E]; N] {
-        self.at.write_sums(self.places, stage)
+        self.at.write_sums(self.step, stage)
     }
 
     /// A leaf of the state before the step.
     #[inline(always)]
     #[must_use]
     pub fn state(&self, leaf: usize) -> &'a [E] {
-        self.at.read(self.places.leaves[leaf].all(), self.at.t)
+        self.at.read(self.step.old[leaf])
     }
 
     /// A leaf of the state after the step.
     #[inline(always)]
     #[must_use]
     pub fn new_state(&self, leaf: usize) -> &'a [E] {
-        self.at.read(self.places.leaves[leaf].all(), self.at.t + 1)
+        self.at.read(self.step.new[leaf])
     }
 
     /// The gradient of a leaf: of the new state, to be made that of the old one, as far as the equation goes. What flows
@@ -235,7 +230,7 @@ impl<'a, E> Backward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn d_state(&mut self, leaf: usize) -> &'a mut [E] {
-        self.at.write(STATE + leaf, self.ways.leaves[leaf], 0)
+        self.at.write(STATE + leaf, self.ways.leaves[leaf].step(0))
     }
 
     /// What the way forward left in a temporary; may be overwritten.
@@ -244,7 +239,7 @@ impl<'a, E> Backward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        self.at.write(TEMPORARY + temporary, self.places.temporaries[temporary], self.at.t)
+        self.at.write(TEMPORARY + temporary, self.step.temporaries[temporary])
     }
 
     /// The gradient of a temporary: what flowed back through the product that multiplied it, or what a later stage wrote.
@@ -253,7 +248,7 @@ impl<'a, E> Backward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn d_temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        self.at.write(D_TEMPORARY + temporary, self.ways.temporaries[temporary], 0)
+        self.at.write(D_TEMPORARY + temporary, self.ways.temporaries[temporary].step(0))
     }
 
     /// Sums over all steps of this row, 0 before the last step: where the gradients of a cell's own weights add up. (Those of
@@ -263,21 +258,21 @@ impl<'a, E> Backward<'a, E> {
     /// If it was handed out before.
     #[inline(always)]
     pub fn accumulator(&mut self, accumulator: usize) -> &'a mut [E] {
-        self.at.write(ACCUMULATOR + accumulator, self.ways.accumulators[accumulator], 0)
+        self.at.write(ACCUMULATOR + accumulator, self.ways.accumulators[accumulator].step(0))
     }
 
     /// The gradient of the output: it belongs in one stage, the one that wrote the output.
     #[inline(always)]
     #[must_use]
     pub fn d_output(&self) -> &'a [E] {
-        self.at.read(self.ways.output, self.at.t)
+        self.at.read(self.ways.output.step(self.step.t))
     }
 
     /// The step of this run, from 0.
     #[inline(always)]
     #[must_use]
     pub fn step(&self) -> usize {
-        self.at.t
+        self.step.t
     }
 
     /// The row of this run, from 0.

@@ -84,7 +84,7 @@ impl<'a, E: Kernels> Samples<'a, E> {
         let grid = grid.columns(from, end);
         for row in 0..grid.dim().1 {
             // SAFETY: the run back has ended.
-            let numbers = unsafe { grid.slice(0, row, 0, grid.width()) };
+            let numbers = unsafe { grid.step(0).slice(row, 0, grid.width()) };
             to.iter_mut().zip(numbers).for_each(|(to, &number)| *to = E::plus(*to, number));
         }
     }
