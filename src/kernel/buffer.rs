@@ -65,16 +65,6 @@ pub(crate) fn count<const N: usize>(shape: [usize; N]) -> usize {
     product.unwrap_or_else(|| panic!("an array {shape:?} is larger than memory can be"))
 }
 
-/// Zeros of this shape, on huge pages where they are many.
-///
-/// # Panics
-/// If there cannot be so many numbers.
-pub(crate) fn zeroed<E: Element, const N: usize>(shape: [usize; N]) -> Vec<E> {
-    let mut zeros = vec![E::default(); count(shape)];
-    prefer_huge_pages(&mut zeros);
-    zeros
-}
-
 /// Room for numbers of this shape that are written before they are read, on huge pages where they are many.
 ///
 /// # Panics

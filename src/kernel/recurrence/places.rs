@@ -2,7 +2,7 @@
 
 use super::plan::{MOST, Widths};
 use crate::kernel::Element;
-use crate::kernel::buffer::{uninit, zeroed};
+use crate::kernel::buffer::{count, uninit};
 use crate::kernel::memory::{Arena, lines};
 use crate::kernel::rows::{Grid, Rows};
 use std::mem::MaybeUninit;
@@ -13,10 +13,9 @@ pub struct Record<E> {
     pub(super) steps: usize,
     pub(super) rows: usize,
     pub(super) widths: Widths,
-    /// Of stages with a product, which writes all of them before anybody reads.
-    sums: [Box<[MaybeUninit<E>]>; MOST],
-    temporaries: [Vec<E>; MOST],
-    leaves: [Vec<E>; MOST],
+    /// First the sums, which products write before anybody reads them; the rest is 0 at first. In one piece: allocators keep
+    /// the memory of one large piece for the next run sooner than that of several.
+    numbers: Box<[MaybeUninit<E>]>,
 }
 
 impl<E> std::fmt::Debug for Record<E> {
@@ -27,15 +26,13 @@ impl<E> std::fmt::Debug for Record<E> {
 
 impl<E: Element> Record<E> {
     pub(super) fn new(steps: usize, rows: usize, widths: Widths) -> Self {
-        let zeros = |steps: usize| move |width: usize| zeroed([steps, rows, spaced(width)]);
-        Self {
-            steps,
-            rows,
-            widths,
-            sums: widths.sums.map(|width| uninit([steps, rows, spaced(width)])),
-            temporaries: widths.temporaries.map(zeros(steps)),
-            leaves: widths.leaves.map(zeros(steps + 1)),
-        }
+        let room = |steps: usize| move |&width: &usize| lines(count([steps, rows, spaced(width)]));
+        let sums: usize = widths.sums.iter().map(room(steps)).sum();
+        let kept: usize = widths.temporaries.iter().map(room(steps)).sum();
+        let kept = widths.leaves.iter().map(room(steps + 1)).fold(kept, usize::saturating_add);
+        let mut numbers = uninit([sums.saturating_add(kept)]);
+        numbers[sums..].fill(MaybeUninit::new(E::default()));
+        Self { steps, rows, widths, numbers }
     }
 }
 
@@ -163,18 +160,20 @@ impl<'a, E: Element> Places<'a, E> {
 
     /// Puts everything but inputs and output in the memory of a record.
     pub(super) fn record(&mut self, record: &'a mut Record<E>) {
-        let Record { steps, rows, widths, sums, temporaries, leaves } = record;
-        let (steps, rows) = (*steps, *rows);
-        let grid = |numbers, steps: usize, width: usize| Grid::spaced(numbers, (steps, rows, width), spaced(width));
-        for (k, ((sums, temporaries), leaves)) in sums.iter_mut().zip(temporaries).zip(leaves).enumerate() {
-            let (width, stride) = (widths.sums[k], spaced(widths.sums[k]));
+        let Record { steps, rows, widths, numbers } = record;
+        let (steps, rows, mut left) = (*steps, *rows, &mut numbers[..]);
+        let mut grid = |steps: usize, width: usize| {
+            let stride = spaced(width);
+            let (piece, rest) = std::mem::take(&mut left).split_at_mut(lines(steps * rows * stride));
+            left = rest;
             let strides = ((rows * stride) as isize, stride as isize);
-            // SAFETY: there is room for every step and row, borrowed mutably. A stage's product writes the sums of all rows of a
-            // step, forward, before its equation sees them: a record that is handed out has all of them.
-            self.sums[k] = unsafe { Grid::new(sums.as_mut_ptr().cast(), strides, (steps, rows, width)) };
-            self.temporaries[k] = grid(temporaries, steps, widths.temporaries[k]);
-            self.leaves[k] = Leaf::kept(grid(leaves, steps + 1, widths.leaves[k]));
-        }
+            // SAFETY: there is room for every step and row, borrowed mutably. What is not 0 from the start is the sums: a stage's
+            // product writes those of all rows of a step before its equation sees them, and a record that is handed out has all.
+            unsafe { Grid::new(piece.as_mut_ptr().cast(), strides, (steps, rows, width)) }
+        };
+        self.sums = widths.sums.map(|width| grid(steps, width));
+        self.temporaries = widths.temporaries.map(|width| grid(steps, width));
+        self.leaves = widths.leaves.map(|width| Leaf::kept(grid(steps + 1, width)));
     }
 
     /// Numbers that [`scratch`](Self::scratch) takes.
