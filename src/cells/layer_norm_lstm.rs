@@ -13,8 +13,7 @@ use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::Product;
 use crate::kernel::recurrence::{BackwardRows, Concrete, ForwardRows};
-use crate::train::TrainableCell;
-use crate::train::steps_as_runs;
+use crate::train::{Back, RunBack, TrainableCell, steps_as_runs};
 use crate::{Activation, Arrays, DropoutState, Error, Float, LstmState, Parameters, RnnCell, parameters};
 use ndarray::{Array1, Array2, ArrayRef2, ArrayRef3, ArrayViewD, Axis};
 use rand::Rng;
@@ -510,20 +509,12 @@ impl<E: Float> TrainableCell for LayerNormLstm<E> {
         advance(masks, inputs.dim().0);
     }
 
-    fn unroll_backward(
-        &self,
-        records: &mut Vec<Self::Record>,
-        inputs: &ArrayRef3<E>,
-        d_outputs: &ArrayRef3<E>,
-        d_state: &mut Self::State,
-        d_inputs: &mut ArrayRef3<E>,
-        gradient: &mut Self::Gradient,
-        workspace: &mut Workspace<E>,
-    ) {
+    fn unroll_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut Workspace<E>) {
         let LayerNormLstmRecord { record, masks } = records.pop().expect("each run forward left a record");
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let masked = self.masked(masks.as_ref(), inputs.dim());
         let d_state = &mut d_state.inner;
-        fused::unroll_backward(&masked, record, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
+        fused::unroll_backward(&masked, record, Back { inputs, d_outputs, d_state, d_inputs, gradient }, workspace);
     }
 }
 

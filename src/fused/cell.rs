@@ -1,12 +1,13 @@
 //! [`FusedCell`]: a cell by its equation.
 
 use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
+use crate::back::Back;
 use crate::kernel::Driver;
 use crate::kernel::recurrence::{
-    Back, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
+    self, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
 };
 use crate::{Float, Parameters, State};
-use ndarray::{ArrayRef3, ArrayViewMut2};
+use ndarray::{ArrayRef3, ArrayViewMut2, Ix3};
 
 /// A cell that brings its equation; the crate brings the products and everything around them.
 ///
@@ -173,19 +174,15 @@ fn run<C: FusedCell>(
 /// # Panics
 /// If the shapes disagree, or the record is of another cell.
 #[track_caller]
-#[allow(clippy::too_many_arguments)]
 pub fn unroll_backward<C: TrainableFusedCell>(
     cell: &C,
     record: Record<C::Elem>,
-    inputs: &ArrayRef3<C::Elem>,
-    d_outputs: &ArrayRef3<C::Elem>,
-    d_state: &mut C::State,
-    d_inputs: &mut ArrayRef3<C::Elem>,
-    gradient: &mut C::Gradient,
+    back: Back<'_, C::Elem, Ix3, C::State, C::Gradient>,
     workspace: &mut Workspace<C::Elem>,
 ) {
+    let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
     check_gradient(cell, gradient);
-    let back = Back {
+    let back = recurrence::Back {
         inputs: inputs.view(),
         d_outputs: d_outputs.view(),
         d_inputs: d_inputs.view_mut(),
@@ -396,19 +393,10 @@ macro_rules! trainable_fused_cell {
             fn step_backward(
                 &self,
                 record: Self::Record,
-                input: &$crate::ndarray::ArrayRef2<Self::Elem>,
-                d_output: &$crate::ndarray::ArrayRef2<Self::Elem>,
-                d_state: &mut Self::State,
-                d_input: &mut $crate::ndarray::ArrayRef2<Self::Elem>,
-                gradient: &mut Self::Gradient,
+                back: $crate::train::StepBack<'_, Self>,
                 workspace: &mut Self::Workspace,
             ) {
-                let inputs = input.view().insert_axis($crate::ndarray::Axis(0));
-                let d_outputs = d_output.view().insert_axis($crate::ndarray::Axis(0));
-                let mut d_inputs = d_input.view_mut().insert_axis($crate::ndarray::Axis(0));
-                $crate::fused::unroll_backward(
-                    self, record, &inputs, &d_outputs, d_state, &mut d_inputs, gradient, workspace,
-                );
+                back.as_run(|back| $crate::fused::unroll_backward(self, record, back, workspace));
             }
             fn unroll_recording(
                 &self,
@@ -423,17 +411,11 @@ macro_rules! trainable_fused_cell {
             fn unroll_backward(
                 &self,
                 records: &mut Vec<Self::Record>,
-                inputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
-                d_outputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
-                d_state: &mut Self::State,
-                d_inputs: &mut $crate::ndarray::ArrayRef3<Self::Elem>,
-                gradient: &mut Self::Gradient,
+                back: $crate::train::RunBack<'_, Self>,
                 workspace: &mut Self::Workspace,
             ) {
                 let record = records.pop().expect("each run forward left a record");
-                $crate::fused::unroll_backward(
-                    self, record, inputs, d_outputs, d_state, d_inputs, gradient, workspace,
-                );
+                $crate::fused::unroll_backward(self, record, back, workspace);
             }
         }
     };
