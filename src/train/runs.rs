@@ -19,7 +19,7 @@ macro_rules! steps_as_runs {
         fn step_backward(
             &self,
             record: Self::Record,
-            back: crate::train::StepBack<'_, Self>,
+            back: crate::back::Back<'_, Self::Elem, ndarray::Ix2, Self::State, Self::Gradient>,
             workspace: &mut Self::Workspace,
         ) {
             back.as_run(|back| self.unroll_backward(&mut vec![record], back, workspace));
