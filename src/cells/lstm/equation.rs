@@ -3,7 +3,7 @@
 use super::{Lstm, LstmBuilder, LstmWeights, Peepholes};
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::numbers;
-use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Units, Vector};
 use crate::{Activation, Arrays, Float, LstmState, trainable_fused_cell};
 use ndarray::Array2;
 
@@ -81,11 +81,7 @@ impl<E: Float> Lstm<E> {
         };
         for at in V::units(c.len()) {
             let gates = Gates { i: V::load(i, at), j: V::load(j, at), f: V::load(f, at), o: V::load(o, at) };
-            let (gates, c) = self.step::<V, PLAIN>(
-                gates,
-                V::load(c, at),
-                peepholes.map(|[f, i, o]| [V::load(f, at), V::load(i, at), V::load(o, at)]),
-            );
+            let (gates, c) = self.step::<V, PLAIN>(gates, V::load(c, at), load_peepholes(peepholes, at));
             c.store(new_c, at);
             if recording {
                 gates.i.store(i, at);
@@ -117,10 +113,7 @@ impl<E: Float> Lstm<E> {
                 d = d + V::load(d_output, at);
                 V::splat(E::zero()).store(d_h, at);
             }
-            let (c, peepholes) = (
-                [V::load(old_c, at), V::load(new_c, at)],
-                peepholes.map(|[f, i, o]| [V::load(f, at), V::load(i, at), V::load(o, at)]),
-            );
+            let (c, peepholes) = ([V::load(old_c, at), V::load(new_c, at)], load_peepholes(peepholes, at));
             let (gates, before) = self.step_back::<V, PLAIN>(gates, c, [d, V::load(d_c, at)], peepholes);
             gates.i.store(i, at);
             gates.j.store(j, at);
@@ -219,6 +212,13 @@ impl<E: Float> Lstm<E> {
         }
         (Gates { i: d_i, j: d_j, f: d_f, o: d_o }, before)
     }
+}
+
+/// Peepholes to f, i, o, at some units. No closure loads them: called from two places, it would not be inlined.
+#[inline(always)]
+fn load_peepholes<E, V: Vector<E>>(peepholes: Option<[&[E]; 3]>, at: Units) -> Option<[V; 3]> {
+    let [f, i, o] = peepholes?;
+    Some([V::load(f, at), V::load(i, at), V::load(o, at)])
 }
 
 /// `gradient` where |value| ≤ clip, else 0.
