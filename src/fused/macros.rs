@@ -1,6 +1,6 @@
 //! What makes a cell of an equation.
 
-/// [`FusedCell::forward_rows`] of a cell of this crate, compiled here once for each number, not again in every crate that
+/// `FusedCell::forward_rows` of a cell of this crate, compiled here once for each number, not again in every crate that
 /// names the cell.
 macro_rules! forward_compiled_here {
     ($cell:ident) => {
@@ -23,7 +23,7 @@ macro_rules! forward_compiled_here {
     };
 }
 
-/// As [`forward_compiled_here`], for the way back.
+/// As `forward_compiled_here`, for the way back.
 macro_rules! backward_compiled_here {
     ($cell:ident) => {
         fn backward_rows(&self, rows: &crate::kernel::recurrence::BackwardRows<'_, E>) {
