@@ -30,7 +30,8 @@ use rand::Rng;
 /// normalization. There is a bias only without layer normalization: beta does its work.
 ///
 /// Dropout (each value of g is 0, or with probability `dropout_keep_prob` itself divided by it, drawn anew at every step)
-/// happens only in a state from [`training_state`](RnnCell::training_state) or [`seed_dropout`](crate::State::seed_dropout).
+/// happens only in a state from [`training_state`](crate::RnnCell::training_state) or
+/// [`seed_dropout`](crate::State::seed_dropout).
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
@@ -39,7 +40,7 @@ use rand::Rng;
 /// | `input/gamma`, `transform/gamma`, `forget/gamma`, `output/gamma`, `state/gamma` | (hidden) | `norm_gain` |
 /// | `input/beta`, `transform/beta`, `forget/beta`, `output/beta`, `state/beta` | (hidden) | `norm_shift` |
 ///
-/// The state is [`LstmState`] in a [`DropoutState`].
+/// The state is [`LstmState`](crate::LstmState) in a [`DropoutState`](crate::DropoutState).
 ///
 /// ```
 /// use rand::SeedableRng;

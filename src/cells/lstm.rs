@@ -35,7 +35,7 @@ use rand::Rng;
 /// | `w_f_diag`, `w_i_diag`, `w_o_diag` | (hidden), with `use_peepholes` | uniform in ±√(3 / hidden) |
 /// | `projection/kernel` | (hidden, num_proj), with `num_proj` | `glorot_uniform` |
 ///
-/// `output` is `num_proj` if set, else `hidden`. The state is [`LstmState`].
+/// `output` is `num_proj` if set, else `hidden`. The state is [`LstmState`](crate::LstmState).
 ///
 /// ```
 /// use rand::SeedableRng;
