@@ -1,6 +1,6 @@
 //! [`Error`]: every mistake a user's arguments can hold.
 
-use std::fmt;
+mod message;
 
 /// A mistake in what was passed in, by kind.
 ///
@@ -249,100 +249,6 @@ pub enum Error {
         /// What the operating system says.
         reason: String,
     },
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InputSize { expected, inputs } => write!(
-                f,
-                "inputs have {} features, but the cell's input_size is {expected} (inputs are {inputs:?})",
-                inputs.2
-            ),
-            Self::SequenceLengthBatch { found, batch, inputs } => write!(
-                f,
-                "sequence_length has {found} entries, but inputs have a batch of {batch} (inputs are {inputs:?})"
-            ),
-            Self::SequenceLengthTooLong { row, length, seq, inputs: Some(inputs) } => write!(
-                f,
-                "sequence_length[{row}] is {length}, but inputs have only {seq} steps (inputs are {inputs:?})"
-            ),
-            Self::SequenceLengthTooLong { row, length, seq, inputs: None } => {
-                write!(f, "sequence_length[{row}] is {length}, but there are only {seq} steps")
-            }
-            Self::StateShape { argument, leaf, expected, found } => write!(
-                f,
-                "leaf {leaf} of {argument} is {found:?}, but the cell's state is {expected:?} (batch, features)"
-            ),
-            Self::StateLeaves { argument, expected, found } => {
-                write!(f, "{argument} has {found} leaves, but the cell's state has {expected}")
-            }
-            Self::ZeroSize { argument } => write!(f, "{argument} is 0, but must be at least 1"),
-            Self::InvalidNumber { argument, expected, found } => {
-                write!(f, "{argument} is {found}, but must be {expected}")
-            }
-            Self::UnequalSizes { wrapper, input_size, output_size } => write!(
-                f,
-                "{wrapper} needs a cell as wide as its input, but input_size is {input_size} and output_size {output_size}"
-            ),
-            Self::TooLarge { name, shape } => {
-                write!(f, "weight {name} would have shape {shape:?}, which is more than memory can hold")
-            }
-            Self::MissingWeight { name } => {
-                write!(f, "weight {name} is missing, but the cell's options ask for it")
-            }
-            Self::UnexpectedWeight { name } => {
-                write!(f, "weight {name} came, but the cell's options have no use for it")
-            }
-            Self::ArrayShape { argument, expected, found } => {
-                write!(f, "{argument} has shape {found:?}, but must have {expected:?}")
-            }
-            Self::TargetClass { row, step, target, classes } => {
-                write!(f, "targets[{row}, {step}] is {target}, but logits have only {classes} classes")
-            }
-            Self::OptimizerParameter { argument, position, expected, found } => write!(
-                f,
-                "parameter {position} of {argument} is {found}, but the optimizer was built for {expected} there"
-            ),
-            Self::UnknownLetter { letter, word, alphabet } => {
-                write!(f, "letter {letter:?} of word {word:?} is not in the alphabet {alphabet:?}")
-            }
-            Self::RepeatedLetter { letter, alphabet } => {
-                write!(f, "letter {letter:?} stands twice in the alphabet {alphabet:?}")
-            }
-            Self::WordLength { word, expected, found } => {
-                write!(f, "words[{word}] has {found} letters, but words[0] has {expected}")
-            }
-            Self::Empty { argument } => write!(f, "{argument} is empty, but must have at least 1 entry"),
-            Self::InputSizesDiffer { fw, bw } => {
-                write!(f, "cell_bw's input_size is {bw}, but cell_fw's is {fw}: both read the same inputs")
-            }
-            Self::LayerCount { argument, expected, found } => {
-                write!(f, "{argument} has {found} layers, but cells_fw has {expected}")
-            }
-            Self::LayerInputSize { layer, expected, found } => {
-                write!(f, "{layer} has an input_size of {found}, but the layer below puts out {expected} features")
-            }
-            Self::RowOutOfBounds { row, batch } => write!(f, "row is {row}, but the batch has only {batch} rows"),
-            Self::MissingTensor { name, found, count } => {
-                let more = if found.len() < *count { ", …" } else { "" };
-                write!(f, "tensor {name:?} is missing; {count} left: {}{more}", found.join(", "))
-            }
-            Self::ExtraTensor { name, expected } => write!(f, "tensor {name:?} came, but {expected}"),
-            Self::TensorShape { name, expected, found } => {
-                write!(f, "tensor {name:?} has shape {found:?}, but must have {expected}")
-            }
-            Self::TensorDtype { name, expected, found } => {
-                write!(f, "tensor {name:?} is {found}, but must be {expected}")
-            }
-            Self::RepeatedParameter { name } => write!(f, "two parameters are named {name:?}, but names must differ"),
-            Self::NotRepresentable { module, expected, found } => {
-                write!(f, "{module} has {expected}, but the cell has {found}")
-            }
-            Self::InvalidFile { reason } => write!(f, "the bytes must be a safetensors file: {reason}"),
-            Self::Io { path, reason } => write!(f, "file {path:?}: {reason}"),
-        }
-    }
 }
 
 impl std::error::Error for Error {}

@@ -4,7 +4,7 @@ mod common;
 
 use common::{gru_options, layer_norm_lstm_options, lstm_options, rng};
 use ndarray::Array3;
-use rnn_cell::train::TrainableCell;
+use rnn_cell::train::{Back, TrainableCell};
 use rnn_cell::{BasicRnn, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -33,8 +33,9 @@ impl<C: TrainableCell<Elem = f32>> Call<'_, C> {
         let (x, d_outputs) = (Array3::from_elem(inputs, 0.5), Array3::from_elem(d_outputs, 0.5));
         let (mut d_state, mut d_inputs) = (state.0.zero_state(state.1), Array3::zeros(d_inputs));
         let run = || {
-            let (records, d_state, d_inputs) = (&mut records, &mut d_state, &mut d_inputs);
-            cell.unroll_backward(records, &x, &d_outputs, d_state, d_inputs, &mut gradient, &mut workspace);
+            let (d_state, d_inputs, gradient) = (&mut d_state, &mut d_inputs, &mut gradient);
+            let back = Back { inputs: &x, d_outputs: &d_outputs, d_state, d_inputs, gradient };
+            cell.unroll_backward(&mut records, back, &mut workspace);
         };
         catch_unwind(AssertUnwindSafe(run)).is_err()
     }

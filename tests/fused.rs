@@ -23,7 +23,7 @@ use lstm::MyLstm;
 use ndarray::{Array2, Array3, ArrayD, Axis, s};
 use rand::RngExt;
 use rnn_cell::fused::{Forward, FusedCell, Linear, LinearWeights, Stage, Stages, Vector, Workspace};
-use rnn_cell::train::{self, TrainableCell, gradient_error};
+use rnn_cell::train::{self, Back, TrainableCell, gradient_error};
 use rnn_cell::{
     Activation, Arrays, Error, Float, Gru, Lstm, Parameters, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
     dynamic_rnn_time_major,
@@ -417,8 +417,9 @@ fn a_record_of_another_cell_panics() {
     five.unroll_recording(&x, &mut zero_state(&five, 2), &mut outputs, &mut records, &mut workspace);
     let mut back = |cell: &MyLstm<f32>, hidden, gradient: &mut LinearWeights<f32>, records: &mut Vec<_>| {
         let (d_outputs, mut d_x) = (Array3::zeros((4, 2, hidden)), Array3::zeros((4, 2, 3)));
-        let mut d_state = zero_state(cell, 2);
-        message(|| cell.unroll_backward(records, &x, &d_outputs, &mut d_state, &mut d_x, gradient, &mut workspace))
+        let (d_state, d_inputs) = (&mut zero_state(cell, 2), &mut d_x);
+        let back = Back { inputs: &x, d_outputs: &d_outputs, d_state, d_inputs, gradient };
+        message(|| cell.unroll_backward(records, back, &mut workspace))
     };
     assert!(back(&six, 6, &mut six.zero_gradient(), &mut records).is_some());
     five.unroll_recording(&x, &mut zero_state(&five, 2), &mut outputs, &mut records, &mut Workspace::default());

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, Array3, ArrayRef2, ArrayViewD};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::GruReset;
-use rnn_cell::train::{self, TrainableCell, gradient_error};
+use rnn_cell::train::{self, StepBack, TrainableCell, gradient_error};
 use rnn_cell::{Activation, BasicRnn, Gru, Lstm, Parameters, RnnCell, State};
 
 fn random<C: RnnCell<Elem = f64>>(cell: &C, batch: usize, seq: usize, seed: u64) -> (Array3<f64>, C::State) {
@@ -130,16 +130,7 @@ impl TrainableCell for Fixed {
     fn step_recording(&self, x: &ArrayRef2<f64>, state: &mut Array2<f64>, output: &mut ArrayRef2<f64>, w: &mut ()) {
         self.step(x, state, output, w);
     }
-    fn step_backward(
-        &self,
-        (): (),
-        _: &ArrayRef2<f64>,
-        _: &ArrayRef2<f64>,
-        _: &mut Array2<f64>,
-        _: &mut ArrayRef2<f64>,
-        (): &mut (),
-        (): &mut (),
-    ) {
+    fn step_backward(&self, (): (), _: StepBack<'_, Self>, (): &mut ()) {
         unreachable!("the visits are compared before anything runs");
     }
 }

@@ -15,7 +15,7 @@ use common::{
 };
 use fence::{Fenced, Side, fenced};
 use ndarray::{Array3, ArrayViewMut3, s};
-use rnn_cell::train::TrainableCell;
+use rnn_cell::train::{Back, TrainableCell};
 use rnn_cell::{BasicRnn, Float, Gru, LayerNormLstm, Lstm, Parameters, instruction_set};
 use std::hint::black_box;
 
@@ -118,7 +118,14 @@ fn run<C: TrainableCell>(cell: &C, x: &Array3<C::Elem>, first: usize, rng: &mut 
     let mut gradient = cell.zero_gradient();
     let (mut d_outputs, mut d_inputs) = (layout(4).of(&outputs), layout(5).array(x.dim()));
     let (d_outputs, mut d_view) = (layout(4).view(&mut d_outputs), layout(5).view(&mut d_inputs));
-    cell.unroll_backward(&mut records, &inputs, &d_outputs, &mut state, &mut d_view, &mut gradient, &mut workspace);
+    let back = Back {
+        inputs: &inputs,
+        d_outputs: &d_outputs,
+        d_state: &mut state,
+        d_inputs: &mut d_view,
+        gradient: &mut gradient,
+    };
+    cell.unroll_backward(&mut records, back, &mut workspace);
     all.extend(numbers(layout(5).numbers(d_inputs).view(), &state));
     gradient.visit_parameters(&mut |_, gradient| all.extend(gradient));
     all

@@ -4,7 +4,7 @@ mod common;
 
 use common::{MakeBoxed, array, each_boxed_cell, leaves, number, rng, state};
 use ndarray::{Array3, ArrayRef2, ArrayView3, ArrayViewD, Axis, concatenate, s};
-use rnn_cell::train::{self, BoxedTrainableCell, Gradients, RunGradients, TrainableCell};
+use rnn_cell::train::{self, BoxedTrainableCell, Gradients, RunGradients, StepBack, TrainableCell};
 use rnn_cell::{DynState, Float, Parameters, RnnCell, State};
 
 type Cell<E> = BoxedTrainableCell<E>;
@@ -157,17 +157,8 @@ impl<C: TrainableCell> TrainableCell for Stepped<'_, C> {
     ) -> C::Record {
         self.0.step_recording(input, state, output, workspace)
     }
-    fn step_backward(
-        &self,
-        record: C::Record,
-        input: &ArrayRef2<C::Elem>,
-        d_output: &ArrayRef2<C::Elem>,
-        d_state: &mut C::State,
-        d_input: &mut ArrayRef2<C::Elem>,
-        gradient: &mut C::Gradient,
-        workspace: &mut C::Workspace,
-    ) {
-        self.0.step_backward(record, input, d_output, d_state, d_input, gradient, workspace);
+    fn step_backward(&self, record: C::Record, back: StepBack<'_, Self>, workspace: &mut C::Workspace) {
+        self.0.step_backward(record, back, workspace);
     }
 }
 

@@ -328,7 +328,7 @@ def main():
     for cell, pattern in CELLS.items():
         naming = [file for file in everything if re.search(pattern, file.source)]
         lines = sum(bool(re.search(pattern, line)) for file in naming for line in file.source.split("\n"))
-        own = [file for file in everything if re.search(rf"(?<!norm_){snake(cell)}", os.path.basename(file.path))]
+        own = [file for file in everything if re.search(rf"(?<!norm_){snake(cell)}", file.path)]
         print(f"  {cell}: {len(naming)} files, {lines} lines; {sum(file.lines for file in own)} lines in {len(own)} files; "
               f"{sum(bool(re.search(pattern, text)) for text in texts.values())} Rust files of the repository")
         print("    " + " ".join(f"{file.path}:{file.lines}" for file in own))

@@ -1,7 +1,7 @@
 //! The simple recurrent network.
 
 use crate::checks::check_sizes;
-use crate::fused::cell::{backward_compiled_here, forward_compiled_here};
+use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;

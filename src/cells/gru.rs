@@ -1,14 +1,14 @@
 //! The gated recurrent unit.
 
+mod equation;
+
 use crate::checks::check_sizes;
-use crate::fused::cell::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, numbers, packed_parameters};
-use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape};
 use crate::kernel::product::Product;
-use crate::{Activation, Arrays, Error, Float, parameters, trainable_fused_cell};
-use ndarray::{Array1, Array2, s};
+use crate::{Activation, Arrays, Error, Float, parameters};
+use ndarray::{Array1, Array2};
 use rand::Rng;
 use std::marker::PhantomData;
 
@@ -140,100 +140,6 @@ impl<E: Float> Gru<E> {
         (self.options.gate_activation, self.options.activation)
     }
 
-    /// Forward, with the usual activations known where it is compiled: the loop over units does not ask for them.
-    #[inline(always)]
-    fn made_forward<V: Vector<E>, const USUAL: bool>(&self, stage: usize, row: &mut Forward<'_, E>) {
-        let (gate, act) = self.known_activations::<USUAL>();
-        let (h, recording) = (row.state(0), row.is_recording());
-        match &self.products {
-            Products::After(_) => {
-                let [n, r, u, recurrent] = row.sums(0);
-                let (new_h, output) = (row.new_state(0), row.output());
-                for at in V::units(h.len()) {
-                    let reset = V::load(r, at).activate(gate);
-                    let update = V::load(u, at).activate(gate);
-                    let candidate = reset.mul_add(V::load(recurrent, at), V::load(n, at)).activate(act);
-                    if recording {
-                        candidate.store(n, at);
-                        reset.store(r, at);
-                        update.store(u, at);
-                    }
-                    let next = blend(update, V::load(h, at), candidate);
-                    next.store(new_h, at);
-                    next.store(output, at);
-                }
-            }
-            Products::Before { .. } if stage != CANDIDATE => {
-                let ([r, u], reset_h) = (row.sums(0), row.temporary(RESET_H));
-                for at in V::units(h.len()) {
-                    let reset = V::load(r, at).activate(gate);
-                    reset.store(r, at);
-                    V::load(u, at).activate(gate).store(u, at);
-                    (reset * V::load(h, at)).store(reset_h, at);
-                }
-            }
-            Products::Before { .. } => {
-                let ([_, u], [n]) = (row.sums(0), row.sums(CANDIDATE));
-                let (new_h, output) = (row.new_state(0), row.output());
-                for at in V::units(h.len()) {
-                    let candidate = V::load(n, at).activate(act);
-                    if recording {
-                        candidate.store(n, at);
-                    }
-                    let next = blend(V::load(u, at), V::load(h, at), candidate);
-                    next.store(new_h, at);
-                    next.store(output, at);
-                }
-            }
-        }
-    }
-
-    /// Back, with the usual activations known where it is compiled: the loop over units does not ask for them.
-    #[inline(always)]
-    fn made_backward<V: Vector<E>, const USUAL: bool>(&self, stage: usize, row: &mut Backward<'_, E>) {
-        let (gate, act) = self.known_activations::<USUAL>();
-        let (h, d_h, d_output) = (row.state(0), row.d_state(0), row.d_output());
-        match &self.products {
-            Products::After(_) => {
-                let [n, r, u, recurrent] = row.sums(0);
-                for at in V::units(h.len()) {
-                    let d = V::load(d_h, at) + V::load(d_output, at);
-                    let back = blend_back(d, V::load(u, at), V::load(h, at), V::load(n, at));
-                    let d_n = back.candidate * V::load(n, at).slope(act);
-                    let reset = V::load(r, at);
-                    (d_n * (V::load(recurrent, at) * reset.slope(gate))).store(r, at);
-                    (d_n * reset).store(recurrent, at);
-                    d_n.store(n, at);
-                    (d * (back.update * V::load(u, at).slope(gate))).store(u, at);
-                    back.h.store(d_h, at);
-                }
-            }
-            Products::Before { .. } if stage == CANDIDATE => {
-                let ([_, u], [n]) = (row.sums(0), row.sums(CANDIDATE));
-                for at in V::units(h.len()) {
-                    let d = V::load(d_h, at) + V::load(d_output, at);
-                    let back = blend_back(d, V::load(u, at), V::load(h, at), V::load(n, at));
-                    (back.candidate * V::load(n, at).slope(act)).store(n, at);
-                    (d * (back.update * V::load(u, at).slope(gate))).store(u, at);
-                    back.h.store(d_h, at);
-                }
-            }
-            Products::Before { .. } => {
-                let ([r, _], d_reset_h) = (row.sums(0), row.d_temporary(RESET_H));
-                for at in V::units(h.len()) {
-                    let (reset, d) = (V::load(r, at), V::load(d_reset_h, at));
-                    (d * (V::load(h, at) * reset.slope(gate))).store(r, at);
-                    d.mul_add(reset, V::load(d_h, at)).store(d_h, at);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn known_activations<const USUAL: bool>(&self) -> (Activation, Activation) {
-        if USUAL { (Activation::Sigmoid, Activation::Tanh) } else { self.activations() }
-    }
-
     fn repack(&mut self) {
         let [r, u, n] = gates(&self.weights);
         match &mut self.products {
@@ -344,106 +250,6 @@ impl<E: Float> GruBuilder<E> {
         }
     }
 }
-
-/// The stage of a reset before the product that computes the candidate, and the temporary that holds r ⊙ h.
-const CANDIDATE: usize = 1;
-const RESET_H: usize = 0;
-
-impl<E: Float> FusedCell for Gru<E> {
-    type Elem = E;
-    type State = Array2<E>;
-
-    fn input_size(&self) -> usize {
-        self.options.input_size
-    }
-    fn output_size(&self) -> usize {
-        self.options.hidden_size
-    }
-    fn zero_state(&self, batch: usize) -> Array2<E> {
-        Array2::zeros((batch, self.options.hidden_size))
-    }
-    fn stages(&self) -> Stages<'_, E> {
-        match &self.products {
-            Products::After(all) => Stages::new([Stage::of(all).state(0)]),
-            Products::Before { gates, candidate } => {
-                let stages = [Stage::of(gates).state(0), Stage::of(candidate).temporary(RESET_H)];
-                Stages::new(stages).temporary(self.options.hidden_size)
-            }
-        }
-    }
-
-    forward_compiled_here!(Gru);
-
-    #[inline(always)]
-    fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>) {
-        if self.activations() == (Activation::Sigmoid, Activation::Tanh) {
-            self.made_forward::<V, true>(stage, row);
-        } else {
-            self.made_forward::<V, false>(stage, row);
-        }
-    }
-}
-
-/// u ⊙ h + (1 − u) ⊙ candidate, with one product.
-#[inline(always)]
-fn blend<E, V: Vector<E>>(u: V, h: V, candidate: V) -> V {
-    u.mul_add(h - candidate, candidate)
-}
-
-impl<E: Float> TrainableFusedCell for Gru<E> {
-    type Gradient = GruWeights<E>;
-
-    fn zero_gradient(&self) -> GruWeights<E> {
-        self.weights.zeros()
-    }
-
-    backward_compiled_here!(Gru);
-
-    #[inline(always)]
-    fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>) {
-        if self.activations() == (Activation::Sigmoid, Activation::Tanh) {
-            self.made_backward::<V, true>(stage, row);
-        } else {
-            self.made_backward::<V, false>(stage, row);
-        }
-    }
-
-    fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut GruWeights<E>) {
-        let GruWeights { gates_kernel, gates_bias, candidate_kernel, candidate_bias, candidate_recurrent_bias } =
-            gradient;
-        let (x, h) = (Source::Input, Source::State(0));
-        match &self.products {
-            Products::After(_) => {
-                samples.add_product((0, 1..3), &[x, h], gates_kernel.view_mut(), gates_bias.as_mut());
-                let inputs = self.options.input_size;
-                let (from_x, from_h) = candidate_kernel.multi_slice_mut((s![..inputs, ..], s![inputs.., ..]));
-                samples.add_product((0, 0..1), &[x], from_x, candidate_bias.as_mut());
-                samples.add_product((0, 3..4), &[h], from_h, candidate_recurrent_bias.as_mut());
-            }
-            Products::Before { .. } => {
-                samples.add_product((0, 0..2), &[x, h], gates_kernel.view_mut(), gates_bias.as_mut());
-                let sources = [x, Source::Temporary(RESET_H)];
-                let kernel = candidate_kernel.view_mut();
-                samples.add_product((CANDIDATE, 0..1), &sources, kernel, candidate_bias.as_mut());
-            }
-        }
-    }
-}
-
-/// The gradients of what [`blend`] joins; u's still to be multiplied by `d` and its slope.
-struct BlendBack<V> {
-    h: V,
-    candidate: V,
-    update: V,
-}
-
-#[inline(always)]
-fn blend_back<E, V: Vector<E>>(d: V, u: V, h: V, candidate: V) -> BlendBack<V> {
-    let through_u = d * u;
-    BlendBack { h: through_u, candidate: d - through_u, update: h - candidate }
-}
-
-trainable_fused_cell!([E: Float] Gru<E>);
 
 impl<E: Float> std::fmt::Debug for Gru<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

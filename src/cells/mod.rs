@@ -1,6 +1,7 @@
 //! What the built-in cells are made of: their builders and weights. The cells themselves stand at the root.
 
 pub(crate) mod basic_rnn;
+mod blend;
 pub(crate) mod gru;
 pub(crate) mod layer_norm;
 pub(crate) mod layer_norm_lstm;

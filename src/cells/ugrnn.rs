@@ -1,5 +1,6 @@
 //! The update gate recurrent network.
 
+use super::blend::{blend, blend_back};
 use crate::checks::{check_finite, check_sizes};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
@@ -188,8 +189,7 @@ impl<E: Float> FusedCell for Ugrnn<E> {
                 g.store(gate, at);
                 c.store(candidate, at);
             }
-            // g ⊙ h + (1 − g) ⊙ c, with one product.
-            let next = g.mul_add(V::load(h, at) - c, c);
+            let next = blend(g, V::load(h, at), c);
             next.store(new_h, at);
             next.store(output, at);
         }
@@ -210,10 +210,10 @@ impl<E: Float> TrainableFusedCell for Ugrnn<E> {
         for at in V::units(h.len()) {
             let (g, c) = (V::load(gate, at), V::load(candidate, at));
             let d = V::load(d_h, at) + V::load(d_output, at);
-            let through_g = d * g;
-            (d * (V::load(h, at) - c) * g.slope(Activation::Sigmoid)).store(gate, at);
-            ((d - through_g) * c.slope(self.options.activation)).store(candidate, at);
-            through_g.store(d_h, at);
+            let back = blend_back(d, g, V::load(h, at), c);
+            (d * back.update * g.slope(Activation::Sigmoid)).store(gate, at);
+            (back.candidate * c.slope(self.options.activation)).store(candidate, at);
+            back.h.store(d_h, at);
         }
     }
 

@@ -1,12 +1,13 @@
 //! [`FusedCell`]: a cell by its equation.
 
 use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
+use crate::back::Back;
 use crate::kernel::Driver;
 use crate::kernel::recurrence::{
-    Back, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
+    self, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
 };
 use crate::{Float, Parameters, State};
-use ndarray::{ArrayRef3, ArrayViewMut2};
+use ndarray::{ArrayRef3, ArrayViewMut2, Ix3};
 
 /// A cell that brings its equation; the crate brings the products and everything around them.
 ///
@@ -173,19 +174,15 @@ fn run<C: FusedCell>(
 /// # Panics
 /// If the shapes disagree, or the record is of another cell.
 #[track_caller]
-#[allow(clippy::too_many_arguments)]
 pub fn unroll_backward<C: TrainableFusedCell>(
     cell: &C,
     record: Record<C::Elem>,
-    inputs: &ArrayRef3<C::Elem>,
-    d_outputs: &ArrayRef3<C::Elem>,
-    d_state: &mut C::State,
-    d_inputs: &mut ArrayRef3<C::Elem>,
-    gradient: &mut C::Gradient,
+    back: Back<'_, C::Elem, Ix3, C::State, C::Gradient>,
     workspace: &mut Workspace<C::Elem>,
 ) {
+    let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
     check_gradient(cell, gradient);
-    let back = Back {
+    let back = recurrence::Back {
         inputs: inputs.view(),
         d_outputs: d_outputs.view(),
         d_inputs: d_inputs.view_mut(),
@@ -261,183 +258,4 @@ pub(crate) fn run_backward<C: TrainableFusedCell>(cell: &C, rows: &BackwardRows<
 /// If it is another.
 pub(crate) fn same<A: 'static, B: 'static>(cell: &A) -> &B {
     (cell as &dyn std::any::Any).downcast_ref().expect("the types of numbers were compared")
-}
-
-/// [`FusedCell::forward_rows`] of a cell of this crate, compiled here once for each number, not again in every crate that
-/// names the cell.
-macro_rules! forward_compiled_here {
-    ($cell:ident) => {
-        fn forward_rows(&self, rows: &crate::kernel::recurrence::ForwardRows<'_, E>) {
-            use crate::fused::cell::{run_forward, same};
-            use crate::kernel::recurrence::{Concrete, ForwardRows};
-            #[inline(never)]
-            fn of_f32(cell: &$cell<f32>, rows: &ForwardRows<'_, f32>) {
-                run_forward(cell, rows);
-            }
-            #[inline(never)]
-            fn of_f64(cell: &$cell<f64>, rows: &ForwardRows<'_, f64>) {
-                run_forward(cell, rows);
-            }
-            match rows.concrete() {
-                Concrete::F32(rows) => of_f32(same(self), rows),
-                Concrete::F64(rows) => of_f64(same(self), rows),
-            }
-        }
-    };
-}
-
-/// As [`forward_compiled_here`], for the way back.
-macro_rules! backward_compiled_here {
-    ($cell:ident) => {
-        fn backward_rows(&self, rows: &crate::kernel::recurrence::BackwardRows<'_, E>) {
-            use crate::fused::cell::{run_backward, same};
-            use crate::kernel::recurrence::{BackwardRows, Concrete};
-            #[inline(never)]
-            fn of_f32(cell: &$cell<f32>, rows: &BackwardRows<'_, f32>) {
-                run_backward(cell, rows);
-            }
-            #[inline(never)]
-            fn of_f64(cell: &$cell<f64>, rows: &BackwardRows<'_, f64>) {
-                run_backward(cell, rows);
-            }
-            match rows.concrete() {
-                Concrete::F32(rows) => of_f32(same(self), rows),
-                Concrete::F64(rows) => of_f64(same(self), rows),
-            }
-        }
-    };
-}
-
-pub(crate) use {backward_compiled_here, forward_compiled_here};
-
-/// Makes a [`FusedCell`](crate::fused::FusedCell) an [`RnnCell`](crate::RnnCell). Type parameters come first, in brackets.
-///
-/// ```text
-/// fused_cell!(MyCell);
-/// fused_cell!([E: Float] MyCell<E>);
-/// ```
-#[macro_export]
-macro_rules! fused_cell {
-    ([$($generics:tt)*] $cell:ty) => {
-        impl<$($generics)*> $crate::RnnCell for $cell {
-            type Elem = <Self as $crate::fused::FusedCell>::Elem;
-            type State = <Self as $crate::fused::FusedCell>::State;
-            type Workspace = $crate::fused::Workspace<<Self as $crate::fused::FusedCell>::Elem>;
-
-            fn input_size(&self) -> usize {
-                $crate::fused::FusedCell::input_size(self)
-            }
-            fn output_size(&self) -> usize {
-                $crate::fused::FusedCell::output_size(self)
-            }
-            fn zero_state(&self, batch: usize) -> Self::State {
-                $crate::fused::FusedCell::zero_state(self, batch)
-            }
-            #[track_caller]
-            fn step(
-                &self,
-                input: &$crate::ndarray::ArrayRef2<Self::Elem>,
-                state: &mut Self::State,
-                output: &mut $crate::ndarray::ArrayRef2<Self::Elem>,
-                workspace: &mut Self::Workspace,
-            ) {
-                let inputs = input.view().insert_axis($crate::ndarray::Axis(0));
-                let mut outputs = output.view_mut().insert_axis($crate::ndarray::Axis(0));
-                $crate::fused::unroll(self, &inputs, state, &mut outputs, workspace);
-            }
-            #[track_caller]
-            fn unroll(
-                &self,
-                inputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
-                state: &mut Self::State,
-                outputs: &mut $crate::ndarray::ArrayRef3<Self::Elem>,
-                workspace: &mut Self::Workspace,
-            ) {
-                $crate::fused::unroll(self, inputs, state, outputs, workspace);
-            }
-        }
-    };
-    ($cell:ty) => {
-        $crate::fused_cell!([] $cell);
-    };
-}
-
-/// Makes a [`TrainableFusedCell`](crate::fused::TrainableFusedCell) an [`RnnCell`](crate::RnnCell) and a
-/// [`TrainableCell`](crate::train::TrainableCell). Type parameters come first, in brackets.
-///
-/// ```text
-/// trainable_fused_cell!(MyCell);
-/// trainable_fused_cell!([E: Float] MyCell<E>);
-/// ```
-#[macro_export]
-macro_rules! trainable_fused_cell {
-    ([$($generics:tt)*] $cell:ty) => {
-        $crate::fused_cell!([$($generics)*] $cell);
-
-        impl<$($generics)*> $crate::train::TrainableCell for $cell {
-            type Record = $crate::fused::Record<<Self as $crate::fused::FusedCell>::Elem>;
-            type Gradient = <Self as $crate::fused::TrainableFusedCell>::Gradient;
-
-            fn zero_gradient(&self) -> Self::Gradient {
-                $crate::fused::TrainableFusedCell::zero_gradient(self)
-            }
-
-            fn step_recording(
-                &self,
-                input: &$crate::ndarray::ArrayRef2<Self::Elem>,
-                state: &mut Self::State,
-                output: &mut $crate::ndarray::ArrayRef2<Self::Elem>,
-                workspace: &mut Self::Workspace,
-            ) -> Self::Record {
-                let inputs = input.view().insert_axis($crate::ndarray::Axis(0));
-                let mut outputs = output.view_mut().insert_axis($crate::ndarray::Axis(0));
-                $crate::fused::unroll_recording(self, &inputs, state, &mut outputs, workspace)
-            }
-            fn step_backward(
-                &self,
-                record: Self::Record,
-                input: &$crate::ndarray::ArrayRef2<Self::Elem>,
-                d_output: &$crate::ndarray::ArrayRef2<Self::Elem>,
-                d_state: &mut Self::State,
-                d_input: &mut $crate::ndarray::ArrayRef2<Self::Elem>,
-                gradient: &mut Self::Gradient,
-                workspace: &mut Self::Workspace,
-            ) {
-                let inputs = input.view().insert_axis($crate::ndarray::Axis(0));
-                let d_outputs = d_output.view().insert_axis($crate::ndarray::Axis(0));
-                let mut d_inputs = d_input.view_mut().insert_axis($crate::ndarray::Axis(0));
-                $crate::fused::unroll_backward(
-                    self, record, &inputs, &d_outputs, d_state, &mut d_inputs, gradient, workspace,
-                );
-            }
-            fn unroll_recording(
-                &self,
-                inputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
-                state: &mut Self::State,
-                outputs: &mut $crate::ndarray::ArrayRef3<Self::Elem>,
-                records: &mut Vec<Self::Record>,
-                workspace: &mut Self::Workspace,
-            ) {
-                records.push($crate::fused::unroll_recording(self, inputs, state, outputs, workspace));
-            }
-            fn unroll_backward(
-                &self,
-                records: &mut Vec<Self::Record>,
-                inputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
-                d_outputs: &$crate::ndarray::ArrayRef3<Self::Elem>,
-                d_state: &mut Self::State,
-                d_inputs: &mut $crate::ndarray::ArrayRef3<Self::Elem>,
-                gradient: &mut Self::Gradient,
-                workspace: &mut Self::Workspace,
-            ) {
-                let record = records.pop().expect("each run forward left a record");
-                $crate::fused::unroll_backward(
-                    self, record, inputs, d_outputs, d_state, d_inputs, gradient, workspace,
-                );
-            }
-        }
-    };
-    ($cell:ty) => {
-        $crate::trainable_fused_cell!([] $cell);
-    };
 }

@@ -43,6 +43,7 @@
 
 pub(crate) mod cell;
 mod linear;
+pub(crate) mod macros;
 mod stages;
 pub(crate) mod weights;
 

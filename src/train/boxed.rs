@@ -1,7 +1,8 @@
 //! [`BoxedTrainableCell`]: a cell to train whose type is known at run time only.
 
-use super::cell::TrainableCell;
+use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
+use crate::back::Back;
 use crate::wrappers::boxed::{DynWorkspace, ErasedCell, erased_cell};
 use crate::{DynState, Float, Parameters, RnnCell};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
@@ -101,18 +102,9 @@ impl<E: Float> TrainableCell for BoxedTrainableCell<E> {
         records.push(self.0.erased_unroll_recording(inputs, state, outputs, workspace));
     }
 
-    fn unroll_backward(
-        &self,
-        records: &mut Vec<DynRecord>,
-        inputs: &ArrayRef3<E>,
-        d_outputs: &ArrayRef3<E>,
-        d_state: &mut DynState<E>,
-        d_inputs: &mut ArrayRef3<E>,
-        gradient: &mut DynGradient<E>,
-        workspace: &mut DynWorkspace,
-    ) {
+    fn unroll_backward(&self, records: &mut Vec<DynRecord>, back: RunBack<'_, Self>, workspace: &mut DynWorkspace) {
         let record = records.pop().expect("each run forward left a record");
-        self.0.erased_unroll_backward(record, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
+        self.0.erased_unroll_backward(record, back, workspace);
     }
 }
 
@@ -126,15 +118,10 @@ trait ErasedTrainableCell<E: Float>: ErasedCell<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut DynWorkspace,
     ) -> DynRecord;
-    #[allow(clippy::too_many_arguments)]
     fn erased_unroll_backward(
         &self,
         record: DynRecord,
-        inputs: &ArrayRef3<E>,
-        d_outputs: &ArrayRef3<E>,
-        d_state: &mut DynState<E>,
-        d_inputs: &mut ArrayRef3<E>,
-        gradient: &mut DynGradient<E>,
+        back: RunBack<'_, BoxedTrainableCell<E>>,
         workspace: &mut DynWorkspace,
     );
 }
@@ -159,16 +146,13 @@ impl<E: Float, C: TrainableCell<Elem = E> + Send + Sync + 'static> ErasedTrainab
     fn erased_unroll_backward(
         &self,
         record: DynRecord,
-        inputs: &ArrayRef3<E>,
-        d_outputs: &ArrayRef3<E>,
-        d_state: &mut DynState<E>,
-        d_inputs: &mut ArrayRef3<E>,
-        gradient: &mut DynGradient<E>,
+        back: RunBack<'_, BoxedTrainableCell<E>>,
         workspace: &mut DynWorkspace,
     ) {
         let mut records = record.0.downcast::<Vec<C::Record>>().expect("the record is this cell's");
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let (d_state, workspace) = (d_state.expect_mut(), workspace.get());
         let gradient = (*gradient.0).erased_any_mut().downcast_mut().expect("the gradient is this cell's");
-        self.unroll_backward(&mut records, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
+        self.unroll_backward(&mut records, Back { inputs, d_outputs, d_state, d_inputs, gradient }, workspace);
     }
 }

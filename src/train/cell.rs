@@ -1,8 +1,9 @@
 //! [`TrainableCell`]: a cell that knows its own step backward.
 
 use super::runs::steps_as_runs;
+use crate::back::Back;
 use crate::{Parameters, RnnCell};
-use ndarray::{ArrayRef2, ArrayRef3, Axis};
+use ndarray::{ArrayRef2, ArrayRef3, Axis, Ix2, Ix3};
 
 /// A cell that can be trained: its step forward records what its step backward needs.
 ///
@@ -18,7 +19,7 @@ use ndarray::{ArrayRef2, ArrayRef3, Axis};
 ///
 /// ```
 /// use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, arr1};
-/// use rnn_cell::{Arrays, Parameters, RnnCell, train::{TrainableCell, gradient_error}};
+/// use rnn_cell::{Arrays, Parameters, RnnCell, train::{StepBack, TrainableCell, gradient_error}};
 ///
 /// rnn_cell::parameters! {
 ///     /// A leaky sum: h' = a ⊙ h + x, with a weight a for each feature.
@@ -52,13 +53,11 @@ use ndarray::{ArrayRef2, ArrayRef3, Axis};
 ///         self.step(x, h, output, workspace);
 ///         before
 ///     }
-///     fn step_backward(
-///         &self, before: Array2<f64>, _: &ArrayRef2<f64>, d_output: &ArrayRef2<f64>, d_h: &mut Array2<f64>,
-///         d_x: &mut ArrayRef2<f64>, gradient: &mut Self, _: &mut (),
-///     ) {
-///         *d_h += &d_output.view(); // the new h went two ways: out, and to the next step
-///         gradient.a += &(before * &*d_h).sum_axis(Axis(0));
-///         d_x.assign(d_h);
+///     fn step_backward(&self, before: Array2<f64>, back: StepBack<'_, Self>, _: &mut ()) {
+///         let d_h = back.d_state;
+///         *d_h += &back.d_outputs.view(); // the new h went two ways: out, and to the next step
+///         back.gradient.a += &(before * &*d_h).sum_axis(Axis(0));
+///         back.d_inputs.assign(d_h);
 ///         *d_h *= &self.a;
 ///     }
 /// }
@@ -91,23 +90,11 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         workspace: &mut Self::Workspace,
     ) -> Self::Record;
 
-    /// One step back. `record` and `input` are those of the step forward, `d_output` (batch, output) is the gradient of its
-    /// output. `d_state` holds the gradient of the new state and gets that of the old; `d_input` is overwritten;
-    /// `gradient` is added to.
+    /// One step back, from the record that the step forward left. [`Back`] says what is read and what is written.
     ///
     /// # Panics
     /// If the shapes disagree.
-    #[allow(clippy::too_many_arguments)]
-    fn step_backward(
-        &self,
-        record: Self::Record,
-        input: &ArrayRef2<Self::Elem>,
-        d_output: &ArrayRef2<Self::Elem>,
-        d_state: &mut Self::State,
-        d_input: &mut ArrayRef2<Self::Elem>,
-        gradient: &mut Self::Gradient,
-        workspace: &mut Self::Workspace,
-    );
+    fn step_backward(&self, record: Self::Record, back: StepBack<'_, Self>, workspace: &mut Self::Workspace);
 
     /// [`RnnCell::unroll`], recorded: pushes as many records as it likes.
     ///
@@ -126,29 +113,31 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         }
     }
 
-    /// A run of steps back: pops the records that [`unroll_recording`](Self::unroll_recording) pushed for `inputs` (seq,
-    /// batch, input). Arguments as in [`step_backward`](Self::step_backward), with the sequence axis first.
+    /// A run of steps back: pops the records that [`unroll_recording`](Self::unroll_recording) pushed for its inputs.
     ///
     /// # Panics
     /// If the shapes disagree, or records are missing.
-    #[allow(clippy::too_many_arguments)]
     fn unroll_backward(
         &self,
         records: &mut Vec<Self::Record>,
-        inputs: &ArrayRef3<Self::Elem>,
-        d_outputs: &ArrayRef3<Self::Elem>,
-        d_state: &mut Self::State,
-        d_inputs: &mut ArrayRef3<Self::Elem>,
-        gradient: &mut Self::Gradient,
+        back: RunBack<'_, Self>,
         workspace: &mut Self::Workspace,
     ) {
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let steps = inputs.outer_iter().zip(d_outputs.outer_iter()).zip(d_inputs.outer_iter_mut());
-        for ((input, d_output), mut d_input) in steps.rev() {
+        for ((inputs, d_outputs), mut d_inputs) in steps.rev() {
             let record = records.pop().expect("each step forward left a record");
-            self.step_backward(record, &input, &d_output, d_state, &mut d_input, gradient, workspace);
+            let step = Back { inputs: &inputs, d_outputs: &d_outputs, d_state, d_inputs: &mut d_inputs, gradient };
+            self.step_backward(record, step, workspace);
         }
     }
 }
+
+/// What [`TrainableCell::step_backward`] of a cell reads and writes: arrays (batch, features).
+pub type StepBack<'a, C> = Back<'a, <C as RnnCell>::Elem, Ix2, <C as RnnCell>::State, <C as TrainableCell>::Gradient>;
+
+/// What [`TrainableCell::unroll_backward`] of a cell reads and writes: arrays (seq, batch, features).
+pub type RunBack<'a, C> = Back<'a, <C as RnnCell>::Elem, Ix3, <C as RnnCell>::State, <C as TrainableCell>::Gradient>;
 
 impl<C: TrainableCell + ?Sized> TrainableCell for Box<C>
 where
@@ -180,14 +169,10 @@ where
     fn unroll_backward(
         &self,
         records: &mut Vec<Self::Record>,
-        inputs: &ArrayRef3<Self::Elem>,
-        d_outputs: &ArrayRef3<Self::Elem>,
-        d_state: &mut Self::State,
-        d_inputs: &mut ArrayRef3<Self::Elem>,
-        gradient: &mut Self::Gradient,
+        back: RunBack<'_, Self>,
         workspace: &mut Self::Workspace,
     ) {
         let mut inner = records.pop().expect("each run forward left a record");
-        (**self).unroll_backward(&mut inner, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
+        (**self).unroll_backward(&mut inner, back, workspace);
     }
 }

@@ -22,42 +22,18 @@ pub fn gradient_error<C: TrainableCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<f64, Error> {
-    let (mut seen, mut changed) = (Vec::new(), Vec::new());
-    cell.visit_parameters(&mut |name, array| seen.push((name.to_owned(), array.shape().to_owned())));
-    cell.visit_parameters_mut(&mut |name, array| changed.push((name.to_owned(), array.shape().to_owned())));
-    assert_eq!(seen, changed, "visit_parameters and visit_parameters_mut must visit the same");
+    check_visits(cell);
     let state = initial_state.unwrap_or_else(|| cell.zero_state(inputs.dim().0));
     let (outputs, final_state, tape) = dynamic_rnn(&*cell, inputs, sequence_length, Some(state.clone()))?;
-    let d_outputs = Array3::from_shape_fn(outputs.dim(), |(b, t, o)| weight(b * 31 + t * 7 + o));
-    let mut d_state = final_state;
-    let mut at = 0;
-    d_state.visit_mut(&mut |mut leaf| leaf.iter_mut().for_each(|d| *d = weight(next(&mut at))));
-    let gradients = tape.backward(&d_outputs, Some(d_state.clone()))?;
-
-    let loss = |cell: &C, inputs: &ArrayRef3<C::Elem>, state: C::State| -> Result<f64, Error> {
-        let (outputs, state) = crate::dynamic_rnn(cell, inputs, sequence_length, Some(state))?;
-        let mut loss: f64 = outputs.iter().zip(&d_outputs).map(|(y, d)| y.as_f64() * d.as_f64()).sum();
-        let mut weights = Vec::new();
-        d_state.visit(&mut |leaf| weights.extend(leaf.iter().map(|d| d.as_f64())));
-        let mut weights = weights.into_iter();
-        state.visit(&mut |leaf| loss += leaf.iter().zip(&mut weights).map(|(y, d)| y.as_f64() * d).sum::<f64>());
-        Ok(loss)
-    };
+    let loss = Loss::<C>::new(sequence_length, outputs.dim(), final_state);
+    let gradients = tape.backward(&loss.d_outputs, Some(loss.d_state.clone()))?;
     let mut worst = Worst(0.0);
 
-    let arrays = gradients.parameters.arrays();
-    for (parameter, array) in arrays.iter().enumerate() {
+    for (parameter, array) in gradients.parameters.arrays().iter().enumerate() {
         for (at, &gradient) in array.iter().enumerate() {
             let mut shifted = |by: f64| {
-                let mut index = 0;
-                cell.visit_parameters_mut(&mut |_, mut value| {
-                    if index == parameter {
-                        let value = value.iter_mut().nth(at).expect("a gradient has its parameter's shape");
-                        *value += C::Elem::from_f64(by);
-                    }
-                    index += 1;
-                });
-                loss(cell, inputs, state.clone())
+                shift_parameter(cell, parameter, at, by);
+                loss.of(cell, inputs, state.clone())
             };
             let (more, less) = (shifted(STEP)?, shifted(-2.0 * STEP)?);
             shifted(STEP)?;
@@ -67,12 +43,12 @@ pub fn gradient_error<C: TrainableCell>(
     let mut x = inputs.to_owned();
     for (index, &gradient) in gradients.inputs.indexed_iter() {
         let kept = x[index];
-        x[index] = kept + C::Elem::from_f64(STEP);
-        let more = loss(cell, &x, state.clone())?;
-        x[index] = kept - C::Elem::from_f64(STEP);
-        let less = loss(cell, &x, state.clone())?;
+        let mut shifted = |by: f64| {
+            x[index] = kept + C::Elem::from_f64(by);
+            loss.of(cell, &x, state.clone())
+        };
+        worst.compare::<C>(gradient, shifted(STEP)?, shifted(-STEP)?);
         x[index] = kept;
-        worst.compare::<C>(gradient, more, less);
     }
     let mut d_initial = Vec::new();
     gradients.initial_state.visit(&mut |leaf| d_initial.extend(leaf.iter().copied()));
@@ -87,11 +63,58 @@ pub fn gradient_error<C: TrainableCell>(
                     }
                 }
             });
-            loss(cell, inputs, state)
+            loss.of(cell, inputs, state)
         };
         worst.compare::<C>(gradient, shifted(STEP)?, shifted(-STEP)?);
     }
     Ok(worst.0)
+}
+
+/// # Panics
+/// If the two visits of parameters differ.
+fn check_visits<C: TrainableCell>(cell: &mut C) {
+    let (mut seen, mut changed) = (Vec::new(), Vec::new());
+    cell.visit_parameters(&mut |name, array| seen.push((name.to_owned(), array.shape().to_owned())));
+    cell.visit_parameters_mut(&mut |name, array| changed.push((name.to_owned(), array.shape().to_owned())));
+    assert_eq!(seen, changed, "visit_parameters and visit_parameters_mut must visit the same");
+}
+
+/// Adds `by` to a number of a parameter, each given by its position.
+fn shift_parameter<C: TrainableCell>(cell: &mut C, parameter: usize, at: usize, by: f64) {
+    let mut index = 0;
+    cell.visit_parameters_mut(&mut |_, mut value| {
+        if next(&mut index) == parameter {
+            *value.iter_mut().nth(at).expect("a gradient has its parameter's shape") += C::Elem::from_f64(by);
+        }
+    });
+}
+
+/// A fixed weighting of all outputs and final states; the weights are the gradients.
+struct Loss<'a, C: RnnCell> {
+    sequence_length: Option<&'a [usize]>,
+    d_outputs: Array3<C::Elem>,
+    d_state: C::State,
+}
+
+impl<'a, C: RnnCell> Loss<'a, C> {
+    /// `state` is any of the shape of the final one.
+    fn new(sequence_length: Option<&'a [usize]>, outputs: (usize, usize, usize), state: C::State) -> Self {
+        let d_outputs = Array3::from_shape_fn(outputs, |(b, t, o)| weight(b * 31 + t * 7 + o));
+        let mut d_state = state;
+        let mut at = 0;
+        d_state.visit_mut(&mut |mut leaf| leaf.iter_mut().for_each(|d| *d = weight(next(&mut at))));
+        Self { sequence_length, d_outputs, d_state }
+    }
+
+    fn of(&self, cell: &C, inputs: &ArrayRef3<C::Elem>, state: C::State) -> Result<f64, Error> {
+        let (outputs, state) = crate::dynamic_rnn(cell, inputs, self.sequence_length, Some(state))?;
+        let mut loss: f64 = outputs.iter().zip(&self.d_outputs).map(|(y, d)| y.as_f64() * d.as_f64()).sum();
+        let mut weights = Vec::new();
+        self.d_state.visit(&mut |leaf| weights.extend(leaf.iter().map(|d| d.as_f64())));
+        let mut weights = weights.into_iter();
+        state.visit(&mut |leaf| loss += leaf.iter().zip(&mut weights).map(|(y, d)| y.as_f64() * d).sum::<f64>());
+        Ok(loss)
+    }
 }
 
 /// Of the differences: their error is of order `STEP`², and of rounding over `STEP`.

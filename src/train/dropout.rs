@@ -1,7 +1,8 @@
 //! Dropout's backward: gradients pass the masks that the values passed, drawn again.
 
-use super::cell::TrainableCell;
+use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
+use crate::back::Back;
 use crate::dropout::{Masks, Site};
 use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{DropoutState, DropoutWrapper, State};
@@ -43,18 +44,16 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
     fn unroll_backward(
         &self,
         records: &mut Vec<Self::Record>,
-        inputs: &ArrayRef3<C::Elem>,
-        d_outputs: &ArrayRef3<C::Elem>,
-        d_state: &mut DropoutState<C::State>,
-        d_inputs: &mut ArrayRef3<C::Elem>,
-        gradient: &mut C::Gradient,
+        back: RunBack<'_, Self>,
         workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
     ) {
         let DropoutRecord { inner: mut records, masks } = records.pop().expect("each run forward left a record");
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let (cell, d_state) = (self.cell(), &mut d_state.inner);
         let WrapperWorkspace { buffers: [x, d_y], inner: workspace } = workspace;
         let Some(masks) = masks else {
-            return cell.unroll_backward(&mut records, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
+            let back = Back { inputs, d_outputs, d_state, d_inputs, gradient };
+            return cell.unroll_backward(&mut records, back, workspace);
         };
         let (mut x, mut d_y) = (x.array(inputs.dim()), d_y.array(d_outputs.dim()));
         x.assign(inputs);
@@ -64,7 +63,8 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
             masks.drop_rows(self.output, Site::Output, t, &mut d_y);
         }
         if self.state.all() {
-            cell.unroll_backward(&mut records, &x, &d_y, d_state, d_inputs, gradient, workspace);
+            let back = Back { inputs: &x, d_outputs: &d_y, d_state, d_inputs, gradient };
+            cell.unroll_backward(&mut records, back, workspace);
         } else {
             // Forward stepped, and dropped from the state after each step.
             for t in (0..inputs.dim().0).rev() {
@@ -75,7 +75,8 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
                 });
                 let (x, d_y) = (x.slice(s![t..t + 1, .., ..]), d_y.slice(s![t..t + 1, .., ..]));
                 let mut d_x = d_inputs.slice_mut(s![t..t + 1, .., ..]);
-                cell.unroll_backward(&mut records, &x, &d_y, d_state, &mut d_x, gradient, workspace);
+                let back = Back { inputs: &x, d_outputs: &d_y, d_state, d_inputs: &mut d_x, gradient };
+                cell.unroll_backward(&mut records, back, workspace);
             }
         }
         for (t, mut d_x) in d_inputs.outer_iter_mut().enumerate() {

@@ -1,6 +1,7 @@
 //! [`dynamic_rnn`], recorded, and [`Tape`]: the way back.
 
 use super::{Gradients, TrainableCell};
+use crate::back::Back;
 use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
 use crate::drivers::order::{Direction, Room, Rooms, by_step};
 use crate::drivers::run::{Buffers, Run};
@@ -215,15 +216,15 @@ impl<C: TrainableCell> Tape<'_, C> {
             let Rooms { from, to } = &mut buffers.rooms;
             let inputs = schedule.gathered(direction, inputs, from);
             let gradient = &mut gradient;
-            let back = Back { cell, schedule: &schedule, inputs, again: to, d_outputs, d_inputs, gradient };
-            back.run(recorder.kept, &mut d_state, &mut buffers.workspace);
+            let windows = Windows { cell, schedule: &schedule, inputs, again: to, d_outputs, d_inputs, gradient };
+            windows.run(recorder.kept, &mut d_state, &mut buffers.workspace);
         });
         RunGradients { parameters: Gradients::of(gradient), inputs: d_inputs, initial_state: d_state }
     }
 }
 
-/// A run back. Arrays are in the order of the schedule, (steps, batch, features).
-struct Back<'a, C: TrainableCell> {
+/// The windows of a run, on their way back. Arrays are in the order of the schedule, (steps, batch, features).
+struct Windows<'a, C: TrainableCell> {
     cell: &'a C,
     schedule: &'a Schedule,
     inputs: ArrayView3<'a, C::Elem>,
@@ -234,8 +235,8 @@ struct Back<'a, C: TrainableCell> {
     gradient: &'a mut C::Gradient,
 }
 
-impl<C: TrainableCell> Back<'_, C> {
-    /// Runs the windows back, the last first. `d_state`, in the caller's order, is the gradient of the final state and
+impl<C: TrainableCell> Windows<'_, C> {
+    /// Runs them back, the last first. `d_state`, in the caller's order, is the gradient of the final state and
     /// becomes that of the initial one.
     fn run(mut self, kept: Vec<(Window, Kept<C>)>, d_state: &mut C::State, workspace: &mut C::Workspace) {
         let schedule = self.schedule;
@@ -269,18 +270,19 @@ impl<C: TrainableCell> Back<'_, C> {
     fn window(&mut self, window: &Window, kept: Kept<C>, d_state: &mut C::State, workspace: &mut C::Workspace) {
         let Window { steps, active } = window;
         let part = s![steps.clone(), ..*active, ..];
-        let (cell, x, d_out) = (self.cell, self.inputs.slice(part), self.d_outputs.slice(part));
+        let (cell, inputs) = (self.cell, &self.inputs.slice(part));
         let mut records = match kept {
             Kept::Records(records) => records,
             Kept::State(mut state) => {
                 let mut outputs = self.again.array((steps.len(), *active, cell.output_size()));
                 let mut records = Vec::new();
-                cell.unroll_recording(&x, &mut state, &mut outputs, &mut records, workspace);
+                cell.unroll_recording(inputs, &mut state, &mut outputs, &mut records, workspace);
                 records
             }
         };
-        let mut d_in = self.d_inputs.slice_mut(part);
-        cell.unroll_backward(&mut records, &x, &d_out, d_state, &mut d_in, self.gradient, workspace);
+        let (d_outputs, d_inputs) = (&self.d_outputs.slice(part), &mut self.d_inputs.slice_mut(part));
+        let back = Back { inputs, d_outputs, d_state, d_inputs, gradient: self.gradient };
+        cell.unroll_backward(&mut records, back, workspace);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The highway's backward.
 
-use super::cell::TrainableCell;
+use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
+use crate::back::Back;
 use crate::fused::Workspace;
 use crate::kernel::product::{self, BackArrays, Product};
 use crate::wrappers::highway::HighwayWeights;
@@ -79,13 +80,10 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
     fn unroll_backward(
         &self,
         records: &mut Vec<Self::Record>,
-        inputs: &ArrayRef3<C::Elem>,
-        d_outputs: &ArrayRef3<C::Elem>,
-        d_state: &mut C::State,
-        d_inputs: &mut ArrayRef3<C::Elem>,
-        gradient: &mut Self::Gradient,
+        back: RunBack<'_, Self>,
         workspace: &mut WrapperWorkspace<C::Elem, (C::Workspace, Workspace<C::Elem>)>,
     ) {
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let record = records.pop().expect("each run forward left a record");
         // The cell's outputs and the gates become the gradients of the cell's outputs and of the gates' sums.
         let HighwayRecord { inner: mut records, outputs: mut y, mut carry, mut transform } = record;
@@ -111,7 +109,8 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
         }
         let HighwayGradient { cell, gates } = gradient;
         let (cell_workspace, workspace) = &mut workspace.inner;
-        self.cell().unroll_backward(&mut records, inputs, &y, d_state, d_inputs, cell, cell_workspace);
+        let back = Back { inputs, d_outputs: &y, d_state, d_inputs, gradient: cell };
+        self.cell().unroll_backward(&mut records, back, cell_workspace);
         Zip::from(&mut *d_inputs).and(&through_carry).for_each(|d_x, &d| *d_x += d);
 
         let (carry_product, transform_product) = self.products();

@@ -21,11 +21,12 @@ mod parts;
 mod residual;
 mod runs;
 
+pub use crate::back::Back;
 pub use bidirectional::{
     BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_checkpointed,
 };
 pub use boxed::{BoxedTrainableCell, DynGradient};
-pub use cell::TrainableCell;
+pub use cell::{RunBack, StepBack, TrainableCell};
 pub use check::gradient_error;
 pub use clip::clip_by_global_norm;
 pub use dense::Dense;

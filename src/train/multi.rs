@@ -1,7 +1,8 @@
 //! The stack's backward: layer by layer from the top, each over the whole run of steps.
 
-use super::cell::TrainableCell;
+use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
+use crate::back::Back;
 use crate::wrappers::Layers;
 use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{Float, MultiRnnCell, Parameters};
@@ -72,14 +73,11 @@ where
     fn unroll_backward(
         &self,
         records: &mut Vec<Self::Record>,
-        inputs: &ArrayRef3<Cells::Elem>,
-        d_outputs: &ArrayRef3<Cells::Elem>,
-        d_state: &mut Cells::State,
-        d_inputs: &mut ArrayRef3<Cells::Elem>,
-        gradient: &mut Cells::Gradients,
+        back: RunBack<'_, Self>,
         workspace: &mut WrapperWorkspace<Cells::Elem, Cells::Workspace>,
     ) {
         let MultiRecord { records, between } = records.pop().expect("each run forward left a record");
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let mut down = Down { inputs: inputs.view(), between, d_outputs, d_between: None, d_inputs };
         self.cells().backward(&mut down, (records, gradient), d_state, &mut workspace.inner);
     }
@@ -135,15 +133,16 @@ impl<E: Float> Down<'_, E> {
         d_state: &mut C::State,
         workspace: &mut C::Workspace,
     ) {
-        let d_outputs = self.d_between.as_ref().map_or(self.d_outputs.view(), |d| d.view());
+        let d_outputs = &self.d_between.as_ref().map_or(self.d_outputs.view(), |d| d.view());
         match self.between.pop() {
             None => {
-                let (inputs, d_inputs) = (&self.inputs, &mut *self.d_inputs);
-                cell.unroll_backward(&mut records, inputs, &d_outputs, d_state, d_inputs, gradient, workspace);
+                let back = Back { inputs: &self.inputs, d_outputs, d_state, d_inputs: self.d_inputs, gradient };
+                cell.unroll_backward(&mut records, back, workspace);
             }
             Some(inputs) => {
                 let mut d_inputs = Array3::zeros(inputs.raw_dim());
-                cell.unroll_backward(&mut records, &inputs, &d_outputs, d_state, &mut d_inputs, gradient, workspace);
+                let back = Back { inputs: &inputs, d_outputs, d_state, d_inputs: &mut d_inputs, gradient };
+                cell.unroll_backward(&mut records, back, workspace);
                 self.d_between = Some(d_inputs);
             }
         }

@@ -1,8 +1,9 @@
 //! The residual's backward: the output's gradient is also the input's.
 
-use super::cell::TrainableCell;
+use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
 use crate::ResidualWrapper;
+use crate::back::Back;
 use crate::wrappers::residual::AddInput;
 use ndarray::{ArrayRef2, ArrayRef3, Axis};
 
@@ -32,18 +33,11 @@ impl<C: TrainableCell> TrainableCell for ResidualWrapper<C, AddInput> {
         *outputs += inputs;
     }
 
-    fn unroll_backward(
-        &self,
-        records: &mut Vec<Self::Record>,
-        inputs: &ArrayRef3<C::Elem>,
-        d_outputs: &ArrayRef3<C::Elem>,
-        d_state: &mut C::State,
-        d_inputs: &mut ArrayRef3<C::Elem>,
-        gradient: &mut C::Gradient,
-        workspace: &mut C::Workspace,
-    ) {
+    fn unroll_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut C::Workspace) {
         let mut inner = records.pop().expect("each run forward left a record");
-        self.cell().unroll_backward(&mut inner, inputs, d_outputs, d_state, d_inputs, gradient, workspace);
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
+        let back = Back { inputs, d_outputs, d_state, d_inputs, gradient };
+        self.cell().unroll_backward(&mut inner, back, workspace);
         *d_inputs += d_outputs;
     }
 }

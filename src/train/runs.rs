@@ -19,17 +19,10 @@ macro_rules! steps_as_runs {
         fn step_backward(
             &self,
             record: Self::Record,
-            input: &ArrayRef2<Self::Elem>,
-            d_output: &ArrayRef2<Self::Elem>,
-            d_state: &mut Self::State,
-            d_input: &mut ArrayRef2<Self::Elem>,
-            gradient: &mut Self::Gradient,
+            back: crate::back::Back<'_, Self::Elem, ndarray::Ix2, Self::State, Self::Gradient>,
             workspace: &mut Self::Workspace,
         ) {
-            let (inputs, d_outputs) = (input.view().insert_axis(Axis(0)), d_output.view().insert_axis(Axis(0)));
-            let mut d_inputs = d_input.view_mut().insert_axis(Axis(0));
-            let records = &mut vec![record];
-            self.unroll_backward(records, &inputs, &d_outputs, d_state, &mut d_inputs, gradient, workspace);
+            back.as_run(|back| self.unroll_backward(&mut vec![record], back, workspace));
         }
     };
 }

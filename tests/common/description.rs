@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use rnn_cell::GruReset;
-use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
+use rnn_cell::train::{BoxedTrainableCell, StepBack, TrainableCell};
 use rnn_cell::{
     Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell,
     Parameters, ResidualWrapper, RnnCell, Ugrnn,
@@ -415,20 +415,11 @@ impl<E: Float> TrainableCell for Leaky<E> {
     fn step_recording(&self, input: &ArrayRef2<E>, state: &mut Array2<E>, output: &mut ArrayRef2<E>, _: &mut ()) {
         self.step(input, state, output, &mut ());
     }
-    fn step_backward(
-        &self,
-        (): (),
-        _: &ArrayRef2<E>,
-        d_output: &ArrayRef2<E>,
-        d_state: &mut Array2<E>,
-        d_input: &mut ArrayRef2<E>,
-        (): &mut (),
-        _: &mut (),
-    ) {
-        d_input.fill(E::default());
-        for ((row, unit), d) in d_state.indexed_iter_mut() {
-            *d += d_output[[row, unit]];
-            d_input[[row, unit % self.input]] += *d;
+    fn step_backward(&self, (): (), back: StepBack<'_, Self>, _: &mut ()) {
+        back.d_inputs.fill(E::default());
+        for ((row, unit), d) in back.d_state.indexed_iter_mut() {
+            *d += back.d_outputs[[row, unit]];
+            back.d_inputs[[row, unit % self.input]] += *d;
             *d *= self.half;
         }
     }

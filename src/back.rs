@@ -1,0 +1,31 @@
+//! [`Back`]: what a way back reads and writes.
+
+use ndarray::{ArrayRef, Axis, Dimension, Ix2, Ix3};
+
+/// The arrays of a way back: of one step, (batch, features), or of a run of steps, (seq, batch, features).
+/// [`StepBack`](crate::train::StepBack) and [`RunBack`](crate::train::RunBack) are those of a cell.
+///
+/// `E` is the type of the numbers, `D` the arrays' dimension, `S` the state and `G` the gradients of the parameters.
+#[derive(Debug)]
+pub struct Back<'a, E, D: Dimension, S, G> {
+    /// Those of the way forward.
+    pub inputs: &'a ArrayRef<E, D>,
+    /// The gradients of the outputs.
+    pub d_outputs: &'a ArrayRef<E, D>,
+    /// Holds the gradients of the new state and gets those of the old.
+    pub d_state: &'a mut S,
+    /// Gets the gradients of the inputs; what is there is overwritten.
+    pub d_inputs: &'a mut ArrayRef<E, D>,
+    /// Gets the gradients of the parameters, added to what is there.
+    pub gradient: &'a mut G,
+}
+
+impl<E, S, G> Back<'_, E, Ix2, S, G> {
+    /// Passes this step to `run` as a run of one step.
+    pub fn as_run<R>(self, run: impl FnOnce(Back<'_, E, Ix3, S, G>) -> R) -> R {
+        let Self { inputs, d_outputs, d_state, d_inputs, gradient } = self;
+        let (inputs, d_outputs) = (inputs.view().insert_axis(Axis(0)), d_outputs.view().insert_axis(Axis(0)));
+        let mut d_inputs = d_inputs.view_mut().insert_axis(Axis(0));
+        run(Back { inputs: &inputs, d_outputs: &d_outputs, d_state, d_inputs: &mut d_inputs, gradient })
+    }
+}
