@@ -76,12 +76,15 @@ impl<E: Element> WithSimd for &Multiply<'_, E> {
     fn with_simd<S: Simd>(self, s: S) {
         self.check();
         let split = self.weights.shape.split && !matches!(self.to, To::Panels(_));
-        match (self.weights.shape.gates, split) {
-            (1, false) => self.run::<S, 4, 1, false>(s),
-            (2, false) => self.run::<S, 4, 2, false>(s),
-            (3, false) => self.run::<S, 3, 3, false>(s),
-            (3, true) => self.run::<S, 3, 3, true>(s),
-            (4, false) => self.run::<S, 4, 4, false>(s),
+        let shape = self.weights.shape;
+        match (shape.gates, shape.vectors(E::lanes::<S>()), split) {
+            (1, 1, false) => self.run::<S, 1, 1, false>(s),
+            (1, _, false) => self.run::<S, 4, 1, false>(s),
+            (2, 2, false) => self.run::<S, 2, 2, false>(s),
+            (2, _, false) => self.run::<S, 4, 2, false>(s),
+            (3, _, false) => self.run::<S, 3, 3, false>(s),
+            (3, _, true) => self.run::<S, 3, 3, true>(s),
+            (4, _, false) => self.run::<S, 4, 4, false>(s),
             _ => unreachable!("a panel has up to four gates, or three that are split"),
         }
     }
