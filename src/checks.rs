@@ -68,7 +68,7 @@ pub(crate) fn check_lengths(lengths: &[usize], seq: usize, inputs: Option<(usize
 /// `Err` unless both cells read inputs of one size.
 pub(crate) fn check_directions<C: RnnCell, D: RnnCell>(cell_fw: &C, cell_bw: &D) -> Result<(), Error> {
     let (fw, bw) = (cell_fw.input_size(), cell_bw.input_size());
-    if fw == bw { Ok(()) } else { Err(Error::InputSizesDiffer { fw, bw }) }
+    if fw == bw { Ok(()) } else { Err(Error::CellInputSize { cell: "cell_bw".into(), expected: fw, found: bw }) }
 }
 
 /// The initial state, checked against the cell's, or zeros.

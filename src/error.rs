@@ -2,11 +2,17 @@
 
 mod message;
 
+pub(crate) use message::{list, quoted};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
 /// A mistake in what was passed in, by kind.
 ///
-/// Each message names the argument, what was expected and what came.
+/// Each message names the argument, what was expected and what came; `{:?}` is the same message. What a file says is shown
+/// in part if it is long, and without control characters. Two errors are equal if their variant and message are.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub enum Error {
     /// The last axis of `inputs` is not the cell's input size.
     InputSize {
@@ -55,7 +61,7 @@ pub enum Error {
         /// Leaves that came.
         found: usize,
     },
-    /// A size that must be at least 1 is 0.
+    /// A size, or the length of a list, that must be at least 1 is 0.
     ZeroSize {
         /// Name of the argument.
         argument: &'static str,
@@ -86,15 +92,19 @@ pub enum Error {
         /// Its shape, `usize::MAX` where that is beyond counting.
         shape: [usize; 2],
     },
-    /// A weight that the cell's options ask for is not there.
+    /// A weight is not there that a cell's options, a parameter or an importer asks for.
     MissingWeight {
-        /// The parameter's name.
+        /// Its name.
         name: String,
+        /// What asks for it, or what is there instead.
+        reason: String,
     },
-    /// A weight came that the cell's options have no use for.
+    /// A weight is there that nothing takes.
     UnexpectedWeight {
-        /// The parameter's name.
+        /// Its name.
         name: String,
+        /// What is taken instead.
+        reason: String,
     },
     /// An array has another shape than the cell, the layer or the other arguments ask for.
     ArrayShape {
@@ -105,16 +115,16 @@ pub enum Error {
         /// The shape that came.
         found: Vec<usize>,
     },
-    /// A target is not a class.
-    TargetClass {
-        /// Its row in `targets`.
-        row: usize,
-        /// Its step in `targets`.
-        step: usize,
-        /// The target.
-        target: usize,
-        /// Classes in `logits`.
-        classes: usize,
+    /// A number that counts from 0 is not below what there is to count: a row, a class.
+    OutOfBounds {
+        /// The argument, with its position where there are several.
+        argument: String,
+        /// The number.
+        found: usize,
+        /// How many there are.
+        count: usize,
+        /// What is counted.
+        of: &'static str,
     },
     /// A parameter, or a gradient, is not that of the model an optimizer was built for.
     OptimizerParameter {
@@ -152,18 +162,6 @@ pub enum Error {
         /// Letters in this word.
         found: usize,
     },
-    /// A list that must have entries has none.
-    Empty {
-        /// Name of the argument.
-        argument: &'static str,
-    },
-    /// The cells of the two directions take inputs of different sizes.
-    InputSizesDiffer {
-        /// The forward cell's input size.
-        fw: usize,
-        /// The backward cell's input size.
-        bw: usize,
-    },
     /// A list has not one entry for each layer of `cells_fw`.
     LayerCount {
         /// Name of the list.
@@ -173,37 +171,14 @@ pub enum Error {
         /// Entries that came.
         found: usize,
     },
-    /// A layer's input size is not what the layer below it puts out.
-    LayerInputSize {
-        /// The layer, as the argument and its position.
-        layer: String,
-        /// Features that the layer below puts out.
+    /// A cell's input size is not what it is given: the output of the layer below, the input of the other direction.
+    CellInputSize {
+        /// The cell, as the argument and its position.
+        cell: String,
+        /// Features that it is given.
         expected: usize,
-        /// The layer's input size.
+        /// Its input size.
         found: usize,
-    },
-    /// A row lies outside the batch.
-    RowOutOfBounds {
-        /// The row.
-        row: usize,
-        /// Rows there are.
-        batch: usize,
-    },
-    /// A tensor is not among those that came.
-    MissingTensor {
-        /// The tensor's name.
-        name: String,
-        /// Names of some that are left, in order: those taken before are gone.
-        found: Vec<String>,
-        /// How many are left.
-        count: usize,
-    },
-    /// A tensor came that nothing takes.
-    ExtraTensor {
-        /// The tensor's name.
-        name: String,
-        /// What is taken instead, in words.
-        expected: String,
     },
     /// A tensor has another shape than asked for.
     TensorShape {
@@ -246,9 +221,105 @@ pub enum Error {
     Io {
         /// Its path.
         path: String,
-        /// What the operating system says.
-        reason: String,
+        /// What the operating system says; [`source`](std::error::Error::source) returns it too.
+        error: Arc<io::Error>,
+    },
+    /// What has the path of a file is none: a folder, a pipe, a device.
+    NotRegularFile {
+        /// The path.
+        path: String,
+        /// What is there.
+        found: &'static str,
     },
 }
 
-impl std::error::Error for Error {}
+/// The message, which is what a `main` that returns an error prints.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.to_string() == other.to_string()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, list, quoted};
+    use std::io;
+    use std::sync::Arc;
+
+    /// Every variant that shows a string, with this one in each.
+    fn saying(what: &str) -> Vec<Error> {
+        let what = || what.to_string();
+        vec![
+            Error::StateShape { argument: what(), leaf: 0, expected: (1, 2), found: (3, 4) },
+            Error::StateLeaves { argument: what(), expected: 1, found: 2 },
+            Error::TooLarge { name: what(), shape: [1, 2] },
+            Error::MissingWeight { name: what(), reason: what() },
+            Error::UnexpectedWeight { name: what(), reason: what() },
+            Error::ArrayShape { argument: what(), expected: vec![1], found: vec![2] },
+            Error::OutOfBounds { argument: what(), found: 1, count: 1, of: "rows" },
+            Error::OptimizerParameter { argument: "model", position: 0, expected: what(), found: what() },
+            Error::UnknownLetter { letter: '\u{1b}', word: what(), alphabet: what() },
+            Error::RepeatedLetter { letter: '\u{1b}', alphabet: what() },
+            Error::CellInputSize { cell: what(), expected: 1, found: 2 },
+            Error::TensorShape { name: what(), expected: what(), found: vec![1] },
+            Error::TensorDtype { name: what(), expected: "F32", found: what() },
+            Error::RepeatedParameter { name: what() },
+            Error::NotRepresentable { module: "nn.GRU", expected: "none", found: what() },
+            Error::InvalidFile { reason: what() },
+            Error::Io { path: what(), error: Arc::new(io::Error::other(what())) },
+            Error::NotRegularFile { path: what(), found: "a folder" },
+        ]
+    }
+
+    #[test]
+    fn no_string_makes_a_message_long_or_commands_a_terminal() {
+        for error in saying(&"\u{1b}[2J\r\u{202e}\u{9b}é".repeat(100_000)) {
+            for message in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {
+                assert!(message.len() < 60_000, "{} bytes: {}", message.len(), &message[..200]);
+                assert!(!message.contains(|c: char| c.is_control() || c == '\u{202e}'), "{message}");
+                assert!(message.contains("\\u{1b}[2J\\r\\u{202e}\\u{9b}é"), "{message}");
+                assert!(message.contains('…'), "{message}");
+            }
+        }
+        for error in saying("lstm/\"a\"") {
+            assert!(error.to_string().contains("lstm/"), "{error}");
+            assert!(!error.to_string().contains('…'), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_are_shown_quoted_and_in_part() {
+        assert_eq!(quoted("a\n"), r#""a\n""#);
+        assert_eq!(quoted(&"é".repeat(100)), format!("\"{}\"", "é".repeat(100)));
+        assert_eq!(quoted(&"é".repeat(101)), format!("\"{}\"…", "é".repeat(100)));
+        assert_eq!(list([].into_iter()), "");
+        assert_eq!(list(["a", "b"].into_iter()), r#""a", "b""#);
+        assert_eq!(list(std::iter::repeat_n("a", 12)), ["\"a\""; 12].join(", "));
+        assert_eq!(list(std::iter::repeat_n("a", 13)), ["\"a\""; 12].join(", ") + ", …");
+    }
+
+    #[test]
+    fn errors_are_equal_if_they_say_the_same() {
+        let io = |kind: io::ErrorKind| Error::Io { path: "x".into(), error: Arc::new(kind.into()) };
+        assert_eq!(io(io::ErrorKind::NotFound), io(io::ErrorKind::NotFound));
+        assert_ne!(io(io::ErrorKind::NotFound), io(io::ErrorKind::StorageFull));
+        assert_ne!(Error::ZeroSize { argument: "x" }, Error::ZeroSize { argument: "y" });
+        let invalid = |found| Error::InvalidNumber { argument: "x", expected: "finite", found };
+        assert_eq!(invalid(f64::NAN), invalid(f64::NAN));
+    }
+}

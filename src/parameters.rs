@@ -129,7 +129,10 @@ impl<E: Float, D: Dimension> Arrays<E> for Array<E, D> {
         crate::kernel::zeros(self.raw_dim())
     }
     fn checked(self, name: &str, expected: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<Self, Error> {
-        let Some(shape) = expected(name) else { return Err(Error::UnexpectedWeight { name: name.into() }) };
+        let Some(shape) = expected(name) else {
+            let reason = "the cell's options have no use for it".into();
+            return Err(Error::UnexpectedWeight { name: name.into(), reason });
+        };
         check_shape(name, &shape, self.shape())?;
         Ok(if self.is_standard_layout() { self } else { self.as_standard_layout().into_owned() })
     }
@@ -159,7 +162,10 @@ impl<E: Float, F: Arrays<E>> Arrays<E> for Option<F> {
         match (self, expected(&first)) {
             (Some(field), _) => field.checked(name, expected).map(Some),
             (None, None) => Ok(None),
-            (None, Some(_)) => Err(Error::MissingWeight { name: first.into_owned() }),
+            (None, Some(_)) => {
+                let reason = "the cell's options ask for it".into();
+                Err(Error::MissingWeight { name: first.into_owned(), reason })
+            }
         }
     }
     fn take(self, name: &str, take: &mut dyn FnMut(&str, ArrayD<E>)) {

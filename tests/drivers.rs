@@ -366,7 +366,7 @@ fn mistakes_are_named() {
     let check = |error: Error, message: &str| assert_eq!(error.to_string(), message);
 
     let error = bidirectional_dynamic_rnn(&cell, &wide, &x, None, None, None).unwrap_err();
-    check(error, "cell_bw's input_size is 5, but cell_fw's is 4: both read the same inputs");
+    check(error, "cell_bw has an input_size of 5, but is given 4 features");
     let error = bidirectional_dynamic_rnn(&cell, &cell, &x, Some(&[3, 4]), None, None).unwrap_err();
     check(error, "sequence_length[1] is 4, but inputs have only 3 steps (inputs are (2, 3, 4))");
     let error = bidirectional_dynamic_rnn_time_major(&cell, &cell, &x, Some(&[1]), None, None).unwrap_err();
@@ -377,11 +377,11 @@ fn mistakes_are_named() {
 
     let empty: [&Lstm<f32>; 0] = [];
     let error = stack_bidirectional_dynamic_rnn(&empty, &empty, &x, None, None, None).unwrap_err();
-    check(error, "cells_fw is empty, but must have at least 1 entry");
+    check(error, "cells_fw.len() is 0, but must be at least 1");
     let error = stack_bidirectional_dynamic_rnn(&[&cell, &cell], &[&cell], &x, None, None, None).unwrap_err();
     check(error, "cells_bw has 1 layers, but cells_fw has 2");
     let error = stack_bidirectional_dynamic_rnn(&[&cell, &cell], &[&cell, &wide], &x, None, None, None).unwrap_err();
-    check(error, "cells_bw[1] has an input_size of 5, but the layer below puts out 4 features");
+    check(error, "cells_bw[1] has an input_size of 5, but is given 4 features");
     let cells = [&cell, &cell];
     let error = stack_bidirectional_dynamic_rnn(&cells, &cells, &x, None, None, Some(vec![])).unwrap_err();
     check(error, "initial_states_bw has 0 layers, but cells_fw has 2");
@@ -390,12 +390,12 @@ fn mistakes_are_named() {
     check(error, &leaf("initial_states_fw[1]"));
 
     let error = static_rnn(&cell, &[] as &[Array2<f32>], None, None).unwrap_err();
-    check(error, "inputs is empty, but must have at least 1 entry");
+    check(error, "inputs.len() is 0, but must be at least 1");
     let steps = [Array2::zeros((2, 4)), Array2::zeros((1, 4))];
     let error = static_rnn(&cell, &steps, None, None).unwrap_err();
     check(error, "inputs[1] has shape [1, 4], but must have [2, 4]");
     let error = static_bidirectional_rnn(&cell, &wide, &steps[..1], None, None, None).unwrap_err();
-    check(error, "cell_bw's input_size is 5, but cell_fw's is 4: both read the same inputs");
+    check(error, "cell_bw has an input_size of 5, but is given 4 features");
 
     let error = DynamicRnn::new(&cell).resets(&array![[true, false]]).run(&x).unwrap_err();
     check(error, "resets has shape [1, 2], but must have [2, 3]");
@@ -414,7 +414,7 @@ fn mistakes_are_named() {
     let mut stream = Stream::new(&cell, 2);
     check(stream.push_steps(&x).unwrap_err(), "inputs has shape [2, 3, 4], but must have [2, 2, 4]");
     check(stream.push(&steps[1]).unwrap_err(), "input has shape [1, 4], but must have [2, 4]");
-    check(stream.reset_row(2).unwrap_err(), "row is 2, but the batch has only 2 rows");
+    check(stream.reset_row(2).unwrap_err(), "row is 2, but there are only 2 rows");
     check(stream.set_state(state(2, 1)).unwrap_err(), &leaf("state"));
     check(Stream::with_initial_state(&cell, 2, state(2, 1)).unwrap_err(), &leaf("initial_state"));
 }

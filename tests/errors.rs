@@ -171,9 +171,9 @@ fn basic_rnn_weights_that_do_not_fit() {
     assert_error!(build(true, (2, 6), Some(2)), Error::ArrayShape { .. }, message);
     let message = "bias has shape [6], but must have [2]";
     assert_error!(build(true, (6, 2), Some(6)), Error::ArrayShape { .. }, message);
-    let message = "weight bias is missing, but the cell's options ask for it";
+    let message = "weight \"bias\" is missing: the cell's options ask for it";
     assert_error!(build(true, (6, 2), None), Error::MissingWeight { .. }, message);
-    let message = "weight bias came, but the cell's options have no use for it";
+    let message = "weight \"bias\" is unexpected: the cell's options have no use for it";
     assert_error!(build(false, (6, 2), Some(2)), Error::UnexpectedWeight { .. }, message);
     let message = "bias has shape [3], but must have [2]";
     let built = BasicRnn::<f32>::from_weights(Array2::zeros((6, 2)), Array1::zeros(3));
@@ -207,7 +207,7 @@ fn lstm_weights_that_do_not_fit() {
         (|w| w.projection = None, "projection/kernel"),
     ];
     for (change, name) in missing {
-        let message = format!("weight {name} is missing, but the cell's options ask for it");
+        let message = format!("weight {name:?} is missing: the cell's options ask for it");
         assert_error!(build(change), Error::MissingWeight { .. }, message);
     }
     let weights = build(|_| ()).unwrap().weights().clone();
@@ -218,7 +218,7 @@ fn lstm_weights_that_do_not_fit() {
         ("projection/kernel", LstmWeights { projection: weights.projection, ..plain }),
     ];
     for (name, weights) in unexpected {
-        let message = format!("weight {name} came, but the cell's options have no use for it");
+        let message = format!("weight {name:?} is unexpected: the cell's options have no use for it");
         let built = Lstm::builder(4, 2).use_bias(false).build_from(weights);
         assert_error!(built, Error::UnexpectedWeight { .. }, message);
     }
@@ -260,13 +260,13 @@ fn gru_weights_that_do_not_fit() {
         (|w| w.candidate_recurrent_bias = None, "candidate/recurrent_bias"),
     ];
     for (change, name) in missing {
-        let message = format!("weight {name} is missing, but the cell's options ask for it");
+        let message = format!("weight {name:?} is missing: the cell's options ask for it");
         assert_error!(build(change), Error::MissingWeight { .. }, message);
     }
-    let message = "weight candidate/recurrent_bias came, but the cell's options have no use for it";
+    let message = "weight \"candidate/recurrent_bias\" is unexpected: the cell's options have no use for it";
     let weights = build(|_| ()).unwrap().weights().clone();
     assert_error!(Gru::<f64>::builder(4, 2).build_from(weights.clone()), Error::UnexpectedWeight { .. }, message);
-    let message = "weight gates/bias came, but the cell's options have no use for it";
+    let message = "weight \"gates/bias\" is unexpected: the cell's options have no use for it";
     let built = Gru::<f64>::builder(4, 2).reset(GruReset::After).use_bias(false).build_from(weights);
     assert_error!(built, Error::UnexpectedWeight { .. }, message);
 }

@@ -3,12 +3,12 @@
 mod common;
 
 use common::Echo;
-use ndarray::{Array1, Array2, Array3, ArrayRef2, ArrayViewD};
+use ndarray::{Array1, Array2, Array3, ArrayRef2, ArrayViewD, ArrayViewMutD, Axis, array};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::GruReset;
 use rnn_cell::train::{self, StepBack, TrainableCell, gradient_error};
-use rnn_cell::{Activation, BasicRnn, Gru, Lstm, Parameters, RnnCell, State};
+use rnn_cell::{Activation, Arrays, BasicRnn, Gru, Lstm, Parameters, RnnCell, State};
 
 fn random<C: RnnCell<Elem = f64>>(cell: &C, batch: usize, seq: usize, seed: u64) -> (Array3<f64>, C::State) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -72,6 +72,38 @@ fn gru() {
     }
 }
 
+/// A gate that is 1 or 0 whatever comes passes no gradient on; in between it is a line.
+#[test]
+fn a_hard_sigmoid_that_saturates_has_no_slope() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(8);
+    let hard = Activation::HardSigmoid;
+    for bias in [10.0, -10.0, 0.0] {
+        let mut rnn = BasicRnn::<f64>::builder(3, 5).activation(hard).build(rng).unwrap();
+        let mut lstm = Lstm::<f64>::builder(3, 4).gate_activation(hard).build(rng).unwrap();
+        let mut gru = Gru::<f64>::builder(3, 4).gate_activation(hard).build(rng).unwrap();
+        fill_biases(&mut rnn, bias);
+        fill_biases(&mut lstm, bias);
+        fill_biases(&mut gru, bias);
+        let (x, state) = random(&rnn, 2, 3, 9);
+        let (outputs, _, tape) = train::dynamic_rnn(&rnn, &x, None, Some(state)).unwrap();
+        let back = tape.backward(&Array3::ones(outputs.dim()), None).unwrap();
+        let saturates = bias != 0.0;
+        assert_eq!(outputs.iter().all(|&y| y == f64::from(bias > 0.0)), saturates);
+        assert_eq!(back.inputs.iter().chain(&back.parameters.arrays()[0]).all(|&d| d == 0.0), saturates, "{bias}");
+        check(&format!("rnn, biases of {bias}"), rnn);
+        check(&format!("lstm, biases of {bias}"), lstm);
+        check(&format!("gru, biases of {bias}"), gru);
+    }
+}
+
+fn fill_biases<P: Parameters<f64>>(cell: &mut P, bias: f64) {
+    cell.visit_parameters_mut(&mut |name, mut array| {
+        if name.ends_with("bias") {
+            array.fill(bias);
+        }
+    });
+}
+
 #[test]
 fn basic_rnn() {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(7);
@@ -92,6 +124,117 @@ const ACTIVATIONS: [Activation; 7] = [
     Activation::HardSigmoid,
     Activation::Linear,
 ];
+
+rnn_cell::parameters! {
+    /// Weights of inputs and of the state, one of each for each feature.
+    struct Weights {
+        "w" w: Array1<E>,
+        "u" u: Array1<E>,
+    }
+}
+
+/// What a backward gets wrong, by the last number of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Wrong {
+    Nothing,
+    FirstParameter,
+    LastParameter,
+    Inputs,
+    State,
+    NotANumber,
+}
+
+/// h' = w ⊙ x + u ⊙ h, and a backward that may be wrong.
+struct Faulty(Weights<f64>, Wrong);
+
+impl RnnCell for Faulty {
+    type Elem = f64;
+    type State = Array2<f64>;
+    type Workspace = ();
+
+    fn input_size(&self) -> usize {
+        self.0.w.len()
+    }
+    fn output_size(&self) -> usize {
+        self.0.w.len()
+    }
+    fn zero_state(&self, batch: usize) -> Array2<f64> {
+        Array2::zeros((batch, self.0.w.len()))
+    }
+    fn step(&self, x: &ArrayRef2<f64>, h: &mut Array2<f64>, output: &mut ArrayRef2<f64>, (): &mut ()) {
+        *h = &x.view() * &self.0.w + &*h * &self.0.u;
+        output.assign(h);
+    }
+}
+
+impl Parameters<f64> for Faulty {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, f64>)) {
+        self.0.visit_parameters(visit);
+    }
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, f64>)) {
+        self.0.visit_parameters_mut(visit);
+    }
+}
+
+impl TrainableCell for Faulty {
+    type Record = Array2<f64>;
+    type Gradient = Weights<f64>;
+
+    fn zero_gradient(&self) -> Weights<f64> {
+        self.0.zeros()
+    }
+    fn step_recording(
+        &self,
+        x: &ArrayRef2<f64>,
+        h: &mut Array2<f64>,
+        output: &mut ArrayRef2<f64>,
+        workspace: &mut (),
+    ) -> Array2<f64> {
+        let before = h.clone();
+        self.step(x, h, output, workspace);
+        before
+    }
+    fn step_backward(&self, before: Array2<f64>, back: StepBack<'_, Self>, (): &mut ()) {
+        let train::Back { inputs: x, d_outputs, d_state: d_h, d_inputs: d_x, gradient } = back;
+        *d_h += &d_outputs.view();
+        gradient.w += &(&*d_h * &x.view()).sum_axis(Axis(0));
+        gradient.u += &(&*d_h * &before).sum_axis(Axis(0));
+        d_x.assign(&(&*d_h * &self.0.w));
+        *d_h *= &self.0.u;
+        let (wrong, by) = match self.1 {
+            Wrong::Nothing => return,
+            Wrong::FirstParameter => (gradient.w.last_mut(), 0.01),
+            Wrong::LastParameter => (gradient.u.last_mut(), 0.01),
+            Wrong::Inputs => (d_x.last_mut(), 0.01),
+            Wrong::State => (d_h.last_mut(), 0.01),
+            Wrong::NotANumber => (gradient.w.first_mut(), f64::NAN),
+        };
+        *wrong.unwrap() += by;
+    }
+}
+
+#[test]
+fn a_wrong_backward_is_noticed_wherever_it_is_wrong() {
+    use Wrong::{FirstParameter, Inputs, LastParameter, NotANumber, Nothing, State};
+    let weights = Weights { w: array![0.5, -0.3, 0.8], u: array![0.4, 0.9, -0.6] };
+    for wrong in [Nothing, FirstParameter, LastParameter, Inputs, State, NotANumber] {
+        let mut cell = Faulty(weights.clone(), wrong);
+        // Of a single step, what is wrong in one place is not in another.
+        let (x, state) = random(&cell, 2, 1, 4);
+        let error = gradient_error(&mut cell, &x, None, Some(state.clone())).unwrap();
+        match wrong {
+            Nothing => assert!(error < 1e-8, "{error:e}"),
+            NotANumber => assert!(error.is_nan(), "{error:e}"),
+            _ => assert!((error - 0.01).abs() < 1e-8, "{wrong:?}: {error:e}"),
+        }
+        assert!(cell.0.w.abs_diff_eq(&weights.w, 1e-15) && cell.0.u.abs_diff_eq(&weights.u, 1e-15), "{wrong:?}");
+        let error = gradient_error(&mut cell, &x, None, None).unwrap();
+        assert_eq!(error < 1e-8, wrong == Nothing, "{wrong:?}: {error:e}");
+        let (x, state) = random(&cell, 2, 5, 4);
+        let error = gradient_error(&mut cell, &x, Some(&[5, 0]), Some(state)).unwrap();
+        assert_eq!(error < 1e-8, wrong == Nothing, "{wrong:?}, ragged: {error:e}");
+    }
+}
 
 /// An echo with a weight that is seen and cannot be changed.
 struct Fixed(Echo, Array1<f64>);

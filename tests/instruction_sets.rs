@@ -7,6 +7,7 @@ use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::{BasicRnn, Float, Gru, GruReset, Lstm, RnnCell, State, dynamic_rnn, instruction_set};
+use std::ffi::OsStr;
 use std::fmt::Write;
 
 /// Lines of numbers, a name before each.
@@ -75,7 +76,21 @@ fn every_path_gives_the_same_numbers() {
 
 #[test]
 fn a_path_that_is_not_there_is_no_other_path() {
-    let output = run_child("child", "mmx");
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("RNN_CELL_ISA is \"mmx\""));
+    let refused = |isa: &OsStr, shown: &str| {
+        let output = run_child("child", isa);
+        assert!(!output.status.success());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(&format!("RNN_CELL_ISA is {shown}")), "{told}");
+    };
+    refused("mmx".as_ref(), "\"mmx\"");
+    #[cfg(unix)]
+    refused(std::os::unix::ffi::OsStrExt::from_bytes(b"avx\xff"), r#""avx\xFF""#);
+}
+
+#[test]
+fn an_empty_variable_is_as_none() {
+    let output = run_child("child", "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let widest = instruction_sets().pop().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("\nruns on {widest}\n")));
 }

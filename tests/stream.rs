@@ -202,7 +202,10 @@ fn run<E: Float>(
             Operation::ResetRow(_) => {}
             Operation::ResetRowOutside(past) => {
                 let row = batch + past;
-                assert_eq!(stream.reset_row(row), Err(Error::RowOutOfBounds { row, batch }));
+                assert_eq!(
+                    stream.reset_row(row),
+                    Err(Error::OutOfBounds { argument: "row".into(), found: row, count: batch, of: "rows" })
+                );
             }
             Operation::SetState { seed, dropout } => {
                 let state = random_state(seed, dropout);

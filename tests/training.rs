@@ -7,10 +7,10 @@ use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::train::{
-    self, Adam, AdamOptions, Average, Dense, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm, mean_squared_error,
-    sequence_loss, sequence_losses, sequence_weights,
+    self, Adam, AdamOptions, Average, BoxedTrainableCell, Dense, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm,
+    mean_squared_error, sequence_loss, sequence_losses, sequence_weights,
 };
-use rnn_cell::{BasicRnn, Error, Float, Gru, Lstm, LstmState, Parameters};
+use rnn_cell::{BasicRnn, DynState, Error, Float, Gru, Lstm, LstmState, Parameters};
 
 fn rng(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
@@ -219,7 +219,7 @@ fn sequence_loss_refuses_what_does_not_fit() {
     assert_eq!(error, Error::ArrayShape { argument: "weights".into(), expected: vec![2, 3], found: vec![2, 1] });
     targets[[1, 1]] = 4;
     let error = sequence_loss(&logits, &targets, &weights).unwrap_err();
-    assert_eq!(error.to_string(), "targets[1, 1] is 4, but logits have only 4 classes");
+    assert_eq!(error.to_string(), "targets[1, 1] is 4, but there are only 4 classes");
 }
 
 #[test]
@@ -529,11 +529,49 @@ fn checkpoints_are_a_step_apart_or_more() {
 }
 
 #[test]
+fn a_tape_refuses_gradients_of_other_shapes() {
+    let cell = Lstm::<f64>::builder(3, 4).num_proj(2).build(&mut rng(1)).unwrap();
+    let x = random((2, 5, 3), 2);
+    let state = |c, h| Some(LstmState { c: Array2::zeros(c), h: Array2::zeros(h) });
+    let back = |every: Option<usize>, d_outputs: (usize, usize, usize), d_state| {
+        let (_, _, tape) = match every {
+            None => train::dynamic_rnn(&cell, &x, Some(&[5, 2]), None).unwrap(),
+            Some(every) => train::dynamic_rnn_checkpointed(&cell, &x, Some(&[5, 2]), None, every).unwrap(),
+        };
+        tape.backward(&Array3::zeros(d_outputs), d_state).map(|_| ())
+    };
+    for every in [None, Some(2)] {
+        assert_eq!(back(every, (2, 5, 2), None), Ok(()));
+        assert_eq!(back(every, (2, 5, 2), state((2, 4), (2, 2))), Ok(()));
+        for wrong in [(1, 5, 2), (3, 5, 2), (2, 4, 2), (2, 6, 2), (2, 5, 1), (2, 5, 4), (5, 2, 2), (0, 0, 0)] {
+            let (expected, found) = (vec![2, 5, 2], <[usize; 3]>::from(wrong).to_vec());
+            let error = Error::ArrayShape { argument: "d_outputs".into(), expected, found };
+            assert_eq!(back(every, wrong, None), Err(error));
+        }
+        for (c, h, leaf, expected, found) in [
+            ((1, 4), (2, 2), 0, (2, 4), (1, 4)),
+            ((3, 4), (3, 2), 0, (2, 4), (3, 4)),
+            ((2, 2), (2, 2), 0, (2, 4), (2, 2)),
+            ((2, 4), (2, 4), 1, (2, 2), (2, 4)),
+            ((2, 4), (1, 2), 1, (2, 2), (1, 2)),
+        ] {
+            let error = Error::StateShape { argument: "d_final_state".into(), leaf, expected, found };
+            assert_eq!(back(every, (2, 5, 2), state(c, h)), Err(error));
+        }
+    }
+    // A state of another number of leaves, which only a type that is known at run time can have.
+    let cell = BoxedTrainableCell::new(cell);
+    let (_, _, tape) = train::dynamic_rnn(&cell, &x, None, None).unwrap();
+    let error = tape.backward(&Array3::zeros((2, 5, 2)), Some(DynState::new(Array2::zeros((2, 4))))).err();
+    assert_eq!(error, Some(Error::StateLeaves { argument: "d_final_state".into(), expected: 2, found: 1 }));
+}
+
+#[test]
 fn both_directions_refuse_what_does_not_fit() {
     let (three, four) = (BasicRnn::<f64>::new(3, 2, &mut rng(1)), BasicRnn::<f64>::new(4, 2, &mut rng(1)));
     let x = Array3::zeros((2, 5, 3));
     let error = train::bidirectional_dynamic_rnn(&three, &four, &x, None, None, None).err();
-    assert_eq!(error, Some(Error::InputSizesDiffer { fw: 3, bw: 4 }));
+    assert_eq!(error, Some(Error::CellInputSize { cell: "cell_bw".into(), expected: 3, found: 4 }));
     let wrong = Array2::zeros((1, 2));
     let error = train::bidirectional_dynamic_rnn(&three, &three, &x, None, None, Some(wrong.clone())).err().unwrap();
     let message = "leaf 0 of initial_state_bw is (1, 2), but the cell's state is (2, 2) (batch, features)";

@@ -4,8 +4,10 @@ mod common;
 
 use common::{MakeBoxed, array, each_boxed_cell, leaves, number, rng, state};
 use ndarray::{Array3, ArrayRef2, ArrayView3, ArrayViewD, Axis, concatenate, s};
-use rnn_cell::train::{self, BoxedTrainableCell, Gradients, RunGradients, StepBack, TrainableCell};
-use rnn_cell::{DynState, Float, Parameters, RnnCell, State};
+use rnn_cell::train::{
+    self, BoxedTrainableCell, Gradients, Optimizer, Parts, RunGradients, Sgd, StepBack, TrainableCell,
+};
+use rnn_cell::{DynState, Float, MultiRnnCell, Parameters, RnnCell, State};
 
 type Cell<E> = BoxedTrainableCell<E>;
 
@@ -104,6 +106,93 @@ fn recording_changes_no_bit() {
         assert_eq!(p.run()[..expected.len()], expected, "{name}");
     }
     each_problem(law, law);
+}
+
+/// Every number of every parameter.
+fn weights<E: Float>(cell: &impl Parameters<E>) -> Vec<E> {
+    let mut weights = Vec::new();
+    cell.visit_parameters(&mut |_, array| weights.extend(array.iter()));
+    weights
+}
+
+fn set_weights<E: Float>(cell: &mut (impl Parameters<E> + ?Sized), from: &Cell<E>) {
+    let mut weights = weights(from).into_iter();
+    cell.visit_parameters_mut(&mut |_, mut array| array.iter_mut().for_each(|to| *to = weights.next().unwrap()));
+}
+
+/// A way to give a cell another one's weights.
+type Door<E> = fn(Cell<E>, &Cell<E>) -> Cell<E>;
+
+/// The ways there are, by name. A stack and a wrapper are around the cell only while its weights change.
+fn doors<E: Float>() -> Vec<(&'static str, Door<E>)> {
+    vec![
+        ("visitor", |mut cell, from| {
+            set_weights(&mut cell, from);
+            cell
+        }),
+        ("optimizer", |mut cell, from| {
+            let (mut old, mut new) = (weights(&cell).into_iter(), weights(from).into_iter());
+            let mut gradients = Gradients::zeros(&cell);
+            for gradient in gradients.arrays_mut().iter_mut().flatten() {
+                *gradient = old.next().unwrap() - new.next().unwrap();
+            }
+            Sgd::new(&cell, 1.0, 0.0).unwrap().apply_gradients(&mut cell, &gradients).unwrap();
+            cell
+        }),
+        #[cfg(feature = "safetensors")]
+        ("file", |mut cell, from| {
+            use rnn_cell::weights::safetensors;
+            safetensors::from_bytes(&mut cell, &safetensors::to_bytes(from).unwrap()).unwrap();
+            cell
+        }),
+        ("box", |cell, from| {
+            let mut boxed = Box::new(cell);
+            set_weights(&mut boxed, from);
+            *boxed
+        }),
+        ("trait object", |mut cell, from| {
+            set_weights(&mut cell as &mut dyn Parameters<E>, from);
+            cell
+        }),
+        ("stack", |cell, from| {
+            let mut stack = MultiRnnCell::new(vec![cell]).unwrap();
+            set_weights(&mut stack, from);
+            stack.into_cells().pop().unwrap()
+        }),
+        ("parts", |mut cell, from| {
+            set_weights(&mut Parts::new([("cell", &mut cell)]), from);
+            cell
+        }),
+    ]
+}
+
+/// What is packed, forward and transposed, follows the weights: no door is too small to tell it.
+#[test]
+fn changed_weights_count_forward_and_back() {
+    fn law<E: Float>() {
+        each_boxed_cell(&mut |name, make: MakeBoxed<E>| {
+            for shape in [SHAPES[3], SHAPES[4]] {
+                let other = Problem::new(shape, &|input, hidden, rng| {
+                    let mut cell = make(input, hidden, rng);
+                    cell.visit_parameters_mut(&mut |_, mut array| array.mapv_inplace(|w| w * E::from_f64(-0.75)));
+                    cell
+                });
+                for (door, change) in doors() {
+                    let mut p = Problem::new(shape, make);
+                    // The first run back packs the transposed weights.
+                    let before = p.run();
+                    p.cell = change(p.cell, &other.cell);
+                    let mut afresh = Problem::new(shape, make);
+                    set_weights(&mut afresh.cell, &p.cell);
+                    let after = p.run();
+                    assert!(after != before, "{name}, {shape:?}, {door}");
+                    assert_eq!(after, afresh.run(), "{name}, {shape:?}, {door}");
+                }
+            }
+        });
+    }
+    law::<f32>();
+    law::<f64>();
 }
 
 /// A cell whose runs are steps: the provided versions of [`TrainableCell`].

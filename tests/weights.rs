@@ -343,10 +343,10 @@ fn pytorch_tensors_that_do_not_fit() {
 
     // One direction of a module that has two.
     let error = pytorch::lstm(&mut tensors(), "lstm.").unwrap_err();
-    assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "lstm.weight_ih_l0_reverse"), "{error}");
+    assert!(matches!(&error, Error::UnexpectedWeight { name, .. } if name == "lstm.weight_ih_l0_reverse"), "{error}");
     assert!(error.to_string().contains("bidirectional"), "{error}");
     let error = pytorch::bidirectional_gru(&mut tensors(), "gru.").unwrap_err();
-    assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru.weight_ih_l0_reverse"), "{error}");
+    assert!(matches!(&error, Error::MissingWeight { name, .. } if name == "gru.weight_ih_l0_reverse"), "{error}");
 
     // Another kind of module.
     let error = pytorch::bidirectional_gru(&mut tensors(), "lstm.").unwrap_err();
@@ -377,22 +377,22 @@ fn pytorch_tensors_that_do_not_fit() {
     let mut more = tensors();
     more.insert("gru.weight_hr_l0", ndarray::Array2::zeros((2, 4)));
     let error = pytorch::gru(&mut more, "gru.").unwrap_err();
-    assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "gru.weight_hr_l0"), "{error}");
+    assert!(matches!(&error, Error::UnexpectedWeight { name, .. } if name == "gru.weight_hr_l0"), "{error}");
     for missing in ["gru.bias_ih_l1", "gru.weight_ih_l1", "gru.weight_ih_l2"] {
         let mut less = tensors();
         less.retain(|name| name != missing);
         let error = pytorch::gru(&mut less, "gru.").unwrap_err();
-        assert!(matches!(&error, Error::MissingTensor { name, .. } if name == missing), "{missing}: {error}");
+        assert!(matches!(&error, Error::MissingWeight { name, .. } if name == missing), "{missing}: {error}");
     }
     // A layer without biases is no layer of a module that has them, and the other way round.
     let mut less = tensors();
     less.retain(|name| !["gru.bias_ih_l1", "gru.bias_hh_l1"].contains(&name));
     let error = pytorch::gru(&mut less, "gru.").unwrap_err();
-    assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru.bias_ih_l1"), "{error}");
+    assert!(matches!(&error, Error::MissingWeight { name, .. } if name == "gru.bias_ih_l1"), "{error}");
     let mut less = tensors();
     less.retain(|name| !["gru_bidirectional.bias_ih_l0", "gru_bidirectional.bias_hh_l0"].contains(&name));
     let error = pytorch::bidirectional_gru(&mut less, "gru_bidirectional.").unwrap_err();
-    assert!(matches!(&error, Error::MissingTensor { name, .. } if name == "gru_bidirectional.bias_ih_l0"), "{error}");
+    assert!(matches!(&error, Error::MissingWeight { name, .. } if name == "gru_bidirectional.bias_ih_l0"), "{error}");
 
     // f64 is not rounded in silence, but on demand.
     let mut single = safetensors::read_tensors::<f32>(&bytes).unwrap();
@@ -401,7 +401,7 @@ fn pytorch_tensors_that_do_not_fit() {
     let mut single = tensors().cast::<f32>().unwrap();
     assert_eq!(pytorch::gru(&mut single, "gru.").unwrap().cells().len(), 3);
     let error = single.finish().unwrap_err();
-    assert!(matches!(&error, Error::ExtraTensor { name, .. } if name == "gru/outputs"), "{error}");
+    assert!(matches!(&error, Error::UnexpectedWeight { name, .. } if name == "gru/outputs"), "{error}");
 }
 
 /// Of a module under `prefix`, each tensor in turn is missing (but for `optional` ones), has an axis too many, or is of
@@ -422,7 +422,7 @@ fn each_misfit(
         let mut less = tensors.clone();
         less.retain(|name| name != misfit);
         match import(&mut less, prefix) {
-            Err(Error::MissingTensor { name, .. }) if name == misfit => {}
+            Err(Error::MissingWeight { name, .. }) if name == misfit => {}
             other => assert!(optional.contains(&&misfit[prefix.len()..]), "without {misfit}: {other:?}"),
         }
         let mut deep = tensors.clone();

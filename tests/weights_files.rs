@@ -207,9 +207,9 @@ fn shapes_and_names_must_be_exactly_ours() {
     let error = refused(&file(&[("kernel", "F32", &[1, 2], &[1; 8]), bias]));
     assert_eq!(error.to_string(), "tensor \"kernel\" has shape [1, 2], but must have [2, 1]");
     let error = refused(&file(&[kernel]));
-    assert_eq!(error.to_string(), "tensor \"bias\" is missing; 1 left: kernel");
+    assert_eq!(error.to_string(), "weight \"bias\" is missing: what is left is \"kernel\"");
     let error = refused(&file(&[kernel, bias, ("gates/kernel", "F32", &[1], &[1; 4])]));
-    assert_eq!(error.to_string(), "tensor \"gates/kernel\" came, but the parameters are bias, kernel");
+    assert_eq!(error.to_string(), "weight \"gates/kernel\" is unexpected: the parameters are \"bias\", \"kernel\"");
     let mut cell = small::<f32>();
     safetensors::from_bytes(&mut cell, &file(&[bias, kernel])).unwrap();
 }
@@ -359,6 +359,14 @@ fn headers_that_are_no_header_are_refused() {
     assert_eq!(text(r#"{"\x":"#), "invalid escape at line 1 column 4");
     assert_eq!(text(&format!(r#"{{"k":{info},"k":{info}}}"#)), "\"k\" came twice at line 1 column 111");
     assert_eq!(text(r#"{"__metadata__":{},"__metadata__":{}}"#), "\"__metadata__\" came twice at line 1 column 37");
+    assert_eq!(
+        text(r#"{"__metadata__":{"a":"1","b":"2","\u0061":"3"}}"#),
+        "__metadata__: \"a\" came twice at line 1 column 46"
+    );
+    assert_eq!(
+        text(r#"{"__metadata__":["a"]}"#),
+        "invalid type: sequence, expected strings by name at line 1 column 16"
+    );
     assert_eq!(text(r#"{"__metadata__":{"a":1}}"#), "invalid type: integer `1`, expected a string at line 1 column 22");
     // A name as long as the file is not repeated.
     let long = text(&format!(r#"{{"{}":0}}"#, "é".repeat(10_000)));
@@ -367,6 +375,36 @@ fn headers_that_are_no_header_are_refused() {
     let bytes = |len: u64, rest: &[u8]| reason(&[&len.to_le_bytes()[..], rest].concat());
     assert_eq!(bytes(u64::MAX, b"{}"), "its header must have 18446744073709551615 bytes, but 2 came");
     assert_eq!(bytes(2, &[b'{', 0xff]), "its header cannot be read: key must be a string at line 1 column 2");
+}
+
+/// Whatever a file puts where a message could show it: no more than a part is shown, and nothing that commands a terminal.
+#[test]
+fn no_message_is_as_long_as_the_file_or_commands_the_terminal() {
+    let evil = "\\u001b[2J".repeat(500_000);
+    let headers = [
+        format!(r#"{{"{evil}":0}}"#),
+        format!(r#"{{"{evil}":{{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}}}"#),
+        format!(r#"{{"kernel":{{"dtype":"{evil}","shape":[2,1],"data_offsets":[0,8]}}}}"#),
+        format!(r#"{{"kernel":{{"dtype":"F32","shape":"{evil}","data_offsets":[0,8]}}}}"#),
+        format!(r#"{{"kernel":{{"{evil}":0}}}}"#),
+        format!(r#"{{"kernel":"{evil}"}}"#),
+        format!(r#"{{"__metadata__":{{"{evil}":0}}}}"#),
+        format!(r#"{{"__metadata__":{{"{evil}":"","{evil}":""}}}}"#),
+        format!(r#"{{"__metadata__":"{evil}"}}"#),
+        // A file as it must be, of other tensors than ours.
+        format!(r#"{{"{evil}":{{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}}}"#),
+        format!(
+            r#"{{"kernel":{{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}},"bias":{{"dtype":"F32","shape":[1],"data_offsets":[8,12]}},"{evil}":{{"dtype":"F32","shape":[0],"data_offsets":[12,12]}}}}"#
+        ),
+    ];
+    for (at, header) in headers.iter().enumerate() {
+        let len = if at == headers.len() - 1 { 12 } else { 8 };
+        let error = refused(&with_header(header, &vec![0; len]));
+        for message in [error.to_string(), format!("{error:?}")] {
+            assert!(message.len() < 20_000, "header {at}: {} bytes", message.len());
+            assert!(!message.contains(char::is_control), "header {at}: {message}");
+        }
+    }
 }
 
 #[test]
@@ -393,7 +431,7 @@ fn odd_files_that_are_files() {
     let mut tensors = safetensors::read_tensors::<f32>(&empty).unwrap();
     assert!(matches!(tensors.take("kernel"), Err(Error::TensorShape { .. })));
     // A file of nothing is a file, but not ours.
-    assert!(matches!(refused(&with_header("{}", &[])), Error::MissingTensor { .. }));
+    assert!(matches!(refused(&with_header("{}", &[])), Error::MissingWeight { .. }));
 }
 
 #[test]
@@ -402,6 +440,98 @@ fn metadata_is_read() {
     assert_eq!(safetensors::read_metadata(&bytes).unwrap()["cell"], "Lstm");
     assert!(safetensors::read_metadata(&with_header("{}", &[])).unwrap().is_empty());
     assert!(matches!(safetensors::read_metadata(b"{}"), Err(Error::InvalidFile { .. })));
+}
+
+/// Four times the layers, not sixteen times the time. (A second more or less is the machine: scanning all names for each
+/// layer took ten.)
+#[test]
+fn time_is_in_proportion_to_the_layers() {
+    use ndarray::ArrayD;
+    use rnn_cell::Activation;
+    use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, tensorflow};
+    use std::time::{Duration, Instant};
+
+    type Import = fn(&mut Tensors<'_, f32>, usize) -> Result<(), Error>;
+    type Layer = fn(usize) -> Vec<(String, Vec<usize>)>;
+    fn prefixed(prefix: &str, names: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
+        names.iter().map(|(name, shape)| (format!("{prefix}{name}"), shape.to_vec())).collect()
+    }
+    /// Of a name of which only the end differs.
+    fn long(k: usize) -> String {
+        format!("{}{k}/", "scope/".repeat(40))
+    }
+    const UNIT: &[usize] = &[1, 1];
+    let cases: [(&str, Layer, Import); 7] = [
+        (
+            "tensorflow",
+            |k| prefixed(&format!("cell_{k}/"), &[("kernel", &[2, 1]), ("bias", &[1])]),
+            |tensors, n| {
+                let cells = tensorflow::multi(tensors, "", |t, prefix| tensorflow::basic_rnn(t, prefix, |b| b))?;
+                assert_eq!(cells.len(), n);
+                Ok(())
+            },
+        ),
+        (
+            "pytorch, layers",
+            |k| {
+                let names = ["weight_ih_l", "weight_hh_l"].map(|name| (format!("{name}{k}"), UNIT.to_vec()));
+                names.into()
+            },
+            |tensors, n| {
+                assert_eq!(pytorch::rnn(tensors, "", Activation::Tanh)?.cells().len(), n);
+                Ok(())
+            },
+        ),
+        (
+            "pytorch, modules",
+            |k| prefixed(&long(k), &[("weight_ih_l0", UNIT), ("weight_hh_l0", UNIT)]),
+            |tensors, n| (0..n).try_for_each(|k| pytorch::rnn(tensors, &long(k), Activation::Tanh).map(|_| ())),
+        ),
+        (
+            "keras",
+            |k| prefixed(&long(k), &[("kernel", UNIT), ("recurrent_kernel", UNIT)]),
+            |tensors, n| (0..n).try_for_each(|k| keras::simple_rnn(tensors, &long(k), &Default::default()).map(|_| ())),
+        ),
+        (
+            "flax",
+            |k| prefixed(&long(k), &[("i/kernel", UNIT), ("h/kernel", UNIT), ("i/bias", &[1])]),
+            |tensors, n| (0..n).try_for_each(|k| flax::simple(tensors, &long(k)).map(|_| ())),
+        ),
+        (
+            "onnx",
+            |k| prefixed(&long(k), &[("W", &[1, 1, 1]), ("R", &[1, 1, 1])]),
+            |tensors, n| (0..n).try_for_each(|k| onnx::rnn(tensors, &long(k), &Default::default()).map(|_| ())),
+        ),
+        (
+            "by name",
+            |k| prefixed(&format!("cell_{k}/"), &[("kernel", &[2, 1]), ("bias", &[1])]),
+            |tensors, n| {
+                let mut cells = vec![small::<f32>(); n];
+                let bytes = safetensors::to_bytes(&cells)?;
+                tensors.retain(|_| false);
+                safetensors::from_bytes(&mut cells, &bytes)
+            },
+        ),
+    ];
+    for (name, layer, import) in cases {
+        let seconds = |n: usize| {
+            let run = || {
+                let mut tensors = Tensors::new();
+                for (name, shape) in (0..n).flat_map(layer) {
+                    tensors.insert(name, ArrayD::zeros(shape));
+                }
+                let start = Instant::now();
+                import(&mut tensors, n).unwrap();
+                let time = start.elapsed();
+                tensors.finish().unwrap();
+                time
+            };
+            (0..2).map(|_| run()).min().unwrap_or(Duration::ZERO)
+        };
+        let (few, many) = (seconds(10_000), seconds(40_000));
+        println!("{name}: {few:?}, {many:?}");
+        assert!(many < 8 * few + Duration::from_secs(1), "{name}: {few:?} for 10,000 layers, {many:?} for 40,000");
+    }
 }
 
 #[test]

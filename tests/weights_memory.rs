@@ -96,6 +96,18 @@ fn each_importer(x: usize, h: usize) {
     check(&borrowed(&lstm), |t| flax::lstm(t, ""));
 }
 
+/// A file of zeros in F16.
+fn half_precision(tensors: &[(&str, &[usize])]) -> Vec<u8> {
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, shape)| {
+        let start = end;
+        end += 2 * shape.iter().product::<usize>();
+        format!(r#""{name}":{{"dtype":"F16","shape":{shape:?},"data_offsets":[{start},{end}]}}"#)
+    });
+    let header = format!("{{{}}}", infos.collect::<Vec<_>>().join(","));
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; end]].concat()
+}
+
 #[test]
 fn loading_takes_the_cell_and_one_tensor() {
     let hidden = 192;
@@ -109,6 +121,24 @@ fn loading_takes_the_cell_and_one_tensor() {
 
     // Through an importer: the largest tensor beside the cells.
     each_importer(64, hidden);
+
+    // A cell of one unit is packed in whole vectors, and those are all.
+    let inputs = 100_000;
+    let vector = 64;
+    let one_unit = |gates: usize, import: &dyn Fn(&mut Tensors<'_, f32>)| {
+        let file = half_precision(&[("weight_ih_l0", &[gates, inputs]), ("weight_hh_l0", &[gates, 1])]);
+        let ((), _, peak) = measured(|| {
+            let mut tensors = safetensors::read_tensors(&file).unwrap();
+            import(&mut tensors);
+            tensors.finish().unwrap();
+        });
+        // The tensor, the cell's kernel and the packed one.
+        let expected = inputs * gates * (4 + 4 + vector);
+        assert!(peak < expected + SMALL, "{gates} gates: {peak} bytes for a file of {}", file.len());
+    };
+    one_unit(1, &|t| drop(pytorch::rnn(t, "", Activation::Tanh).unwrap()));
+    one_unit(3, &|t| drop(pytorch::gru(t, "").unwrap()));
+    one_unit(4, &|t| drop(pytorch::lstm(t, "").unwrap()));
 
     // A claim without bytes behind it takes nothing.
     let claim = br#"{"kernel":{"dtype":"F32","shape":[1000000,1000000],"data_offsets":[0,4000000000000]}}"#;

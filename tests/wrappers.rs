@@ -48,10 +48,10 @@ fn a_stack_is_its_layers_one_after_the_other() {
 #[test]
 fn nonsense_is_an_error_at_construction() {
     let rng = &mut rng(1);
-    assert_eq!(MultiRnnCell::new(Vec::<Gru<f64>>::new()).unwrap_err(), Error::Empty { argument: "cells" });
+    assert_eq!(MultiRnnCell::new(Vec::<Gru<f64>>::new()).unwrap_err(), Error::ZeroSize { argument: "cells.len()" });
     let error = MultiRnnCell::new((Gru::<f64>::new(3, 4, rng), Gru::new(4, 5, rng), Gru::new(4, 2, rng))).unwrap_err();
-    assert_eq!(error, Error::LayerInputSize { layer: "cells[2]".into(), expected: 5, found: 4 });
-    assert_eq!(error.to_string(), "cells[2] has an input_size of 4, but the layer below puts out 5 features");
+    assert_eq!(error, Error::CellInputSize { cell: "cells[2]".into(), expected: 5, found: 4 });
+    assert_eq!(error.to_string(), "cells[2] has an input_size of 4, but is given 5 features");
     let error = ResidualWrapper::new(Gru::<f64>::new(3, 4, rng)).unwrap_err();
     assert_eq!(error, Error::UnequalSizes { wrapper: "ResidualWrapper", input_size: 3, output_size: 4 });
     let message = "ResidualWrapper needs a cell as wide as its input, but input_size is 3 and output_size 4";

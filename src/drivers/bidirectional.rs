@@ -65,7 +65,7 @@ impl<E: Float, F: Parameters<E>, B: Parameters<E>> Parameters<E> for Bidirection
 /// ```
 ///
 /// # Errors
-/// [`Error::InputSizesDiffer`] if the cells read inputs of different sizes; as [`dynamic_rnn`](crate::dynamic_rnn).
+/// [`Error::CellInputSize`] if the cells read inputs of different sizes; as [`dynamic_rnn`](crate::dynamic_rnn).
 pub fn bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     cell_fw: &C,
     cell_bw: &D,

@@ -28,8 +28,8 @@ type UnrolledStack<C, D> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::St
 /// The cells of one direction are of one type; their sizes and options may differ.
 ///
 /// # Errors
-/// [`Error::Empty`] if there is no layer, [`Error::LayerCount`] if a list has another length than `cells_fw`,
-/// [`Error::LayerInputSize`] if a layer does not read what the one below puts out;
+/// [`Error::ZeroSize`] if there is no layer, [`Error::LayerCount`] if a list has another length than `cells_fw`,
+/// [`Error::CellInputSize`] if a layer does not read what the one below puts out;
 /// as [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn).
 pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     cells_fw: &[C],
@@ -60,7 +60,7 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
 
 fn check_layers<C: RnnCell, D: RnnCell>(cells_fw: &[C], cells_bw: &[D]) -> Result<(), Error> {
     if cells_fw.is_empty() {
-        return Err(Error::Empty { argument: "cells_fw" });
+        return Err(Error::ZeroSize { argument: "cells_fw.len()" });
     }
     check_count("cells_bw", cells_fw.len(), cells_bw.len())?;
     check_directions(&cells_fw[0], &cells_bw[0])?;
@@ -68,7 +68,7 @@ fn check_layers<C: RnnCell, D: RnnCell>(cells_fw: &[C], cells_bw: &[D]) -> Resul
         let expected = cells_fw[layer - 1].output_size().saturating_add(cells_bw[layer - 1].output_size());
         for (cells, found) in [("cells_fw", cells_fw[layer].input_size()), ("cells_bw", cells_bw[layer].input_size())] {
             if found != expected {
-                return Err(Error::LayerInputSize { layer: format!("{cells}[{layer}]"), expected, found });
+                return Err(Error::CellInputSize { cell: format!("{cells}[{layer}]"), expected, found });
             }
         }
     }

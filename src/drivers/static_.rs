@@ -31,7 +31,7 @@ type UnrolledLists<C, D> = (Vec<Array2<<C as RnnCell>::Elem>>, <C as RnnCell>::S
 /// ```
 ///
 /// # Errors
-/// [`Error::Empty`] if `inputs` has no steps (of what batch would the state be?), [`Error::ArrayShape`] if the steps differ
+/// [`Error::ZeroSize`] if `inputs` has no steps (of what batch would the state be?), [`Error::ArrayShape`] if the steps differ
 /// in shape; as [`dynamic_rnn`](crate::dynamic_rnn).
 pub fn static_rnn<C: RnnCell>(
     cell: &C,
@@ -78,7 +78,7 @@ pub fn static_bidirectional_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
 
 /// The steps as one array, (seq, batch, input).
 fn stacked<E: Float>(inputs: &[impl Deref<Target = ArrayRef2<E>>]) -> Result<Array3<E>, Error> {
-    let expected = inputs.first().ok_or(Error::Empty { argument: "inputs" })?.dim();
+    let expected = inputs.first().ok_or(Error::ZeroSize { argument: "inputs.len()" })?.dim();
     let mut x = Array3::zeros((inputs.len(), expected.0, expected.1));
     for (step, (mut to, from)) in x.outer_iter_mut().zip(inputs).enumerate() {
         // `assign` would broadcast a step of one row.

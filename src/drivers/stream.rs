@@ -151,11 +151,11 @@ impl<C: RnnCell> Stream<C> {
     /// Sets one row back to its initial state, without allocating: its next push starts a new sequence.
     ///
     /// # Errors
-    /// [`Error::RowOutOfBounds`].
+    /// [`Error::OutOfBounds`].
     pub fn reset_row(&mut self, row: usize) -> Result<(), Error> {
         let batch = self.batch_size();
         if row >= batch {
-            return Err(Error::RowOutOfBounds { row, batch });
+            return Err(Error::OutOfBounds { argument: "row".into(), found: row, count: batch, of: "rows" });
         }
         self.state.copy_row(row, &self.initial, row);
         Ok(())

@@ -26,38 +26,75 @@ messages! {
     SequenceLengthTooLong { row, length, seq, inputs: None } =>
         "sequence_length[{row}] is {length}, but there are only {seq} steps";
     StateShape { argument, leaf, expected, found } =>
-        "leaf {leaf} of {argument} is {found:?}, but the cell's state is {expected:?} (batch, features)";
+        "leaf {leaf} of {} is {found:?}, but the cell's state is {expected:?} (batch, features)", text(argument);
     StateLeaves { argument, expected, found } =>
-        "{argument} has {found} leaves, but the cell's state has {expected}";
+        "{} has {found} leaves, but the cell's state has {expected}", text(argument);
     ZeroSize { argument } => "{argument} is 0, but must be at least 1";
     InvalidNumber { argument, expected, found } => "{argument} is {found}, but must be {expected}";
     UnequalSizes { wrapper, input_size, output_size } =>
         "{wrapper} needs a cell as wide as its input, but input_size is {input_size} and output_size {output_size}";
-    TooLarge { name, shape } => "weight {name} would have shape {shape:?}, which is more than memory can hold";
-    MissingWeight { name } => "weight {name} is missing, but the cell's options ask for it";
-    UnexpectedWeight { name } => "weight {name} came, but the cell's options have no use for it";
-    ArrayShape { argument, expected, found } => "{argument} has shape {found:?}, but must have {expected:?}";
-    TargetClass { row, step, target, classes } =>
-        "targets[{row}, {step}] is {target}, but logits have only {classes} classes";
+    TooLarge { name, shape } =>
+        "weight {} would have shape {shape:?}, which is more than memory can hold", quoted(name);
+    MissingWeight { name, reason } => "weight {} is missing: {}", quoted(name), text(reason);
+    UnexpectedWeight { name, reason } => "weight {} is unexpected: {}", quoted(name), text(reason);
+    ArrayShape { argument, expected, found } => "{} has shape {found:?}, but must have {expected:?}", text(argument);
+    OutOfBounds { argument, found, count, of } => "{} is {found}, but there are only {count} {of}", text(argument);
     OptimizerParameter { argument, position, expected, found } =>
-        "parameter {position} of {argument} is {found}, but the optimizer was built for {expected} there";
-    UnknownLetter { letter, word, alphabet } => "letter {letter:?} of word {word:?} is not in the alphabet {alphabet:?}";
-    RepeatedLetter { letter, alphabet } => "letter {letter:?} stands twice in the alphabet {alphabet:?}";
+        "parameter {position} of {argument} is {}, but the optimizer was built for {} there", text(found), text(expected);
+    UnknownLetter { letter, word, alphabet } =>
+        "letter {letter:?} of word {} is not in the alphabet {}", quoted(word), quoted(alphabet);
+    RepeatedLetter { letter, alphabet } => "letter {letter:?} stands twice in the alphabet {}", quoted(alphabet);
     WordLength { word, expected, found } => "words[{word}] has {found} letters, but words[0] has {expected}";
-    Empty { argument } => "{argument} is empty, but must have at least 1 entry";
-    InputSizesDiffer { fw, bw } =>
-        "cell_bw's input_size is {bw}, but cell_fw's is {fw}: both read the same inputs";
     LayerCount { argument, expected, found } => "{argument} has {found} layers, but cells_fw has {expected}";
-    LayerInputSize { layer, expected, found } =>
-        "{layer} has an input_size of {found}, but the layer below puts out {expected} features";
-    RowOutOfBounds { row, batch } => "row is {row}, but the batch has only {batch} rows";
-    MissingTensor { name, found, count } =>
-        "tensor {name:?} is missing; {count} left: {}{}", found.join(", "), if found.len() < *count { ", …" } else { "" };
-    ExtraTensor { name, expected } => "tensor {name:?} came, but {expected}";
-    TensorShape { name, expected, found } => "tensor {name:?} has shape {found:?}, but must have {expected}";
-    TensorDtype { name, expected, found } => "tensor {name:?} is {found}, but must be {expected}";
-    RepeatedParameter { name } => "two parameters are named {name:?}, but names must differ";
-    NotRepresentable { module, expected, found } => "{module} has {expected}, but the cell has {found}";
-    InvalidFile { reason } => "the bytes must be a safetensors file: {reason}";
-    Io { path, reason } => "file {path:?}: {reason}";
+    CellInputSize { cell, expected, found } =>
+        "{} has an input_size of {found}, but is given {expected} features", text(cell);
+    TensorShape { name, expected, found } =>
+        "tensor {} has shape {found:?}, but must have {}", quoted(name), text(expected);
+    TensorDtype { name, expected, found } => "tensor {} is {}, but must be {expected}", quoted(name), text(found);
+    RepeatedParameter { name } => "two parameters are named {}, but names must differ", quoted(name);
+    NotRepresentable { module, expected, found } => "{module} has {expected}, but the cell has {}", text(found);
+    InvalidFile { reason } => "the bytes must be a safetensors file: {}", text(reason);
+    Io { path, error } => "file {}: {}", quoted_path(path), text(&error.to_string());
+    NotRegularFile { path, found } => "file {} is {found}, but must be a regular file", quoted_path(path);
+}
+
+/// A name as a message shows it. A hostile one may be as long as its file, and command the terminal.
+pub(crate) fn quoted(name: &str) -> String {
+    quoted_to(name, 100)
+}
+
+fn quoted_to(name: &str, max_chars: usize) -> String {
+    match name.char_indices().nth(max_chars) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
+    }
+}
+
+fn quoted_path(path: &str) -> String {
+    quoted_to(path, 4096)
+}
+
+/// Words with such names in them, as a message shows them.
+fn text(words: &str) -> String {
+    const MAX_CHARS: usize = 2000;
+    let mut shown = String::new();
+    for letter in words.chars().take(MAX_CHARS) {
+        match letter {
+            '"' | '\'' | '\\' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+    }
+    if words.chars().nth(MAX_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Names as a list that somebody may read.
+pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const MAX_NAMES: usize = 12;
+    let mut names = names.peekable();
+    let shown: Vec<String> = names.by_ref().take(MAX_NAMES).map(quoted).collect();
+    let more = if names.peek().is_some() { ", …" } else { "" };
+    shown.join(", ") + more
 }

@@ -113,7 +113,7 @@ impl<'a, E: Element> Multiply<'a, E> {
             }
             To::Slots(to, stride, add) => {
                 assert!(shape.units <= stride, "a slot has room for its units");
-                let (vectors, panel) = (shape.places(stride, lanes), shape.groups() * lanes);
+                let (vectors, panel) = (shape.places(stride, lanes), shape.groups(lanes) * lanes);
                 (to, Out { rows: to.lines(), panel, vectors, add: add == Add::Yes }, stride, shape.slots() * stride)
             }
         };
@@ -147,7 +147,7 @@ impl<'a, E: Element> Multiply<'a, E> {
 
     /// The units of some panels.
     pub(super) fn units(&self, panels: &Range<usize>) -> Range<usize> {
-        let (units, one) = (self.shape.units, self.shape.groups() * self.isa.lanes::<E>());
+        let (units, one) = (self.shape.units, self.out.panel);
         (panels.start * one).min(units)..(panels.end * one).min(units)
     }
 
@@ -175,12 +175,15 @@ impl<E: Element> WithSimd for Panels<'_, '_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let (multiply, panels) = (self.multiply, self.panels);
-        match (multiply.shape.gates, multiply.split) {
-            (1, false) => multiply.run::<S, 4, 1, false>(s, panels),
-            (2, false) => multiply.run::<S, 4, 2, false>(s, panels),
-            (3, false) => multiply.run::<S, 3, 3, false>(s, panels),
-            (3, true) => multiply.run::<S, 3, 3, true>(s, panels),
-            (4, false) => multiply.run::<S, 4, 4, false>(s, panels),
+        let shape = multiply.shape;
+        match (shape.gates, shape.vectors(E::lanes::<S>()), multiply.split) {
+            (1, 1, false) => multiply.run::<S, 1, 1, false>(s, panels),
+            (1, _, false) => multiply.run::<S, 4, 1, false>(s, panels),
+            (2, 2, false) => multiply.run::<S, 2, 2, false>(s, panels),
+            (2, _, false) => multiply.run::<S, 4, 2, false>(s, panels),
+            (3, _, false) => multiply.run::<S, 3, 3, false>(s, panels),
+            (3, _, true) => multiply.run::<S, 3, 3, true>(s, panels),
+            (4, _, false) => multiply.run::<S, 4, 4, false>(s, panels),
             _ => unreachable!("a panel has up to four gates, or three that are split"),
         }
     }

@@ -46,9 +46,11 @@ pub(crate) struct PackShape {
 }
 
 impl PackShape {
-    /// Vectors of units in a panel: as many as a tile has sums for.
-    pub(super) fn groups(&self) -> usize {
+    /// Vectors of units in a panel: as many as a tile has sums for, or one if it holds all units. Else a cell of few units
+    /// and many inputs would be padding.
+    pub(super) fn groups(&self, lanes: usize) -> usize {
         match self.gates {
+            _ if self.units <= lanes => 1,
             1 => MAX_SUMS,
             2 => MAX_SUMS / 2,
             _ => 1,
@@ -56,12 +58,12 @@ impl PackShape {
     }
 
     /// Vectors of weights for one input in one panel.
-    pub(super) fn vectors(&self) -> usize {
-        self.gates * self.groups()
+    pub(super) fn vectors(&self, lanes: usize) -> usize {
+        self.gates * self.groups(lanes)
     }
 
-    fn bias_vectors(&self) -> usize {
-        self.vectors() + usize::from(self.split)
+    fn bias_vectors(&self, lanes: usize) -> usize {
+        self.vectors(lanes) + usize::from(self.split)
     }
 
     /// Sums of a unit: one for each gate, in their order; of split gates the last one's over the inputs first and its over the
@@ -92,12 +94,12 @@ impl PackShape {
     }
 
     fn panels(&self, lanes: usize) -> usize {
-        self.units.div_ceil(self.groups() * lanes)
+        self.units.div_ceil(self.groups(lanes) * lanes)
     }
 
     /// The units of one vector of a panel: as many as it has lanes, but for those past the last.
     fn units_of(&self, panel: usize, group: usize, lanes: usize) -> Range<usize> {
-        let first = (panel * self.groups() + group) * lanes;
+        let first = (panel * self.groups(lanes) + group) * lanes;
         first.min(self.units)..(first + lanes).min(self.units)
     }
 }
@@ -134,17 +136,17 @@ impl<E: Element> Packed<E> {
 
     /// Units of all panels, those past the last too.
     pub(super) fn padded_units(&self) -> usize {
-        self.panels * self.shape.groups() * self.lanes
+        self.panels * self.shape.groups(self.lanes) * self.lanes
     }
 
     /// Numbers of a row's sums in one panel.
     pub(super) fn one_panel_sums(&self) -> usize {
-        self.shape.vectors() * self.lanes
+        self.shape.vectors(self.lanes) * self.lanes
     }
 
     /// Numbers of a row's sums as a tile leaves them: whole vectors, panel after panel.
     pub(super) fn panel_sums(&self) -> usize {
-        self.panels() * self.shape.vectors() * self.lanes
+        self.panels() * self.shape.vectors(self.lanes) * self.lanes
     }
 
     /// Numbers that a row is multiplied by, tails included.
@@ -161,7 +163,7 @@ impl<E: Element> Packed<E> {
     /// From one panel's weights to the next's.
     #[inline(always)]
     pub(super) fn panel_weights(&self) -> usize {
-        self.shape.depth() * self.shape.vectors() * self.lanes
+        self.shape.depth() * self.shape.vectors(self.lanes) * self.lanes
     }
 
     /// A panel's biases, one vector for each of weights and the split one last, and those of the panels behind it.
@@ -173,13 +175,13 @@ impl<E: Element> Packed<E> {
     /// From one panel's biases to the next's.
     #[inline(always)]
     pub(super) fn panel_bias(&self) -> usize {
-        self.shape.bias_vectors() * self.lanes
+        self.shape.bias_vectors(self.lanes) * self.lanes
     }
 
     fn grow(&mut self) {
         let shape = self.shape;
-        self.weights.grow([self.panels(), shape.depth(), shape.vectors(), self.lanes]);
-        self.bias.grow([self.panels(), shape.bias_vectors(), self.lanes]);
+        self.weights.grow([self.panels(), shape.depth(), shape.vectors(self.lanes), self.lanes]);
+        self.bias.grow([self.panels(), shape.bias_vectors(self.lanes), self.lanes]);
     }
 
     /// What [`Fill`] relies on.
@@ -210,8 +212,8 @@ impl<E: Element> Packed<E> {
             PackShape { inputs: self.shape.inputs, recurrent: 0, units: depths.len(), gates: 1, split: false };
         assert_eq!((lanes, self.shape), (from.lanes, to_shape), "weights are transposed for one instruction set");
         self.grow();
-        let (width, from_groups) = (self.shape.vectors() * lanes, from.shape.groups());
-        let from_width = from.shape.vectors() * lanes;
+        let (width, from_groups) = (self.shape.vectors(lanes) * lanes, from.shape.groups(lanes));
+        let from_width = from.shape.vectors(lanes) * lanes;
         for (slot, gate) in gates.enumerate() {
             for group in 0..units.div_ceil(lanes) {
                 let (panel, group) = (group / from_groups, group % from_groups);
@@ -263,8 +265,8 @@ impl<E: Element> Fill<'_, E> {
     fn fill_biases(&mut self) {
         let Packed { shape, lanes, .. } = *self.packed;
         for panel in 0..shape.panels(lanes) {
-            let biases = &mut self.packed.bias.as_mut_slice()[panel * shape.bias_vectors() * lanes..];
-            for vector in 0..shape.vectors() {
+            let biases = &mut self.packed.bias.as_mut_slice()[panel * shape.bias_vectors(lanes) * lanes..];
+            for vector in 0..shape.vectors(lanes) {
                 let gate = self.gates[vector % shape.gates];
                 let units = shape.units_of(panel, vector / shape.gates, lanes);
                 for (to, unit) in biases[vector * lanes..].iter_mut().zip(units) {
@@ -273,7 +275,8 @@ impl<E: Element> Fill<'_, E> {
                 }
             }
             if let Some(split) = self.split_bias {
-                for (to, unit) in biases[shape.vectors() * lanes..].iter_mut().zip(shape.units_of(panel, 0, lanes)) {
+                for (to, unit) in biases[shape.vectors(lanes) * lanes..].iter_mut().zip(shape.units_of(panel, 0, lanes))
+                {
                     *to = split[unit];
                 }
             }
@@ -283,7 +286,7 @@ impl<E: Element> Fill<'_, E> {
     #[inline(always)]
     fn fill_weights<S: Simd>(&mut self, s: S, depths: Range<usize>) {
         let Packed { shape, lanes, .. } = *self.packed;
-        let vectors = shape.vectors();
+        let vectors = shape.vectors(lanes);
         for panel in 0..shape.panels(lanes) {
             for vector in 0..vectors {
                 let gate = self.gates[vector % shape.gates];

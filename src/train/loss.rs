@@ -46,7 +46,7 @@ pub enum Average {
 /// ```
 ///
 /// # Errors
-/// [`Error::ArrayShape`] if `targets` or `weights` are not as long and wide as `logits`, [`Error::TargetClass`] if a target
+/// [`Error::ArrayShape`] if `targets` or `weights` are not as long and wide as `logits`, [`Error::OutOfBounds`] if a target
 /// of a weight other than 0 is not a class.
 pub fn sequence_loss<E: Float>(
     logits: &ArrayRef3<E>,
@@ -89,7 +89,8 @@ pub fn sequence_losses<E: Float>(
         }
         let target = targets[[row, step]];
         if target >= classes {
-            return Err(Error::TargetClass { row, step, target, classes });
+            let argument = format!("targets[{row}, {step}]");
+            return Err(Error::OutOfBounds { argument, found: target, count: classes, of: "classes" });
         }
         let weight = weight / total[[row, step]];
         let (logits, d) = (logits.slice(ndarray::s![row, step, ..]), d_logits.slice_mut(ndarray::s![row, step, ..]));

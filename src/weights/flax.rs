@@ -32,7 +32,7 @@ use ndarray::{Array1, Array2, s};
 /// A `SimpleCell` with its default options (tanh, not residual).
 ///
 /// # Errors
-/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
 pub fn simple<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<BasicRnn<E>, Error> {
     let gates = Gates::new(tensors, prefix, &["i"], &["h"], &["i/bias"])?;
     let bias = Some(gates.bias(tensors, "i")?);
@@ -89,13 +89,13 @@ impl<'p> Gates<'p> {
         let first = format!("{prefix}{}/kernel", from_input[0]);
         let [input, hidden] = tensors.axes(&first, "(input, hidden)")?;
         for gate in from_input {
-            tensors.expect(&format!("{prefix}{gate}/kernel"), &[input, hidden])?;
+            tensors.check(&format!("{prefix}{gate}/kernel"), &[input, hidden])?;
         }
         for gate in from_hidden {
-            tensors.expect(&format!("{prefix}{gate}/kernel"), &[hidden, hidden])?;
+            tensors.check(&format!("{prefix}{gate}/kernel"), &[hidden, hidden])?;
         }
         for bias in biases {
-            tensors.expect(&format!("{prefix}{bias}"), &[hidden])?;
+            tensors.check(&format!("{prefix}{bias}"), &[hidden])?;
         }
         Ok(Self { prefix, input, hidden })
     }

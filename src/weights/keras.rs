@@ -49,7 +49,7 @@ impl Default for Options {
 /// A `SimpleRNN`; of the options only the activation matters.
 ///
 /// # Errors
-/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
 pub fn simple_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -116,8 +116,8 @@ impl Layer {
         let [kernel, recurrent_kernel, bias] = &names;
         let [input, _] = tensors.axes(kernel, &format!("(input, {gates} · hidden)"))?;
         let [hidden, _] = tensors.axes(recurrent_kernel, &format!("(hidden, {gates} · hidden)"))?;
-        tensors.expect(recurrent_kernel, &[hidden, gates * hidden])?;
-        tensors.expect(kernel, &[input, gates * hidden])?;
+        tensors.check(recurrent_kernel, &[hidden, gates * hidden])?;
+        tensors.check(kernel, &[input, gates * hidden])?;
         let use_bias = tensors.contains(bias);
         Ok(Self { input, hidden, use_bias, names })
     }

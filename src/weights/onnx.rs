@@ -54,7 +54,7 @@ impl Default for Options {
 /// An `RNN` of one direction; of the options only the activation matters.
 ///
 /// # Errors
-/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
 pub fn rnn<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<BasicRnn<E>, Error> {
     rnn_directions(tensors, prefix, options).map(|[cell]| cell)
 }
@@ -138,7 +138,7 @@ fn lstm_directions<E: Float, const N: usize>(
     let hidden = node.hidden;
     let p = format!("{prefix}P");
     if tensors.contains(&p) {
-        tensors.expect(&p, &[N, 3 * hidden])?;
+        tensors.check(&p, &[N, 3 * hidden])?;
     }
     let mut kernels: [_; N] = std::array::from_fn(|_| Array2::zeros((node.input + hidden, 4 * hidden)));
     node.matrices(tensors, |direction, row, from| put(&mut kernels[direction], row, from, &IOFC))?;
@@ -212,11 +212,11 @@ impl<'p, const N: usize> Node<'p, N> {
         let [w, r, b] = ["W", "R", "B"].map(|name| format!("{prefix}{name}"));
         let [_, _, input] = tensors.axes(&w, &format!("({N}, {gates} · hidden, input)"))?;
         let [_, _, hidden] = tensors.axes(&r, &format!("({N}, {gates} · hidden, hidden)"))?;
-        tensors.expect(&r, &[N, gates * hidden, hidden])?;
-        tensors.expect(&w, &[N, gates * hidden, input])?;
+        tensors.check(&r, &[N, gates * hidden, hidden])?;
+        tensors.check(&w, &[N, gates * hidden, input])?;
         let use_bias = tensors.contains(&b);
         if use_bias {
-            tensors.expect(&b, &[N, 2 * gates * hidden])?;
+            tensors.check(&b, &[N, 2 * gates * hidden])?;
         }
         Ok(Self { prefix, gates, input, hidden, use_bias })
     }

@@ -40,8 +40,8 @@ pub use export::{export_gru, export_lstm, export_rnn};
 /// The layers of an `nn.RNN` as a stack; `activation` is tanh, or relu for `nonlinearity="relu"`, which the weights do not tell.
 ///
 /// # Errors
-/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says;
-/// [`Error::ExtraTensor`] for one that has such a name but no place, a backward direction's among them.
+/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says;
+/// [`Error::UnexpectedWeight`] for one that has such a name but no place, a backward direction's among them.
 pub fn rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -157,13 +157,13 @@ impl Layer {
             return Err(misfit(format!("[{}, {input}]", gates * hidden)));
         }
         let output = if projects { columns } else { hidden };
-        tensors.expect(weight_hh, &[gates * hidden, output])?;
+        tensors.check(weight_hh, &[gates * hidden, output])?;
         if use_bias {
-            tensors.expect(bias_ih, &[gates * hidden])?;
-            tensors.expect(bias_hh, &[gates * hidden])?;
+            tensors.check(bias_ih, &[gates * hidden])?;
+            tensors.check(bias_hh, &[gates * hidden])?;
         }
         if projects {
-            tensors.expect(weight_hr, &[output, hidden])?;
+            tensors.check(weight_hr, &[output, hidden])?;
         }
         Ok(Self { input, hidden, output, use_bias, projects, names })
     }
@@ -238,8 +238,8 @@ fn layers<E: Float, C: RnnCell>(
             3 => "gru",
             _ => "lstm",
         };
-        let expected = format!("`{kind}` reads one direction; `bidirectional_{kind}` reads both");
-        return Err(Error::ExtraTensor { name, expected });
+        let reason = format!("`{kind}` reads one direction; `bidirectional_{kind}` reads both");
+        return Err(Error::UnexpectedWeight { name, reason });
     }
     let directions = directions(tensors, prefix, gates, &[false], cell)?;
     MultiRnnCell::new(directions.into_iter().flatten().collect())
@@ -287,18 +287,15 @@ fn directions<E: Float, C>(
         layers.push(cells);
     }
     match find(tensors, prefix, &KINDS) {
-        Some(left) => Err(Error::ExtraTensor {
+        Some(left) => Err(Error::UnexpectedWeight {
             name: left.into(),
-            expected: format!("the module under {prefix:?} has {} layers and no use for it", layers.len()),
+            reason: format!("the module under {prefix:?} has {} layers and no use for it", layers.len()),
         }),
         None => Ok(layers),
     }
 }
 
-/// A tensor of one of these kinds, of any layer.
+/// The first tensor of one of these kinds, of any layer.
 fn find<'t, E: Float>(tensors: &'t Tensors<'_, E>, prefix: &str, kinds: &[&str]) -> Option<&'t str> {
-    let is_layer = |name: &str, kind: &str| name.strip_prefix(kind).is_some_and(|layer| layer.starts_with("_l"));
-    tensors
-        .names()
-        .find(|name| name.strip_prefix(prefix).is_some_and(|name| kinds.iter().any(|kind| is_layer(name, kind))))
+    kinds.iter().filter_map(|kind| tensors.first_with(&format!("{prefix}{kind}_l"))).min()
 }

@@ -28,48 +28,63 @@
 
 use super::Tensors;
 use super::stored::Stored;
+use crate::error::list;
 use crate::{Error, Float, Parameters};
-use ::safetensors::tensor::{Dtype, View};
 use header::{Header, Info, Shape};
 use ndarray::ArrayViewD;
 use std::any::Any;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
 use std::path::Path;
 
+mod file;
 mod header;
 
-/// Writes the parameters to a file, each under its name. A file that is there is replaced at once, when the new one is
-/// complete.
+/// Writes the parameters to a file, each under its name.
+///
+/// The old file is replaced at once, when the new one is complete and on disk. A full disk, a killed process or a power cut
+/// before that leaves the old file as it was. Symbolic links are followed: the target is replaced. The new file keeps the old
+/// one's permissions, but not its owner; without an old file it gets those of any new file. Other hard links keep the old
+/// contents. If several processes save to one path at the same time, all succeed and the last one wins.
+///
+/// The new file is first written beside the old one, named `.rnn-cell-`, 16 hexadecimal digits and `.tmp`. An error removes
+/// it. A killed process leaves it behind, and the next save to that folder removes it: it is no longer locked. (On a file
+/// system without locks it stays.)
 ///
 /// # Errors
-/// [`Error::RepeatedParameter`] if two parameters have one name, [`Error::Io`] if the file cannot be written.
+/// - [`Error::RepeatedParameter`] if two parameters have one name.
+/// - [`Error::InvalidFile`] if the names take more than 100 MB together, or one of them is `__metadata__`.
+/// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
+/// - [`Error::Io`] if the file cannot be written. A read-only file is not replaced.
 pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRef<Path>) -> Result<(), Error> {
-    write(named(parameters)?, path.as_ref())
+    save_arrays(&named(parameters)?, path.as_ref())
 }
 
 /// The bytes that [`save`] writes.
 ///
 /// # Errors
-/// [`Error::RepeatedParameter`] if two parameters have one name.
+/// [`Error::RepeatedParameter`] and [`Error::InvalidFile`], as [`save`].
 pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Vec<u8>, Error> {
-    let written = ::safetensors::serialize(named(parameters)?, None);
-    written.map_err(|error| Error::InvalidFile { reason: error.to_string() })
+    let arrays = named(parameters)?;
+    let mut bytes = header::beginning(&arrays)?;
+    write_numbers(&arrays, &mut bytes).expect("memory takes every byte");
+    Ok(bytes)
 }
 
 /// Reads the parameters from a file: exactly those, by name.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read, and those of [`from_bytes`].
+/// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
+/// - [`Error::Io`] if the file cannot be read, or is larger than memory.
+/// - Those of [`from_bytes`].
 pub fn load<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, path: impl AsRef<Path>) -> Result<(), Error> {
-    let path = path.as_ref();
-    from_bytes(parameters, &std::fs::read(path).map_err(|error| io(path, &error))?)
+    from_bytes(parameters, &file::read(path.as_ref())?)
 }
 
 /// Reads the parameters from the bytes of a file, read or mapped; nothing is allocated but the list of its tensors.
 ///
 /// # Errors
-/// [`Error::InvalidFile`] for bytes that are no safetensors file, [`Error::MissingTensor`], [`Error::ExtraTensor`],
+/// [`Error::InvalidFile`] for bytes that are no safetensors file, [`Error::MissingWeight`], [`Error::UnexpectedWeight`],
 /// [`Error::TensorShape`], [`Error::TensorDtype`], [`Error::RepeatedParameter`]. The parameters then are what they were.
 pub fn from_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, bytes: &[u8]) -> Result<(), Error> {
     let tensors = read_tensors::<E>(bytes)?;
@@ -89,7 +104,7 @@ fn check<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, tensors: &Tensors<
     let mut result = Ok(());
     parameters.visit_parameters(&mut |name, array| {
         if result.is_ok() {
-            result = tensors.expect(name, array.shape());
+            result = tensors.check(name, array.shape());
         }
         if !names.insert(name.to_string()) && result.is_ok() {
             result = Err(Error::RepeatedParameter { name: name.into() });
@@ -97,9 +112,9 @@ fn check<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, tensors: &Tensors<
     });
     result?;
     match tensors.names().find(|&name| !names.contains(name)) {
-        Some(extra) => Err(Error::ExtraTensor {
+        Some(extra) => Err(Error::UnexpectedWeight {
             name: extra.into(),
-            expected: format!("the parameters are {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+            reason: format!("the parameters are {}", list(names.iter().map(String::as_str))),
         }),
         None => Ok(()),
     }
@@ -121,18 +136,20 @@ pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
 /// Writes tensors to a file, each under its name: what the exporters made.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be written, [`Error::TensorDtype`] if a tensor of another file cannot be read.
+/// Those of [`save`]; [`Error::TensorDtype`] if a tensor of another file cannot be read.
 pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path>) -> Result<(), Error> {
     let names: Vec<String> = tensors.names().map(String::from).collect();
     let arrays: Result<Vec<_>, _> = names.iter().map(|name| tensors.take(name)).collect();
     let arrays = arrays?;
-    write(names.into_iter().zip(arrays.iter().map(|array| Numbers(array.view()))), path.as_ref())
+    save_arrays(&names.into_iter().zip(arrays.iter().map(|array| array.view())).collect(), path.as_ref())
 }
 
-fn write<'a, E: Float>(views: impl IntoIterator<Item = (String, Numbers<'a, E>)>, path: &Path) -> Result<(), Error> {
-    // The library makes its temporary file beside `path`, and a bare file name has an empty parent.
-    let full = std::path::absolute(path).map_err(|error| io(path, &error))?;
-    ::safetensors::serialize_to_file(views, None, &full).map_err(|error| io(path, &error))
+fn save_arrays<E: Float>(arrays: &Named<'_, E>, path: &Path) -> Result<(), Error> {
+    let beginning = header::beginning(arrays)?;
+    file::replace(path, |to| {
+        to.write_all(&beginning)?;
+        write_numbers(arrays, to)
+    })
 }
 
 /// The metadata of a file: strings by name, none if there are none.
@@ -143,43 +160,28 @@ pub fn read_metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
     Ok(Header::read(bytes)?.metadata)
 }
 
-fn io(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::Io { path: path.display().to_string(), reason: error.to_string() }
-}
+/// Arrays by name, in the order in which they are written.
+type Named<'a, E> = BTreeMap<String, ArrayViewD<'a, E>>;
 
 /// The parameters under their names.
-fn named<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Vec<(String, Numbers<'_, E>)>, Error> {
-    let mut views: Vec<(String, Numbers<'_, E>)> = Vec::new();
-    parameters.visit_parameters(&mut |name, array| views.push((name.into(), Numbers(array))));
-    let mut names = BTreeSet::new();
-    match views.iter().find(|(name, _)| !names.insert(name)) {
-        Some((name, _)) => Err(Error::RepeatedParameter { name: name.clone() }),
-        None => Ok(views),
-    }
+fn named<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Named<'_, E>, Error> {
+    let mut arrays = BTreeMap::new();
+    let mut result = Ok(());
+    parameters.visit_parameters(&mut |name, array| {
+        if arrays.insert(name.to_string(), array).is_some() && result.is_ok() {
+            result = Err(Error::RepeatedParameter { name: name.into() });
+        }
+    });
+    result.map(|()| arrays)
 }
 
-/// An array as the library writes it: its bytes are made when its turn comes.
-struct Numbers<'a, E>(ArrayViewD<'a, E>);
-
-impl<E: Float> View for Numbers<'_, E> {
-    fn dtype(&self) -> Dtype {
-        if size_of::<E>() == 8 { Dtype::F64 } else { Dtype::F32 }
-    }
-    fn shape(&self) -> &[usize] {
-        self.0.shape()
-    }
-    fn data_len(&self) -> usize {
-        size_of::<E>() * self.0.len()
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        let mut bytes = Vec::with_capacity(self.data_len());
-        for number in &self.0 {
-            let number = number as &dyn Any;
-            match number.downcast_ref::<f32>() {
-                Some(number) => bytes.extend(number.to_le_bytes()),
-                None => bytes.extend(number.downcast_ref::<f64>().expect("Float is f32 or f64").to_le_bytes()),
-            }
+fn write_numbers<E: Float>(arrays: &Named<'_, E>, to: &mut impl Write) -> io::Result<()> {
+    for number in arrays.values().flatten() {
+        let number = number as &dyn Any;
+        match number.downcast_ref::<f32>() {
+            Some(number) => to.write_all(&number.to_le_bytes())?,
+            None => to.write_all(&number.downcast_ref::<f64>().expect("Float is f32 or f64").to_le_bytes())?,
         }
-        bytes.into()
     }
+    Ok(())
 }

@@ -54,7 +54,7 @@ use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
 /// A `BasicRNNCell`. `options` sets what the variables do not tell: the activation.
 ///
 /// # Errors
-/// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
 pub fn basic_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -92,13 +92,13 @@ pub fn lstm<E: Float>(
     let [kernel, bias, w_f_diag, w_i_diag, w_o_diag, projection] = names.map(|name| format!("{prefix}{name}"));
     let [rows, columns] = tensors.axes(&kernel, "(input + output, 4 · hidden)")?;
     let hidden = columns / 4;
-    tensors.expect(&kernel, &[rows, 4 * hidden])?;
-    tensors.expect(&bias, &[4 * hidden])?;
+    tensors.check(&kernel, &[rows, 4 * hidden])?;
+    tensors.check(&bias, &[4 * hidden])?;
     let mut output = hidden;
     let projects = tensors.contains(&projection);
     if projects {
         [_, output] = tensors.axes(&projection, "(hidden, output)")?;
-        tensors.expect(&projection, &[hidden, output])?;
+        tensors.check(&projection, &[hidden, output])?;
     }
     let mut builder = Lstm::builder(input_size(tensors, &kernel, rows, output)?, hidden);
     if projects {
@@ -164,7 +164,7 @@ pub fn gru<E: Float>(
 /// ```
 ///
 /// # Errors
-/// Those of `cell`; [`Error::MissingTensor`] if there is no `cell_0`.
+/// Those of `cell`; [`Error::MissingWeight`] if there is no `cell_0`.
 pub fn multi<'a, E: Float, C>(
     tensors: &mut Tensors<'a, E>,
     prefix: &str,
@@ -173,7 +173,7 @@ pub fn multi<'a, E: Float, C>(
     let mut cells = Vec::new();
     loop {
         let prefix = format!("{prefix}cell_{}/", cells.len());
-        if !cells.is_empty() && !tensors.names().any(|name| name.starts_with(&prefix)) {
+        if !cells.is_empty() && tensors.first_with(&prefix).is_none() {
             return Ok(cells);
         }
         cells.push(cell(tensors, &prefix)?);

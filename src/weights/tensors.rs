@@ -1,8 +1,10 @@
 //! [`Tensors`]: named arrays, from memory or from a file, for the importers to take from.
 
+use crate::error::list;
 use crate::{Error, Float};
 use ndarray::{Array1, Array2, ArrayBase, ArrayD, CowArray, CowRepr, Dimension, IxDyn};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 #[cfg(feature = "safetensors")]
 use super::stored::Stored;
@@ -77,6 +79,12 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.map.keys().map(String::as_str)
     }
 
+    /// The first name that begins so. A search, where a file may have as many modules as tensors.
+    pub(super) fn first_with(&self, beginning: &str) -> Option<&str> {
+        let (name, _) = self.map.range::<str, _>((Bound::Included(beginning), Bound::Unbounded)).next()?;
+        Some(&**name).filter(|name| name.starts_with(beginning))
+    }
+
     /// Number of tensors.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -98,7 +106,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// The shape of a tensor.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`].
+    /// [`Error::MissingWeight`].
     pub fn shape(&self, name: &str) -> Result<&[usize], Error> {
         self.map.get(name).map(Tensor::shape).ok_or_else(|| self.missing(name))
     }
@@ -106,7 +114,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// Gives a tensor another name, such as the one an importer looks for; a tensor that has it is replaced.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`].
+    /// [`Error::MissingWeight`].
     pub fn rename(&mut self, from: &str, to: impl Into<String>) -> Result<(), Error> {
         let tensor = self.map.remove(from).ok_or_else(|| self.missing(from))?;
         self.map.insert(to.into(), tensor);
@@ -121,7 +129,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// Removes and returns a tensor of any shape.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`]; [`Error::TensorDtype`] for a tensor of a file whose numbers cannot be read without loss.
+    /// [`Error::MissingWeight`]; [`Error::TensorDtype`] for a tensor of a file whose numbers cannot be read without loss.
     pub fn take(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
         match self.map.remove(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => Ok(array.into_owned()),
@@ -135,7 +143,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// # Errors
     /// As [`take`](Self::take), and [`Error::TensorShape`].
     pub fn take_matrix(&mut self, name: &str, (rows, columns): (usize, usize)) -> Result<Array2<E>, Error> {
-        self.expect(name, &[rows, columns])?;
+        self.check(name, &[rows, columns])?;
         Ok(self.take(name)?.into_dimensionality().expect("two axes were checked"))
     }
 
@@ -144,15 +152,15 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// # Errors
     /// As [`take`](Self::take), and [`Error::TensorShape`].
     pub fn take_vector(&mut self, name: &str, len: usize) -> Result<Array1<E>, Error> {
-        self.expect(name, &[len])?;
+        self.check(name, &[len])?;
         Ok(self.take(name)?.into_dimensionality().expect("one axis was checked"))
     }
 
     /// `Ok` if a tensor is there, has this shape and can be read.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`], [`Error::TensorShape`] or [`Error::TensorDtype`].
-    pub fn expect(&self, name: &str, shape: &[usize]) -> Result<(), Error> {
+    /// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`].
+    pub fn check(&self, name: &str, shape: &[usize]) -> Result<(), Error> {
         let found = self.shape(name)?;
         if found != shape {
             return Err(Error::TensorShape { name: name.into(), expected: format!("{shape:?}"), found: found.into() });
@@ -194,19 +202,21 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// `Err` if a tensor is left that nothing took.
     ///
     /// # Errors
-    /// [`Error::ExtraTensor`].
+    /// [`Error::UnexpectedWeight`].
     pub fn finish(self) -> Result<(), Error> {
         match self.map.into_keys().next() {
-            Some(name) => Err(Error::ExtraTensor { name, expected: "nothing takes it".into() }),
+            Some(name) => Err(Error::UnexpectedWeight { name, reason: "nothing takes it".into() }),
             None => Ok(()),
         }
     }
 
     fn missing(&self, name: &str) -> Error {
-        /// More names than this make a message that nobody reads.
-        const SHOWN: usize = 12;
-        let found = self.names().take(SHOWN).map(String::from).collect();
-        Error::MissingTensor { name: name.into(), found, count: self.len() }
+        let reason = if self.is_empty() {
+            "no tensor is left".into()
+        } else {
+            format!("what is left is {}", list(self.names()))
+        };
+        Error::MissingWeight { name: name.into(), reason }
     }
 
     /// All tensors as arrays of another element type, each number rounded to the nearest one: the way to run weights that

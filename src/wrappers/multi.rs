@@ -39,18 +39,18 @@ impl<Cells: Layers> MultiRnnCell<Cells> {
     /// A stack of `cells`, the lowest first.
     ///
     /// # Errors
-    /// [`Error::Empty`]; [`Error::LayerInputSize`] if a cell's input size is not the output size of the one below.
+    /// [`Error::ZeroSize`]; [`Error::CellInputSize`] if a cell's input size is not the output size of the one below.
     pub fn new(cells: Cells) -> Result<Self, Error> {
         let sizes = cells.sizes();
         for (layer, pair) in (1..).zip(sizes.windows(2)) {
             let ((_, expected), (found, _)) = (pair[0], pair[1]);
             if found != expected {
-                return Err(Error::LayerInputSize { layer: format!("cells[{layer}]"), expected, found });
+                return Err(Error::CellInputSize { cell: format!("cells[{layer}]"), expected, found });
             }
         }
         match (sizes.first(), sizes.last()) {
             (Some(&(input_size, _)), Some(&(_, output_size))) => Ok(Self { cells, input_size, output_size }),
-            _ => Err(Error::Empty { argument: "cells" }),
+            _ => Err(Error::ZeroSize { argument: "cells.len()" }),
         }
     }
 }

@@ -13,6 +13,7 @@ use rnn_cell::{
     Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm, Lstm,
     MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State, Ugrnn,
 };
+use std::ffi::OsStr;
 use std::process::{Command, Output};
 
 /// All that this machine has.
@@ -29,7 +30,7 @@ pub fn instruction_sets() -> Vec<&'static str> {
 }
 
 /// Runs an ignored test of this program in a process of its own, on one instruction set.
-pub fn run_child(test: &str, isa: &str) -> Output {
+pub fn run_child(test: &str, isa: impl AsRef<OsStr>) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture"])
         .env("RNN_CELL_ISA", isa)

@@ -9,12 +9,17 @@
 //! It is read here and not by the library, whose reader takes up to some sixty times the header's length in memory and
 //! does not tell which tensor is wrong. Here nothing is set aside but what is listed, name by name.
 
-use crate::Error;
-use serde::Deserialize;
+use crate::error::quoted;
+use crate::{Error, Float};
+use ndarray::ArrayViewD;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// The key in a header that is no tensor.
+const METADATA: &str = "__metadata__";
 
 /// What a file says of its tensors, checked against the bytes that are there.
 pub(super) struct Header<'a> {
@@ -23,7 +28,7 @@ pub(super) struct Header<'a> {
     pub data: &'a [u8],
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Info<'a> {
     #[serde(borrow)]
@@ -50,9 +55,9 @@ impl<'a> Header<'a> {
         let (text, data) = split.ok_or_else(|| format!("its header must have {len} bytes, but {} came", rest.len()))?;
         let List { tensors, metadata } =
             serde_json::from_slice(text).map_err(|error| format!("its header cannot be read: {error}"))?;
-        let header = Self { tensors, metadata: metadata.unwrap_or_default(), data };
+        let header = Self { tensors, metadata: metadata.map_or_else(BTreeMap::new, |Metadata(map)| map), data };
         for (name, info) in &header.tensors {
-            info.check(data.len()).map_err(|reason| format!("tensor {}: {reason}", shown(name)))?;
+            info.check(data.len()).map_err(|reason| format!("tensor {}: {reason}", quoted(name)))?;
         }
         header.check_order().map(|()| header)
     }
@@ -64,7 +69,10 @@ impl<'a> Header<'a> {
         let mut at = 0;
         for (name, [start, end]) in tensors {
             if start != at {
-                return Err(format!("tensor {} must begin at byte {at} of the data, but does at {start}", shown(name)));
+                return Err(format!(
+                    "tensor {} must begin at byte {at} of the data, but does at {start}",
+                    quoted(name)
+                ));
             }
             at = end;
         }
@@ -93,6 +101,36 @@ impl Info<'_> {
     }
 }
 
+/// What a file of these arrays begins with: its header's length and its header.
+///
+/// # Errors
+/// [`Error::InvalidFile`] if the header is longer than the format allows, or an array has the name of its metadata.
+pub(super) fn beginning<E: Float>(arrays: &BTreeMap<String, ArrayViewD<'_, E>>) -> Result<Vec<u8>, Error> {
+    /// Longer headers are refused by the format's library.
+    const MAX_BYTES: usize = 100_000_000;
+    if arrays.contains_key(METADATA) {
+        return Err(Error::InvalidFile { reason: format!("no tensor may be named {METADATA}") });
+    }
+    let mut start = 0;
+    let infos: BTreeMap<&str, Info> = arrays
+        .iter()
+        .map(|(name, array)| {
+            let offsets = [start, start + size_of::<E>() * array.len()];
+            start = offsets[1];
+            let dtype = if size_of::<E>() == 8 { "F64" } else { "F32" };
+            (&**name, Info { dtype: dtype.into(), shape: Shape(array.shape().into()), offsets })
+        })
+        .collect();
+    let mut header = serde_json::to_vec(&infos).expect("names and numbers are JSON");
+    // Data begins at a multiple of 8.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    if header.len() > MAX_BYTES {
+        let reason = format!("its header would have {} bytes, but may have {MAX_BYTES}", header.len());
+        return Err(Error::InvalidFile { reason });
+    }
+    Ok([&(header.len() as u64).to_le_bytes(), &header[..]].concat())
+}
+
 /// Bytes of a number of a type that is read here.
 pub(super) fn width(dtype: &str) -> Option<usize> {
     match dtype {
@@ -103,19 +141,10 @@ pub(super) fn width(dtype: &str) -> Option<usize> {
     }
 }
 
-/// A name as a message shows it: a hostile one may be as long as the file.
-fn shown(name: &str) -> String {
-    const MAX_CHARS: usize = 100;
-    match name.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{:?}…", &name[..end]),
-        None => format!("{name:?}"),
-    }
-}
-
 /// The header's JSON. Nothing in it may come twice, which a map of serde's own would allow.
 struct List<'a> {
     tensors: BTreeMap<String, Info<'a>>,
-    metadata: Option<BTreeMap<String, String>>,
+    metadata: Option<Metadata>,
 }
 
 impl<'de> Deserialize<'de> for List<'de> {
@@ -130,8 +159,8 @@ impl<'de> Deserialize<'de> for List<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<List<'de>, A::Error> {
                 let mut list = List { tensors: BTreeMap::new(), metadata: None };
                 while let Some(name) = map.next_key::<String>()? {
-                    let shown = shown(&name);
-                    let twice = if name == "__metadata__" {
+                    let shown = quoted(&name);
+                    let twice = if name == METADATA {
                         list.metadata.replace(map.next_value()?).is_some()
                     } else {
                         let info = map.next_value();
@@ -149,7 +178,35 @@ impl<'de> Deserialize<'de> for List<'de> {
     }
 }
 
+/// Strings by name.
+struct Metadata(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Strings;
+        impl<'de> Visitor<'de> for Strings {
+            type Value = Metadata;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "strings by name")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+                let mut strings = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let shown = quoted(&name);
+                    if strings.insert(name, map.next_value()?).is_some() {
+                        return Err(A::Error::custom(format_args!("{METADATA}: {shown} came twice")));
+                    }
+                }
+                Ok(Metadata(strings))
+            }
+        }
+        deserializer.deserialize_map(Strings)
+    }
+}
+
 /// The axes of a tensor. A list of any length would take more memory than its text.
+#[derive(Serialize)]
 pub(super) struct Shape(pub Vec<usize>);
 
 /// Most axes of a tensor: as many as NumPy and PyTorch can have.
