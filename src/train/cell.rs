@@ -1,5 +1,6 @@
 //! [`TrainableCell`]: a cell that knows its own step backward.
 
+use super::long_sum::LongSum;
 use super::runs::steps_as_runs;
 use crate::{Parameters, RnnCell};
 use ndarray::{ArrayRef2, ArrayRef3, Axis};
@@ -127,7 +128,8 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
     }
 
     /// A run of steps back: pops the records that [`unroll_recording`](Self::unroll_recording) pushed for `inputs` (seq,
-    /// batch, input). Arguments as in [`step_backward`](Self::step_backward), with the sequence axis first.
+    /// batch, input). Arguments as in [`step_backward`](Self::step_backward), with the sequence axis first. Between steps the
+    /// provided version may move what `gradient` holds to a longer sum, and let the next step begin at 0 again.
     ///
     /// # Panics
     /// If the shapes disagree, or records are missing.
@@ -142,11 +144,13 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         gradient: &mut Self::Gradient,
         workspace: &mut Self::Workspace,
     ) {
+        let mut gradient = LongSum::<Self>::new(gradient);
         let steps = inputs.outer_iter().zip(d_outputs.outer_iter()).zip(d_inputs.outer_iter_mut());
         for ((input, d_output), mut d_input) in steps.rev() {
             let record = records.pop().expect("each step forward left a record");
-            self.step_backward(record, &input, &d_output, d_state, &mut d_input, gradient, workspace);
+            self.step_backward(record, &input, &d_output, d_state, &mut d_input, gradient.next_gradient(), workspace);
         }
+        gradient.finish();
     }
 }
 

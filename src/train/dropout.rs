@@ -1,6 +1,7 @@
 //! Dropout's backward: gradients pass the masks that the values passed, drawn again.
 
 use super::cell::TrainableCell;
+use super::long_sum::LongSum;
 use super::runs::steps_as_runs;
 use crate::dropout::{Masks, Site};
 use crate::wrappers::workspace::WrapperWorkspace;
@@ -67,6 +68,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
             cell.unroll_backward(&mut records, &x, &d_y, d_state, d_inputs, gradient, workspace);
         } else {
             // Forward stepped, and dropped from the state after each step.
+            let mut gradient = LongSum::<C>::new(gradient);
             for t in (0..inputs.dim().0).rev() {
                 let mut leaf = 0;
                 d_state.visit_droppable_mut(&mut |mut values| {
@@ -75,8 +77,9 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
                 });
                 let (x, d_y) = (x.slice(s![t..t + 1, .., ..]), d_y.slice(s![t..t + 1, .., ..]));
                 let mut d_x = d_inputs.slice_mut(s![t..t + 1, .., ..]);
-                cell.unroll_backward(&mut records, &x, &d_y, d_state, &mut d_x, gradient, workspace);
+                cell.unroll_backward(&mut records, &x, &d_y, d_state, &mut d_x, gradient.next_gradient(), workspace);
             }
+            gradient.finish();
         }
         for (t, mut d_x) in d_inputs.outer_iter_mut().enumerate() {
             masks.drop_rows(self.input, Site::Input, t, &mut d_x);

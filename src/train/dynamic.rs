@@ -1,5 +1,6 @@
 //! [`dynamic_rnn`], recorded, and [`Tape`]: the way back.
 
+use super::long_sum::LongSum;
 use super::{Gradients, TrainableCell};
 use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
 use crate::drivers::order::{Direction, Room, Rooms, by_step};
@@ -62,7 +63,8 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
 /// [`dynamic_rnn`] that keeps only the state every `every` steps, and runs those steps again on the way back.
 ///
 /// Of T steps it holds T / `every` states and the record of `every` steps, and computes each step forward twice: about
-/// √T is the smallest tape. Gradients are those of [`dynamic_rnn`] to rounding.
+/// √T is the smallest tape. Gradients are those of [`dynamic_rnn`] to rounding. The way back of many windows holds a sum in
+/// `f64` for each parameter.
 ///
 /// # Errors
 /// As [`dynamic_rnn`]; and [`Error::ZeroSize`] if `every` is 0.
@@ -214,7 +216,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         schedule.in_order(direction, from, to, &mut Rooms::default(), |d_outputs, d_inputs| {
             let Rooms { from, to } = &mut buffers.rooms;
             let inputs = schedule.gathered(direction, inputs, from);
-            let gradient = &mut gradient;
+            let gradient = LongSum::new(&mut gradient);
             let back = Back { cell, schedule: &schedule, inputs, again: to, d_outputs, d_inputs, gradient };
             back.run(recorder.kept, &mut d_state, &mut buffers.workspace);
         });
@@ -231,7 +233,7 @@ struct Back<'a, C: TrainableCell> {
     again: &'a mut Room<C::Elem>,
     d_outputs: ArrayView3<'a, C::Elem>,
     d_inputs: ArrayViewMut3<'a, C::Elem>,
-    gradient: &'a mut C::Gradient,
+    gradient: LongSum<'a, C>,
 }
 
 impl<C: TrainableCell> Back<'_, C> {
@@ -243,6 +245,7 @@ impl<C: TrainableCell> Back<'_, C> {
             for (window, kept) in kept.into_iter().rev() {
                 self.window(&window, kept, d_state, workspace);
             }
+            self.gradient.finish();
             return;
         }
         // Rows that ended earlier join: until then theirs is the gradient of the final state.
@@ -264,6 +267,7 @@ impl<C: TrainableCell> Back<'_, C> {
         if let Some(all) = running {
             leave(&all, d_state);
         }
+        self.gradient.finish();
     }
 
     fn window(&mut self, window: &Window, kept: Kept<C>, d_state: &mut C::State, workspace: &mut C::Workspace) {
@@ -280,7 +284,7 @@ impl<C: TrainableCell> Back<'_, C> {
             }
         };
         let mut d_in = self.d_inputs.slice_mut(part);
-        cell.unroll_backward(&mut records, &x, &d_out, d_state, &mut d_in, self.gradient, workspace);
+        cell.unroll_backward(&mut records, &x, &d_out, d_state, &mut d_in, self.gradient.next_gradient(), workspace);
     }
 }
 
