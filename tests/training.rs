@@ -116,6 +116,35 @@ fn dense_agrees_with_central_differences() {
     }
 }
 
+/// More rows and columns than a tile or a panel has, and numbers of a row that are no neighbours.
+#[test]
+fn dense_is_ndarrays_product_at_any_size_and_strides() {
+    for (rows, input, output) in [(1, 1, 1), (7, 37, 70), (300, 5, 129)] {
+        let dense = Dense::<f64>::new(input, output, &mut rng(1));
+        let (x, d_y) = (random((input, rows, 1), 2), random((output, rows, 1), 3));
+        // (1, rows, features), the last axis with the largest stride; once more backwards.
+        let (mut x, mut d_y) = (x.permuted_axes([2, 1, 0]), d_y.permuted_axes([2, 1, 0]));
+        for _ in 0..2 {
+            x.invert_axis(Axis(1));
+            d_y.invert_axis(Axis(2));
+            let (x_rows, d_rows) = (x.index_axis(Axis(0), 0), d_y.index_axis(Axis(0), 0));
+            assert_close("y", &dense.forward(&x).unwrap(), &x_rows.dot(dense.kernel()), 1e-13);
+            let (d_x, gradients) = dense.backward(&x, &d_y).unwrap();
+            assert_close("x", &d_x, &d_rows.dot(&dense.kernel().t()), 1e-13);
+            assert_close("kernel", gradients.get("kernel").unwrap(), &x_rows.t().dot(&d_rows), 1e-13);
+            assert_close("bias", gradients.get("bias").unwrap(), &d_rows.sum_axis(Axis(0)), 1e-13);
+        }
+    }
+}
+
+#[test]
+fn dense_of_no_rows_has_gradients_of_zero() {
+    let dense = Dense::<f64>::new(3, 2, &mut rng(1));
+    let (d_x, gradients) = dense.backward(&Array3::zeros((0, 4, 3)), &Array3::zeros((0, 4, 2))).unwrap();
+    assert_eq!(d_x.dim(), (0, 4, 3));
+    assert_eq!(gradients, Gradients::zeros(&dense));
+}
+
 #[test]
 fn dense_refuses_what_does_not_fit() {
     let dense = Dense::<f64>::new(3, 2, &mut rng(1));

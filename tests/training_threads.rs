@@ -54,6 +54,14 @@ fn gradients_have_the_same_bits_on_any_number_of_threads() {
     check("large lstm at batch 1", &Lstm::new(64, 256, rng));
 }
 
+/// So many that sums move on to their second level.
+#[test]
+fn so_have_those_of_many_samples() {
+    let cell = Lstm::builder(20, 40).use_peepholes(true).build(&mut Xoshiro256PlusPlus::seed_from_u64(8)).unwrap();
+    let alone = bits(&cell, 64, 260, 1);
+    assert!(alone == bits(&cell, 64, 260, 2) && alone == bits(&cell, 64, 260, 5));
+}
+
 #[test]
 fn so_have_those_of_every_cell_and_wrapper() {
     common::each_boxed_cell::<f32>(&mut |name, make| check(name, &make(40, 72, &mut common::rng(5))));

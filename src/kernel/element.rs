@@ -34,6 +34,9 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
 
     #[doc(hidden)]
     fn number(value: f64) -> Self;
+    /// The value of a number, exactly.
+    #[doc(hidden)]
+    fn value(number: Self) -> f64;
     #[doc(hidden)]
     fn plus(a: Self, b: Self) -> Self;
     #[doc(hidden)]
@@ -117,6 +120,10 @@ macro_rules! element {
             #[inline(always)]
             fn number(value: f64) -> Self {
                 value as $type
+            }
+            #[inline(always)]
+            fn value(number: Self) -> f64 {
+                number.into()
             }
             #[inline(always)]
             fn plus(a: Self, b: Self) -> Self {

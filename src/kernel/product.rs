@@ -18,6 +18,8 @@ use std::sync::OnceLock;
 #[derive(Default)]
 pub struct Workspace<E> {
     pub(super) numbers: Buffer<E>,
+    /// What accumulators held before the present stretch of steps.
+    pub(super) accumulated: Buffer<f64>,
     pub(super) gradients: GradientWorkspace<E>,
 }
 
@@ -244,7 +246,7 @@ pub(crate) struct BackArrays<'a, E> {
 /// # Panics
 /// If shapes disagree.
 pub(crate) fn backward<E: Kernels>(product: &Product<E>, arrays: BackArrays<'_, E>, workspace: &mut Workspace<E>) {
-    let Workspace { numbers, gradients } = workspace;
+    let Workspace { numbers, gradients, .. } = workspace;
     let BackArrays { x, d, mut d_x, kernel, bias } = arrays;
     let shape = product.shape();
     let (steps, rows, _) = x.dim();

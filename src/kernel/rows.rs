@@ -114,12 +114,6 @@ impl<'a, E> Rows<'a, E> {
         Self { ptr: matrix.as_ptr().cast_mut(), stride: 1, rows, width: matrix.len() + 1 - rows, memory: PhantomData }
     }
 
-    /// Rows one behind the other.
-    pub(super) fn of(numbers: &'a [E], width: usize) -> Self {
-        let rows = numbers.len().checked_div(width).unwrap_or(0);
-        Self { ptr: numbers.as_ptr().cast_mut(), stride: width as isize, rows, width, memory: PhantomData }
-    }
-
     pub(super) fn width(&self) -> usize {
         self.width
     }

@@ -1,7 +1,10 @@
 //! The product of backward's weight gradients: C += Aᵀ·D over all steps and rows.
 //!
 //! A is \[sources side by side, 1\] and D a matrix of gradients. Both are cut along the samples; a block of A is packed as
-//! tiles read it, a block of D in panels, so that [`Tile`] multiplies them. Each number of C is one sum over the samples in
+//! tiles read it, a block of D in panels, so that [`Tile`] multiplies them.
+//!
+//! One sum of an f32 over a million samples would be off by a hundredth. So each number of C is summed in three levels: `CHAIN`
+//! samples in a register, the chains of `STRETCH` blocks in memory, all stretches in f64. The levels follow the samples in
 //! their order: how panels are shared among threads changes nothing.
 
 use super::Element;
@@ -17,8 +20,12 @@ use std::ops::Range;
 
 /// Vectors of a panel of D.
 const V: usize = MAX_SUMS;
-/// Samples of a block: a panel of D stays in the L2 cache, and C is read and written once a block.
+/// Samples of a block: a panel of D stays in the L2 cache.
 const BLOCK: usize = 256;
+/// Samples of one sum in a register: few enough to round little, and enough to read and write C seldom.
+const CHAIN: usize = 128;
+/// Blocks of a stretch.
+const STRETCH: usize = 32;
 /// Rows of a tile where there are registers for them, and where there are not; one divides the other.
 const HEIGHTS: [usize; 2] = [6, 3];
 
@@ -76,7 +83,12 @@ impl<E: Element> Sums<'_, '_, E> {
         let () = ROOM;
         let height = self.height();
         workspace.packed.grow([height / HEIGHTS[1], tile_stride(HEIGHTS[1])]);
-        workspace.sums.grow([self.passes(lanes).1, height, V * lanes]);
+        let panels = self.passes(lanes).1;
+        workspace.sums.grow([panels, height, V * lanes]);
+        if self.samples() > STRETCH * BLOCK {
+            workspace.earlier.grow([panels, height, V * lanes]);
+            workspace.earlier.as_mut_slice()[..panels * height * V * lanes].fill(0.0);
+        }
         Shared {
             sources: self.sources,
             d: self.d,
@@ -84,6 +96,7 @@ impl<E: Element> Sums<'_, '_, E> {
             height,
             packed: workspace.packed.as_mut_ptr(),
             sums: workspace.sums.as_mut_ptr(),
+            earlier: workspace.earlier.as_mut_ptr(),
             to: Places {
                 kernel: self.kernel.as_mut_ptr(),
                 stride: self.kernel.strides()[0],
@@ -102,6 +115,8 @@ pub struct Shared<'a, E> {
     height: usize,
     packed: *mut E,
     sums: *mut E,
+    /// As large as `sums` if there is more than one stretch.
+    earlier: *mut f64,
     to: Places<E>,
 }
 
@@ -110,8 +125,10 @@ pub struct Shared<'a, E> {
 pub(super) struct GradientWorkspace<E> {
     /// A block of \[sources, 1\], tile by tile: for each sample the tile's features.
     packed: Buffer<E>,
-    /// C in panels, a row for each feature and the sums of D.
+    /// C in panels, a row for each feature and the sums of D: of the present stretch.
     sums: Buffer<E>,
+    /// The same of earlier stretches.
+    earlier: Buffer<f64>,
 }
 
 /// From one tile of a packed block to the next: an odd number of cache lines, so that a sample's tiles share no cache set.
@@ -162,6 +179,7 @@ impl<E: Element> WeightGradients<'_, E> {
         let count = steps * rows;
         for first in (0..count).step_by(BLOCK) {
             let depth = BLOCK.min(count - first);
+            let (block, last) = (first / BLOCK, first + depth == count);
             let mut turn = self.team.turn(depth);
             while let Some(samples) = turn.next() {
                 // SAFETY: `Sums::check` saw that all sources have D's samples; the block's samples are different members'.
@@ -174,8 +192,12 @@ impl<E: Element> WeightGradients<'_, E> {
                     // samples of this block.
                     unsafe {
                         pack_panel::<S, E>(d, panel * width, first..first + depth, panel_of_d.as_mut_slice());
-                        self.shared.add_block::<S, R>(s, panel, (first, depth), panel_of_d.as_slice());
-                        if first + depth == count {
+                        let begins = block.is_multiple_of(STRETCH);
+                        self.shared.add_block::<S, R>(s, panel, (begins, depth), panel_of_d.as_slice());
+                        if last || (block + 1).is_multiple_of(STRETCH) {
+                            self.shared.end_stretch(panel, width, (block / STRETCH, last));
+                        }
+                        if last {
                             self.shared.add_panel::<S>(panel);
                         }
                     }
@@ -186,7 +208,7 @@ impl<E: Element> WeightGradients<'_, E> {
 }
 
 impl<E: Element> Shared<'_, E> {
-    /// A packed block's products with a panel of D, added to the panel's sums.
+    /// A packed block's products with a panel of D, added to the panel's sums; a block that begins a stretch overwrites them.
     ///
     /// # Safety
     /// The panel exists, `depth` samples of it are packed, and no other member has it.
@@ -195,40 +217,61 @@ impl<E: Element> Shared<'_, E> {
         &self,
         s: S,
         panel: usize,
-        (first, depth): (usize, usize),
+        (begins, depth): (bool, usize),
         panel_of_d: &[E],
     ) {
-        let width = V * E::lanes::<S>();
-        let zeros = [E::default(); V * 16];
+        let lanes = E::lanes::<S>();
+        let (width, zeros) = (V * lanes, [E::default(); V * 16]);
         for row in (0..self.height).step_by(R) {
             // SAFETY: `Sums::job` made room for `height` rows of a block, in tiles of either height (`ROOM`), and for `height`
-            // rows of every panel of sums. A tile's `R` rows of `width` sums are its P · R · MAX_SUMS vectors, in the same
-            // order. The first block starts from zeros, V vectors of at most 16, the others from the sums so far.
+            // rows of every panel of sums, of which a tile writes `R`, of V vectors each.
             unsafe {
                 let sums = self.sums.add((panel * self.height + row) * width);
                 let packed =
                     std::slice::from_raw_parts(self.packed.add(row / R * tile_stride(R)).cast_const(), depth * R);
-                let x = Rows::of_columns(packed, R).lines();
-                let operands = Operands {
-                    start: if first == 0 {
-                        Rows::repeated(&zeros, R).lines()
-                    } else {
-                        Rows::of(std::slice::from_raw_parts(sums.cast_const(), R * width), width).lines()
-                    },
-                    start_panel: 0,
-                    weights: panel_of_d,
-                    weights_panel: 0,
-                    split: &[],
-                    split_panel: 0,
-                    x,
-                    inputs: depth,
-                    h: x,
-                    recurrent: 0,
-                };
-                let rows = Grid::new(sums, (0, width as isize), (1, R, width)).step(0).lines();
-                let vectors = std::array::from_fn(|v| v * E::lanes::<S>());
-                let out = Out { rows, panel: 0, vectors, add: false };
-                s.vectorize(&Tile::<E, V, R, 1, R, false> { operands, out });
+                for from in (0..depth).step_by(CHAIN) {
+                    let samples = CHAIN.min(depth - from);
+                    let x = Rows::of_columns(&packed[from * R..(from + samples) * R], R).lines();
+                    let operands = Operands {
+                        start: Rows::repeated(&zeros, R).lines(),
+                        start_panel: 0,
+                        weights: &panel_of_d[from * width..],
+                        weights_panel: 0,
+                        split: &[],
+                        split_panel: 0,
+                        x,
+                        inputs: samples,
+                        h: x,
+                        recurrent: 0,
+                    };
+                    let rows = Grid::new(sums, (0, width as isize), (1, R, width)).step(0).lines();
+                    let vectors = std::array::from_fn(|v| v * lanes);
+                    let out = Out { rows, panel: 0, vectors, add: !(begins && from == 0) };
+                    s.vectorize(&Tile::<E, V, R, 1, R, false> { operands, out });
+                }
+            }
+        }
+    }
+
+    /// Moves a panel's sums to those of earlier stretches; after the last stretch, these to the panel's sums.
+    ///
+    /// # Safety
+    /// The panel exists; no other member has it.
+    #[inline(always)]
+    unsafe fn end_stretch(&self, panel: usize, width: usize, (stretch, last): (usize, bool)) {
+        if stretch == 0 && last {
+            return;
+        }
+        let numbers = self.height * width;
+        // SAFETY: the caller's promise; `Sums::job` made room for all panels in both, as there is more than one stretch.
+        let (sums, earlier) = unsafe {
+            let sums = std::slice::from_raw_parts_mut(self.sums.add(panel * numbers), numbers);
+            (sums, std::slice::from_raw_parts_mut(self.earlier.add(panel * numbers), numbers))
+        };
+        for (sum, earlier) in sums.iter_mut().zip(earlier) {
+            *earlier += E::value(*sum);
+            if last {
+                *sum = E::number(*earlier);
             }
         }
     }

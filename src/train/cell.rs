@@ -1,5 +1,6 @@
 //! [`TrainableCell`]: a cell that knows its own step backward.
 
+use super::long_sum::LongSum;
 use super::runs::steps_as_runs;
 use crate::back::Back;
 use crate::{Parameters, RnnCell};
@@ -113,7 +114,8 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         }
     }
 
-    /// A run of steps back: pops the records that [`unroll_recording`](Self::unroll_recording) pushed for its inputs.
+    /// A run of steps back: pops the records that [`unroll_recording`](Self::unroll_recording) pushed for its inputs. Between
+    /// steps the provided version may move what `gradient` holds to a longer sum, and let the next step begin at 0 again.
     ///
     /// # Panics
     /// If the shapes disagree, or records are missing.
@@ -124,12 +126,15 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         workspace: &mut Self::Workspace,
     ) {
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
+        let mut gradient = LongSum::<Self>::new(gradient);
         let steps = inputs.outer_iter().zip(d_outputs.outer_iter()).zip(d_inputs.outer_iter_mut());
         for ((inputs, d_outputs), mut d_inputs) in steps.rev() {
             let record = records.pop().expect("each step forward left a record");
+            let gradient = gradient.next_gradient();
             let step = Back { inputs: &inputs, d_outputs: &d_outputs, d_state, d_inputs: &mut d_inputs, gradient };
             self.step_backward(record, step, workspace);
         }
+        gradient.finish();
     }
 }
 

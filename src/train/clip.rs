@@ -7,9 +7,12 @@ use crate::{Error, Float};
 /// Scales all gradients by `clip_norm` / max(global norm, `clip_norm`), and returns the global norm they had, √ Σ g² over
 /// every number: TensorFlow 1's `tf.clip_by_global_norm`, after Pascanu, Mikolov and Bengio (2013).
 ///
-/// Gradients of a smaller norm stay as they are, bit for bit. If the norm is not finite every gradient becomes NaN, as in
+/// Gradients of a smaller norm stay as they are, bit for bit. If a gradient is not finite every one becomes NaN, as in
 /// TensorFlow, so that the mistake cannot pass unseen. The gradients of several parts of a model are clipped together:
 /// [`Gradients::join`] them first.
+///
+/// The norm is an `f64`: that of `f32` gradients may exceed what an `f32` holds. It is infinite or NaN if a gradient is, and
+/// infinite if it exceeds even an `f64`; the gradients are clipped then as well. The norm of no gradients is 0.
 ///
 /// ```
 /// use rnn_cell::train::{Dense, Gradients, clip_by_global_norm};
@@ -25,16 +28,20 @@ use crate::{Error, Float};
 ///
 /// # Errors
 /// [`Error::InvalidNumber`] unless `clip_norm` is finite and above 0.
-pub fn clip_by_global_norm<E: Float>(gradients: &mut Gradients<E>, clip_norm: E) -> Result<E, Error> {
+pub fn clip_by_global_norm<E: Float>(gradients: &mut Gradients<E>, clip_norm: E) -> Result<f64, Error> {
     let clip = check_positive("clip_norm", clip_norm)?.as_f64();
-    // Summed in f64: the square of an f32 gradient does not overflow there.
-    let squares = gradients.arrays().iter().flatten().map(|g| g.as_f64() * g.as_f64());
-    let norm = squares.sum::<f64>().sqrt();
-    if !norm.is_finite() {
+    let numbers = || gradients.arrays().iter().flatten().map(|g| g.as_f64());
+    let largest = numbers().fold(0.0_f64, |largest, g| largest.max(g.abs()));
+    // Squares of what an f32 holds are far inside f64; those of large or small f64 are taken in units of the largest.
+    let unit = if largest > 1e140 && largest.is_finite() || 0.0 < largest && largest < 1e-140 { largest } else { 1.0 };
+    let in_units = numbers().fold(0.0, |sum, g| sum + (g / unit) * (g / unit)).sqrt();
+    let norm = unit * in_units;
+    if !in_units.is_finite() {
         gradients.arrays_mut().iter_mut().for_each(|array| array.fill(E::nan()));
     } else if norm > clip {
-        let scale = E::from_f64(clip / norm);
-        gradients.arrays_mut().iter_mut().for_each(|array| array.mapv_inplace(|g| g * scale));
+        // In f64: the factor itself may be too small for an `E`.
+        let scaled = |g: E| E::from_f64(g.as_f64() / unit * (clip / in_units));
+        gradients.arrays_mut().iter_mut().for_each(|array| array.mapv_inplace(scaled));
     }
-    Ok(E::from_f64(norm))
+    Ok(norm)
 }

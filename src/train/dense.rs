@@ -2,15 +2,17 @@
 
 use super::Gradients;
 use crate::checks::{check_shape, check_sizes};
-use crate::fused::weights::drawn;
-use crate::{Error, Float, Parameters};
-use ndarray::{Array, Array1, Array2, ArrayRef, ArrayViewD, ArrayViewMutD, Axis, CowArray, Dimension, Ix2};
+use crate::fused::{Linear, LinearBuilder, LinearWeights, Workspace};
+use crate::kernel::zeros;
+use crate::{Arrays, Error, Float, Parameters};
+use ndarray::{Array, Array1, Array2, Array3, ArrayRef, ArrayViewD, ArrayViewMutD, CowArray, Dimension, Ix3};
 use rand::Rng;
 
 /// A fully connected layer without activation: TensorFlow 1's `tf.layers.dense`.
 ///
 /// y = x · kernel + bias, over the last axis of an array of any number of axes: (batch, seq, input) gives (batch, seq,
-/// output), and (batch, input) gives (batch, output).
+/// output), and (batch, input) gives (batch, output). It is a [`Linear`] without a recurrent half: the weights are packed, and
+/// packed anew when they change.
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
@@ -29,11 +31,8 @@ use rand::Rng;
 /// assert_eq!(dense.forward(&state.h)?.dim(), (2, 4)); // after the last
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dense<E> {
-    kernel: Array2<E>,
-    bias: Option<Array1<E>>,
-}
+#[derive(Clone)]
+pub struct Dense<E: Float>(Linear<E>);
 
 impl<E: Float> Dense<E> {
     /// A layer with TensorFlow's initial weights.
@@ -42,9 +41,15 @@ impl<E: Float> Dense<E> {
     /// If a size is 0, or the weights would be larger than memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, output_size: usize, rng: &mut R) -> Self {
-        let kernel = drawn("kernel", [input_size, output_size], rng);
-        let layer = kernel.and_then(|kernel| Self::from_weights(kernel, Some(Array1::zeros(output_size))));
-        layer.unwrap_or_else(|error| panic!("{error}"))
+        let layer = Self::builder(input_size, output_size).and_then(|builder| builder.build(rng));
+        Self(layer.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// # Errors
+    /// [`Error::ZeroSize`].
+    fn builder(input_size: usize, output_size: usize) -> Result<LinearBuilder, Error> {
+        check_sizes(&[("input_size", input_size), ("output_size", output_size)])?;
+        Ok(Linear::<E>::builder(output_size).input_size(input_size))
     }
 
     /// A layer of existing weights: `kernel` (input, output), `bias` (output); `None` is no bias at all.
@@ -52,23 +57,20 @@ impl<E: Float> Dense<E> {
     /// # Errors
     /// [`Error::ZeroSize`] if `kernel` is empty, [`Error::ArrayShape`] if `bias` does not fit it.
     pub fn from_weights(kernel: Array2<E>, bias: Option<Array1<E>>) -> Result<Self, Error> {
-        check_sizes(&[("input_size", kernel.nrows()), ("output_size", kernel.ncols())])?;
-        if let Some(bias) = &bias {
-            check_shape("bias", &[kernel.ncols()], bias.shape())?;
-        }
-        Ok(Self { kernel, bias })
+        let builder = Self::builder(kernel.nrows(), kernel.ncols())?.use_bias(bias.is_some());
+        Ok(Self(builder.build_from(LinearWeights { kernel, bias })?))
     }
 
     /// (input, output).
     #[must_use]
     pub fn kernel(&self) -> &Array2<E> {
-        &self.kernel
+        &self.0.weights().kernel
     }
 
     /// (output); `None` is no bias at all.
     #[must_use]
     pub fn bias(&self) -> Option<&Array1<E>> {
-        self.bias.as_ref()
+        self.0.weights().bias.as_ref()
     }
 
     /// x · kernel + bias: `x` (…, input) to (…, output).
@@ -76,11 +78,10 @@ impl<E: Float> Dense<E> {
     /// # Errors
     /// [`Error::ArrayShape`] if the last axis of `x` is not the layer's input size.
     pub fn forward<D: Dimension>(&self, x: &ArrayRef<E, D>) -> Result<Array<E, D>, Error> {
-        check_shape("x", &with_last(x.shape(), self.kernel.nrows()), x.shape())?;
-        let mut y = rows(x).dot(&self.kernel);
-        if let Some(bias) = &self.bias {
-            y += bias;
-        }
+        check_shape("x", &with_last(x.shape(), self.0.input_size()), x.shape())?;
+        let x_rows = rows(x);
+        let mut y = zeros((1, x_rows.dim().1, self.0.units()));
+        self.0.forward(&x_rows, &mut y, &mut Workspace::default());
         Ok(like(x, y))
     }
 
@@ -93,17 +94,12 @@ impl<E: Float> Dense<E> {
         x: &ArrayRef<E, D>,
         d_y: &ArrayRef<E, D>,
     ) -> Result<(Array<E, D>, Gradients<E>), Error> {
-        check_shape("x", &with_last(x.shape(), self.kernel.nrows()), x.shape())?;
-        check_shape("d_y", &with_last(x.shape(), self.kernel.ncols()), d_y.shape())?;
+        check_shape("x", &with_last(x.shape(), self.0.input_size()), x.shape())?;
+        check_shape("d_y", &with_last(x.shape(), self.0.units()), d_y.shape())?;
         let (x_rows, d_rows) = (rows(x), rows(d_y));
-        let mut gradients = Gradients::zeros(self);
-        let mut arrays = gradients.arrays_mut().iter_mut();
-        let mut add = |gradient: ArrayViewD<E>| *arrays.next().expect("one array a parameter") += &gradient;
-        add(x_rows.t().dot(&d_rows).view().into_dyn());
-        if self.bias.is_some() {
-            add(d_rows.sum_axis(Axis(0)).view().into_dyn());
-        }
-        Ok((like(x, d_rows.dot(&self.kernel.t())), gradients))
+        let (mut d_x, mut gradient) = (zeros(x_rows.raw_dim()), self.0.weights().zeros());
+        self.0.backward(&x_rows, &d_rows, &mut d_x, &mut gradient, &mut Workspace::default());
+        Ok((like(x, d_x), Gradients::of(gradient)))
     }
 }
 
@@ -115,32 +111,37 @@ fn with_last(shape: &[usize], size: usize) -> Vec<usize> {
     shape
 }
 
-/// All axes but the last as one.
-fn rows<E: Float, D: Dimension>(array: &ArrayRef<E, D>) -> CowArray<'_, E, Ix2> {
+/// All axes but the last as one: the rows of one step.
+fn rows<E: Float, D: Dimension>(array: &ArrayRef<E, D>) -> CowArray<'_, E, Ix3> {
     let features = array.shape()[array.ndim() - 1];
     let rows: usize = array.shape()[..array.ndim() - 1].iter().product();
-    array.to_shape((rows, features)).expect("the rows are those of the array")
+    array.to_shape((1, rows, features)).expect("the rows are those of the array")
 }
 
 /// Undoes [`rows`]: the leading axes are those of `array`.
-fn like<E: Float, D: Dimension>(array: &ArrayRef<E, D>, rows: Array2<E>) -> Array<E, D> {
+fn like<E: Float, D: Dimension>(array: &ArrayRef<E, D>, rows: Array3<E>) -> Array<E, D> {
     let mut shape = array.raw_dim();
-    shape[array.ndim() - 1] = rows.ncols();
-    let numbers = rows.as_standard_layout().into_owned().into_raw_vec_and_offset().0;
-    Array::from_shape_vec(shape, numbers).expect("the rows are those of the array")
+    shape[array.ndim() - 1] = rows.dim().2;
+    rows.into_shape_with_order(shape).expect("the rows are those of the array")
 }
 
 impl<E: Float> Parameters<E> for Dense<E> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        visit("kernel", self.kernel.view().into_dyn());
-        if let Some(bias) = &self.bias {
-            visit("bias", bias.view().into_dyn());
-        }
+        self.0.visit_parameters(visit);
     }
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        visit("kernel", self.kernel.view_mut().into_dyn());
-        if let Some(bias) = &mut self.bias {
-            visit("bias", bias.view_mut().into_dyn());
-        }
+        self.0.visit_parameters_mut(visit);
+    }
+}
+
+impl<E: Float> PartialEq for Dense<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.weights() == other.0.weights()
+    }
+}
+
+impl<E: Float> std::fmt::Debug for Dense<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dense").field("kernel", self.kernel()).field("bias", &self.bias()).finish()
     }
 }

@@ -1,6 +1,7 @@
 //! Dropout's backward: gradients pass the masks that the values passed, drawn again.
 
 use super::cell::{RunBack, TrainableCell};
+use super::long_sum::LongSum;
 use super::runs::steps_as_runs;
 use crate::back::Back;
 use crate::dropout::{Masks, Site};
@@ -67,6 +68,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
             cell.unroll_backward(&mut records, back, workspace);
         } else {
             // Forward stepped, and dropped from the state after each step.
+            let mut gradient = LongSum::<C>::new(gradient);
             for t in (0..inputs.dim().0).rev() {
                 let mut leaf = 0;
                 d_state.visit_droppable_mut(&mut |mut values| {
@@ -75,9 +77,11 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
                 });
                 let (x, d_y) = (x.slice(s![t..t + 1, .., ..]), d_y.slice(s![t..t + 1, .., ..]));
                 let mut d_x = d_inputs.slice_mut(s![t..t + 1, .., ..]);
+                let gradient = gradient.next_gradient();
                 let back = Back { inputs: &x, d_outputs: &d_y, d_state, d_inputs: &mut d_x, gradient };
                 cell.unroll_backward(&mut records, back, workspace);
             }
+            gradient.finish();
         }
         for (t, mut d_x) in d_inputs.outer_iter_mut().enumerate() {
             masks.drop_rows(self.input, Site::Input, t, &mut d_x);

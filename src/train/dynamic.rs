@@ -1,5 +1,6 @@
 //! [`dynamic_rnn`], recorded, and [`Tape`]: the way back.
 
+use super::long_sum::LongSum;
 use super::{Gradients, TrainableCell};
 use crate::back::Back;
 use crate::checks::{check_inputs, check_shape, check_sizes, check_state, checked_state, leaf_shapes};
@@ -63,7 +64,8 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
 /// [`dynamic_rnn`] that keeps only the state every `every` steps, and runs those steps again on the way back.
 ///
 /// Of T steps it holds T / `every` states and the record of `every` steps, and computes each step forward twice: about
-/// √T is the smallest tape. Gradients are those of [`dynamic_rnn`] to rounding.
+/// √T is the smallest tape. Gradients are those of [`dynamic_rnn`] to rounding. The way back of many windows holds a sum in
+/// `f64` for each parameter.
 ///
 /// # Errors
 /// As [`dynamic_rnn`]; and [`Error::ZeroSize`] if `every` is 0.
@@ -215,7 +217,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         schedule.in_order(direction, from, to, &mut Rooms::default(), |d_outputs, d_inputs| {
             let Rooms { from, to } = &mut buffers.rooms;
             let inputs = schedule.gathered(direction, inputs, from);
-            let gradient = &mut gradient;
+            let gradient = LongSum::new(&mut gradient);
             let windows = Windows { cell, schedule: &schedule, inputs, again: to, d_outputs, d_inputs, gradient };
             windows.run(recorder.kept, &mut d_state, &mut buffers.workspace);
         });
@@ -232,7 +234,7 @@ struct Windows<'a, C: TrainableCell> {
     again: &'a mut Room<C::Elem>,
     d_outputs: ArrayView3<'a, C::Elem>,
     d_inputs: ArrayViewMut3<'a, C::Elem>,
-    gradient: &'a mut C::Gradient,
+    gradient: LongSum<'a, C>,
 }
 
 impl<C: TrainableCell> Windows<'_, C> {
@@ -244,6 +246,7 @@ impl<C: TrainableCell> Windows<'_, C> {
             for (window, kept) in kept.into_iter().rev() {
                 self.window(&window, kept, d_state, workspace);
             }
+            self.gradient.finish();
             return;
         }
         // Rows that ended earlier join: until then theirs is the gradient of the final state.
@@ -265,6 +268,7 @@ impl<C: TrainableCell> Windows<'_, C> {
         if let Some(all) = running {
             leave(&all, d_state);
         }
+        self.gradient.finish();
     }
 
     fn window(&mut self, window: &Window, kept: Kept<C>, d_state: &mut C::State, workspace: &mut C::Workspace) {
@@ -281,7 +285,7 @@ impl<C: TrainableCell> Windows<'_, C> {
             }
         };
         let (d_outputs, d_inputs) = (&self.d_outputs.slice(part), &mut self.d_inputs.slice_mut(part));
-        let back = Back { inputs, d_outputs, d_state, d_inputs, gradient: self.gradient };
+        let back = Back { inputs, d_outputs, d_state, d_inputs, gradient: self.gradient.next_gradient() };
         cell.unroll_backward(&mut records, back, workspace);
     }
 }

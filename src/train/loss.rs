@@ -54,7 +54,7 @@ pub fn sequence_loss<E: Float>(
     weights: &ArrayRef2<E>,
 ) -> Result<(E, Array3<E>), Error> {
     let (loss, d_logits) = sequence_losses(logits, targets, weights, Average::TimestepsAndBatch)?;
-    Ok((loss.sum(), d_logits))
+    Ok((loss[[]], d_logits))
 }
 
 /// [`sequence_loss`] with TensorFlow's averaging flags: the losses that are left, and the gradient of their sum.
@@ -71,17 +71,22 @@ pub fn sequence_losses<E: Float>(
     check_shape("targets", &[batch, seq], targets.shape())?;
     check_shape("weights", &[batch, seq], weights.shape())?;
 
-    // What each step's weight is divided by: a sum of weights, kept along the axes that are not averaged over.
-    let tiny = E::from_f64(1e-12);
-    let total = match average {
-        Average::TimestepsAndBatch => Array2::from_elem((1, 1), weights.sum() + tiny),
-        Average::Timesteps => (weights.sum_axis(Axis(1)) + tiny).insert_axis(Axis(1)),
-        Average::Batch => (weights.sum_axis(Axis(0)) + tiny).insert_axis(Axis(0)),
-        Average::Neither => Array2::ones((1, 1)),
+    // The axes that are averaged over have length 1. Sums are in f64: an f32 would lose the last of many steps.
+    let (rows, steps) = match average {
+        Average::TimestepsAndBatch => (1, 1),
+        Average::Timesteps => (batch, 1),
+        Average::Batch => (1, seq),
+        Average::Neither => (batch, seq),
     };
-    let total = total.broadcast((batch, seq)).expect("sums have the shape of what they sum, or length 1");
+    let place = |(row, step): (usize, usize)| (row.min(rows - 1), step.min(steps - 1));
+    // What each step's weight is divided by.
+    let mut total = Array2::from_elem((rows, steps), 1e-12);
+    weights.indexed_iter().for_each(|(at, weight)| total[place(at)] += weight.as_f64());
+    if average == Average::Neither {
+        total.fill(1.0);
+    }
 
-    let mut losses = Array2::zeros((batch, seq));
+    let mut losses = Array2::zeros((rows, steps));
     let mut d_logits = Array3::zeros((batch, seq, classes));
     for ((row, step), &weight) in weights.indexed_iter() {
         if weight == E::zero() {
@@ -92,28 +97,30 @@ pub fn sequence_losses<E: Float>(
             let argument = format!("targets[{row}, {step}]");
             return Err(Error::OutOfBounds { argument, found: target, count: classes, of: "classes" });
         }
-        let weight = weight / total[[row, step]];
         let (logits, d) = (logits.slice(ndarray::s![row, step, ..]), d_logits.slice_mut(ndarray::s![row, step, ..]));
-        losses[[row, step]] = weight * cross_entropy(&logits, target, weight, d);
+        let (weight, place) = (weight.as_f64(), place((row, step)));
+        losses[place] += weight * cross_entropy(&logits, target, E::from_f64(weight / total[place]), d);
     }
+    let losses = (losses / total).mapv(E::from_f64);
     let losses = match average {
-        Average::TimestepsAndBatch => ndarray::arr0(losses.sum()).into_dyn(),
-        Average::Timesteps => losses.sum_axis(Axis(1)).into_dyn(),
-        Average::Batch => losses.sum_axis(Axis(0)).into_dyn(),
+        Average::TimestepsAndBatch => losses.into_shape_with_order(()).expect("there is one loss").into_dyn(),
+        Average::Timesteps => losses.remove_axis(Axis(1)).into_dyn(),
+        Average::Batch => losses.remove_axis(Axis(0)).into_dyn(),
         Average::Neither => losses.into_dyn(),
     };
     Ok((losses, d_logits))
 }
 
 /// −ln softmax(logits)\[target\]; `d` becomes `weight` · (softmax(logits) − one-hot(target)).
-fn cross_entropy<E: Float>(logits: &ArrayRef1<E>, target: usize, weight: E, mut d: ArrayViewMut1<E>) -> E {
+fn cross_entropy<E: Float>(logits: &ArrayRef1<E>, target: usize, weight: E, mut d: ArrayViewMut1<E>) -> f64 {
     // Less the largest logit no exponential overflows, and the largest is 1. (`max` would drop a NaN.)
     let largest = logits.iter().fold(E::neg_infinity(), |a, &b| if b > a || b.is_nan() { b } else { a });
     d.zip_mut_with(logits, |d, &logit| *d = (logit - largest).exp());
-    let sum = d.sum();
-    d.mapv_inplace(|exp| weight * (exp / sum));
+    let sum: f64 = d.iter().map(|exp| exp.as_f64()).sum();
+    let all = E::from_f64(sum);
+    d.mapv_inplace(|exp| weight * (exp / all));
     d[target] -= weight;
-    sum.ln() - (logits[target] - largest)
+    sum.ln() - (logits[target] - largest).as_f64()
 }
 
 /// Weights for [`sequence_loss`]: 1 for the first `sequence_length[b]` steps of row b, 0 for the others; (batch, seq).
@@ -142,9 +149,10 @@ pub fn mean_squared_error<E: Float, D: Dimension>(
     check_shape("targets", predictions.shape(), targets.shape())?;
     let mut d = predictions.to_owned();
     d.zip_mut_with(targets, |d, &target| *d -= target);
-    let n = E::from_f64(d.len().max(1) as f64);
-    let loss = d.iter().map(|&d| d * d).sum::<E>() / n;
-    let scale = E::from_f64(2.0) / n;
+    let n = d.len().max(1) as f64;
+    // In f64, whose squares do not overflow and whose sum does not lose the last of many.
+    let squares = d.iter().fold(0.0, |sum, d| sum + d.as_f64() * d.as_f64());
+    let scale = E::from_f64(2.0 / n);
     d.mapv_inplace(|d| d * scale);
-    Ok((loss, d))
+    Ok((E::from_f64(squares / n), d))
 }

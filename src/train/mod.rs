@@ -3,6 +3,10 @@
 //! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records; the [`Tape`] it returns runs the recording back. Around it
 //! stand a layer ([`Dense`]), losses with their gradients ([`sequence_loss`], [`mean_squared_error`]),
 //! [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
+//!
+//! Sums over many samples, a sample being a step of a row, are computed in blocks, and over blocks in `f64`. Over ten million
+//! samples in `f32` losses and norms are right to 1e-6, and gradients to 1e-5 of the largest number of their array. A
+//! [`TrainableCell`] of your own that overrides `unroll_backward` sums as it does it.
 
 mod bidirectional;
 mod boxed;
@@ -14,6 +18,7 @@ mod dropout;
 mod dynamic;
 mod gradients;
 mod highway;
+mod long_sum;
 mod loss;
 mod multi;
 mod optimizer;

@@ -63,8 +63,13 @@ pub(super) fn unroll_backward<E: Kernels>(
         return;
     }
     let isa = plan.stages().iter().find_map(|stage| stage.product).map_or_else(Isa::get, Product::isa);
-    let Workspace { numbers, gradients } = workspace;
+    let Workspace { numbers, accumulated, gradients } = workspace;
     numbers.grow([scratch_numbers(plan, &back, &widths, rows)]);
+    let long = steps > STRETCH;
+    if long {
+        accumulated.grow([plan.accumulators.iter().map(|width| memory::lines(rows * width)).sum()]);
+    }
+    let mut accumulated = Arena::new(accumulated.as_mut_slice());
     let mut arena = Arena::new(numbers.as_mut_slice());
     let mut places = Places::empty(true, &widths);
     places.record(&mut record);
@@ -86,7 +91,13 @@ pub(super) fn unroll_backward<E: Kernels>(
         Grid::of(numbers, (1, rows, width))
     };
     let accumulators = plan.accumulators.map(&mut accumulator);
-    let ways = Ways { leaves, temporaries, accumulators, output: memory::readable(back.d_outputs, &mut arena) };
+    let accumulated = plan.accumulators.map(|width| {
+        let numbers = accumulated.take_lines(if long { rows * width } else { 0 });
+        numbers.fill(0.0);
+        if long { Grid::of(numbers, (1, rows, width)) } else { Grid::NONE }
+    });
+    let output = memory::readable(back.d_outputs, &mut arena);
+    let ways = Ways { leaves, temporaries, accumulators, accumulated, output };
     let d_inputs = memory::writable(&mut back.d_inputs, &mut arena);
     let run = Run { equation, plan, isa, places: &places, ways: &ways, d_inputs };
     // SAFETY: members read weights, the equation's own, inputs and states, which nobody writes. A pass writes rows of its own, or
@@ -103,6 +114,9 @@ pub(super) fn unroll_backward<E: Kernels>(
         memory::copied_back(d_inputs, &mut back.d_inputs);
     }
 }
+
+/// Steps that an accumulator sums, in its own type, before it moves on to f64. One sum of many steps would be far off.
+const STRETCH: usize = 64;
 
 /// Numbers of a workspace that a run back takes.
 fn scratch_numbers<E: Kernels>(plan: &Plan<'_, E>, back: &Back<'_, E>, widths: &Widths, rows: usize) -> usize {
@@ -149,7 +163,12 @@ impl<E: Kernels> Run<'_, E> {
                 let mut turn = team.turn(rows);
                 while let Some(rows) = turn.next() {
                     let (isa, step, ways, width) = (self.isa, &step, self.ways, stage.units);
-                    self.equation.backward_rows(&BackwardRows { isa, step, ways, stage: k, rows, width });
+                    let back = BackwardRows { isa, step, ways, stage: k, rows, width };
+                    self.equation.backward_rows(&back);
+                    if k == 0 && t.is_multiple_of(STRETCH) {
+                        // SAFETY: this pass, the step's last over rows, has given these to this member.
+                        unsafe { ways.end_stretch(back.rows) };
+                    }
                 }
                 if let Some(product) = stage.product {
                     self.product_back(stage, product, step.sums[k], &mut team);

@@ -6,6 +6,7 @@ use crate::kernel::buffer::{count, uninit};
 use crate::kernel::memory::{Arena, lines};
 use crate::kernel::rows::{Grid, Rows};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// What a run of steps leaves for the way back: for each step and row the sums as the equation left them, the temporaries, and
 /// the state before and after.
@@ -214,5 +215,29 @@ pub(super) struct Ways<'a, E> {
     pub leaves: [Grid<'a, E>; MOST],
     pub temporaries: [Grid<'a, E>; MOST],
     pub accumulators: [Grid<'a, E>; MOST],
+    /// What they held before the present stretch of steps; nothing in a run of one stretch.
+    pub accumulated: [Grid<'a, f64>; MOST],
     pub output: Grid<'a, E>,
+}
+
+impl<E: Element> Ways<'_, E> {
+    /// Moves what the accumulators of some rows hold to what they held before.
+    ///
+    /// # Safety
+    /// The rows exist, and nobody else has them.
+    pub(super) unsafe fn end_stretch(&self, rows: Range<usize>) {
+        for (accumulator, accumulated) in self.accumulators.iter().zip(self.accumulated) {
+            for row in rows.clone().filter(|_| accumulated.width() > 0) {
+                // SAFETY: the caller's promise; both grids have the same rows.
+                let (numbers, before) = unsafe {
+                    let numbers = accumulator.step(0).slice_mut(row, 0, accumulator.width());
+                    (numbers, accumulated.step(0).slice_mut(row, 0, accumulated.width()))
+                };
+                for (number, before) in numbers.iter_mut().zip(before) {
+                    *before += E::value(*number);
+                    *number = E::default();
+                }
+            }
+        }
+    }
 }

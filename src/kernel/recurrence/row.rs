@@ -251,8 +251,9 @@ impl<'a, E> Backward<'a, E> {
         self.at.write(D_TEMPORARY + temporary, self.ways.temporaries[temporary].step(0))
     }
 
-    /// Sums over all steps of this row, 0 before the last step: where the gradients of a cell's own weights add up. (Those of
-    /// its products do not: see [`Samples`](crate::fused::Samples).)
+    /// Sums over steps of this row: where the gradients of a cell's own weights add up. (Those of its products do not: see
+    /// [`Samples`](crate::fused::Samples).) Add to them and nothing else: between steps they may be moved to a longer sum and
+    /// begin at 0 again.
     ///
     /// # Panics
     /// If it was handed out before.

@@ -1,12 +1,13 @@
 //! [`Samples`]: what a run back leaves for the gradients of weights.
 
 use super::places::{Places, Ways};
+use crate::kernel::Element;
 use crate::kernel::isa::Isa;
 use crate::kernel::product::add_weight_gradients;
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::Grid;
 use crate::kernel::weight_gradients::{GradientWorkspace, Sums};
-use ndarray::{Array1, ArrayViewMut2};
+use ndarray::{Array1, ArrayViewMut2, Axis};
 use std::ops::Range;
 
 /// All samples of a run back, a sample being a step of a row: the gradients of the sums, and what was multiplied.
@@ -27,6 +28,9 @@ pub enum Source {
     /// The temporary of this number.
     Temporary(usize),
 }
+
+/// Columns whose rows are summed at once.
+const COLUMNS: usize = 64;
 
 /// Sources that a product can have.
 const SOURCES: usize = 2;
@@ -81,11 +85,24 @@ impl<'a, E: Kernels> Samples<'a, E> {
         let grid = self.ways.accumulators[accumulator];
         let (end, width) = (from + to.len(), grid.width());
         assert!(end <= width, "accumulator {accumulator} has {width} numbers a row, not {end}");
-        let grid = grid.columns(from, end);
-        for row in 0..grid.dim().1 {
-            // SAFETY: the run back has ended.
-            let numbers = unsafe { grid.step(0).slice(row, 0, grid.width()) };
-            to.iter_mut().zip(numbers).for_each(|(to, &number)| *to = E::plus(*to, number));
+        let before = self.ways.accumulated[accumulator];
+        for (mut to, from) in to.axis_chunks_iter_mut(Axis(0), COLUMNS).zip((from..end).step_by(COLUMNS)) {
+            let (mut sums, end) = ([0.0; COLUMNS], from + to.len());
+            for row in 0..grid.dim().1 {
+                // SAFETY: the run back has ended. A run of many stretches has moved all it summed.
+                unsafe {
+                    if before.width() > 0 {
+                        add(&mut sums, before.step(0).slice(row, from, end));
+                    } else {
+                        add(&mut sums, grid.step(0).slice(row, from, end));
+                    }
+                }
+            }
+            to.iter_mut().zip(sums).for_each(|(to, sum)| *to = E::number(E::value(*to) + sum));
         }
     }
+}
+
+fn add<E: Element>(sums: &mut [f64], numbers: &[E]) {
+    sums.iter_mut().zip(numbers).for_each(|(sum, &number)| *sum += E::value(number));
 }

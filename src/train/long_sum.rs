@@ -1,0 +1,57 @@
+//! [`LongSum`]: a gradient that many runs back add to.
+
+use super::TrainableCell;
+use crate::{Float, Parameters};
+
+/// Runs that add to the gradient itself before what it holds moves on to f64.
+const RUNS: usize = 64;
+
+/// The gradient of a cell's parameters, while many runs back add to it: an `f32` would lose the last of a million.
+pub(super) struct LongSum<'a, C: TrainableCell + ?Sized> {
+    gradient: &'a mut C::Gradient,
+    runs: usize,
+    /// What all but the last runs added to each array; none if there were few.
+    earlier: Vec<Vec<f64>>,
+}
+
+impl<'a, C: TrainableCell + ?Sized> LongSum<'a, C> {
+    pub(super) fn new(gradient: &'a mut C::Gradient) -> Self {
+        Self { gradient, runs: 0, earlier: Vec::new() }
+    }
+
+    /// What the next run back adds to.
+    pub(super) fn next_gradient(&mut self) -> &mut C::Gradient {
+        if self.runs == RUNS {
+            self.runs = 0;
+            self.move_on();
+        }
+        self.runs += 1;
+        self.gradient
+    }
+
+    /// Makes the gradient the sum of all runs.
+    pub(super) fn finish(mut self) {
+        if !self.earlier.is_empty() {
+            self.move_on();
+            let mut earlier = self.earlier.iter();
+            self.gradient.visit_parameters_mut(&mut |_, mut array| {
+                let earlier = earlier.next().expect("a gradient has as many arrays as before");
+                array.iter_mut().zip(earlier).for_each(|(number, &sum)| *number = C::Elem::from_f64(sum));
+            });
+        }
+    }
+
+    fn move_on(&mut self) {
+        let (earlier, mut at) = (&mut self.earlier, 0);
+        self.gradient.visit_parameters_mut(&mut |_, mut array| {
+            if earlier.len() == at {
+                earlier.push(vec![0.0; array.len()]);
+            }
+            for (number, sum) in array.iter_mut().zip(&mut earlier[at]) {
+                *sum += number.as_f64();
+                *number = C::Elem::default();
+            }
+            at += 1;
+        });
+    }
+}
