@@ -2,7 +2,9 @@
 
 mod message;
 
-pub(crate) use message::{list, quoted};
+pub(crate) use message::list;
+#[cfg(any(test, feature = "safetensors"))]
+pub(crate) use message::quoted;
 use std::fmt;
 use std::io;
 use std::sync::Arc;

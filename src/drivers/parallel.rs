@@ -2,12 +2,14 @@
 
 use super::schedule::Schedule;
 use super::walk::{Walk, Watch};
-use crate::kernel::ROWS_A_THREAD;
-use crate::kernel::threads::{WORTH_SHARING, threads, with_helpers};
+use crate::kernel::threads::{WORTH_SHARING, alone, threads, with_helpers};
 use crate::{RnnCell, State};
 use ndarray::Axis;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+/// Rows worth a thread of their own: a full tile of the kernels. Fewer share the units of a step instead.
+const ROWS_A_THREAD: usize = 6;
 
 /// In how many parts the rows are run: 1 if they are not worth another thread.
 pub(super) fn parts<C: RnnCell>(cell: &C, schedule: &Schedule) -> usize {
@@ -65,19 +67,23 @@ pub(super) fn run_parts<C: RnnCell>(walk: Walk<'_, C>, parts: usize, state: &mut
     let walks: Vec<_> = split(walk, parts).into_iter().map(|walk| Mutex::new(Some(walk))).collect();
     let state = Mutex::new(state);
     let next = AtomicUsize::new(0);
+    let run = |walk: Walk<'_, C>, workspace: &mut C::Workspace| {
+        let (schedule, first) = (walk.schedule, walk.rows.start);
+        let rows: Vec<usize> = walk.rows.clone().map(|row| schedule.row(row)).collect();
+        let mut running = state.lock().unwrap_or_else(PoisonError::into_inner).select_rows(&rows);
+        walk.run(&mut running, workspace, &mut watch.clone(), |ended, running| {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            for row in ended {
+                state.copy_row(schedule.row(first + row), running, row);
+            }
+        });
+    };
     with_helpers(parts - 1, &|_| {
         let mut workspace = C::Workspace::default();
         while let Some(walk) = walks.get(next.fetch_add(1, Ordering::Relaxed)) {
             let walk = walk.lock().unwrap_or_else(PoisonError::into_inner).take().expect("each part is taken once");
-            let (schedule, first) = (walk.schedule, walk.rows.start);
-            let rows: Vec<usize> = walk.rows.clone().map(|row| schedule.row(row)).collect();
-            let mut running = state.lock().unwrap_or_else(PoisonError::into_inner).select_rows(&rows);
-            walk.run(&mut running, &mut workspace, &mut watch.clone(), |ended, running| {
-                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                for row in ended {
-                    state.copy_row(schedule.row(first + row), running, row);
-                }
-            });
+            // Every thread has parts of its own.
+            alone(|| run(walk, &mut workspace));
         }
     });
 }

@@ -50,6 +50,4 @@ pub use element::Element;
 pub use isa::instruction_set;
 pub use product::Workspace;
 pub use recurrence::Driver;
-#[cfg(feature = "rayon")]
-pub(crate) use recurrence::ROWS_A_THREAD;
 pub use vector::{Units, UnitsOf, Vector};

@@ -116,7 +116,7 @@ mod shared {
 
     /// As many as pay: each waits for all others after every pass, so that twice as many need four times the work.
     pub(super) fn members(work: Work) -> usize {
-        if work.passes < 2 || work.passes.saturating_mul(work.pass()) < WORTH_SHARING {
+        if work.passes.saturating_mul(work.pass()) < WORTH_SHARING {
             return 1;
         }
         // One row has too few sums in one panel to hide an addition's latency.

@@ -8,6 +8,7 @@
 //! pool is busy. So only a few are asked for ahead: see [`Place`].
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -15,9 +16,25 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 /// Products, multiply and add, that are worth sharing: 50 to 100 µs of work.
 pub(crate) const WORTH_SHARING: usize = 4_000_000;
 
-/// Threads of the current pool.
+/// Threads that may share work: those of the current pool, but only this one inside of [`alone`].
 pub(crate) fn threads() -> usize {
-    rayon::current_num_threads()
+    if ALONE.get() { 1 } else { rayon::current_num_threads() }
+}
+
+thread_local! {
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `run`, which shares no work with other threads: they have work of their own.
+pub(crate) fn alone<R>(run: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _restore = Restore(ALONE.replace(true));
+    run()
 }
 
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
@@ -286,6 +303,16 @@ mod tests {
                 panic_any(Wrapped);
             }
         }
+    }
+
+    #[test]
+    fn alone_there_is_one_thread_until_it_ends() {
+        pool(3).install(|| {
+            assert_eq!(threads(), 3);
+            assert_eq!(alone(|| alone(threads) + threads()), 2);
+            assert!(catch_unwind(|| alone(|| panic_any(0))).is_err());
+            assert_eq!(threads(), 3);
+        });
     }
 
     /// All members wait for each other, then those that `fails` says panic, and only after that do the others return.

@@ -126,7 +126,7 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         workspace: &mut Self::Workspace,
     ) {
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
-        let mut gradient = LongSum::<Self>::new(gradient);
+        let mut gradient = LongSum::<Self::Elem, _>::new(gradient);
         let steps = inputs.outer_iter().zip(d_outputs.outer_iter()).zip(d_inputs.outer_iter_mut());
         for ((inputs, d_outputs), mut d_inputs) in steps.rev() {
             let record = records.pop().expect("each step forward left a record");

@@ -68,7 +68,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
             cell.unroll_backward(&mut records, back, workspace);
         } else {
             // Forward stepped, and dropped from the state after each step.
-            let mut gradient = LongSum::<C>::new(gradient);
+            let mut gradient = LongSum::<C::Elem, _>::new(gradient);
             for t in (0..inputs.dim().0).rev() {
                 let mut leaf = 0;
                 d_state.visit_droppable_mut(&mut |mut values| {

@@ -234,7 +234,7 @@ struct Windows<'a, C: TrainableCell> {
     again: &'a mut Room<C::Elem>,
     d_outputs: ArrayView3<'a, C::Elem>,
     d_inputs: ArrayViewMut3<'a, C::Elem>,
-    gradient: LongSum<'a, C>,
+    gradient: LongSum<'a, C::Elem, C::Gradient>,
 }
 
 impl<C: TrainableCell> Windows<'_, C> {

@@ -1,26 +1,27 @@
 //! [`LongSum`]: a gradient that many runs back add to.
 
-use super::TrainableCell;
 use crate::{Float, Parameters};
+use std::marker::PhantomData;
 
 /// Runs that add to the gradient itself before what it holds moves on to f64.
 const RUNS: usize = 64;
 
 /// The gradient of a cell's parameters, while many runs back add to it: an `f32` would lose the last of a million.
-pub(super) struct LongSum<'a, C: TrainableCell + ?Sized> {
-    gradient: &'a mut C::Gradient,
+pub(super) struct LongSum<'a, E, G> {
+    gradient: &'a mut G,
     runs: usize,
     /// What all but the last runs added to each array; none if there were few.
     earlier: Vec<Vec<f64>>,
+    numbers: PhantomData<E>,
 }
 
-impl<'a, C: TrainableCell + ?Sized> LongSum<'a, C> {
-    pub(super) fn new(gradient: &'a mut C::Gradient) -> Self {
-        Self { gradient, runs: 0, earlier: Vec::new() }
+impl<'a, E: Float, G: Parameters<E>> LongSum<'a, E, G> {
+    pub(super) fn new(gradient: &'a mut G) -> Self {
+        Self { gradient, runs: 0, earlier: Vec::new(), numbers: PhantomData }
     }
 
     /// What the next run back adds to.
-    pub(super) fn next_gradient(&mut self) -> &mut C::Gradient {
+    pub(super) fn next_gradient(&mut self) -> &mut G {
         if self.runs == RUNS {
             self.runs = 0;
             self.move_on();
@@ -36,7 +37,7 @@ impl<'a, C: TrainableCell + ?Sized> LongSum<'a, C> {
             let mut earlier = self.earlier.iter();
             self.gradient.visit_parameters_mut(&mut |_, mut array| {
                 let earlier = earlier.next().expect("a gradient has as many arrays as before");
-                array.iter_mut().zip(earlier).for_each(|(number, &sum)| *number = C::Elem::from_f64(sum));
+                array.iter_mut().zip(earlier).for_each(|(number, &sum)| *number = E::from_f64(sum));
             });
         }
     }
@@ -49,7 +50,7 @@ impl<'a, C: TrainableCell + ?Sized> LongSum<'a, C> {
             }
             for (number, sum) in array.iter_mut().zip(&mut earlier[at]) {
                 *sum += number.as_f64();
-                *number = C::Elem::default();
+                *number = E::default();
             }
             at += 1;
         });

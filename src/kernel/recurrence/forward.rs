@@ -11,12 +11,8 @@ use crate::kernel::product::{Product, Workspace};
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::{Grid, Rows};
 use crate::kernel::team::{Team, Work, with_team};
-use crate::kernel::tile::MAX_ROWS;
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
 use std::ops::Range;
-
-/// Rows worth a thread of their own, a full tile. Fewer share the panels of a step instead.
-pub(crate) const ROWS_A_THREAD: usize = MAX_ROWS;
 
 /// Steps whose input products are computed at once: four full tiles of rows.
 const HOISTED_STEPS: usize = 24;
@@ -92,7 +88,7 @@ pub(super) fn unroll<'a, E: Kernels>(
     let run = Run { equation, plan, isa, places: &places, hoists: &hoists, hoisted: &hoisted, chunks: &chunks };
     // SAFETY: members read weights, the equation's own and inputs, which nobody writes. A pass writes units of its panels, or
     // rows of its own, in all of these places, and reads of them only what earlier passes wrote.
-    unsafe { with_team(work(plan, steps, rows, recording), |team| run.steps(team)) };
+    unsafe { with_team(work(plan, steps, rows), |team| run.steps(team)) };
     // SAFETY: the run has ended.
     unsafe {
         for (leaf, places) in io.leaves.iter_mut().flatten().zip(&places.leaves) {
@@ -129,12 +125,10 @@ fn begin<'r, 'a: 'r, E: Kernels>(
     }
 }
 
-/// How much the largest product is worth sharing: not at all where a driver has given each thread rows of its own, as it does
-/// from two threads' rows on, but not when recording.
-fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize, recording: bool) -> Work {
-    let passes = if recording || rows < 2 * ROWS_A_THREAD { steps } else { 0 };
+/// How much the largest product is worth sharing.
+fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Work {
     let products = plan.stages().iter().filter_map(|stage| stage.product);
-    let largest = products.map(|product| product.work(passes, rows)).max_by_key(|work| work.products);
+    let largest = products.map(|product| product.work(steps, rows)).max_by_key(|work| work.products);
     largest.unwrap_or(Work { passes: 0, rows, panels: 0, products: 0 })
 }
 

@@ -27,8 +27,6 @@ pub use driver::Driver;
 pub use equation::{BackwardRows, Concrete, Equation, EquationBack, ForwardRows};
 pub(crate) use equation::{RowEquation, RowEquationBack};
 pub use forward::Io;
-#[cfg(feature = "rayon")]
-pub(crate) use forward::ROWS_A_THREAD;
 pub use places::Record;
 pub use plan::{MOST, Operand, Plan, Stage};
 pub use row::{Backward, Forward};
