@@ -9,9 +9,9 @@ mod training;
 use ndarray::{Array2, Array3, s};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{
-    self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, TrainableCell, clip_by_global_norm, mean_squared_error,
+    self, Adam, AdamOptions, Gradients, Optimizer, Parts, TrainableCell, clip_by_global_norm, mean_squared_error,
 };
-use rnn_cell::{BasicRnn, Error, Lstm, dynamic_rnn};
+use rnn_cell::{BasicRnn, Dense, Error, Lstm, dynamic_rnn};
 use training::Progress;
 
 const STEPS: usize = 100;

@@ -4,10 +4,8 @@ mod training;
 
 use ndarray::{Array2, Array3, ArrayRef1};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{
-    self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss,
-};
-use rnn_cell::{Error, Lstm, MultiRnnCell, dynamic_rnn, one_hot};
+use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss};
+use rnn_cell::{Dense, Error, Lstm, MultiRnnCell, dynamic_rnn, one_hot};
 use training::Progress;
 
 const SENTENCE: &str = "if you want to build a ship, don't drum up people together to collect wood and don't assign them \

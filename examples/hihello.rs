@@ -7,8 +7,8 @@ mod training;
 
 use ndarray::{Array2, Array3, Axis};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, sequence_loss};
-use rnn_cell::{Error, Lstm, dynamic_rnn, one_hot};
+use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, sequence_loss};
+use rnn_cell::{Dense, Error, Lstm, dynamic_rnn, one_hot};
 use training::Progress;
 
 const LETTERS: &str = "hielo";

@@ -12,6 +12,7 @@ mod back;
 mod cell;
 pub mod cells;
 mod checks;
+mod dense;
 mod drivers;
 mod dropout;
 mod error;
@@ -21,6 +22,7 @@ pub mod guide;
 pub mod init;
 #[allow(unsafe_code)]
 mod kernel;
+mod logits;
 mod one_hot;
 mod parameters;
 mod seed;
@@ -35,6 +37,7 @@ pub use cells::gru::{Gru, GruReset};
 pub use cells::layer_norm_lstm::LayerNormLstm;
 pub use cells::lstm::Lstm;
 pub use cells::ugrnn::Ugrnn;
+pub use dense::Dense;
 pub use drivers::{
     Bidirectional, DynamicRnn, DynamicRnnWorkspace, RawStep, Stream, bidirectional_dynamic_rnn,
     bidirectional_dynamic_rnn_time_major, concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn,
@@ -44,6 +47,7 @@ pub use dropout::DropoutState;
 pub use error::Error;
 pub use float::Float;
 pub use kernel::{Activation, instruction_set};
+pub use logits::{argmax, softmax, top_k};
 pub use ndarray;
 pub use one_hot::one_hot;
 pub use parameters::{Arrays, Field, Parameters, joined};

@@ -7,9 +7,9 @@ use common::{Check, Echo, Rng, array, by_steps, each_cell, leaves, numbers, rand
 use ndarray::{Array1, Array2, Array3, Axis, array, s};
 use rnn_cell::GruReset;
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights};
-use rnn_cell::train::{self, Dense, TrainableCell};
+use rnn_cell::train::{self, TrainableCell};
 use rnn_cell::{
-    Activation, BasicRnn, BoxedCell, DropoutWrapper, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm,
+    Activation, BasicRnn, BoxedCell, Dense, DropoutWrapper, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm,
     MultiRnnCell, Parameters, RnnCell, State, Stream, dynamic_rnn, dynamic_rnn_time_major,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,14 +3,12 @@
 use ndarray::{Array2, Array3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{GruBuilder, GruWeights, LayerNormLstmBuilder, LayerNormLstmWeights, LstmBuilder, LstmWeights};
-use rnn_cell::train::{
-    self, Adam, BidirectionalTape, BoxedTrainableCell, Dense, Gradients, Parts, RunGradients, Sgd, Tape,
-};
+use rnn_cell::train::{self, Adam, BidirectionalTape, BoxedTrainableCell, Gradients, Parts, RunGradients, Sgd, Tape};
 use rnn_cell::weights::Tensors;
 use rnn_cell::{
-    BasicRnn, Bidirectional, BoxedCell, DropoutState, DropoutWrapper, DynState, DynamicRnn, DynamicRnnWorkspace, Error,
-    Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep, ResidualWrapper, RnnCell, State,
-    Stream, raw_rnn,
+    BasicRnn, Bidirectional, BoxedCell, Dense, DropoutState, DropoutWrapper, DynState, DynamicRnn, DynamicRnnWorkspace,
+    Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep, ResidualWrapper, RnnCell,
+    State, Stream, raw_rnn,
 };
 use std::fmt::Debug;
 use std::sync::Arc;

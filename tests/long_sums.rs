@@ -6,12 +6,12 @@ mod common;
 use common::{Rng, rng};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayView3, Axis, IxDyn, arr1, array};
 use rnn_cell::train::{
-    self, Average, Back, BoxedTrainableCell, Dense, Gradients, StepBack, TrainableCell, clip_by_global_norm,
+    self, Average, Back, BoxedTrainableCell, Gradients, StepBack, TrainableCell, clip_by_global_norm,
     mean_squared_error, sequence_loss, sequence_losses,
 };
 use rnn_cell::{
-    Arrays, BasicRnn, DropoutWrapper, Float, Gru, GruReset, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell,
-    Ugrnn,
+    Arrays, BasicRnn, Dense, DropoutWrapper, Float, Gru, GruReset, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
+    RnnCell, Ugrnn,
 };
 
 /// A multiple of 10,000.

@@ -7,10 +7,10 @@ use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::train::{
-    self, Adam, AdamOptions, Average, BoxedTrainableCell, Dense, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm,
+    self, Adam, AdamOptions, Average, BoxedTrainableCell, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm,
     mean_squared_error, sequence_loss, sequence_losses, sequence_weights,
 };
-use rnn_cell::{BasicRnn, DynState, Error, Float, Gru, Lstm, LstmState, Parameters};
+use rnn_cell::{BasicRnn, Dense, DynState, Error, Float, Gru, Lstm, LstmState, Parameters};
 
 fn rng(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)

@@ -7,8 +7,8 @@ use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::GruReset;
-use rnn_cell::train::{self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts, TrainableCell, mean_squared_error};
-use rnn_cell::{BasicRnn, Gru, Lstm, Parameters, State};
+use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, TrainableCell, mean_squared_error};
+use rnn_cell::{BasicRnn, Dense, Gru, Lstm, Parameters, State};
 
 /// Outputs, final state and every gradient of a run in a pool of `threads`, as bits.
 fn bits<C: TrainableCell<Elem = f32> + Send>(cell: &C, batch: usize, seq: usize, threads: usize) -> Vec<u32> {

@@ -4,9 +4,9 @@
 //! input weights W. Here W·E is multiplied out once, when the model is loaded, and a letter picks a row of that: as a
 //! one-hot vector, the input a GRU expects. The answers are the same for four tenths less work.
 
-use ndarray::{Array1, Array2, Array3, ArrayView1};
+use ndarray::{Array1, Array2, Array3};
 use rnn_cell::weights::{Tensors, pytorch, safetensors};
-use rnn_cell::{Error, Gru, RnnCell, State, dynamic_rnn};
+use rnn_cell::{Error, Gru, RnnCell, State, argmax, dynamic_rnn};
 use std::collections::{BTreeMap, HashMap};
 
 /// The most phonemes an answer has.
@@ -91,7 +91,7 @@ impl G2p {
             let mut outputs = Array2::zeros((words.len(), HIDDEN));
             self.decoder.step(&x, &mut state, &mut outputs, &mut workspace);
             let logits = outputs.dot(&self.logits_kernel) + &self.logits_bias;
-            let best: Vec<usize> = logits.outer_iter().map(argmax).collect();
+            let best = argmax(&logits).expect("there are phonemes");
 
             let going: Vec<usize> = (0..words.len()).filter(|&row| best[row] != self.end).collect();
             if going.len() < words.len() {
@@ -108,13 +108,6 @@ impl G2p {
         }
         answers
     }
-}
-
-/// The position of the largest number, the first of equal ones.
-fn argmax(numbers: ArrayView1<f32>) -> usize {
-    let larger =
-        |best: (usize, f32), (index, &number): (usize, &f32)| if number > best.1 { (index, number) } else { best };
-    numbers.iter().enumerate().fold((0, f32::NEG_INFINITY), larger).0
 }
 
 /// `enc_w_hh`, `enc_b_ih`, … are an `nn.GRU`'s tensors under names of their own; its input weights take in the embedding.

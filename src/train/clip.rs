@@ -15,7 +15,8 @@ use crate::{Error, Float};
 /// infinite if it exceeds even an `f64`; the gradients are clipped then as well. The norm of no gradients is 0.
 ///
 /// ```
-/// use rnn_cell::train::{Dense, Gradients, clip_by_global_norm};
+/// use rnn_cell::Dense;
+/// use rnn_cell::train::{Gradients, clip_by_global_norm};
 ///
 /// let dense = Dense::<f32>::from_weights(ndarray::array![[1.0]], Some(ndarray::array![1.0]))?;
 /// let mut gradients = Gradients::zeros(&dense);

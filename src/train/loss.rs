@@ -1,6 +1,7 @@
 //! Losses and their gradients: [`sequence_loss`] and [`mean_squared_error`].
 
 use crate::checks::{check_lengths, check_shape};
+use crate::logits::exponentials;
 use crate::{Error, Float};
 use ndarray::{
     Array, Array2, Array3, ArrayD, ArrayRef, ArrayRef1, ArrayRef2, ArrayRef3, ArrayViewMut1, Axis, Dimension,
@@ -113,10 +114,7 @@ pub fn sequence_losses<E: Float>(
 
 /// −ln softmax(logits)\[target\]; `d` becomes `weight` · (softmax(logits) − one-hot(target)).
 fn cross_entropy<E: Float>(logits: &ArrayRef1<E>, target: usize, weight: E, mut d: ArrayViewMut1<E>) -> f64 {
-    // Less the largest logit no exponential overflows, and the largest is 1. (`max` would drop a NaN.)
-    let largest = logits.iter().fold(E::neg_infinity(), |a, &b| if b > a || b.is_nan() { b } else { a });
-    d.zip_mut_with(logits, |d, &logit| *d = (logit - largest).exp());
-    let sum: f64 = d.iter().map(|exp| exp.as_f64()).sum();
+    let (largest, sum) = exponentials(logits, &mut d);
     let all = E::from_f64(sum);
     d.mapv_inplace(|exp| weight * (exp / all));
     d[target] -= weight;

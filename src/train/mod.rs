@@ -1,7 +1,7 @@
 //! Training: backpropagation through time for any cell that knows its own step backward.
 //!
 //! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records; the [`Tape`] it returns runs the recording back. Around it
-//! stand a layer ([`Dense`]), losses with their gradients ([`sequence_loss`], [`mean_squared_error`]),
+//! stand a layer ([`Dense`](crate::Dense)), losses with their gradients ([`sequence_loss`], [`mean_squared_error`]),
 //! [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
 //!
 //! Sums over many samples, a sample being a step of a row, are computed in blocks, and over blocks in `f64`. Over ten million
@@ -13,7 +13,6 @@ mod boxed;
 mod cell;
 mod check;
 mod clip;
-mod dense;
 mod dropout;
 mod dynamic;
 mod gradients;
@@ -34,7 +33,6 @@ pub use boxed::{BoxedTrainableCell, DynGradient};
 pub use cell::{RunBack, StepBack, TrainableCell};
 pub use check::gradient_error;
 pub use clip::clip_by_global_norm;
-pub use dense::Dense;
 pub use dynamic::{RunGradients, Tape, dynamic_rnn, dynamic_rnn_checkpointed};
 pub use gradients::Gradients;
 pub use highway::HighwayGradient;

@@ -11,8 +11,8 @@ use ndarray::{ArrayViewD, ArrayViewMutD};
 ///
 /// ```
 /// use rand::SeedableRng;
-/// use rnn_cell::train::{self, Adam, AdamOptions, Dense, Gradients, Optimizer, Parts};
-/// use rnn_cell::{Lstm, one_hot};
+/// use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts};
+/// use rnn_cell::{Dense, Lstm, one_hot};
 ///
 /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
 /// let (mut cell, mut dense) = (Lstm::<f32>::new(4, 8, &mut rng), Dense::new(8, 4, &mut rng));

@@ -1,9 +1,9 @@
 //! [`Dense`]: a fully connected layer, which turns outputs of a cell into logits or predictions.
 
-use super::Gradients;
 use crate::checks::{check_shape, check_sizes};
 use crate::fused::{Linear, LinearBuilder, LinearWeights, Workspace};
 use crate::kernel::zeros;
+use crate::train::Gradients;
 use crate::{Arrays, Error, Float, Parameters};
 use ndarray::{Array, Array1, Array2, Array3, ArrayRef, ArrayViewD, ArrayViewMutD, CowArray, Dimension, Ix3};
 use rand::Rng;
@@ -21,7 +21,7 @@ use rand::Rng;
 ///
 /// ```
 /// use rand::SeedableRng;
-/// use rnn_cell::{Lstm, dynamic_rnn, one_hot, train::Dense};
+/// use rnn_cell::{Lstm, dynamic_rnn, one_hot, Dense};
 ///
 /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
 /// let (cell, dense) = (Lstm::<f32>::new(4, 8, &mut rng), Dense::new(8, 4, &mut rng));
