@@ -1,13 +1,18 @@
 //! Threads change nothing but the time: the same bits from any pool, from inside one, and from many callers at once.
 #![cfg(feature = "rayon")]
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use rnn_cell::{BasicRnn, Float, Gru, GruReset, Lstm, LstmState, RnnCell, State, dynamic_rnn, dynamic_rnn_time_major};
+use rnn_cell::fused::{Forward, FusedCell, Linear, Stage, Stages, Vector};
+use rnn_cell::{
+    BasicRnn, Float, Gru, GruReset, Lstm, LstmState, RnnCell, State, Stream, dynamic_rnn, dynamic_rnn_time_major,
+};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread::ThreadId;
 
 fn pool(threads: usize) -> ThreadPool {
     ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
@@ -202,4 +207,69 @@ fn time_major_with_an_initial_state() {
     let initial = LstmState { c: matrix(&mut rng), h: matrix(&mut rng) };
     let run = || dynamic_rnn_time_major(&cell, &x, Some(&lengths), Some(initial.clone())).unwrap();
     assert!(pool(3).install(run) == pool(1).install(run));
+}
+
+/// A cell that notes on which threads its equation runs.
+struct Watched {
+    product: Linear<f32>,
+    seen: Mutex<HashSet<ThreadId>>,
+}
+
+impl FusedCell for Watched {
+    type Elem = f32;
+    type State = Array2<f32>;
+
+    fn input_size(&self) -> usize {
+        self.product.input_size()
+    }
+    fn output_size(&self) -> usize {
+        self.product.units()
+    }
+    fn zero_state(&self, batch: usize) -> Array2<f32> {
+        Array2::zeros((batch, self.product.units()))
+    }
+    fn stages(&self) -> Stages<'_, f32> {
+        Stages::new([Stage::new(&self.product).state(0)])
+    }
+    #[inline(always)]
+    fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
+        self.seen.lock().unwrap().insert(std::thread::current().id());
+        let ([sum], h, output) = (row.sums(0), row.new_state(0), row.output());
+        for at in V::units(sum.len()) {
+            let next = V::load(sum, at).tanh();
+            next.store(h, at);
+            next.store(output, at);
+        }
+    }
+}
+
+rnn_cell::fused_cell!(Watched);
+
+#[test]
+fn a_large_single_step_is_shared() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+    let product = Linear::<f32>::builder(1024).input_size(1024).recurrent_size(1024).build(&mut rng).unwrap();
+    let cell = Watched { product, seen: Mutex::default() };
+    for batch in [3, 40] {
+        let x = random::<f32>((1, batch, 1024), &mut rng);
+        let x = x.index_axis(Axis(0), 0);
+        // On a busy machine helpers come late, and find nothing left: ten steps, and more until somebody has helped.
+        let pushed = |threads: usize, enough: usize| {
+            pool(threads).install(|| {
+                cell.seen.lock().unwrap().clear();
+                let mut stream = Stream::new(&cell, batch);
+                let outputs: Vec<_> = (0..10).map(|_| stream.push(&x).unwrap().to_owned()).collect();
+                let mut more = 0;
+                while cell.seen.lock().unwrap().len() < enough && more < 20_000 {
+                    stream.push(&x).unwrap();
+                    more += 1;
+                }
+                (outputs, cell.seen.lock().unwrap().len())
+            })
+        };
+        let (expected, alone) = pushed(1, 1);
+        let (found, together) = pushed(3, 2);
+        assert!(found == expected, "batch {batch}");
+        assert!(alone == 1 && together > 1, "batch {batch}: {alone} and {together} threads");
+    }
 }
