@@ -22,6 +22,21 @@ pub trait Parameters<E: Float> {
         let _ = visit;
     }
 
+    /// How many numbers the weights have together.
+    ///
+    /// ```
+    /// use rand::SeedableRng;
+    /// use rnn_cell::Parameters;
+    /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+    /// let cell = rnn_cell::Lstm::<f32>::new(3, 5, &mut rng);
+    /// assert_eq!(cell.parameter_count(), (3 + 5) * 20 + 20);
+    /// ```
+    fn parameter_count(&self) -> usize {
+        let mut count = 0;
+        self.visit_parameters(&mut |_, array| count += array.len());
+        count
+    }
+
     /// Hands over every array, under the same names and in the same order: what becomes of a gradient. The provided version
     /// copies; a struct that [`parameters!`](crate::parameters) makes of arrays does not.
     fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>))

@@ -308,6 +308,8 @@ fn streams_own_borrow_or_share_their_cell() {
         assert_eq!(stream.push(&x).unwrap(), expected);
     }
     assert_eq!(Arc::strong_count(&shared), 1001);
+    let (cell, state) = streams.pop().unwrap().into_parts();
+    assert!(Arc::ptr_eq(&cell, &shared) && state == *expected);
 }
 
 #[test]

@@ -7,9 +7,10 @@ use common::{
     number, numbers, randomized, residual, rng, stack, ugrnn_options,
 };
 use ndarray::{Array2, Array3};
+use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, UgrnnWeights};
 use rnn_cell::{
-    BasicRnn, BoxedCell, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell, Ugrnn,
-    dynamic_rnn, init,
+    BasicRnn, BoxedCell, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell,
+    Ugrnn, dynamic_rnn, init,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -250,6 +251,36 @@ fn initial_weights_are_tensorflows() {
     let rnn = BasicRnn::<f64>::new(input, hidden, &mut rng(3));
     within(&mut rnn.weights().kernel.iter().copied(), input + 2 * hidden);
     assert!(rnn.weights().bias.as_ref().unwrap().iter().all(|&bias| bias == 0.0));
+    let plain = LayerNormLstm::<f64>::builder(input, hidden).layer_norm(false).build(&mut rng(3)).unwrap();
+    within(&mut plain.weights().kernel.iter().copied(), input + 5 * hidden);
+    within(&mut plain.weights().bias.as_ref().unwrap().iter().copied(), 8 * hidden);
+}
+
+#[test]
+fn cells_know_their_sizes_and_are_made_of_their_weights() {
+    let rng = &mut rng(5);
+    let x = array((2, 3, 4), rng);
+    macro_rules! check {
+        ($cell:expr, $count:expr, $again:expr) => {
+            let cell = $cell;
+            let again = $again(cell.weights().clone()).unwrap();
+            assert_eq!((cell.hidden_size(), again.hidden_size(), cell.parameter_count()), (5, 5, $count));
+            assert_eq!(run(&again, &x), run(&cell, &x));
+        };
+    }
+    let with_bias = |bias: Option<_>| bias.expect("there is a bias by default");
+    check!(BasicRnn::<f64>::new(4, 5, rng), 50, |w: BasicRnnWeights<f64>| {
+        BasicRnn::from_weights(w.kernel, with_bias(w.bias))
+    });
+    check!(Lstm::<f64>::new(4, 5, rng), 200, |w: LstmWeights<f64>| Lstm::from_weights(w.kernel, with_bias(w.bias)));
+    check!(Gru::<f64>::new(4, 5, rng), 150, Gru::from_weights);
+    check!(Ugrnn::<f64>::new(4, 5, rng), 100, |w: UgrnnWeights<f64>| Ugrnn::from_weights(w.kernel, w.bias));
+    check!(LayerNormLstm::<f64>::new(4, 5, rng), 230, LayerNormLstm::from_weights);
+    let plain = LayerNormLstm::<f64>::builder(4, 5).layer_norm(false).build(rng).unwrap();
+    check!(plain, 200, LayerNormLstm::from_weights);
+    let weights = Gru::<f64>::new(4, 5, rng).weights().clone();
+    let wide = GruWeights { gates_kernel: Array2::zeros((9, 12)), ..weights };
+    assert!(matches!(Gru::from_weights(wide), Err(Error::ArrayShape { .. })));
 }
 
 #[test]

@@ -79,6 +79,12 @@ impl<E: Float> BasicRnn<E> {
         &self.weights
     }
 
+    /// Units of the state h.
+    #[must_use]
+    pub fn hidden_size(&self) -> usize {
+        self.options.hidden_size
+    }
+
     pub(crate) fn activation(&self) -> Activation {
         self.options.activation
     }

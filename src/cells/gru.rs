@@ -126,10 +126,26 @@ impl<E: Float> Gru<E> {
         }
     }
 
+    /// A cell of existing weights, its sizes read from their shapes. Reset gate, biases and activations are the defaults.
+    ///
+    /// # Errors
+    /// - [`Error::ZeroSize`] if a weight is empty.
+    /// - [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights do not fit together.
+    pub fn from_weights(weights: GruWeights<E>) -> Result<Self, Error> {
+        let (rows, hidden) = weights.candidate_kernel.dim();
+        Self::builder(rows.saturating_sub(hidden), hidden).build_from(weights)
+    }
+
     /// The parameters.
     #[must_use]
     pub fn weights(&self) -> &GruWeights<E> {
         &self.weights
+    }
+
+    /// Units of the state h.
+    #[must_use]
+    pub fn hidden_size(&self) -> usize {
+        self.options.hidden_size
     }
 
     pub(crate) fn reset(&self) -> GruReset {

@@ -10,8 +10,8 @@ use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::Product;
-use crate::{Activation, Arrays, Error, Float, parameters};
-use ndarray::{Array1, Array2};
+use crate::{Activation, Arrays, Error, Float, init, parameters};
+use ndarray::{Array1, Array2, Axis};
 use rand::Rng;
 
 /// LSTM with layer normalization and recurrent dropout: tf.contrib.rnn's `LayerNormBasicLSTMCell`, after Ba, Kiros and
@@ -36,7 +36,7 @@ use rand::Rng;
 /// | parameter | shape | initial value |
 /// |---|---|---|
 /// | `kernel` | (input + hidden, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](crate::init::glorot_uniform) |
-/// | `bias` | (4 · hidden), without `layer_norm` | 0 |
+/// | `bias` | (4 · hidden), without `layer_norm` | uniform in ±√(3 / (4 · hidden)), as in tf.contrib |
 /// | `input/gamma`, `transform/gamma`, `forget/gamma`, `output/gamma`, `state/gamma` | (hidden) | `norm_gain` |
 /// | `input/beta`, `transform/beta`, `forget/beta`, `output/beta`, `state/beta` | (hidden) | `norm_shift` |
 ///
@@ -110,10 +110,29 @@ impl<E: Float> LayerNormLstm<E> {
         }
     }
 
+    /// A cell of existing weights, its sizes read from their shapes, with layer normalization if they have `norms`. All other
+    /// options are the defaults.
+    ///
+    /// # Errors
+    /// - [`Error::ZeroSize`] if a weight is empty.
+    /// - [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights do not fit together.
+    pub fn from_weights(weights: LayerNormLstmWeights<E>) -> Result<Self, Error> {
+        let (rows, columns) = weights.kernel.dim();
+        let hidden = columns / 4;
+        let options = Self::builder(rows.saturating_sub(hidden), hidden);
+        options.layer_norm(weights.norms.is_some()).build_from(weights)
+    }
+
     /// The parameters.
     #[must_use]
     pub fn weights(&self) -> &LayerNormLstmWeights<E> {
         &self.weights
+    }
+
+    /// Units of the memory c and of h.
+    #[must_use]
+    pub fn hidden_size(&self) -> usize {
+        self.options.hidden_size
     }
 
     fn repack(&mut self) {
@@ -178,7 +197,10 @@ impl<E: Float> LayerNormLstmBuilder<E> {
             output: filled(),
             state: filled(),
         });
-        self.build_from(LayerNormLstmWeights { kernel, bias: (!norm).then(|| Array1::zeros(4 * hidden)), norms })
+        // Not 0: tf.contrib leaves it to the scope's initializer, glorot_uniform.
+        let limit = (3.0 / (4 * hidden) as f64).sqrt();
+        let bias = (!norm).then(|| init::uniform((1, 4 * hidden), limit, rng).remove_axis(Axis(0)));
+        self.build_from(LayerNormLstmWeights { kernel, bias, norms })
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -96,6 +96,12 @@ impl<E: Float> Ugrnn<E> {
         &self.weights
     }
 
+    /// Units of the state h.
+    #[must_use]
+    pub fn hidden_size(&self) -> usize {
+        self.options.hidden_size
+    }
+
     fn repack(&mut self) {
         self.product.refill(&self.options.gates(&self.weights), None);
     }

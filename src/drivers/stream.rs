@@ -172,6 +172,12 @@ impl<C: RnnCell> Stream<C> {
     pub fn cell(&self) -> &C {
         &self.cell
     }
+
+    /// The cell and the state after the last push.
+    #[must_use]
+    pub fn into_parts(self) -> (C, C::State) {
+        (self.cell, self.state)
+    }
 }
 
 impl<C: RnnCell> std::fmt::Debug for Stream<C> {
