@@ -189,7 +189,7 @@ impl Masks {
         let MaskRow { key, step } = self.rows[row];
         let step = if keep.every_step { 0 } else { step.wrapping_add(later as u64) };
         let mut random = fold(fold(key, step), site.word());
-        let scale = E::from_f64(keep.probability);
+        let scale = E::of(keep.probability);
         for value in values {
             random = random.wrapping_add(GOLDEN);
             // 53 bits: a uniform number of [0, 1), exact in f64.

@@ -1,14 +1,25 @@
 //! [`Float`]: the two element types, and their way into the kernels.
 
 use crate::kernel::Driver;
+use num_traits::FromPrimitive;
 
 /// An element type: `f32` or `f64`.
 ///
-/// Operators, `abs`, `exp`, `tanh` and the like come with [`NdFloat`](ndarray::NdFloat). Sealed: the kernels are written for
-/// these two.
-pub trait Float: ndarray::NdFloat + Default + std::iter::Sum + Driver + sealed::Sealed {
+/// Operators, `abs`, `exp`, `tanh` and the like come with [`NdFloat`](ndarray::NdFloat), ndarray's `mean` and `var` with
+/// `FromPrimitive`. Sealed: the kernels are written for these two.
+///
+/// ```
+/// use ndarray::Array1;
+/// use rnn_cell::Float;
+///
+/// fn centered<E: Float>(x: &Array1<E>) -> Array1<E> {
+///     x - x.mean().unwrap_or(E::of(0.0))
+/// }
+/// assert_eq!(centered(&ndarray::arr1(&[1.0_f32, 3.0])), ndarray::arr1(&[-1.0, 1.0]));
+/// ```
+pub trait Float: ndarray::NdFloat + FromPrimitive + Default + std::iter::Sum + Driver + sealed::Sealed {
     /// The nearest value of this type.
-    fn from_f64(value: f64) -> Self;
+    fn of(value: f64) -> Self;
     /// The value as `f64`, exactly.
     fn as_f64(self) -> f64;
 }
@@ -20,7 +31,7 @@ mod sealed {
 }
 
 impl Float for f32 {
-    fn from_f64(value: f64) -> Self {
+    fn of(value: f64) -> Self {
         value as f32
     }
     fn as_f64(self) -> f64 {
@@ -29,7 +40,7 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
-    fn from_f64(value: f64) -> Self {
+    fn of(value: f64) -> Self {
         value
     }
     fn as_f64(self) -> f64 {

@@ -19,7 +19,7 @@ pub fn glorot_uniform<E: Float, R: Rng + ?Sized>((rows, cols): (usize, usize), r
 pub fn uniform<E: Float, R: Rng + ?Sized>(shape: (usize, usize), limit: f64, rng: &mut R) -> Array2<E> {
     Array2::from_shape_simple_fn(shape, || {
         let unit: f64 = StandardUniform.sample(rng);
-        E::from_f64((2.0 * unit - 1.0) * limit)
+        E::of((2.0 * unit - 1.0) * limit)
     })
 }
 
@@ -42,5 +42,5 @@ pub fn orthogonal<E: Float, R: Rng + ?Sized>((rows, cols): (usize, usize), rng: 
         q.row_mut(i).mapv_inplace(|v| v / norm);
     }
     let q = if rows <= cols { q } else { q.reversed_axes() };
-    Array2::from_shape_fn((rows, cols), |index| E::from_f64(q[index]))
+    Array2::from_shape_fn((rows, cols), |index| E::of(q[index]))
 }

@@ -23,7 +23,7 @@ pub fn softmax<E: Float, D: Dimension>(logits: &ArrayRef<E, D>) -> Array<E, D> {
     let last = Axis(logits.ndim() - 1);
     Zip::from(probabilities.lanes_mut(last)).and(logits.lanes(last)).for_each(|mut to, logits| {
         let (_, sum) = exponentials(&logits, &mut to);
-        let sum = E::from_f64(sum);
+        let sum = E::of(sum);
         to.mapv_inplace(|exponential| exponential / sum);
     });
     probabilities

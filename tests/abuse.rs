@@ -236,7 +236,7 @@ fn no_number_is_flushed_to_zero() {
             y[[0, 0, 0]]
         };
         for &tiny in tiny {
-            for x in [E::from_f64(tiny), E::from_f64(-tiny)] {
+            for x in [E::of(tiny), E::of(-tiny)] {
                 assert_ne!(x, E::zero());
                 assert_eq!(run(Activation::Linear, x), x);
                 // tanh x = x where x³ is nothing.
@@ -247,8 +247,8 @@ fn no_number_is_flushed_to_zero() {
         for x in [E::max_value(), E::min_value(), E::infinity(), E::neg_infinity()] {
             assert_eq!(run(Activation::Linear, x), x);
             assert_eq!(run(Activation::Tanh, x), x.signum());
-            assert_eq!(run(Activation::Sigmoid, x), E::from_f64(if x > E::zero() { 1.0 } else { 0.0 }));
-            assert_eq!(run(Activation::HardSigmoid, x), E::from_f64(if x > E::zero() { 1.0 } else { 0.0 }));
+            assert_eq!(run(Activation::Sigmoid, x), E::of(if x > E::zero() { 1.0 } else { 0.0 }));
+            assert_eq!(run(Activation::HardSigmoid, x), E::of(if x > E::zero() { 1.0 } else { 0.0 }));
             assert_eq!(run(Activation::Relu, x), if x > E::zero() { x } else { E::zero() });
             assert_eq!(run(Activation::Elu, x), if x > E::zero() { x } else { -E::one() });
         }
@@ -263,9 +263,9 @@ fn no_number_is_flushed_to_zero() {
 #[test]
 fn huge_and_infinite_inputs_saturate() {
     fn check<C: RnnCell>(cell: &C) {
-        for huge in [f64::from(f32::MAX), f64::MAX, f64::INFINITY].map(C::Elem::from_f64) {
+        for huge in [f64::from(f32::MAX), f64::MAX, f64::INFINITY].map(C::Elem::of) {
             for (feature, x) in [(0, huge), (1, -huge), (2, huge)] {
-                let mut inputs = Array3::from_elem((2, 30, 3), C::Elem::from_f64(0.1));
+                let mut inputs = Array3::from_elem((2, 30, 3), C::Elem::of(0.1));
                 inputs.slice_mut(s![1, 3.., feature]).fill(x);
                 let (outputs, last) = dynamic_rnn(cell, &inputs, None, None).unwrap();
                 let bounded = |y: &C::Elem| y.as_f64().abs() <= 31.0;

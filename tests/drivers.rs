@@ -62,7 +62,7 @@ macro_rules! for_every_cell {
 /// Inputs (batch, seq, input); with lengths, NaN in the padding.
 fn inputs<E: Float>(shape: (usize, usize, usize), lengths: Option<&[usize]>) -> Array3<E> {
     let rng = &mut rng();
-    let mut x = Array3::from_shape_simple_fn(shape, || E::from_f64(rng.random_range(-1.0..1.0)));
+    let mut x = Array3::from_shape_simple_fn(shape, || E::of(rng.random_range(-1.0..1.0)));
     for (row, &length) in lengths.unwrap_or_default().iter().enumerate() {
         x.slice_mut(s![row, length.., ..]).fill(E::nan());
     }
@@ -72,7 +72,7 @@ fn inputs<E: Float>(shape: (usize, usize, usize), lengths: Option<&[usize]>) -> 
 fn random_state<C: RnnCell>(cell: &C, batch: usize) -> C::State {
     let rng = &mut rng();
     let mut state = cell.zero_state(batch);
-    state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| C::Elem::from_f64(rng.random_range(-0.2..0.2))));
+    state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| C::Elem::of(rng.random_range(-0.2..0.2))));
     state
 }
 

@@ -58,7 +58,7 @@ impl Layout {
             Self::EverySecondFeature => (seq, batch, 2 * features - 1),
             Self::LastFeatures => (seq, batch, features + 3),
         };
-        Array3::from_elem(shape, E::from_f64(MUST_STAY))
+        Array3::from_elem(shape, E::of(MUST_STAY))
     }
 
     fn view<E>(self, array: &mut Array3<E>) -> ArrayViewMut3<'_, E> {
@@ -84,7 +84,7 @@ impl Layout {
         let numbers = self.view(&mut array).to_owned();
         let others = array.len() - numbers.len();
         self.view(&mut array).fill(E::zero());
-        let stayed = array.iter().filter(|&&number| number == E::from_f64(MUST_STAY)).count();
+        let stayed = array.iter().filter(|&&number| number == E::of(MUST_STAY)).count();
         assert_eq!(stayed, others, "{self:?}: a number beside a row was written");
         numbers
     }

@@ -13,7 +13,7 @@ use std::fmt::Write;
 /// Lines of numbers, a name before each.
 fn report<C: RnnCell>(name: &str, cell: &C, rng: &mut Xoshiro256PlusPlus, to: &mut String) {
     for (batch, seq) in [(1, 26), (3, 4), (13, 3)] {
-        let mut number = || C::Elem::from_f64(rng.random_range(-1.0..1.0));
+        let mut number = || C::Elem::of(rng.random_range(-1.0..1.0));
         let x = Array3::from_shape_simple_fn((batch, seq, cell.input_size()), &mut number);
         let (outputs, state) = dynamic_rnn(cell, &x, None, None).unwrap();
         let mut numbers: Vec<f64> = outputs.iter().map(|x| x.as_f64()).collect();
@@ -27,7 +27,7 @@ fn reports<E: Float>(to: &mut String) {
     let name = std::any::type_name::<E>();
     report(&format!("{name} rnn"), &BasicRnn::<E>::new(5, 37, &mut rng), &mut rng.clone(), to);
     report(&format!("{name} lstm"), &Lstm::<E>::new(5, 37, &mut rng), &mut rng.clone(), to);
-    let options = Lstm::<E>::builder(5, 19).use_peepholes(true).cell_clip(E::from_f64(0.5)).num_proj(7);
+    let options = Lstm::<E>::builder(5, 19).use_peepholes(true).cell_clip(E::of(0.5)).num_proj(7);
     report(&format!("{name} lstm options"), &options.build(&mut rng).unwrap(), &mut rng.clone(), to);
     for reset in [GruReset::Before, GruReset::After] {
         let gru: Gru<E> = Gru::<E>::builder(5, 37).reset(reset).build(&mut rng).unwrap();

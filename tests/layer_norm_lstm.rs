@@ -52,12 +52,12 @@ fn check<E: Float>(layer_norm: bool, longest: usize, tolerance: f64) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
     let sizes = [(1, 1, 1, 2), (4, 1, 3, 5), (5, 3, 2, 16), (3, 8, 7, 33), (30, 2, 3, 9)];
     for (steps, batch, input, hidden) in sizes.into_iter().filter(|&(steps, ..)| steps <= longest) {
-        let builder = LayerNormLstm::<E>::builder(input, hidden).layer_norm(layer_norm).forget_bias(E::from_f64(0.5));
+        let builder = LayerNormLstm::<E>::builder(input, hidden).layer_norm(layer_norm).forget_bias(E::of(0.5));
         let mut cell = builder.build(&mut rng).unwrap();
         // Gains, shifts and bias that are not all the same.
         cell.visit_parameters_mut(&mut |name, mut weight| {
             let offset = if name.ends_with("gamma") { 1.0 } else { 0.0 };
-            weight.mapv_inplace(|w| w + E::from_f64(offset + rng.random_range(-0.3..0.3)));
+            weight.mapv_inplace(|w| w + E::of(offset + rng.random_range(-0.3..0.3)));
         });
         let parameter = |wanted: &str| {
             let mut found = None;
@@ -68,7 +68,7 @@ fn check<E: Float>(layer_norm: bool, longest: usize, tolerance: f64) {
             });
             found
         };
-        let x = Array3::from_shape_simple_fn((batch, steps, input), || E::from_f64(rng.random_range(-1.0..1.0)));
+        let x = Array3::from_shape_simple_fn((batch, steps, input), || E::of(rng.random_range(-1.0..1.0)));
         let (outputs, _) = dynamic_rnn(&cell, &x, None, None).unwrap();
         for row in 0..batch {
             let x: Vec<Vec<f64>> =

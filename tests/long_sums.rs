@@ -96,9 +96,9 @@ fn the_global_norm() {
 #[test]
 fn the_global_norm_of_numbers_at_the_ends_of_their_range() {
     fn check<E: Float>(number: f64, count: usize) {
-        let mut all = gradients(Array1::from_elem(count, E::from_f64(number)));
-        let number = E::from_f64(number).as_f64();
-        let norm = clip_by_global_norm(&mut all, E::from_f64(number / 4.0)).unwrap();
+        let mut all = gradients(Array1::from_elem(count, E::of(number)));
+        let number = E::of(number).as_f64();
+        let norm = clip_by_global_norm(&mut all, E::of(number / 4.0)).unwrap();
         let clipped = number / 4.0 / (count as f64).sqrt();
         assert_near(norm / number, (count as f64).sqrt(), 1e-6);
         assert_near(all.arrays()[0][[0]].as_f64() / number, clipped / number, 1e-6);
@@ -164,9 +164,9 @@ struct Shape {
 fn cell_gradients<E: Float, C: TrainableCell<Elem = E>>(cell: &C, shape: Shape) -> Gradients<E> {
     let Shape { batch, seq, every } = shape;
     let mut x = Array2::<E>::zeros((seq, cell.input_size()));
-    x.indexed_iter_mut().for_each(|((t, k), x)| *x = E::from_f64(0.5 + [0.0, 0.25, -0.125][(t + k) % 3]));
+    x.indexed_iter_mut().for_each(|((t, k), x)| *x = E::of(0.5 + [0.0, 0.25, -0.125][(t + k) % 3]));
     let x: ArrayView3<'_, E> = x.broadcast((batch, seq, cell.input_size())).unwrap();
-    let d = ndarray::arr0(E::from_f64(f64::from(0.1_f32)));
+    let d = ndarray::arr0(E::of(f64::from(0.1_f32)));
     let d = d.broadcast((batch, seq, cell.output_size())).unwrap();
     let state = Some(cell.training_state(batch, 1));
     let (_, _, tape) = match every {
@@ -243,7 +243,7 @@ fn gradients_of_long_rows_many_rows_and_many_windows() {
 #[test]
 fn gradients_of_an_lstm_over_ones() {
     fn over_ones<E: Float>(cell: &Lstm<E>) -> Gradients<E> {
-        let (x, d) = (Array3::ones((64, 200, 32)), Array3::from_elem((64, 200, 64), E::from_f64(0.1)));
+        let (x, d) = (Array3::ones((64, 200, 32)), Array3::from_elem((64, 200, 64), E::of(0.1)));
         let (_, _, tape) = train::dynamic_rnn(cell, &x, None, None).unwrap();
         tape.backward(&d, None).unwrap().parameters
     }

@@ -66,7 +66,7 @@ where
     let mut visited = 0;
     let panics = catch_unwind(AssertUnwindSafe(|| {
         cell.visit_parameters_mut(&mut |_, mut array| {
-            array.mapv_inplace(|weight| weight + E::from_f64(0.125));
+            array.mapv_inplace(|weight| weight + E::of(0.125));
             visited += 1;
             // Not `panic!`, which would print.
             if visited > last / 2 {
@@ -92,7 +92,7 @@ where
     assert!(run(&boxed, &x) != before, "{name}");
 
     let object: &mut dyn Parameters<E> = &mut *boxed;
-    object.visit_parameters_mut(&mut |_, mut array| array.fill(E::from_f64(0.5)));
+    object.visit_parameters_mut(&mut |_, mut array| array.fill(E::of(0.5)));
     assert_eq!(run(&boxed, &x), run(&afresh(&boxed), &x), "{name}: stale behind dyn");
 }
 

@@ -77,7 +77,7 @@ impl Problem {
         let mut rng = rng(self.seed);
         let cell = self.cell.build::<E>(self.input, &mut rng);
         let (batch, seq) = (self.lengths.len(), self.lengths.iter().max().unwrap_or(&0) + self.extra);
-        let x = array((batch, seq, self.input), &mut rng).mapv(|x: E| x * E::from_f64(0.5));
+        let x = array((batch, seq, self.input), &mut rng).mapv(|x: E| x * E::of(0.5));
         let mut random = || {
             let mut state = cell.zero_state(batch);
             state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| number(&mut rng, 0.5)));

@@ -55,7 +55,7 @@ fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
 /// Numbers that depend on the generator's bits alone, not on how a version of `rand` makes numbers of them.
 fn numbers<E: Float>(seed: &str, limit: f64) -> impl FnMut() -> E + use<E> {
     let mut rng: Rng = rng(fnv1a(seed.bytes()));
-    move || E::from_f64(((rng.next_u64() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0) * limit)
+    move || E::of(((rng.next_u64() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0) * limit)
 }
 
 /// The hash of one case's outputs and last state.

@@ -19,7 +19,7 @@ fn pool(threads: usize) -> ThreadPool {
 }
 
 fn random<E: Float>(shape: (usize, usize, usize), rng: &mut Xoshiro256PlusPlus) -> Array3<E> {
-    Array3::from_shape_simple_fn(shape, || E::from_f64(rng.random_range(-1.0..1.0)))
+    Array3::from_shape_simple_fn(shape, || E::of(rng.random_range(-1.0..1.0)))
 }
 
 /// A batch, its lengths if ragged, for a cell.

@@ -174,7 +174,7 @@ fn changed_weights_count_forward_and_back() {
             for shape in [SHAPES[3], SHAPES[4]] {
                 let other = Problem::new(shape, &|input, hidden, rng| {
                     let mut cell = make(input, hidden, rng);
-                    cell.visit_parameters_mut(&mut |_, mut array| array.mapv_inplace(|w| w * E::from_f64(-0.75)));
+                    cell.visit_parameters_mut(&mut |_, mut array| array.mapv_inplace(|w| w * E::of(-0.75)));
                     cell
                 });
                 for (door, change) in doors() {
@@ -316,8 +316,8 @@ fn nothing_in_the_padding_reaches_a_result() {
         let clean = run(p);
         assert!(clean.iter().all(|number| number.as_f64().is_finite()), "{name}");
         for (row, &length) in lengths.iter().enumerate() {
-            p.x.slice_mut(s![row, length.., ..]).fill(E::from_f64(f64::NAN));
-            p.d_outputs.slice_mut(s![row, length.., ..]).fill(E::from_f64(f64::NAN));
+            p.x.slice_mut(s![row, length.., ..]).fill(E::of(f64::NAN));
+            p.d_outputs.slice_mut(s![row, length.., ..]).fill(E::of(f64::NAN));
         }
         assert_eq!(run(p), clean, "{name}");
     }

@@ -113,7 +113,7 @@ fn tensorflow_cases<E: Float>(file: &str) {
         run(&tensorflow::basic_rnn(t, "basic_rnn/rnn/basic_rnn_cell/", |builder| builder).unwrap(), x)
     });
     check(t, "lstm", |t, x| {
-        let number = E::from_f64;
+        let number = E::of;
         let cell = tensorflow::lstm(t, "lstm/rnn/lstm_cell/", |builder| {
             builder.cell_clip(number(0.5)).proj_clip(number(0.3)).forget_bias(number(0.5))
         });

@@ -68,7 +68,7 @@ impl<E: Float> LayerNorm<E> {
             along += sums[1].sum().as_f64();
         }
         // A gradient along the ones or along the normalized row itself is lost: mean and variance undo such a change.
-        let mean = |sum: f64| V::splat(E::from_f64(sum) / E::from_f64(normal.len() as f64));
+        let mean = |sum: f64| V::splat(E::of(sum) / E::of(normal.len() as f64));
         let (mean, along) = (mean(total), mean(along));
         for at in V::units(d.len()) {
             ((V::load(d, at) - mean - V::load(normal, at) * along) * scale).store(d, at);
@@ -79,10 +79,10 @@ impl<E: Float> LayerNorm<E> {
 /// Makes a row its difference from its mean, divided by √(variance + 1e-12); returns what it was multiplied by.
 #[inline(always)]
 pub(super) fn normalize<E: Float, V: Vector<E>>(values: &mut [E]) -> E {
-    let count = E::from_f64(values.len() as f64);
+    let count = E::of(values.len() as f64);
     let mean = sum(values, |value| value) / count;
     let variance = sum(values, |value| (value - mean) * (value - mean)) / count;
-    let scale = (variance + E::from_f64(EPSILON)).sqrt().recip();
+    let scale = (variance + E::of(EPSILON)).sqrt().recip();
     for at in V::units(values.len()) {
         ((V::load(values, at) - mean) * scale).store(values, at);
     }
@@ -109,7 +109,7 @@ fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
         }
         total += chains.into_iter().sum::<E>().as_f64();
     }
-    E::from_f64(total)
+    E::of(total)
 }
 
 impl<E: Float> LayerNorms<E> {

@@ -44,7 +44,7 @@ pub fn gradient_error<C: TrainableCell>(
     for (index, &gradient) in gradients.inputs.indexed_iter() {
         let kept = x[index];
         let mut shifted = |by: f64| {
-            x[index] = kept + C::Elem::from_f64(by);
+            x[index] = kept + C::Elem::of(by);
             loss.of(cell, &x, state.clone())
         };
         worst.compare::<C>(gradient, shifted(STEP)?, shifted(-STEP)?);
@@ -59,7 +59,7 @@ pub fn gradient_error<C: TrainableCell>(
             state.visit_mut(&mut |mut leaf| {
                 for value in &mut leaf {
                     if next(&mut index) == at {
-                        *value += C::Elem::from_f64(by);
+                        *value += C::Elem::of(by);
                     }
                 }
             });
@@ -84,7 +84,7 @@ fn shift_parameter<C: TrainableCell>(cell: &mut C, parameter: usize, at: usize, 
     let mut index = 0;
     cell.visit_parameters_mut(&mut |_, mut value| {
         if next(&mut index) == parameter {
-            *value.iter_mut().nth(at).expect("a gradient has its parameter's shape") += C::Elem::from_f64(by);
+            *value.iter_mut().nth(at).expect("a gradient has its parameter's shape") += C::Elem::of(by);
         }
     });
 }
@@ -135,7 +135,7 @@ impl Worst {
 
 /// A weight in ±1 that depends on `index` alone.
 fn weight<E: Float>(index: usize) -> E {
-    E::from_f64((index as f64 * 1.7 + 0.3).sin())
+    E::of((index as f64 * 1.7 + 0.3).sin())
 }
 
 fn next(counter: &mut usize) -> usize {

@@ -41,7 +41,7 @@ pub fn clip_by_global_norm<E: Float>(gradients: &mut Gradients<E>, clip_norm: E)
         gradients.arrays_mut().iter_mut().for_each(|array| array.fill(E::nan()));
     } else if norm > clip {
         // In f64: the factor itself may be too small for an `E`.
-        let scaled = |g: E| E::from_f64(g.as_f64() / unit * (clip / in_units));
+        let scaled = |g: E| E::of(g.as_f64() / unit * (clip / in_units));
         gradients.arrays_mut().iter_mut().for_each(|array| array.mapv_inplace(scaled));
     }
     Ok(norm)

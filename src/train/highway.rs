@@ -87,7 +87,7 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
         let record = records.pop().expect("each run forward left a record");
         // The cell's outputs and the gates become the gradients of the cell's outputs and of the gates' sums.
         let HighwayRecord { inner: mut records, outputs: mut y, mut carry, mut transform } = record;
-        let one = C::Elem::from_f64(1.0);
+        let one = C::Elem::of(1.0);
         let mut d_x = Array3::zeros(inputs.dim());
         let mut through_carry = Array3::zeros(inputs.dim());
         Zip::from(&mut through_carry).and(d_outputs).and(&carry).for_each(|d_x, &d, &carry| *d_x = d * carry);

@@ -37,7 +37,7 @@ impl<'a, E: Float, G: Parameters<E>> LongSum<'a, E, G> {
             let mut earlier = self.earlier.iter();
             self.gradient.visit_parameters_mut(&mut |_, mut array| {
                 let earlier = earlier.next().expect("a gradient has as many arrays as before");
-                array.iter_mut().zip(earlier).for_each(|(number, &sum)| *number = E::from_f64(sum));
+                array.iter_mut().zip(earlier).for_each(|(number, &sum)| *number = E::of(sum));
             });
         }
     }

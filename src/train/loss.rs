@@ -100,9 +100,9 @@ pub fn sequence_losses<E: Float>(
         }
         let (logits, d) = (logits.slice(ndarray::s![row, step, ..]), d_logits.slice_mut(ndarray::s![row, step, ..]));
         let (weight, place) = (weight.as_f64(), place((row, step)));
-        losses[place] += weight * cross_entropy(&logits, target, E::from_f64(weight / total[place]), d);
+        losses[place] += weight * cross_entropy(&logits, target, E::of(weight / total[place]), d);
     }
-    let losses = (losses / total).mapv(E::from_f64);
+    let losses = (losses / total).mapv(E::of);
     let losses = match average {
         Average::TimestepsAndBatch => losses.into_shape_with_order(()).expect("there is one loss").into_dyn(),
         Average::Timesteps => losses.remove_axis(Axis(1)).into_dyn(),
@@ -115,7 +115,7 @@ pub fn sequence_losses<E: Float>(
 /// −ln softmax(logits)\[target\]; `d` becomes `weight` · (softmax(logits) − one-hot(target)).
 fn cross_entropy<E: Float>(logits: &ArrayRef1<E>, target: usize, weight: E, mut d: ArrayViewMut1<E>) -> f64 {
     let (largest, sum) = exponentials(logits, &mut d);
-    let all = E::from_f64(sum);
+    let all = E::of(sum);
     d.mapv_inplace(|exp| weight * (exp / all));
     d[target] -= weight;
     sum.ln() - (logits[target] - largest).as_f64()
@@ -150,7 +150,7 @@ pub fn mean_squared_error<E: Float, D: Dimension>(
     let n = d.len().max(1) as f64;
     // In f64, whose squares do not overflow and whose sum does not lose the last of many.
     let squares = d.iter().fold(0.0, |sum, d| sum + d.as_f64() * d.as_f64());
-    let scale = E::from_f64(2.0 / n);
+    let scale = E::of(2.0 / n);
     d.mapv_inplace(|d| d * scale);
-    Ok((E::from_f64(squares / n), d))
+    Ok((E::of(squares / n), d))
 }

@@ -68,5 +68,5 @@ impl Stored<'_> {
 /// The same number in a type at least as wide, bit for bit if the types are the same.
 fn widened<F: Copy + Into<f64> + 'static, E: Float>(number: F) -> E {
     let same: Option<&E> = (&number as &dyn Any).downcast_ref();
-    same.copied().unwrap_or_else(|| E::from_f64(number.into()))
+    same.copied().unwrap_or_else(|| E::of(number.into()))
 }

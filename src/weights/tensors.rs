@@ -228,7 +228,7 @@ impl<'a, E: Float> Tensors<'a, E> {
         let mut cast = Tensors::new();
         while let Some(name) = self.map.keys().next().cloned() {
             let array = self.take(&name)?;
-            cast.insert(name, array.mapv(|value| T::from_f64(value.as_f64())));
+            cast.insert(name, array.mapv(|value| T::of(value.as_f64())));
         }
         Ok(cast)
     }

@@ -74,7 +74,7 @@ pub struct HighwayWrapperBuilder<C: RnnCell> {
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapper<C> {
     /// `cell` with options: coupled gates and `carry_bias_init` 1 unless set otherwise.
     pub fn builder(cell: C) -> HighwayWrapperBuilder<C> {
-        HighwayWrapperBuilder { cell, couple_carry_transform_gates: true, carry_bias_init: C::Elem::from_f64(1.0) }
+        HighwayWrapperBuilder { cell, couple_carry_transform_gates: true, carry_bias_init: C::Elem::of(1.0) }
     }
 }
 
@@ -117,7 +117,7 @@ impl<C: RnnCell> HighwayWrapper<C> {
         }
         gate(&self.carry, inputs, &mut carry, workspace);
         Zip::from(outputs).and(inputs).and(&carry).for_each(|y, &x, &carry| {
-            let transformed = if coupled { *y * (C::Elem::from_f64(1.0) - carry) } else { *y };
+            let transformed = if coupled { *y * (C::Elem::of(1.0) - carry) } else { *y };
             *y = x * carry + transformed;
         });
     }

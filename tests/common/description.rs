@@ -239,7 +239,7 @@ impl Description {
         let width = |hidden: usize| if square { input } else { hidden };
         match self {
             Self::Leaky { hidden } => {
-                BoxedTrainableCell::new(Leaky { input, hidden: width(*hidden), half: E::from_f64(0.5) })
+                BoxedTrainableCell::new(Leaky { input, hidden: width(*hidden), half: E::of(0.5) })
             }
             Self::BasicRnn { hidden, activation, use_bias } => {
                 let builder = BasicRnn::builder(input, width(*hidden)).activation(*activation).use_bias(*use_bias);
@@ -258,7 +258,7 @@ impl Description {
                 // A row that hardly varies is normalized so steeply that no differences show the gradient; large sums vary.
                 cell.visit_parameters_mut(&mut |name, mut weight| {
                     if *layer_norm && name == "kernel" {
-                        weight.mapv_inplace(|weight| weight * E::from_f64(4.0));
+                        weight.mapv_inplace(|weight| weight * E::of(4.0));
                     }
                 });
                 BoxedTrainableCell::new(cell)
@@ -317,7 +317,7 @@ impl Description {
 
 impl LstmDescription {
     fn build<E: Float>(&self, input: usize, square: bool, rng: &mut Rng) -> Lstm<E> {
-        let number = |number: f64| E::from_f64(number);
+        let number = |number: f64| E::of(number);
         // With a projection that is what sets the output's width.
         let hidden = if square && self.num_proj.is_none() { input } else { self.hidden };
         let mut builder = Lstm::builder(input, hidden)

@@ -108,22 +108,22 @@ pub fn lstm_options<E: Float>() -> Options<LstmBuilder<E>> {
     vec![
         ("lstm", |b| b),
         ("lstm, no bias", |b| b.use_bias(false)),
-        ("lstm, forget_bias -0.5", |b| b.forget_bias(E::from_f64(-0.5))),
+        ("lstm, forget_bias -0.5", |b| b.forget_bias(E::of(-0.5))),
         ("lstm, peepholes", |b| b.use_peepholes(true)),
-        ("lstm, cell_clip", |b| b.cell_clip(E::from_f64(0.25))),
+        ("lstm, cell_clip", |b| b.cell_clip(E::of(0.25))),
         ("lstm, projection", |b| b.num_proj(3)),
         ("lstm, wide projection", |b| b.num_proj(37)),
-        ("lstm, proj_clip", |b| b.num_proj(5).proj_clip(E::from_f64(0.1))),
+        ("lstm, proj_clip", |b| b.num_proj(5).proj_clip(E::of(0.1))),
         ("lstm, softsign and hard sigmoid", |b| {
             b.activation(Activation::Softsign).gate_activation(Activation::HardSigmoid)
         }),
         ("lstm, relu and tanh gates", |b| {
-            let b = b.use_peepholes(true).cell_clip(E::from_f64(0.5)).num_proj(5).proj_clip(E::from_f64(0.5));
+            let b = b.use_peepholes(true).cell_clip(E::of(0.5)).num_proj(5).proj_clip(E::of(0.5));
             b.activation(Activation::Relu).gate_activation(Activation::Tanh)
         }),
         ("lstm, everything", |b| {
-            let b = b.use_peepholes(true).cell_clip(E::from_f64(0.5)).num_proj(2).proj_clip(E::from_f64(0.3));
-            b.forget_bias(E::from_f64(0.25)).activation(Activation::Sigmoid).use_bias(false)
+            let b = b.use_peepholes(true).cell_clip(E::of(0.5)).num_proj(2).proj_clip(E::of(0.3));
+            b.forget_bias(E::of(0.25)).activation(Activation::Sigmoid).use_bias(false)
         }),
     ]
 }
@@ -144,7 +144,7 @@ pub fn layer_norm_lstm_options<E: Float>() -> Options<LayerNormLstmBuilder<E>> {
     vec![
         ("layer_norm_lstm", |b| b),
         ("layer_norm_lstm, dropout", |b| b.dropout_keep_prob(0.6)),
-        ("layer_norm_lstm, no layer norm", |b| b.layer_norm(false).forget_bias(E::from_f64(0.5))),
+        ("layer_norm_lstm, no layer norm", |b| b.layer_norm(false).forget_bias(E::of(0.5))),
         ("layer_norm_lstm, relu", |b| b.activation(Activation::Relu)),
     ]
 }
@@ -152,7 +152,7 @@ pub fn layer_norm_lstm_options<E: Float>() -> Options<LayerNormLstmBuilder<E>> {
 pub fn ugrnn_options<E: Float>() -> Options<UgrnnBuilder<E>> {
     vec![
         ("ugrnn", |b| b),
-        ("ugrnn, forget_bias -0.5, relu", |b| b.forget_bias(E::from_f64(-0.5)).activation(Activation::Relu)),
+        ("ugrnn, forget_bias -0.5, relu", |b| b.forget_bias(E::of(-0.5)).activation(Activation::Relu)),
     ]
 }
 
@@ -241,7 +241,7 @@ pub fn randomized<E: Float, P: Parameters<E>>(mut cell: P, rng: &mut Rng) -> P {
 
 /// Uniform in ±`limit`.
 pub fn number<E: Float>(rng: &mut Rng, limit: f64) -> E {
-    E::from_f64(rng.random_range(-limit..limit))
+    E::of(rng.random_range(-limit..limit))
 }
 
 pub fn array<E: Float>(shape: (usize, usize, usize), rng: &mut Rng) -> Array3<E> {

@@ -67,7 +67,7 @@ impl Problem {
     pub fn run<E: Float>(&self) -> Run<E> {
         let mut rng = rng(self.seed);
         let mut cell = self.cell.build_around::<E>(self.around, self.input, &mut rng);
-        let scale = |by: f64| move |value: E| E::from_f64(value.as_f64() * by);
+        let scale = |by: f64| move |value: E| E::of(value.as_f64() * by);
         cell.visit_parameters_mut(&mut |_, mut weight| weight.mapv_inplace(scale(self.limits.0 / 0.5)));
         let (batch, seq) = (self.lengths.len(), self.lengths.iter().max().unwrap_or(&0) + self.extra);
         let mut x = array((batch, seq, self.input), &mut rng).mapv(scale(self.limits.1 / 2.0));
@@ -93,7 +93,7 @@ impl Problem {
 
 pub fn special<E: Float>(rng: &mut Rng) -> E {
     let largest = E::max_value();
-    let specials = [E::zero(), E::neg_zero(), E::from_f64(1e-40), largest, -largest, E::infinity(), E::neg_infinity()];
+    let specials = [E::zero(), E::neg_zero(), E::of(1e-40), largest, -largest, E::infinity(), E::neg_infinity()];
     *specials.get(rng.random_range(0..8_usize)).unwrap_or(&E::nan())
 }
 
@@ -130,7 +130,7 @@ pub fn assert_same<E: Float>(expected: &[E], found: &[E]) {
 /// same next step.
 #[track_caller]
 pub fn assert_same_state<E: Float>(cell: &BoxedCell<E>, expected: &DynState<E>, found: &DynState<E>) {
-    let x = Array3::from_elem((expected.batch_size(), 1, cell.input_size()), E::from_f64(0.25));
+    let x = Array3::from_elem((expected.batch_size(), 1, cell.input_size()), E::of(0.25));
     let next = |state: &DynState<E>| {
         let none = Array3::zeros((0, 0, 0));
         let (outputs, last) = by_steps(cell, x.view(), state.clone());

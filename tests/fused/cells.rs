@@ -206,7 +206,7 @@ impl<E: Float> Normed<E> {
 }
 
 fn mean<E: Float>(numbers: impl ExactSizeIterator<Item = E>) -> E {
-    let count = E::from_f64(numbers.len() as f64);
+    let count = E::of(numbers.len() as f64);
     numbers.fold(E::zero(), |sum, number| sum + number) / count
 }
 
@@ -231,10 +231,10 @@ impl<E: Float> FusedCell for Normed<E> {
     #[inline(always)]
     fn forward<V: Vector<E>>(&self, _: usize, row: &mut Forward<'_, E>) {
         let ([n], inverse, h) = (row.sums(0), row.temporary(0), row.new_state(0));
-        row.new_state(1)[0] = row.state(1)[0] * E::from_f64(0.5) + E::one();
+        row.new_state(1)[0] = row.state(1)[0] * E::of(0.5) + E::one();
         let center = mean(n.iter().copied());
         n.iter_mut().for_each(|n| *n -= center);
-        inverse[0] = (mean(n.iter().map(|&n| n * n)) + E::from_f64(0.01)).sqrt().recip();
+        inverse[0] = (mean(n.iter().map(|&n| n * n)) + E::of(0.01)).sqrt().recip();
         for (at, n) in n.iter_mut().enumerate() {
             *n *= inverse[0];
             h[at] = *n * self.gamma[at] + self.beta[at];
@@ -266,7 +266,7 @@ impl<E: Float> TrainableFusedCell for Normed<E> {
             *n = (*d - center - *n * along) * inverse;
         }
         d.fill(E::zero());
-        row.d_state(1)[0] *= E::from_f64(0.5);
+        row.d_state(1)[0] *= E::of(0.5);
     }
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut NormedGradient<E>) {
         self.sum.add_gradients(samples, 0, &[Source::Input, Source::State(0)], &mut gradient.sum);

@@ -19,7 +19,7 @@ pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
     let mut x = swapped(&case.array::<E, Ix3>("x")?, case.time_major).to_owned();
     // TensorFlow's gradients would become NaN from what stands in the padding; no number here may.
     for (row, &length) in lengths.into_iter().flatten().enumerate() {
-        x.slice_mut(s![row, length.., ..]).fill(E::from_f64(f64::NAN));
+        x.slice_mut(s![row, length.., ..]).fill(E::of(f64::NAN));
     }
     let mut results = Results::new();
     let d_x = match case.api.as_str() {

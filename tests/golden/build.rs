@@ -138,7 +138,7 @@ impl Spec<'_> {
     }
 
     fn number<E: Float>(&self, key: &str, default: f64) -> E {
-        E::from_f64(self.value[key].as_f64().unwrap_or(default))
+        E::of(self.value[key].as_f64().unwrap_or(default))
     }
 
     /// The cell with the file's weights in place of its own.
@@ -233,7 +233,7 @@ impl Spec<'_> {
         let options = ["num_units", "activation", "forget_bias", "state_is_tuple"];
         let more = ["use_peepholes", "cell_clip", "num_proj", "proj_clip"];
         self.only(&[&options[..], &more[..]].concat())?;
-        let number = |key: &str| self.value[key].as_f64().map(E::from_f64);
+        let number = |key: &str| self.value[key].as_f64().map(E::of);
         let mut builder = Lstm::<E>::builder(input, self.units()?)
             .activation(self.activation("activation", Activation::Tanh)?)
             .use_peepholes(self.flag("use_peepholes", false));

@@ -159,7 +159,7 @@ impl Case {
     /// A tensor, numbers of type `E`.
     pub fn array<E: Float, D: Dimension>(&self, name: &str) -> Result<Array<E, D>, Fault> {
         let tensor = self.tensors.get(name).ok_or_else(|| Fault::Broken(format!("tensor {name} is missing")))?;
-        let array = tensor.mapv(E::from_f64).into_dimensionality();
+        let array = tensor.mapv(E::of).into_dimensionality();
         array.map_err(|_| Fault::Broken(format!("tensor {name} has shape {:?}", tensor.shape())))
     }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 fn tensors<E: Float>(case: &Case) -> Tensors<'static, E> {
     let mut tensors = Tensors::new();
     for (name, tensor) in &case.tensors {
-        tensors.insert(name, tensor.mapv(E::from_f64));
+        tensors.insert(name, tensor.mapv(E::of));
     }
     tensors
 }

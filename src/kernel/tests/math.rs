@@ -178,7 +178,7 @@ fn f64_errors_are_as_stated() {
 }
 
 fn limits<E: Float>() {
-    let n = E::from_f64;
+    let n = E::of;
     // Not 0: e²ˣ − 1 and e²ˣ would have lost them. The cubes of the last two are below half an ULP.
     let small = [1e-8, -1e-8].map(n);
     let tiny = [1e-30, -1e-30].map(n);

@@ -124,7 +124,7 @@ impl Case {
                     gates_bias: Some(gates_bias),
                     candidate_kernel,
                     candidate_bias: Some(candidate_bias),
-                    candidate_recurrent_bias: recurrent_bias.as_ref().map(|bias| bias.mapv(E::from_f64)),
+                    candidate_recurrent_bias: recurrent_bias.as_ref().map(|bias| bias.mapv(E::of)),
                 };
                 let reset = if recurrent_bias.is_some() { GruReset::After } else { GruReset::Before };
                 let builder = Gru::builder(input, hidden).reset(reset).gate_activation(*gate_activation);
@@ -143,20 +143,20 @@ impl Case {
 
     fn lstm<E: Float>(&self, extras: &LstmExtras, kernel: Array2<E>, bias: Array1<E>) -> Lstm<E> {
         let peepholes = extras.peepholes.as_ref().map(|all| {
-            let [w_f_diag, w_i_diag, w_o_diag] = all.each_ref().map(|weights| weights.mapv(E::from_f64));
+            let [w_f_diag, w_i_diag, w_o_diag] = all.each_ref().map(|weights| weights.mapv(E::of));
             Peepholes { w_f_diag, w_i_diag, w_o_diag }
         });
-        let projection = extras.projection.as_ref().map(|gate| gate.weights.mapv(E::from_f64));
+        let projection = extras.projection.as_ref().map(|gate| gate.weights.mapv(E::of));
         let mut builder = Lstm::builder(self.input, self.hidden)
             .forget_bias(E::zero())
             .use_peepholes(peepholes.is_some())
             .activation(extras.activation)
             .gate_activation(extras.gate_activation);
         if let Some(clip) = extras.cell_clip {
-            builder = builder.cell_clip(E::from_f64(clip));
+            builder = builder.cell_clip(E::of(clip));
         }
         if let Some(clip) = extras.proj_clip {
-            builder = builder.proj_clip(E::from_f64(clip));
+            builder = builder.proj_clip(E::of(clip));
         }
         if projection.is_some() {
             builder = builder.num_proj(self.output);
@@ -170,7 +170,7 @@ fn side_by_side<E: Float>(gates: &[Dense]) -> (Array2<E>, Array1<E>) {
     let kernels: Vec<_> = gates.iter().map(|gate| gate.weights.view()).collect();
     let biases: Vec<_> = gates.iter().map(|gate| gate.bias.view()).collect();
     let kernel = concatenate(Axis(1), &kernels).unwrap();
-    (kernel.mapv(E::from_f64), concatenate(Axis(0), &biases).unwrap().mapv(E::from_f64))
+    (kernel.mapv(E::of), concatenate(Axis(0), &biases).unwrap().mapv(E::of))
 }
 
 fn run<E: Float, C: RnnCell<Elem = E, Workspace = Workspace<E>>>(
@@ -215,7 +215,7 @@ fn all(mut check: impl FnMut(&Case, Array3<f64>, Array2<f64>, Array2<f64>)) {
 fn is_its_equations<E: Float>(tolerance: f64) {
     all(|case, x, c, h| {
         let expected = case.expected(&x, &c, &h);
-        let (x, c, h) = (x.mapv(E::from_f64), c.mapv(E::from_f64), h.mapv(E::from_f64));
+        let (x, c, h) = (x.mapv(E::of), c.mapv(E::of), h.mapv(E::of));
         on_each(|isa| {
             let found = case.found(&x, c.view(), h.view(), false);
             for (which, (found, expected)) in found.iter().zip(&expected).enumerate() {
@@ -244,7 +244,7 @@ fn every_kernel_is_its_equations_in_f32() {
 /// A row alone, a step alone: the same bits as all rows and all steps at once.
 fn bits_are_the_same<E: Float>() {
     all(|case, x, c, h| {
-        let (x, c, h) = (x.mapv(E::from_f64), c.mapv(E::from_f64), h.mapv(E::from_f64));
+        let (x, c, h) = (x.mapv(E::of), c.mapv(E::of), h.mapv(E::of));
         on_each(|isa| {
             let together = case.found(&x, c.view(), h.view(), false);
             assert!(together == case.found(&x, c.view(), h.view(), true), "{isa:?} {}: stepwise", case.name);

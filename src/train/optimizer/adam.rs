@@ -68,7 +68,7 @@ impl<E: Float> Optimizer<E> for Adam<E> {
         let step = self.step[()].as_f64();
         let rate = learning_rate * (1.0 - beta2.powf(step)).sqrt() / (1.0 - beta1.powf(step));
         let [rate, keep_m, new_m, keep_v, new_v, epsilon] =
-            [rate, beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon].map(E::from_f64);
+            [rate, beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon].map(E::of);
 
         let slots = self.m.arrays_mut().iter_mut().zip(self.v.arrays_mut());
         let mut each = slots.zip(gradients.arrays());

@@ -39,7 +39,7 @@ impl<E: Float> Sgd<E> {
 impl<E: Float> Optimizer<E> for Sgd<E> {
     fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error> {
         self.sums.check(model, gradients)?;
-        let (momentum, rate) = (E::from_f64(self.momentum), E::from_f64(self.learning_rate));
+        let (momentum, rate) = (E::of(self.momentum), E::of(self.learning_rate));
         let mut each = self.sums.arrays_mut().iter_mut().zip(gradients.arrays());
         model.visit_parameters_mut(&mut |_, parameter| {
             let (sum, gradient) = each.next().expect("the model has been checked");
