@@ -210,6 +210,6 @@ mod tests {
         let normal = centered * scale;
         let along = (&d * &normal).mean().unwrap();
         assert_near(&state, &normal, 1e-6);
-        assert_near(&d_state, &((&d - d.mean().unwrap() - &normal * along) * scale), 1e-5);
+        assert_near(d_state, &((&d - d.mean().unwrap() - &normal * along) * scale), 1e-5);
     }
 }

@@ -1,5 +1,6 @@
 //! [`Element`]: `f32` and `f64` as vectors of any instruction set, so that a kernel is written once.
 
+use pulp::bytemuck::{bytes_of, cast, pod_read_unaligned};
 use pulp::{MemMask, Simd};
 
 /// A number the kernels compute with: pulp's operations without the type in their names.
@@ -84,33 +85,33 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
         // SAFETY: the caller's promise.
         unsafe { to.cast::<Self::Vector<S>>().write_unaligned(value) }
     }
-    /// Lanes outside the mask are 0 and not read.
-    /// # Safety
-    /// `from` is readable in the mask's lanes.
+    /// The first numbers of a slice, as many as a vector holds; lanes beyond the slice are 0 and not read.
     #[doc(hidden)]
-    unsafe fn load_masked<S: Simd>(s: S, mask: Self::Mask<S>, from: *const Self) -> Self::Vector<S>;
-    /// Lanes outside the mask are not written.
-    /// # Safety
-    /// `to` is writable in the mask's lanes.
+    fn load_slice<S: Simd>(s: S, from: &[Self]) -> Self::Vector<S>;
+    /// Writes the first lanes to a slice, as many as it has room for.
     #[doc(hidden)]
-    unsafe fn store_masked<S: Simd>(s: S, mask: Self::Mask<S>, to: *mut Self, value: Self::Vector<S>);
+    fn store_slice<S: Simd>(s: S, to: &mut [Self], value: Self::Vector<S>);
+    /// A value of what is generic in the number's type, with that type known.
+    #[doc(hidden)]
+    fn concrete<F: Family>(value: &F::Of<Self>) -> Concrete<&F::Of<f32>, &F::Of<f64>>;
 }
 
-/// The same bits as another type.
-///
-/// # Safety
-/// Both are plain numbers of one size. (`transmute` would check the branch that is not taken.)
-#[inline(always)]
-unsafe fn reinterpret<T: Copy, U: Copy>(value: T) -> U {
-    debug_assert_eq!(size_of::<T>(), size_of::<U>());
-    // SAFETY: the caller's promise.
-    unsafe { std::mem::transmute_copy(&value) }
+/// What is generic in the type of a number.
+pub trait Family {
+    /// That of one type.
+    type Of<E: Element>;
+}
+
+/// What is generic, of the type it is.
+pub enum Concrete<A, B> {
+    F32(A),
+    F64(B),
 }
 
 macro_rules! element {
-    ($type:ident, $vector:ident, $mask:ident, $bits:ident, $uint:ident, $lanes:ident, $splat:ident, $add:ident, $sub:ident,
-     $mul:ident, $div:ident, $mul_add:ident, $abs:ident, $less:ident, $select:ident, $splat_bits:ident, $less_bits:ident,
-     $load_masked:ident, $store_masked:ident; $($constants:tt)+) => {
+    ($type:ident, $concrete:ident, $vector:ident, $mask:ident, $bits:ident, $uint:ident, $lanes:ident, $splat:ident,
+     $add:ident, $sub:ident, $mul:ident, $div:ident, $mul_add:ident, $abs:ident, $less:ident, $select:ident,
+     $splat_bits:ident, $less_bits:ident, $load_masked:ident, $store_masked:ident; $($constants:tt)+) => {
         impl Element for $type {
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = S::$mask;
@@ -172,43 +173,57 @@ macro_rules! element {
             #[inline(always)]
             fn exp2_whole<S: Simd>(s: S, n: S::$vector) -> S::$vector {
                 let bits = s.$add(n, s.$splat(Self::EXPONENT));
-                // SAFETY: plain numbers of one size. Where a vector is one lane (`Scalar` alone), it is the number itself,
-                // and as wide as its unsigned twin; else it is a register, as wide as the same register of words.
-                unsafe {
-                    if S::$lanes == 1 {
-                        let bits: $uint = reinterpret(bits);
-                        reinterpret(bits << Self::EXPONENT_SHIFT)
-                    } else {
-                        let words: S::u32s = reinterpret(bits);
-                        reinterpret(s.wrapping_dyn_shl_u32s(words, s.splat_u32s(Self::EXPONENT_SHIFT)))
-                    }
+                // Where a vector is one lane (`Scalar` alone), it is the number itself, and as wide as its unsigned twin; else
+                // it is a register, as wide as the same register of words.
+                if S::$lanes == 1 {
+                    let bits: $uint = cast(bits);
+                    cast(bits << Self::EXPONENT_SHIFT)
+                } else {
+                    let words: S::u32s = cast(bits);
+                    cast(s.wrapping_dyn_shl_u32s(words, s.splat_u32s(Self::EXPONENT_SHIFT)))
                 }
             }
             #[inline(always)]
             fn first<S: Simd>(s: S, n: usize) -> S::$mask {
                 static INDEX: [$uint; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
                 const { assert!(size_of::<S::$bits>() <= 16 * size_of::<$uint>()) };
-                // SAFETY: the table is at least one vector long, as asserted; a vector of integers may hold any bits.
-                let index = unsafe { INDEX.as_ptr().cast::<S::$bits>().read_unaligned() };
+                let index: S::$bits = pod_read_unaligned(&bytes_of(&INDEX)[..size_of::<S::$bits>()]);
                 s.$less_bits(index, s.$splat_bits(n as $uint))
             }
             #[inline(always)]
-            unsafe fn load_masked<S: Simd>(s: S, mask: S::$mask, from: *const Self) -> S::$vector {
-                // SAFETY: the caller's promise.
-                unsafe { s.$load_masked(MemMask::new(mask), from) }
+            fn load_slice<S: Simd>(s: S, from: &[Self]) -> S::$vector {
+                // SAFETY: the slice is readable for a whole vector, or in the mask's lanes.
+                unsafe {
+                    if from.len() >= S::$lanes {
+                        Self::load(s, from.as_ptr())
+                    } else {
+                        s.$load_masked(MemMask::new(Self::first(s, from.len())), from.as_ptr())
+                    }
+                }
             }
             #[inline(always)]
-            unsafe fn store_masked<S: Simd>(s: S, mask: S::$mask, to: *mut Self, value: S::$vector) {
-                // SAFETY: the caller's promise.
-                unsafe { s.$store_masked(MemMask::new(mask), to, value) }
+            fn store_slice<S: Simd>(s: S, to: &mut [Self], value: S::$vector) {
+                // SAFETY: the slice is writable for a whole vector, or in the mask's lanes.
+                unsafe {
+                    if to.len() >= S::$lanes {
+                        Self::store(s, to.as_mut_ptr(), value);
+                    } else {
+                        s.$store_masked(MemMask::new(Self::first(s, to.len())), to.as_mut_ptr(), value);
+                    }
+                }
+            }
+            #[inline(always)]
+            fn concrete<F: Family>(value: &F::Of<Self>) -> Concrete<&F::Of<f32>, &F::Of<f64>> {
+                Concrete::$concrete(value)
             }
         }
     };
 }
 
 element!(
-    f32, f32s, m32s, u32s, u32, F32_LANES, splat_f32s, add_f32s, sub_f32s, mul_f32s, div_f32s, mul_add_e_f32s, abs_f32s,
-    less_than_f32s, select_f32s, splat_u32s, less_than_u32s, mask_load_ptr_f32s, mask_store_ptr_f32s;
+    f32, F32, f32s, m32s, u32s, u32, F32_LANES, splat_f32s, add_f32s, sub_f32s, mul_f32s, div_f32s,
+    mul_add_e_f32s, abs_f32s, less_than_f32s, select_f32s, splat_u32s, less_than_u32s, mask_load_ptr_f32s,
+    mask_store_ptr_f32s;
     // |r| ≤ ln 2 / 2 = 0.347: the first dropped term, r⁸/8!, is below 5.3e-9, a tenth of half an ULP of exp(r).
     const EXP_TERMS: &'static [f32] = &[1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 1.0 / 2.0];
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -224,8 +239,9 @@ element!(
 );
 
 element!(
-    f64, f64s, m64s, u64s, u64, F64_LANES, splat_f64s, add_f64s, sub_f64s, mul_f64s, div_f64s, mul_add_e_f64s, abs_f64s,
-    less_than_f64s, select_f64s, splat_u64s, less_than_u64s, mask_load_ptr_f64s, mask_store_ptr_f64s;
+    f64, F64, f64s, m64s, u64s, u64, F64_LANES, splat_f64s, add_f64s, sub_f64s, mul_f64s, div_f64s,
+    mul_add_e_f64s, abs_f64s, less_than_f64s, select_f64s, splat_u64s, less_than_u64s, mask_load_ptr_f64s,
+    mask_store_ptr_f64s;
     // The first dropped term, r¹⁴/14!, is below 4.2e-18, a tenth of half an ULP of exp(r).
     const EXP_TERMS: &'static [f64] = &[
         1.0 / 6_227_020_800.0, 1.0 / 479_001_600.0, 1.0 / 39_916_800.0, 1.0 / 3_628_800.0, 1.0 / 362_880.0,

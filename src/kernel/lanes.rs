@@ -109,33 +109,18 @@ impl<S: Simd, E: Element> Lanes<S, E> {
 }
 
 impl<S: Simd, E: Element> Lanes<S, E> {
-    /// # Safety
-    /// `row` is readable at these units.
+    /// # Panics
+    /// If `row` ends before these units.
     #[inline(always)]
-    pub(super) unsafe fn load_at(row: *const E, at: Units) -> Self {
-        let s = token::<S>();
-        // SAFETY: the caller's promise: a whole vector, or as many lanes as the mask has.
-        let v = unsafe {
-            if at.count == Self::COUNT {
-                E::load(s, row.add(at.first))
-            } else {
-                E::load_masked(s, E::first(s, at.count), row.add(at.first))
-            }
-        };
-        Self { v, s }
+    pub(super) fn read(row: &[E], at: Units) -> Self {
+        let s = token();
+        Self { v: E::load_slice(s, at.in_row(row)), s }
     }
 
-    /// # Safety
-    /// `row` is writable at these units.
+    /// # Panics
+    /// If `row` ends before these units.
     #[inline(always)]
-    pub(super) unsafe fn store_at(self, row: *mut E, at: Units) {
-        // SAFETY: as above.
-        unsafe {
-            if at.count == Self::COUNT {
-                E::store(self.s, row.add(at.first), self.v);
-            } else {
-                E::store_masked(self.s, E::first(self.s, at.count), row.add(at.first), self.v);
-            }
-        }
+    pub(super) fn write(self, row: &mut [E], at: Units) {
+        E::store_slice(self.s, at.in_row_mut(row), self.v);
     }
 }

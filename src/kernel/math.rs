@@ -14,6 +14,7 @@
 //! tests/math.rs in this room measures it.
 
 use super::lanes::Lanes;
+use super::vector::Units;
 use super::{Activation, Element};
 use pulp::{Simd, WithSimd};
 
@@ -62,27 +63,27 @@ pub(super) fn activate<S: Simd, E: Element>(x: Lanes<S, E>, activation: Activati
         Activation::Tanh => tanh(x),
         Activation::Sigmoid => sigmoid(x),
         _ => {
-            let mut y = x;
-            x.s.vectorize(Unusual { activation, at: (&raw mut y.v).cast::<E>() });
-            y
+            let (mut numbers, all) = ([E::default(); 16], Units::first(Lanes::<S, E>::COUNT));
+            x.write(&mut numbers, all);
+            x.s.vectorize(Unusual { activation, numbers: &mut numbers });
+            Lanes::read(&numbers, all)
         }
     }
 }
 
-/// Applies an activation other than tanh and sigmoid to the vector at `at`.
-struct Unusual<E> {
+/// Applies an activation other than tanh and sigmoid to a vector of `numbers`.
+struct Unusual<'a, E> {
     activation: Activation,
-    at: *mut E,
+    numbers: &'a mut [E; 16],
 }
 
-impl<E: Element> WithSimd for Unusual<E> {
+impl<E: Element> WithSimd for Unusual<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let zero = Lanes::<S, E>::number(0.0);
-        // SAFETY: `activate` made `at` point to a whole vector of this `S`: `vectorize` hands on the `s` it is called on.
-        let x = Lanes::<S, E>::new(s, unsafe { E::load(s, self.at) });
+    fn with_simd<S: Simd>(self, _: S) {
+        let (zero, all) = (Lanes::<S, E>::number(0.0), Units::first(Lanes::<S, E>::COUNT));
+        let x = Lanes::read(self.numbers, all);
         let y = match self.activation {
             Activation::Relu => Lanes::choose(x.below(zero), zero, x),
             Activation::Elu => {
@@ -97,8 +98,7 @@ impl<E: Element> WithSimd for Unusual<E> {
             Activation::Linear => x,
             Activation::Tanh | Activation::Sigmoid => unreachable!("`activate` does these itself"),
         };
-        // SAFETY: as above.
-        unsafe { E::store(s, self.at, y.v) };
+        y.write(self.numbers, all);
     }
 }
 

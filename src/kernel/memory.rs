@@ -1,7 +1,7 @@
 //! Memory handed out piece by piece, and arrays as grids: in place, or copied where the numbers of a row are no neighbours.
 
 use super::Element;
-use super::rows::Grid;
+use super::rows::{Frozen, Grid};
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
 
 /// Memory, handed out piece by piece.
@@ -43,16 +43,17 @@ pub(super) fn is_contiguous(features: usize, stride: isize) -> bool {
 pub(super) fn readable<'r, 'a: 'r, 'b: 'r, E: Element>(
     array: ArrayView3<'a, E>,
     arena: &mut Arena<'b, E>,
-) -> Grid<'r, E> {
+) -> Frozen<'r, E> {
     let dim = array.dim();
-    let strides = array.strides();
-    if is_contiguous(dim.2, strides[2]) {
-        // SAFETY: the array is borrowed as long as the grid, which is only read.
-        return unsafe { Grid::new(array.as_ptr().cast_mut(), (strides[0], strides[1]), dim) };
+    if is_contiguous(dim.2, array.strides()[2]) {
+        return Frozen::of_array(array);
     }
-    let copy = arena.take_lines(array.len());
-    copy.iter_mut().zip(array).for_each(|(to, &from)| *to = from);
-    Grid::of(copy, dim)
+    Frozen::of(copy(array, arena.take_lines(array.len())), dim)
+}
+
+fn copy<'a, 'b, E: Element>(numbers: impl IntoIterator<Item = &'b E>, to: &'a mut [E]) -> &'a mut [E] {
+    to.iter_mut().zip(numbers).for_each(|(to, &from)| *to = from);
+    to
 }
 
 /// Numbers that [`readable`] or [`writable`] takes.
@@ -75,17 +76,12 @@ pub(super) fn writable<'r, 'a: 'r, 'b: 'r, E: Element>(
 }
 
 /// Copies what was written to a [`writable`] grid to the array, if it was not the array itself.
-///
-/// # Safety
-/// Nobody writes the grid any more.
-pub(super) unsafe fn copied_back<E: Element>(grid: Grid<'_, E>, array: &mut ArrayViewMut3<'_, E>) {
+pub(super) fn copied_back<E: Element>(grid: Frozen<'_, E>, array: &mut ArrayViewMut3<'_, E>) {
     if is_contiguous(array.dim().2, array.strides()[2]) {
         return;
     }
-    for ((step, row), mut to) in ndarray::indices((array.dim().0, array.dim().1)).into_iter().zip(array.rows_mut()) {
-        // SAFETY: the grid has the array's steps and rows; the caller's promise.
-        let from = unsafe { grid.step(step).slice(row, 0, grid.width()) };
-        to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+    for (step, mut to) in array.outer_iter_mut().enumerate() {
+        store_leaf(&mut to, grid, step);
     }
 }
 
@@ -98,6 +94,11 @@ pub(super) fn leaf_in_place<'r, 'a: 'r, E: Element>(
     // SAFETY: the leaf is borrowed mutably as long as the grid.
     is_contiguous(width, strides[1])
         .then(|| unsafe { Grid::new(leaf.as_mut_ptr(), (0, strides[0]), (steps, rows, width)) })
+}
+
+/// A copy of a leaf, as a grid of one step.
+pub(super) fn leaf_copied<'a, E: Element>(leaf: &ArrayViewMut2<'_, E>, arena: &mut Arena<'a, E>) -> Grid<'a, E> {
+    Grid::of(copy(leaf, arena.take_lines(leaf.len())), (1, leaf.nrows(), leaf.ncols()))
 }
 
 /// Copies a leaf to a step of a grid.
@@ -116,13 +117,9 @@ pub(super) unsafe fn load_leaf<E: Element>(leaf: &ArrayViewMut2<'_, E>, grid: Gr
 }
 
 /// Copies a step of a grid to a leaf.
-///
-/// # Safety
-/// The step is there, as wide as the leaf, and nobody writes it.
-pub(super) unsafe fn store_leaf<E: Element>(leaf: &mut ArrayViewMut2<'_, E>, grid: Grid<'_, E>, step: usize) {
+pub(super) fn store_leaf<E: Element>(leaf: &mut ArrayViewMut2<'_, E>, grid: Frozen<'_, E>, step: usize) {
     for (row, mut to) in leaf.rows_mut().into_iter().enumerate() {
-        // SAFETY: the caller's promise.
-        let from = unsafe { grid.step(step).slice(row, 0, grid.width()) };
+        let from = grid.row(step, row);
         match to.as_slice_mut() {
             Some(to) => to.copy_from_slice(from),
             None => to.iter_mut().zip(from).for_each(|(to, &from)| *to = from),

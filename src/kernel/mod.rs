@@ -2,13 +2,13 @@
 //! equation of any cell. The only room with `unsafe`.
 //!
 //! It knows arrays and numbers, not cells. One generic source serves `f32` and `f64` and every instruction set. From the
-//! ground up, each file knowing only those above it in this list:
+//! ground up, each file knowing only those above it in this list (a folder of the same name holds a file's parts):
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `activation`, `element`, `isa`, `buffer` | names; numbers and their vectors; the instruction set; memory |
 //! | `vector`, `lanes`, `math`, `vector_lanes`, `slices` | vectors with operators, as users see them and as registers; the functions; over slices |
-//! | `rows` | strided views that know where they end |
+//! | `rows`, `memory` | strided views that know where they end, and what nobody writes; arrays and pieces of memory as these |
 //! | `tile`, `pack`, `multiply`, `weight_gradients` | a few rows times a panel; weights in panels; whole products, forward and for gradients |
 //! | `registry` | which of these are compiled here, for each number and instruction set |
 //! | `threads`, `team` | who runs a pass |

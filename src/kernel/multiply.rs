@@ -10,6 +10,11 @@ use super::vector::Units;
 use pulp::{Simd, WithSimd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::slice::{from_raw_parts, from_raw_parts_mut};
+
+mod ends;
+
+pub(super) use ends::{Add, Input, To};
 
 /// A product: rows times packed weights. What does not change from step to step is worked out once.
 pub struct Multiply<'a, E> {
@@ -39,39 +44,6 @@ struct Widths {
 pub struct Panels<'m, 'a, E> {
     multiply: &'m Multiply<'a, E>,
     panels: Range<usize>,
-}
-
-/// Where the sums start and the input half comes from.
-#[derive(Clone, Copy)]
-pub(super) enum Input<'a, E> {
-    /// From the bias, with these input rows.
-    Rows(Rows<'a, E>),
-    /// From input products computed before, as [`To::Panels`] left them.
-    Hoisted(Rows<'a, E>),
-}
-
-impl<'a, E> Input<'a, E> {
-    pub(super) fn rows(self) -> Rows<'a, E> {
-        match self {
-            Self::Rows(rows) | Self::Hoisted(rows) => rows,
-        }
-    }
-}
-
-/// Where the sums go.
-#[derive(Clone, Copy)]
-pub(super) enum To<'a, E> {
-    /// To rows of whole vectors, panel after panel.
-    Panels(Rows<'a, E>),
-    /// To rows of units, slot after slot, as far apart as said; added to what is there, or not. Of a last panel with fewer
-    /// units only these are written, unless there is room for all of it before the next slot.
-    Slots(Rows<'a, E>, usize, Add),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Add {
-    Yes,
-    No,
 }
 
 impl<'a, E: Element> Multiply<'a, E> {
@@ -275,19 +247,19 @@ impl<'a, E: Element> Multiply<'a, E> {
         to: *mut E,
     ) {
         let (lanes, out) = (E::lanes::<S>(), self.out);
-        let whole = Units { first: 0, count: lanes };
         for v in 0..V + usize::from(SPLIT) {
             let group = if SPLIT { 0 } else { v / G };
-            let Units { count, .. } = Units::of(lanes, panel * (V / G) + group, self.shape.units);
-            let at = Units { first: out.vectors[v] + panel * out.panel, count };
-            // SAFETY: the caller's promise; a row has room for every slot's units, and `at` keeps to these.
-            unsafe {
-                let mut sum = Lanes::<S, E>::load_at(sums.add(v * lanes), whole);
-                if out.add {
-                    sum = sum + Lanes::load_at(to, at);
-                }
-                sum.store_at(to, at);
+            let units = Units::of(lanes, panel * (V / G) + group, self.shape.units).count();
+            // SAFETY: the caller's promise; a row has room for every slot's units, and nobody else has these.
+            let (sums, to) = unsafe {
+                let to = to.wrapping_add(out.vectors[v] + panel * out.panel);
+                (from_raw_parts(sums.add(v * lanes), lanes), from_raw_parts_mut(to, units))
+            };
+            let mut sum = Lanes::<S, E>::read(sums, Units::first(lanes));
+            if out.add {
+                sum = sum + Lanes::read(to, Units::first(units));
             }
+            sum.write(to, Units::first(units));
         }
     }
 }

@@ -15,8 +15,11 @@ use super::Element;
 use super::buffer::Buffer;
 use super::isa::Isa;
 use super::tile::MAX_SUMS;
-use pulp::{Simd, WithSimd};
 use std::ops::Range;
+
+mod fill;
+
+pub use fill::Fill;
 
 /// Weights of all gates, packed for one instruction set.
 #[derive(Clone)]
@@ -184,21 +187,6 @@ impl<E: Element> Packed<E> {
         self.bias.grow([self.panels(), shape.bias_vectors(self.lanes), self.lanes]);
     }
 
-    /// What [`Fill`] relies on.
-    ///
-    /// # Panics
-    /// If a gate has not as many weights as the shape says.
-    pub(super) fn check(&self, gates: &[Gate<E>], split_bias: Option<&[E]>) {
-        let shape = self.shape;
-        assert_eq!(gates.len(), shape.gates, "there are as many gates as are packed");
-        for gate in gates {
-            let last_row = gate.column + shape.depth().saturating_sub(1) * gate.width;
-            assert!(shape.units <= gate.width && last_row + shape.units <= gate.matrix.len(), "a gate has its weights");
-            assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units), "a bias is a number a unit");
-        }
-        assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units), "a bias is a number a unit");
-    }
-
     /// Packs rows `depths` of what `from` holds, transposed: sums of `gates` in, one number for each of these rows out. What
     /// products run back with.
     pub(super) fn fill_transposed(
@@ -228,82 +216,6 @@ impl<E: Element> Packed<E> {
                         for (to, &from) in to[row..row + features].iter_mut().zip(sources) {
                             *to = from;
                         }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Rows of weights packed at a time: in a large matrix each stands in a page of its own, and few pages are at hand.
-const BLOCK: usize = 16;
-
-/// Packs all weights and biases.
-pub struct Fill<'a, E> {
-    pub(super) packed: &'a mut Packed<E>,
-    pub(super) gates: &'a [Gate<'a, E>],
-    pub(super) split_bias: Option<&'a [E]>,
-}
-
-impl<E: Element> WithSimd for Fill<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, s: S) {
-        assert_eq!(E::lanes::<S>(), self.packed.lanes, "weights are packed by the instruction set they are for");
-        self.packed.check(self.gates, self.split_bias);
-        self.packed.grow();
-        self.fill_biases();
-        for first in (0..self.packed.shape.depth()).step_by(BLOCK) {
-            self.fill_weights(s, first..self.packed.shape.depth().min(first + BLOCK));
-        }
-    }
-}
-
-impl<E: Element> Fill<'_, E> {
-    #[inline(always)]
-    fn fill_biases(&mut self) {
-        let Packed { shape, lanes, .. } = *self.packed;
-        for panel in 0..shape.panels(lanes) {
-            let biases = &mut self.packed.bias.as_mut_slice()[panel * shape.bias_vectors(lanes) * lanes..];
-            for vector in 0..shape.vectors(lanes) {
-                let gate = self.gates[vector % shape.gates];
-                let units = shape.units_of(panel, vector / shape.gates, lanes);
-                for (to, unit) in biases[vector * lanes..].iter_mut().zip(units) {
-                    let value = gate.bias.map_or(E::number(0.0), |bias| bias[unit]);
-                    *to = E::plus(value, E::number(gate.offset));
-                }
-            }
-            if let Some(split) = self.split_bias {
-                for (to, unit) in biases[shape.vectors(lanes) * lanes..].iter_mut().zip(shape.units_of(panel, 0, lanes))
-                {
-                    *to = split[unit];
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn fill_weights<S: Simd>(&mut self, s: S, depths: Range<usize>) {
-        let Packed { shape, lanes, .. } = *self.packed;
-        let vectors = shape.vectors(lanes);
-        for panel in 0..shape.panels(lanes) {
-            for vector in 0..vectors {
-                let gate = self.gates[vector % shape.gates];
-                let units = shape.units_of(panel, vector / shape.gates, lanes);
-                if units.is_empty() {
-                    continue;
-                }
-                let mask = E::first(s, units.len());
-                let at = (panel * shape.depth() * vectors + vector) * lanes;
-                for k in depths.clone() {
-                    let from = gate.matrix[gate.column + units.start + k * gate.width..][..units.len()].as_ptr();
-                    let to = self.packed.weights.as_mut_slice()[at + k * vectors * lanes..][..lanes].as_mut_ptr();
-                    // SAFETY: a whole vector to write; as many numbers to read as it has lanes, or as the mask has.
-                    unsafe {
-                        let weights =
-                            if units.len() == lanes { E::load(s, from) } else { E::load_masked(s, mask, from) };
-                        E::store(s, to, weights);
                     }
                 }
             }

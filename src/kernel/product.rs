@@ -6,7 +6,7 @@ use super::memory::{self, Arena};
 use super::multiply::{Add, Input, Multiply, To};
 use super::pack::{Fill, Gate, PackShape, Packed};
 use super::registry::Kernels;
-use super::rows::{Grid, Rows};
+use super::rows::{Frozen, Grid, Rows};
 use super::slices::{Apply, Function};
 use super::team::{Team, Work, with_team};
 use super::weight_gradients::{GradientWorkspace, Sums, WeightGradients};
@@ -173,23 +173,20 @@ pub(super) fn multiply_grid<E: Kernels>(
 /// As [`multiply_grid`], by a team of its own.
 ///
 /// # Safety
-/// Nobody else reads or writes `to`, or writes `from`.
-pub(super) unsafe fn multiply_shared<E: Kernels>(weights: &Packed<E>, from: Grid<'_, E>, to: (Grid<'_, E>, Add)) {
+/// Nobody else reads or writes `to`.
+unsafe fn multiply_shared<E: Kernels>(weights: &Packed<E>, from: Frozen<'_, E>, to: (Grid<'_, E>, Add)) {
     let (steps, rows, _) = from.dim();
     let work =
         Work { passes: steps.min(rows), rows: steps.max(rows), panels: weights.panels(), products: weights.numbers() };
     // SAFETY: the caller's promise; members write different rows, or different units.
-    unsafe { with_team(work, |mut team| multiply_grid(weights, from, to, &mut team)) };
+    unsafe { with_team(work, |mut team| multiply_grid(weights, from.grid(), to, &mut team)) };
 }
 
 /// Adds the gradients of weights and bias, by a team of its own.
 ///
 /// # Panics
 /// If shapes disagree.
-///
-/// # Safety
-/// Nobody else writes what is summed.
-pub(super) unsafe fn add_weight_gradients<E: Kernels>(
+pub(super) fn add_weight_gradients<E: Kernels>(
     isa: Isa,
     mut sums: Sums<'_, '_, E>,
     workspace: &mut GradientWorkspace<E>,
@@ -198,9 +195,9 @@ pub(super) unsafe fn add_weight_gradients<E: Kernels>(
     let ((rows, products), (passes, panels)) = (sums.work(), sums.passes(lanes));
     let shared = sums.job(lanes, workspace);
     let work = Work { passes, rows, panels, products };
-    // SAFETY: members read sources and D, which nobody writes. In a block's first pass they pack samples of their own, in its
-    // second they read all of these and write sums, kernel and bias of panels of their own.
-    unsafe { with_team(work, |team| E::weight_gradients(isa, WeightGradients { shared, team })) };
+    // SAFETY: in a block's first pass members pack samples of their own, in its second they read all of these. What else they
+    // write is behind locks.
+    unsafe { with_team(work, |team| E::weight_gradients(isa, WeightGradients { shared: &shared, team })) };
 }
 
 /// The product of all steps and rows of `x` (seq, batch, input), to `to` (seq, batch, units).
@@ -221,10 +218,10 @@ pub(crate) fn forward<E: Kernels>(
     numbers.grow([memory::copy_numbers(x.dim(), x.strides()[2]) + memory::copy_numbers(to.dim(), to.strides()[2])]);
     let mut arena = Arena::new(numbers.as_mut_slice());
     let (x, grid) = (memory::readable(x, &mut arena), memory::writable(&mut to, &mut arena));
-    // SAFETY: both arrays are borrowed, the second mutably.
+    // SAFETY: the array is borrowed mutably; after the product nobody writes it.
     unsafe {
         multiply_shared(&product.forward, x, (grid, Add::No));
-        memory::copied_back(grid, &mut to);
+        memory::copied_back(grid.frozen(), &mut to);
     }
 }
 
@@ -259,12 +256,12 @@ pub(crate) fn backward<E: Kernels>(product: &Product<E>, arrays: BackArrays<'_, 
     let (x, d) = (memory::readable(x, &mut arena), memory::readable(d, &mut arena));
     let grid = memory::writable(&mut d_x, &mut arena);
     let bias = bias.map(|bias| bias.as_slice_mut().expect("gradients are contiguous"));
-    // SAFETY: all arrays are borrowed, those that are written mutably.
+    // SAFETY: the array is borrowed mutably; after the product nobody writes it.
     unsafe {
         multiply_shared(product.back_to_inputs(), d, (grid, Add::No));
-        memory::copied_back(grid, &mut d_x);
-        add_weight_gradients(product.isa(), Sums { sources: &[x], d, kernel, bias }, gradients);
+        memory::copied_back(grid.frozen(), &mut d_x);
     }
+    add_weight_gradients(product.isa(), Sums { sources: &[x], d, kernel, bias }, gradients);
 }
 
 /// Applies a function to every number.

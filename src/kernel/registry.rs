@@ -15,7 +15,7 @@ pub trait Kernels: Element {
     #[doc(hidden)]
     fn multiply(panels: Panels<'_, '_, Self>);
     #[doc(hidden)]
-    fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, Self>);
+    fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, '_, Self>);
     #[doc(hidden)]
     fn apply(isa: Isa, apply: Apply<'_, Self>);
 }
@@ -29,7 +29,7 @@ macro_rules! kernels {
             fn multiply(panels: Panels<'_, '_, Self>) {
                 panels.isa().run(panels);
             }
-            fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, Self>) {
+            fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, '_, Self>) {
                 isa.run(gradients);
             }
             fn apply(isa: Isa, apply: Apply<'_, Self>) {

@@ -7,6 +7,10 @@
 
 use std::marker::PhantomData;
 
+mod frozen;
+
+pub use frozen::Frozen;
+
 /// Rows of `width` neighbouring numbers; row r stands r · `stride` behind the first.
 pub struct Rows<'a, E> {
     ptr: *mut E,

@@ -102,11 +102,17 @@ pub trait Vector<E>:
 /// Up to as many neighbouring places of a row as a vector has lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {
-    pub(super) first: usize,
-    pub(super) count: usize,
+    first: usize,
+    count: usize,
 }
 
 impl Units {
+    /// The first `count` places.
+    #[inline(always)]
+    pub(super) fn first(count: usize) -> Self {
+        Self { first: 0, count }
+    }
+
     /// Vector number `vector` of `units` units.
     #[inline(always)]
     pub(super) fn of(lanes: usize, vector: usize, units: usize) -> Self {
@@ -115,8 +121,31 @@ impl Units {
     }
 
     #[inline(always)]
-    pub(super) fn assert_inside(self, len: usize) {
-        // No overflow: units are of a row, whose length a `usize` holds.
+    pub(super) fn count(self) -> usize {
+        self.count
+    }
+
+    /// # Panics
+    /// If `row` ends before.
+    #[inline(always)]
+    pub(super) fn in_row<E>(self, row: &[E]) -> &[E] {
+        self.assert_inside(row.len());
+        // SAFETY: as asserted. Slicing would ask again, in the loops of every equation.
+        unsafe { row.get_unchecked(self.first..self.first + self.count) }
+    }
+
+    /// # Panics
+    /// If `row` ends before.
+    #[inline(always)]
+    pub(super) fn in_row_mut<E>(self, row: &mut [E]) -> &mut [E] {
+        self.assert_inside(row.len());
+        // SAFETY: as above.
+        unsafe { row.get_unchecked_mut(self.first..self.first + self.count) }
+    }
+
+    #[inline(always)]
+    fn assert_inside(self, len: usize) {
+        // No overflow: units are the first ones, or of a row, whose length a `usize` holds.
         assert!(self.first + self.count <= len, "the row ends before these units");
     }
 }

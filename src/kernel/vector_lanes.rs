@@ -19,15 +19,11 @@ impl<S: Simd, E: Element> Vector<E> for Lanes<S, E> {
     }
     #[inline(always)]
     fn load(row: &[E], at: Units) -> Self {
-        at.assert_inside(row.len());
-        // SAFETY: `row` holds these units, as asserted.
-        unsafe { Self::load_at(row.as_ptr(), at) }
+        Self::read(row, at)
     }
     #[inline(always)]
     fn store(self, row: &mut [E], at: Units) {
-        at.assert_inside(row.len());
-        // SAFETY: `row` holds these units, as asserted.
-        unsafe { self.store_at(row.as_mut_ptr(), at) };
+        self.write(row, at);
     }
     #[inline(always)]
     fn mul_add(self, factor: Self, term: Self) -> Self {
@@ -53,8 +49,7 @@ impl<S: Simd, E: Element> Vector<E> for Lanes<S, E> {
     fn sum(self) -> E {
         let mut lanes = [E::default(); 16];
         const { assert!(Self::LANES <= 16) };
-        // SAFETY: a vector has at most as many lanes.
-        unsafe { self.store_at(lanes.as_mut_ptr(), Units { first: 0, count: Self::LANES }) };
+        self.write(&mut lanes, Units::first(Self::LANES));
         for half in [8, 4, 2, 1] {
             for lane in 0..half {
                 lanes[lane] = E::plus(lanes[lane], lanes[lane + half]);

@@ -10,30 +10,27 @@
 use super::Element;
 use super::buffer::Buffer;
 use super::lanes::Lanes;
-use super::rows::{Grid, Rows};
+use super::rows::{Frozen, Grid, Rows};
 use super::team::Team;
-use super::tile::{MAX_SUMS, Operands, Out, Tile};
+use super::tile::{Operands, Out, Tile};
 use super::vector::Units;
-use ndarray::ArrayViewMut2;
+use blocks::{BLOCK, HEIGHTS, Sources, V};
+use ndarray::{ArrayViewMut2, Axis};
 use pulp::{Simd, WithSimd};
-use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-/// Vectors of a panel of D.
-const V: usize = MAX_SUMS;
-/// Samples of a block: a panel of D stays in the L2 cache.
-const BLOCK: usize = 256;
+mod blocks;
+
 /// Samples of one sum in a register: few enough to round little, and enough to read and write C seldom.
 const CHAIN: usize = 128;
 /// Blocks of a stretch.
 const STRETCH: usize = 32;
-/// Rows of a tile where there are registers for them, and where there are not; one divides the other.
-const HEIGHTS: [usize; 2] = [6, 3];
 
 /// What is summed, and where the sums go.
 pub(super) struct Sums<'a, 'b, E> {
     /// Side by side the rows of the kernel; all have D's steps and rows.
-    pub sources: &'a [Grid<'b, E>],
-    pub d: Grid<'b, E>,
+    pub sources: &'a [Frozen<'b, E>],
+    pub d: Frozen<'b, E>,
     /// (features of all sources, columns of D), added to.
     pub kernel: ArrayViewMut2<'a, E>,
     /// Σ D, added to.
@@ -55,7 +52,7 @@ impl<E: Element> Sums<'_, '_, E> {
     }
 
     fn features(&self) -> usize {
-        self.sources.iter().map(Grid::width).sum()
+        self.sources.iter().map(Frozen::width).sum()
     }
 
     pub(super) fn samples(&self) -> usize {
@@ -77,47 +74,45 @@ impl<E: Element> Sums<'_, '_, E> {
         (2 * self.samples().div_ceil(BLOCK), self.d.width().div_ceil(V * lanes))
     }
 
-    /// The kernel's job for each member of a team, with room in `workspace`.
+    /// What the members of a team share, with room in `workspace`.
     pub(super) fn job<'s>(&'s mut self, lanes: usize, workspace: &'s mut GradientWorkspace<E>) -> Shared<'s, E> {
         self.check();
-        let () = ROOM;
-        let height = self.height();
-        workspace.packed.grow([height / HEIGHTS[1], tile_stride(HEIGHTS[1])]);
-        let panels = self.passes(lanes).1;
-        workspace.sums.grow([panels, height, V * lanes]);
+        let (height, panels, width) = (self.height(), self.passes(lanes).1, V * lanes);
+        let GradientWorkspace { packed, sums, earlier } = workspace;
+        packed.grow(blocks::room(height));
+        sums.grow([panels, height, width]);
+        let mut long = None;
         if self.samples() > STRETCH * BLOCK {
-            workspace.earlier.grow([panels, height, V * lanes]);
-            workspace.earlier.as_mut_slice()[..panels * height * V * lanes].fill(0.0);
+            earlier.grow([panels, height, width]);
+            let earlier = &mut earlier.as_mut_slice()[..panels * height * width];
+            earlier.fill(0.0);
+            long = Some(earlier.chunks_exact_mut(height * width));
         }
+        let mut bias = self.bias.as_deref_mut().map(|bias| bias.chunks_mut(width));
+        let kernels = self.kernel.axis_chunks_iter_mut(Axis(1), width);
+        let panels = kernels.zip(sums.as_mut_slice().chunks_exact_mut(height * width)).map(|(kernel, sums)| {
+            let earlier = long.as_mut().and_then(Iterator::next);
+            Mutex::new(Panel { sums, earlier, kernel, bias: bias.as_mut().and_then(Iterator::next) })
+        });
+        let packed = packed.as_mut_slice();
+        let dim = (1, 1, packed.len());
         Shared {
-            sources: self.sources,
+            sources: Sources { grids: self.sources, rows: self.d.dim().1, height },
             d: self.d,
-            features: self.features(),
-            height,
-            packed: workspace.packed.as_mut_ptr(),
-            sums: workspace.sums.as_mut_ptr(),
-            earlier: workspace.earlier.as_mut_ptr(),
-            to: Places {
-                kernel: self.kernel.as_mut_ptr(),
-                stride: self.kernel.strides()[0],
-                bias: self.bias.as_mut().map(|bias| bias.as_mut_ptr()),
-            },
+            packed: Grid::of(packed, dim).step(0),
+            panels: panels.collect(),
         }
     }
 }
 
 /// What the members of a team share.
-#[derive(Clone, Copy)]
 pub struct Shared<'a, E> {
-    sources: &'a [Grid<'a, E>],
-    d: Grid<'a, E>,
-    features: usize,
-    height: usize,
-    packed: *mut E,
-    sums: *mut E,
-    /// As large as `sums` if there is more than one stretch.
-    earlier: *mut f64,
-    to: Places<E>,
+    sources: Sources<'a, E>,
+    d: Frozen<'a, E>,
+    /// One row, of which in turn members write samples of their own, and all read.
+    packed: Rows<'a, E>,
+    /// In a pass each is one member's: nobody waits for a lock.
+    panels: Vec<Mutex<Panel<'a, E>>>,
 }
 
 /// Buffers of [`Sums::job`].
@@ -131,35 +126,13 @@ pub(super) struct GradientWorkspace<E> {
     earlier: Buffer<f64>,
 }
 
-/// From one tile of a packed block to the next: an odd number of cache lines, so that a sample's tiles share no cache set.
-const fn tile_stride(height: usize) -> usize {
-    let lines = (BLOCK * height).div_ceil(16);
-    16 * (lines + 1 - lines % 2)
-}
-
-/// A block is packed in the tiles of either height: the room for the lower ones is enough for the higher ones.
-const ROOM: () = assert!(
-    HEIGHTS[0].is_multiple_of(HEIGHTS[1])
-        && HEIGHTS[0] / HEIGHTS[1] * tile_stride(HEIGHTS[1]) >= tile_stride(HEIGHTS[0])
-        && tile_stride(HEIGHTS[1]) >= BLOCK * HEIGHTS[1]
-        && tile_stride(HEIGHTS[0]) >= BLOCK * HEIGHTS[0]
-);
-
-/// Where C is added: rows of the kernel, and the last row's place.
-#[derive(Clone, Copy)]
-struct Places<E> {
-    kernel: *mut E,
-    stride: isize,
-    bias: Option<*mut E>,
-}
-
 /// One member's part of the sums.
-pub struct WeightGradients<'a, E> {
-    pub(super) shared: Shared<'a, E>,
-    pub(super) team: Team<'a>,
+pub struct WeightGradients<'m, 'a, E> {
+    pub(super) shared: &'m Shared<'a, E>,
+    pub(super) team: Team<'m>,
 }
 
-impl<E: Element> WithSimd for WeightGradients<'_, E> {
+impl<E: Element> WithSimd for WeightGradients<'_, '_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -168,38 +141,37 @@ impl<E: Element> WithSimd for WeightGradients<'_, E> {
     }
 }
 
-impl<E: Element> WeightGradients<'_, E> {
+impl<E: Element> WeightGradients<'_, '_, E> {
     #[inline(always)]
     fn run<S: Simd, const R: usize>(&mut self, s: S) {
-        let Shared { d, .. } = self.shared;
+        let &Shared { d, packed, ref sources, ref panels } = self.shared;
         let width = V * E::lanes::<S>();
         let mut panel_of_d = Buffer::default();
         panel_of_d.grow([BLOCK, width]);
-        let (steps, rows, columns) = d.dim();
+        let (steps, rows, _) = d.dim();
         let count = steps * rows;
         for first in (0..count).step_by(BLOCK) {
             let depth = BLOCK.min(count - first);
             let (block, last) = (first / BLOCK, first + depth == count);
             let mut turn = self.team.turn(depth);
             while let Some(samples) = turn.next() {
-                // SAFETY: `Sums::check` saw that all sources have D's samples; the block's samples are different members'.
-                unsafe { self.shared.pack_samples::<R>(first, samples) };
+                // SAFETY: `Sums::job` made room for blocks; a block's samples are different members'.
+                unsafe { sources.pack::<R>(packed, first, samples) };
             }
-            let mut turn = self.team.turn(columns.div_ceil(width));
-            while let Some(panels) = turn.next() {
-                for panel in panels {
-                    // SAFETY: the panel and the samples exist, panels are different members', and all members have packed their
-                    // samples of this block.
-                    unsafe {
-                        pack_panel::<S, E>(d, panel * width, first..first + depth, panel_of_d.as_mut_slice());
-                        let begins = block.is_multiple_of(STRETCH);
-                        self.shared.add_block::<S, R>(s, panel, (begins, depth), panel_of_d.as_slice());
-                        if last || (block + 1).is_multiple_of(STRETCH) {
-                            self.shared.end_stretch(panel, width, (block / STRETCH, last));
-                        }
-                        if last {
-                            self.shared.add_panel::<S>(panel);
-                        }
+            let mut turn = self.team.turn(panels.len());
+            while let Some(panels_of_turn) = turn.next() {
+                for panel in panels_of_turn {
+                    blocks::pack_panel::<S, E>(d, panel * width, first..first + depth, panel_of_d.as_mut_slice());
+                    // SAFETY: all members have packed their samples, and nobody packs others before this pass has ended.
+                    let packed = unsafe { packed.slice(0, 0, packed.width()) };
+                    let mut panel = panels[panel].lock().unwrap_or_else(PoisonError::into_inner);
+                    let begins = block.is_multiple_of(STRETCH);
+                    panel.add_block::<S, R>(s, (begins, depth), packed, panel_of_d.as_slice());
+                    if last || (block + 1).is_multiple_of(STRETCH) {
+                        panel.end_stretch(last);
+                    }
+                    if last {
+                        panel.add_to_gradients::<S>();
                     }
                 }
             }
@@ -207,68 +179,59 @@ impl<E: Element> WeightGradients<'_, E> {
     }
 }
 
-impl<E: Element> Shared<'_, E> {
-    /// A packed block's products with a panel of D, added to the panel's sums; a block that begins a stretch overwrites them.
-    ///
-    /// # Safety
-    /// The panel exists, `depth` samples of it are packed, and no other member has it.
+/// A panel of C.
+struct Panel<'a, E> {
+    /// A row for each feature and the sums of D: of the present stretch.
+    sums: &'a mut [E],
+    /// Those of earlier stretches, if there is more than one.
+    earlier: Option<&'a mut [f64]>,
+    /// Where C is added in the end.
+    kernel: ArrayViewMut2<'a, E>,
+    bias: Option<&'a mut [E]>,
+}
+
+impl<E: Element> Panel<'_, E> {
+    /// Adds a packed block's products with a panel of D; a block that begins a stretch overwrites the sums.
     #[inline(always)]
-    unsafe fn add_block<S: Simd, const R: usize>(
-        &self,
+    fn add_block<S: Simd, const R: usize>(
+        &mut self,
         s: S,
-        panel: usize,
         (begins, depth): (bool, usize),
+        packed: &[E],
         panel_of_d: &[E],
     ) {
         let lanes = E::lanes::<S>();
         let (width, zeros) = (V * lanes, [E::default(); V * 16]);
-        for row in (0..self.height).step_by(R) {
-            // SAFETY: `Sums::job` made room for `height` rows of a block, in tiles of either height (`ROOM`), and for `height`
-            // rows of every panel of sums, of which a tile writes `R`, of V vectors each.
-            unsafe {
-                let sums = self.sums.add((panel * self.height + row) * width);
-                let packed =
-                    std::slice::from_raw_parts(self.packed.add(row / R * tile_stride(R)).cast_const(), depth * R);
-                for from in (0..depth).step_by(CHAIN) {
-                    let samples = CHAIN.min(depth - from);
-                    let x = Rows::of_columns(&packed[from * R..(from + samples) * R], R).lines();
-                    let operands = Operands {
-                        start: Rows::repeated(&zeros, R).lines(),
-                        start_panel: 0,
-                        weights: &panel_of_d[from * width..],
-                        weights_panel: 0,
-                        split: &[],
-                        split_panel: 0,
-                        x,
-                        inputs: samples,
-                        h: x,
-                        recurrent: 0,
-                    };
-                    let rows = Grid::new(sums, (0, width as isize), (1, R, width)).step(0).lines();
-                    let vectors = std::array::from_fn(|v| v * lanes);
-                    let out = Out { rows, panel: 0, vectors, add: !(begins && from == 0) };
-                    s.vectorize(&Tile::<E, V, R, 1, R, false> { operands, out });
-                }
+        for (tile, sums) in self.sums.chunks_exact_mut(R * width).enumerate() {
+            let packed = &packed[tile * blocks::tile_stride(R)..][..depth * R];
+            let rows = Grid::of(sums, (1, R, width)).step(0).lines();
+            for from in (0..depth).step_by(CHAIN) {
+                let samples = CHAIN.min(depth - from);
+                let x = Rows::of_columns(&packed[from * R..(from + samples) * R], R).lines();
+                let operands = Operands {
+                    start: Rows::repeated(&zeros, R).lines(),
+                    start_panel: 0,
+                    weights: &panel_of_d[from * width..],
+                    weights_panel: 0,
+                    split: &[],
+                    split_panel: 0,
+                    x,
+                    inputs: samples,
+                    h: x,
+                    recurrent: 0,
+                };
+                let vectors = std::array::from_fn(|v| v * lanes);
+                let out = Out { rows, panel: 0, vectors, add: !(begins && from == 0) };
+                s.vectorize(&Tile::<E, V, R, 1, R, false> { operands, out });
             }
         }
     }
 
-    /// Moves a panel's sums to those of earlier stretches; after the last stretch, these to the panel's sums.
-    ///
-    /// # Safety
-    /// The panel exists; no other member has it.
+    /// Moves the sums to those of earlier stretches; after the last stretch, these to the sums.
     #[inline(always)]
-    unsafe fn end_stretch(&self, panel: usize, width: usize, (stretch, last): (usize, bool)) {
-        if stretch == 0 && last {
-            return;
-        }
-        let numbers = self.height * width;
-        // SAFETY: the caller's promise; `Sums::job` made room for all panels in both, as there is more than one stretch.
-        let (sums, earlier) = unsafe {
-            let sums = std::slice::from_raw_parts_mut(self.sums.add(panel * numbers), numbers);
-            (sums, std::slice::from_raw_parts_mut(self.earlier.add(panel * numbers), numbers))
-        };
-        for (sum, earlier) in sums.iter_mut().zip(earlier) {
+    fn end_stretch(&mut self, last: bool) {
+        let Some(earlier) = &mut self.earlier else { return };
+        for (sum, earlier) in self.sums.iter_mut().zip(&mut **earlier) {
             *earlier += E::value(*sum);
             if last {
                 *sum = E::number(*earlier);
@@ -276,98 +239,21 @@ impl<E: Element> Shared<'_, E> {
         }
     }
 
-    /// Writes some samples of the block that begins at sample `first`: their features, a 1, and zeros to the last tile's end.
-    ///
-    /// # Safety
-    /// The samples exist; `packed` has room for a block; no other member has these samples.
+    /// Adds the sums, now of all samples, to the kernel and the bias.
     #[inline(always)]
-    unsafe fn pack_samples<const R: usize>(&self, first: usize, samples: Range<usize>) {
-        let rows = self.d.dim().1;
-        for at in samples {
-            let sample = first + at;
-            let (step, of_step) = (sample / rows, sample % rows);
-            // The place of a feature: its tile's numbers of this sample, and where in them.
-            let (mut tile, mut place) = (at * R, 0);
-            let mut put = |mut from: *const E, count: usize| {
-                let mut left = count;
-                while left > 0 {
-                    let some = left.min(R - place);
-                    // SAFETY: the caller's promise; `some` numbers are left in what is put, and in the tile's of this sample.
-                    // Tiles are as many as hold `height` numbers, which is what all that is put adds up to.
-                    unsafe {
-                        let to = self.packed.add(tile + place);
-                        if some == R {
-                            to.cast::<[E; R]>().write(from.cast::<[E; R]>().read());
-                        } else {
-                            to.copy_from_nonoverlapping(from, some);
-                        }
-                        from = from.add(some);
-                    }
-                    place += some;
-                    left -= some;
-                    if place == R {
-                        (tile, place) = (tile + tile_stride(R), 0);
-                    }
-                }
-            };
-            for source in self.sources {
-                put(source.at(step, of_step).cast_const(), source.width());
-            }
-            let mut last = [E::default(); HEIGHTS[0]];
-            last[0] = E::number(1.0);
-            put(last.as_ptr(), self.height - self.features);
-        }
-    }
-
-    /// Adds a panel's sums, now of all samples, to the kernel and the bias.
-    ///
-    /// # Safety
-    /// The panel exists; no other member has it.
-    #[inline(always)]
-    unsafe fn add_panel<S: Simd>(&self, panel: usize) {
+    fn add_to_gradients<S: Simd>(&mut self) {
         let lanes = E::lanes::<S>();
-        let whole = Units { first: 0, count: lanes };
-        let kernel = (0..self.features).map(|row| self.to.kernel.wrapping_offset(row as isize * self.to.stride));
-        for (row, to) in kernel.chain(self.to.bias).enumerate() {
+        let kernel = self.kernel.rows_mut().into_iter().map(|row| row.into_slice().expect("gradients are contiguous"));
+        let rows = kernel.chain(self.bias.as_deref_mut());
+        for (to, sums) in rows.zip(self.sums.chunks_exact(V * lanes)) {
             for v in 0..V {
-                let units = Units::of(lanes, panel * V + v, self.d.width());
-                if units.count == 0 {
+                let units = Units::of(lanes, v, to.len());
+                if units.count() == 0 {
                     break;
                 }
-                // SAFETY: the caller's promise; `Sums::check` saw that the kernel has `features` rows and the bias, which is
-                // the row after them, as many columns as D. `Units` keeps to these.
-                unsafe {
-                    let sum = self.sums.add(((panel * self.height + row) * V + v) * lanes);
-                    let sum = Lanes::<S, E>::load_at(sum, whole) + Lanes::load_at(to, units);
-                    sum.store_at(to, units);
-                }
+                let sum = Lanes::<S, E>::read(&sums[v * lanes..], Units::first(lanes)) + Lanes::read(to, units);
+                sum.write(to, units);
             }
-        }
-    }
-}
-
-/// Writes a panel of D, from `column` on, of some samples: V vectors a sample, 0 past the last column.
-///
-/// # Safety
-/// The samples exist.
-#[inline(always)]
-unsafe fn pack_panel<S: Simd, E: Element>(d: Grid<'_, E>, column: usize, samples: Range<usize>, to: &mut [E]) {
-    let lanes = E::lanes::<S>();
-    let whole = Units { first: 0, count: lanes };
-    let (mut step, mut row) = (samples.start / d.dim().1, samples.start % d.dim().1);
-    for to in to.chunks_exact_mut(V * lanes).take(samples.len()) {
-        for v in 0..V {
-            let units = Units::of(lanes, column / lanes + v, d.width());
-            // SAFETY: the caller's promise; `Units` keeps to the columns that exist, and `to` is V vectors.
-            unsafe {
-                let d =
-                    if units.count == 0 { Lanes::<S, E>::number(0.0) } else { Lanes::load_at(d.at(step, row), units) };
-                d.store_at(to.as_mut_ptr().add(v * lanes), whole);
-            }
-        }
-        row += 1;
-        if row == d.dim().1 {
-            (step, row) = (step + 1, 0);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::forward::widths_of;
 use super::places::{Places, Record, Ways};
 use super::plan::{MOST, Operand, Plan, Stage, Widths};
 use super::samples::Samples;
+use crate::kernel::Element;
 use crate::kernel::isa::Isa;
 use crate::kernel::memory::{self, Arena};
 use crate::kernel::multiply::Add;
@@ -73,31 +74,8 @@ pub(super) fn unroll_backward<E: Kernels>(
     let mut arena = Arena::new(numbers.as_mut_slice());
     let mut places = Places::empty(true, &widths);
     places.record(&mut record);
-    places.x = memory::readable(back.inputs, &mut arena);
-    let mut leaves = [Grid::NONE; MOST];
-    for (place, leaf) in leaves.iter_mut().zip(back.d_leaves.iter_mut().flatten()) {
-        let copy = Grid::of(arena.take_lines(leaf.len()), (1, rows, leaf.ncols()));
-        *place = memory::leaf_in_place(leaf, 1).unwrap_or_else(|| {
-            // SAFETY: the copy is as wide as the leaf, and nobody else has it yet.
-            unsafe { memory::load_leaf(leaf, copy, 0) };
-            copy
-        });
-    }
-    let mut temporary = |width: usize| Grid::of(arena.take_lines(rows * width), (1, rows, width));
-    let temporaries = widths.temporaries.map(&mut temporary);
-    let mut accumulator = |width: usize| {
-        let numbers = arena.take_lines(rows * width);
-        numbers.fill(E::default());
-        Grid::of(numbers, (1, rows, width))
-    };
-    let accumulators = plan.accumulators.map(&mut accumulator);
-    let accumulated = plan.accumulators.map(|width| {
-        let numbers = accumulated.take_lines(if long { rows * width } else { 0 });
-        numbers.fill(0.0);
-        if long { Grid::of(numbers, (1, rows, width)) } else { Grid::NONE }
-    });
-    let output = memory::readable(back.d_outputs, &mut arena);
-    let ways = Ways { leaves, temporaries, accumulators, accumulated, output };
+    places.x = memory::readable(back.inputs, &mut arena).grid();
+    let ways = ways(plan, &mut back, (rows, &widths), &mut arena, long.then_some(&mut accumulated));
     let d_inputs = memory::writable(&mut back.d_inputs, &mut arena);
     let run = Run { equation, plan, isa, places: &places, ways: &ways, d_inputs };
     // SAFETY: members read weights, the equation's own, inputs and states, which nobody writes. A pass writes rows of its own, or
@@ -108,11 +86,40 @@ pub(super) fn unroll_backward<E: Kernels>(
     unsafe {
         for (leaf, way) in back.d_leaves.iter_mut().zip(ways.leaves) {
             if let Some(leaf) = leaf.as_mut().filter(|leaf| !memory::is_contiguous(leaf.ncols(), leaf.strides()[1])) {
-                memory::store_leaf(leaf, way, 0);
+                memory::store_leaf(leaf, way.frozen(), 0);
             }
         }
-        memory::copied_back(d_inputs, &mut back.d_inputs);
+        memory::copied_back(d_inputs.frozen(), &mut back.d_inputs);
     }
+}
+
+/// Places for the gradients that the equation sees. What adds up is 0 at first, and has two levels if there is room for a second
+/// in `accumulated`.
+fn ways<'r, 'a: 'r, E: Kernels>(
+    plan: &Plan<'_, E>,
+    back: &mut Back<'a, E>,
+    (rows, widths): (usize, &Widths),
+    arena: &mut Arena<'r, E>,
+    mut accumulated: Option<&mut Arena<'r, f64>>,
+) -> Ways<'r, E> {
+    let mut leaves = [Grid::NONE; MOST];
+    for (place, leaf) in leaves.iter_mut().zip(back.d_leaves.iter_mut().flatten()) {
+        *place = memory::leaf_in_place(leaf, 1).unwrap_or_else(|| memory::leaf_copied(leaf, arena));
+    }
+    let temporaries = widths.temporaries.map(|width| Grid::of(arena.take_lines(rows * width), (1, rows, width)));
+    let accumulators = plan.accumulators.map(|width| zeros(arena, rows, width));
+    let accumulated = plan.accumulators.map(|width| match &mut accumulated {
+        Some(arena) => zeros(arena, rows, width),
+        None => Grid::NONE,
+    });
+    let output = memory::readable(back.d_outputs, arena).grid();
+    Ways { leaves, temporaries, accumulators, accumulated, output }
+}
+
+fn zeros<'a, E: Element>(arena: &mut Arena<'a, E>, rows: usize, width: usize) -> Grid<'a, E> {
+    let numbers = arena.take_lines(rows * width);
+    numbers.fill(E::default());
+    Grid::of(numbers, (1, rows, width))
 }
 
 /// Steps that an accumulator sums, in its own type, before it moves on to f64. One sum of many steps would be far off.

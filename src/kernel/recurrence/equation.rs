@@ -2,12 +2,12 @@
 
 use super::places::{Step, Ways};
 use super::row::{At, Backward, Forward};
-use crate::kernel::Element;
+use crate::kernel::element::{Concrete, Element, Family};
 use crate::kernel::isa::Isa;
 use crate::kernel::lanes::Lanes;
 use crate::kernel::vector::Vector;
 use pulp::{Simd, WithSimd};
-use std::any::TypeId;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// What is a cell's own, as the driver calls it: some rows at a time, compiled for every instruction set. The driver is the same
@@ -54,28 +54,18 @@ pub struct BackwardRows<'a, E> {
     pub(super) width: usize,
 }
 
-/// What is generic, of the type it is.
-pub enum Concrete<A, B> {
-    F32(A),
-    F64(B),
+/// [`ForwardRows`] of any number.
+struct Forwards<'a>(PhantomData<&'a ()>);
+
+impl<'a> Family for Forwards<'a> {
+    type Of<E: Element> = ForwardRows<'a, E>;
 }
 
-/// # Panics
-/// If `E` is neither.
-///
-/// # Safety
-/// `A` and `B` are `T` with `f32` and `f64` in place of `E`.
-unsafe fn concrete<E: Element, T, A, B>(value: &T) -> Concrete<&A, &B> {
-    let value = std::ptr::from_ref(value);
-    // SAFETY: the caller's promise: where the types of the number are the same, so are these.
-    unsafe {
-        if TypeId::of::<E>() == TypeId::of::<f32>() {
-            Concrete::F32(&*value.cast())
-        } else {
-            assert!(TypeId::of::<E>() == TypeId::of::<f64>(), "a number is f32 or f64");
-            Concrete::F64(&*value.cast())
-        }
-    }
+/// [`BackwardRows`] of any number.
+struct Backwards<'a>(PhantomData<&'a ()>);
+
+impl<'a> Family for Backwards<'a> {
+    type Of<E: Element> = BackwardRows<'a, E>;
 }
 
 impl<'a, E: Element> ForwardRows<'a, E> {
@@ -85,8 +75,7 @@ impl<'a, E: Element> ForwardRows<'a, E> {
 
     /// The same, of the type it is: so that a cell of this crate is compiled here.
     pub(crate) fn concrete(&self) -> Concrete<&ForwardRows<'a, f32>, &ForwardRows<'a, f64>> {
-        // SAFETY: these are the types that are asked for.
-        unsafe { concrete::<E, _, _, _>(self) }
+        E::concrete::<Forwards<'a>>(self)
     }
 }
 
@@ -97,8 +86,7 @@ impl<'a, E: Element> BackwardRows<'a, E> {
 
     /// As [`ForwardRows::concrete`].
     pub(crate) fn concrete(&self) -> Concrete<&BackwardRows<'a, f32>, &BackwardRows<'a, f64>> {
-        // SAFETY: these are the types that are asked for.
-        unsafe { concrete::<E, _, _, _>(self) }
+        E::concrete::<Backwards<'a>>(self)
     }
 }
 

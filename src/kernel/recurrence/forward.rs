@@ -81,7 +81,7 @@ pub(super) fn unroll<'a, E: Kernels>(
         None => places.scratch((steps, rows), &widths, &mut arena),
     }
     let hoisted = hoists.grids(rows, &mut arena);
-    places.x = memory::readable(io.inputs, &mut arena);
+    places.x = memory::readable(io.inputs, &mut arena).grid();
     places.output = memory::writable(&mut io.outputs, &mut arena);
     begin(&mut places, &mut io.leaves, steps);
     let chunks = chunks(plan, rows);
@@ -94,10 +94,10 @@ pub(super) fn unroll<'a, E: Kernels>(
         for (leaf, places) in io.leaves.iter_mut().flatten().zip(&places.leaves) {
             let last = places.before(steps);
             if recording || !steps.is_multiple_of(2) || memory::leaf_in_place(leaf, steps + 1).is_none() {
-                memory::store_leaf(leaf, last, steps);
+                memory::store_leaf(leaf, last.frozen(), steps);
             }
         }
-        memory::copied_back(places.output, &mut io.outputs);
+        memory::copied_back(places.output.frozen(), &mut io.outputs);
     }
 }
 

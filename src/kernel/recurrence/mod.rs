@@ -22,9 +22,10 @@ mod plan;
 mod row;
 mod samples;
 
+pub use crate::kernel::element::Concrete;
 pub use backward::Back;
 pub use driver::Driver;
-pub use equation::{BackwardRows, Concrete, Equation, EquationBack, ForwardRows};
+pub use equation::{BackwardRows, Equation, EquationBack, ForwardRows};
 pub(crate) use equation::{RowEquation, RowEquationBack};
 pub use forward::Io;
 pub use places::Record;

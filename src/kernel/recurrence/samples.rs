@@ -63,9 +63,10 @@ impl<'a, E: Kernels> Samples<'a, E> {
             *grid = self.source(*source, d.dim().0);
         }
         let bias = bias.map(|bias| bias.as_slice_mut().expect("gradients are contiguous"));
-        let sums = Sums { sources: &grids[..sources.len()], d, kernel, bias };
         // SAFETY: the run back has ended: records are only read.
-        unsafe { add_weight_gradients(self.isa, sums, self.workspace) };
+        let (grids, d) = unsafe { (grids.map(|grid| grid.frozen()), d.frozen()) };
+        let sums = Sums { sources: &grids[..sources.len()], d, kernel, bias };
+        add_weight_gradients(self.isa, sums, self.workspace);
     }
 
     fn source(&self, source: Source, steps: usize) -> Grid<'a, E> {

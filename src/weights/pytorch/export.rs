@@ -1,14 +1,14 @@
 //! The way out: cells to a PyTorch state dict.
 
 use super::super::Tensors;
-use super::super::layout::{pick, put};
+use super::super::layout::{IFCO, pick, put};
 use super::{KINDS, name};
 use crate::cells::{GruWeights, LstmWeights};
 use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm, RnnCell};
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 
 /// Where our i, j, f, o stand as PyTorch's i, f, g, o. (The order is its own inverse.)
-const IFGO: [usize; 4] = super::IFCO;
+const IFGO: [usize; 4] = IFCO;
 
 /// The state dict of the `nn.RNN` that computes what these layers compute; `backward` for a bidirectional one.
 ///

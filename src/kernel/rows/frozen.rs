@@ -1,0 +1,66 @@
+//! [`Frozen`]: what is only read.
+
+use super::Grid;
+use ndarray::ArrayView3;
+use std::marker::PhantomData;
+
+/// A [`Grid`] that nobody writes: its rows may be read by anybody.
+pub struct Frozen<'a, E>(Grid<'a, E>);
+
+impl<E> Clone for Frozen<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Frozen<'_, E> {}
+
+impl<'a, E> Grid<'a, E> {
+    /// # Safety
+    /// All of these places exist, hold numbers, and nobody writes them as long as what is returned, or a slice of it, is used.
+    pub(in crate::kernel) unsafe fn frozen(self) -> Frozen<'a, E> {
+        Frozen(self)
+    }
+}
+
+impl<'a, E> Frozen<'a, E> {
+    /// # Panics
+    /// If the numbers of a row are no neighbours.
+    pub(in crate::kernel) fn of_array(array: ArrayView3<'a, E>) -> Self {
+        let ((steps, rows, width), strides) = (array.dim(), array.strides());
+        assert!(width <= 1 || strides[2] == 1, "the numbers of a row are neighbours");
+        let (ptr, step, row) = (array.as_ptr().cast_mut(), strides[0], strides[1]);
+        Self(Grid { ptr, step, row, steps, rows, width, memory: PhantomData })
+    }
+
+    /// As [`Grid::of`].
+    ///
+    /// # Panics
+    /// If `numbers` has another length.
+    pub(in crate::kernel) fn of(numbers: &'a mut [E], dim: (usize, usize, usize)) -> Self {
+        Self(Grid::of(numbers, dim))
+    }
+
+    /// To be read by a product.
+    pub(in crate::kernel) fn grid(self) -> Grid<'a, E> {
+        self.0
+    }
+
+    pub(in crate::kernel) fn dim(&self) -> (usize, usize, usize) {
+        self.0.dim()
+    }
+
+    pub(in crate::kernel) fn width(&self) -> usize {
+        self.0.width
+    }
+
+    /// # Panics
+    /// If there is no such row.
+    #[inline(always)]
+    pub(in crate::kernel) fn row(self, step: usize, row: usize) -> &'a [E] {
+        let Self(grid) = self;
+        assert!(step < grid.steps && row < grid.rows, "({step}, {row}) of ({}, {})", grid.steps, grid.rows);
+        // SAFETY: the row exists, and nobody writes it: so the array or the slice is borrowed, or `Grid::frozen`'s caller said.
+        unsafe { grid.step(step).slice(row, 0, grid.width) }
+    }
+}
