@@ -71,7 +71,7 @@ pub fn forecast(steps: usize, path: &Path) -> Result<(f64, f64), Box<dyn Error>>
     Ok((error, baseline))
 }
 
-/// Euler's method in steps of 0.1: every 60th value after the start is forgotten, minus the mean, 0.9.
+/// Euler's method in steps of 0.1: every 60th value after a warm-up, minus the mean, 0.9.
 fn mackey_glass(count: usize) -> Vec<f64> {
     const DELAY: usize = 170;
     const FORGET: usize = 1000;
