@@ -1,8 +1,8 @@
-//! The adding problem of Hochreiter and Schmidhuber (1997): 100 steps of numbers, two of them marked; at the end, say the
-//! sum of the marked two.
+//! The adding problem of Hochreiter and Schmidhuber (1997): read 100 numbers, two of them marked, and give the sum of
+//! the marked two at the end.
 //!
-//! Who says 1 each time, the mean, is wrong by 1/6 in mean square. The simple network does not do better: what it reads
-//! early is gone at the end, and so is the gradient on its way back. The LSTM, trained in the same way, learns to add.
+//! Always answering 1, the mean, gives a mean squared error of 1/6. The simple network does no better: what it reads
+//! early is lost by the end, and so is the gradient on its way back. The LSTM, trained in the same way, learns to add.
 
 mod training;
 
@@ -24,8 +24,8 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Trains an LSTM until it adds, on at most that many batches, and a simple network on as many: their mean squared errors
-/// on sequences they have not seen.
+/// Trains an LSTM on at most `at_most` batches, until it can add, and a simple network on as many. Returns their mean
+/// squared errors on sequences they have not seen.
 pub fn compare(at_most: usize) -> Result<(f32, f32), Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let (lstm, batches) = learn("Lstm", Lstm::new(2, HIDDEN, &mut rng), at_most)?;
@@ -33,7 +33,7 @@ pub fn compare(at_most: usize) -> Result<(f32, f32), Error> {
     Ok((lstm, rnn))
 }
 
-/// `count` sequences (count, 100, 2) of a number in 0..1 and a marker, 1 once in each half; and the sums (count, 1).
+/// Makes `count` sequences (count, 100, 2) of a number in 0..1 and a marker, set once in each half; and their sums.
 fn sequences(count: usize, rng: &mut Xoshiro256PlusPlus) -> (Array3<f32>, Array2<f32>) {
     let mut x = Array3::from_shape_simple_fn((count, STEPS, 2), || rng.random_range(0.0..1.0));
     x.slice_mut(s![.., .., 1]).fill(0.0);
@@ -48,7 +48,7 @@ fn sequences(count: usize, rng: &mut Xoshiro256PlusPlus) -> (Array3<f32>, Array2
     (x, sums)
 }
 
-/// The mean squared error, and the number of batches it took.
+/// Returns the mean squared error and the number of batches used.
 fn learn<C: TrainableCell<Elem = f32>>(name: &str, mut cell: C, at_most: usize) -> Result<(f32, usize), Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(2);
     let mut dense = Dense::new(HIDDEN, 1, &mut rng);

@@ -1,4 +1,4 @@
-//! Three words of different lengths at once: past a word's length its outputs are 0 and its state stands still.
+//! Runs three words of different lengths at once. Past a word's length its outputs are 0 and its state does not change.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn main() -> Result<(), Error> {
 
     draw("x", "input", &x, &words, &lengths);
     draw("outputs", "hidden", &outputs, &words, &lengths);
-    println!("The final state of a row is that of its last step: h is the last output above that is not 0.\n");
+    println!("A row's final state is the one after its last step: h is the last output above that is not 0.\n");
     draw_rows("state.h", "hidden", &state.h, &words);
     draw_rows("state.c", "hidden", &state.c, &words);
     Ok(())

@@ -1,5 +1,5 @@
-//! Two directions over two rows of different lengths. The cells only add up what they read, so every number can be
-//! checked by eye: `fw` holds the sum of the steps up to here, `bw` the sum of the steps from here on.
+//! Runs two directions over two rows of different lengths. The cells only add up what they read, so you can check every
+//! number by eye: `fw` is the sum of the steps up to here, `bw` the sum of the steps from here on.
 
 use ndarray::{ArrayRef3, array};
 use rnn_cell::cells::BasicRnnWeights;
@@ -11,7 +11,7 @@ fn adder() -> Result<BasicRnn<f32>, Error> {
     BasicRnn::<f32>::builder(1, 1).activation(Activation::Linear).build_from(weights)
 }
 
-/// A line for each row and feature, steps from left to right.
+/// Prints a line for each row and feature, with steps from left to right.
 fn draw(name: &str, features: &[&str], array: &ArrayRef3<f32>) {
     println!("{name} {:?} = (batch, seq, features)", array.dim());
     println!("                 step 0  step 1  step 2  step 3");
@@ -26,7 +26,7 @@ fn draw(name: &str, features: &[&str], array: &ArrayRef3<f32>) {
 
 fn main() -> Result<(), Error> {
     let lengths = [4, 2];
-    let nan = f32::NAN; // What stands past a row's length is never read.
+    let nan = f32::NAN; // Padding is never read.
     let x = array![[[1.0], [2.0], [3.0], [4.0]], [[10.0], [20.0], [nan], [nan]]];
     draw("x", &["x"], &x);
 
@@ -34,10 +34,10 @@ fn main() -> Result<(), Error> {
     let ((fw, bw), (state_fw, state_bw)) =
         bidirectional_dynamic_rnn(&cell_fw, &cell_bw, &x, Some(&lengths), None, None)?;
 
-    println!("Row 1 is 2 steps long: its backward direction starts at step 1, not in the padding.\n");
+    println!("Row 1 has 2 steps: its backward direction starts at step 1, not in the padding.\n");
     draw("concat_outputs(fw, bw)", &["fw", "bw"], &concat_outputs(&fw, &bw));
 
-    println!("Final states: fw is that of a row's last step, bw that of step 0. Here both are the row's whole sum.");
+    println!("Final states: fw is after a row's last step, bw after step 0. Here both are the row's whole sum.");
     for row in 0..2 {
         println!("  row {row}  state_fw {:3}  state_bw {:3}", state_fw[[row, 0]], state_bw[[row, 0]]);
     }

@@ -1,4 +1,4 @@
-//! A stacked LSTM learns a sentence in windows of ten letters, and then goes on writing from where it is asked to.
+//! A stacked LSTM learns a sentence in windows of ten letters, then continues writing from any start.
 
 mod training;
 
@@ -22,26 +22,26 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Two LSTMs, one above the other, and a number for each letter from the outputs of the upper one.
+/// Two stacked LSTMs, and a layer that scores each letter from the outputs of the upper one.
 pub struct Model {
     letters: String,
     cell: MultiRnnCell<(Lstm<f32>, Lstm<f32>)>,
     dense: Dense<f32>,
 }
 
-/// What is learned: windows of letters, and the letter that follows each.
+/// The training data: windows of letters, and the letter that follows each.
 struct Lesson {
     /// One-hot, (windows, 10, letters).
     x: Array3<f32>,
     lengths: Vec<usize>,
     /// (windows, 10): the letter that follows the window, at each of its steps.
     targets: Array2<usize>,
-    /// (windows, 10): 1 at the last letter of the window, which alone can know what follows.
+    /// (windows, 10): 1 at the last letter of the window, the only step that can know what follows.
     weights: Array2<f32>,
 }
 
 impl Lesson {
-    /// The ten letters before each letter of the sentence but the first; fewer at its beginning, and then padding.
+    /// For each letter after the first, the ten letters before it; near the start there are fewer, then padding.
     fn new(sentence: &str, letters: &str) -> Result<Self, Error> {
         let sentence: Vec<char> = sentence.chars().collect();
         let ends = 1..sentence.len();
@@ -70,13 +70,13 @@ impl Model {
         Ok(Self { letters, cell, dense: Dense::new(HIDDEN, count, rng) })
     }
 
-    /// The letter that follows each window, as its position in the alphabet.
+    /// Predicts the letter after each window, as its position in the alphabet.
     fn follow(&self, x: &Array3<f32>, lengths: &[usize]) -> Result<Vec<usize>, Error> {
         let (_, (_, upper)) = dynamic_rnn(&self.cell, x, Some(lengths), None)?;
         Ok(self.dense.forward(&upper.h)?.rows().into_iter().map(|logits| most_probable(&logits)).collect())
     }
 
-    /// Writes on from `start`, each letter from the ten before it, up to a full stop or `at_most` letters.
+    /// Continues `start`, each letter from the ten before it, up to a full stop or `at_most` letters in all.
     fn write(&self, start: &str, at_most: usize) -> Result<String, Error> {
         let mut text: Vec<char> = start.chars().collect();
         while text.len() < at_most && text.last() != Some(&'.') {
@@ -88,7 +88,7 @@ impl Model {
         Ok(text[start.chars().count()..].iter().collect())
     }
 
-    /// One step of Adam: the loss before it.
+    /// Takes one step of Adam and returns the loss before it.
     fn train(&mut self, adam: &mut Adam<f32>, lesson: &Lesson) -> Result<f32, Error> {
         let (outputs, _, tape) = train::dynamic_rnn(&self.cell, &lesson.x, Some(&lesson.lengths), None)?;
         let logits = self.dense.forward(&outputs)?;
@@ -107,7 +107,7 @@ impl Model {
     }
 }
 
-/// Trains for at most that many steps, until the whole sentence is right: the model and the share of right letters.
+/// Trains for at most `steps`, until every letter is right. Returns the model and the share of right letters.
 pub fn learn(steps: usize) -> Result<(Model, f64), Error> {
     let mut letters: Vec<char> = SENTENCE.chars().collect();
     letters.sort_unstable();

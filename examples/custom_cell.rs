@@ -1,4 +1,4 @@
-//! A cell of your own, in about twenty lines, runs through the same drivers as the built-in ones.
+//! A cell of your own, in about twenty lines, works with the same drivers as the built-in cells.
 
 mod common;
 
@@ -48,7 +48,7 @@ fn main() -> Result<(), Error> {
     draw("outputs", "hidden", &outputs, &words, &lengths);
     draw_rows("state", "hidden", &state, &words);
 
-    println!("The other drivers take it just so:\n");
+    println!("The other drivers take it unchanged:\n");
     let by_time = x.view().permuted_axes([1, 0, 2]);
     let (outputs, _) = dynamic_rnn_time_major(&cell, &by_time, Some(&lengths), None)?;
     println!("dynamic_rnn_time_major           {:?} = (seq, batch, hidden)", outputs.dim());
@@ -85,6 +85,6 @@ fn main() -> Result<(), Error> {
     for input in &steps {
         stream.push(input)?;
     }
-    println!("Stream                           {:?} = (batch, hidden), the last step's", stream.output().dim());
+    println!("Stream                           {:?} = (batch, hidden), from the last step", stream.output().dim());
     Ok(())
 }

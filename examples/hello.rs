@@ -19,7 +19,7 @@ fn main() -> Result<(), Error> {
     println!("kernel {:?} = (input + hidden, hidden)", cell.weights().kernel.dim());
     println!("{:8.4}\n", cell.weights().kernel);
     draw("outputs", "hidden", &outputs, &words, &[1]);
-    println!("h is one-hot in its first place and the state is 0: the output is tanh of the kernel's first row.");
+    println!("The input is 1 in its first place and the state is 0: the output is tanh of the kernel's first row.");
     println!("After one step the state is the output:\n");
     draw_rows("state", "hidden", &state, &words);
     Ok(())

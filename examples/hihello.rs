@@ -1,7 +1,7 @@
-//! The next lesson: an LSTM learns to say "ihello" while it reads "hihell". At each letter it says the one that follows.
+//! An LSTM learns to write "ihello" while it reads "hihell": at each letter it predicts the next one.
 //!
-//! The letter h is followed by i at first and by e later: what follows cannot be read off a letter, only off what came
-//! before it, which is what the state remembers.
+//! The letter h is followed by i first and by e later. So the next letter depends not just on the current letter but on
+//! those before it, which the state remembers.
 
 mod training;
 
@@ -21,21 +21,21 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Trains for that many steps, prints what the network says as it becomes right, and returns the share of right letters.
+/// Trains for `steps`, prints each new answer of the network, and returns the share of right letters.
 pub fn learn(steps: usize) -> Result<f64, Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let x = one_hot(&[READS], LETTERS)?; // (batch 1, seq 6, input 5)
     let classes = SAYS.chars().filter_map(|letter| LETTERS.find(letter));
-    let targets = Array2::from_shape_vec((1, 6), classes.collect()).expect("each letter of SAYS is one of LETTERS");
+    let targets = Array2::from_shape_vec((1, 6), classes.collect()).expect("each letter of SAYS is in LETTERS");
     let weights = Array2::ones((1, 6));
 
     let mut cell = Lstm::<f32>::new(5, 8, &mut rng);
-    let mut dense = Dense::new(8, 5, &mut rng); // from the cell's outputs to a number for each letter
+    let mut dense = Dense::new(8, 5, &mut rng); // from the cell's outputs to a score for each letter
     let options = AdamOptions { learning_rate: 0.05, ..AdamOptions::default() };
     let mut adam = Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), options)?;
 
-    println!("it reads         {READS}");
-    println!("it should say    {SAYS}");
+    println!("it reads           {READS}");
+    println!("it should write    {SAYS}");
     let progress = Progress::new(steps);
     let mut said = String::new();
     for step in 1..=steps {
@@ -50,7 +50,7 @@ pub fn learn(steps: usize) -> Result<f64, Error> {
 
         let says = most_probable(&logits);
         if says != said {
-            progress.println(format!("step {step:3} it says {says}   loss {loss:.4}"));
+            progress.println(format!("step {step:3} it writes {says}   loss {loss:.4}"));
             said = says;
         }
         progress.show(step, format!("loss {loss:.4}"));
@@ -63,7 +63,7 @@ pub fn learn(steps: usize) -> Result<f64, Error> {
     Ok(right as f64 / SAYS.len() as f64)
 }
 
-/// The letter of the largest logit, step by step.
+/// The letter with the largest logit at each step.
 fn most_probable(logits: &Array3<f32>) -> String {
     let best = logits.lanes(Axis(2)).into_iter().map(|lane| {
         let (class, _) = lane.indexed_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).expect("there are letters");

@@ -1,7 +1,7 @@
-//! A decoder: each row reads the letter that it wrote last, and stops when it writes a full stop.
+//! A decoder: each row reads the letter it wrote last, and stops when it writes a full stop.
 //!
-//! The cell is no trained one: its weights are written by hand so that the letter that follows `h` is `e`, then `l`, `o`
-//! and the full stop. Trained weights would run in the same loop.
+//! The cell is not trained. Its weights are set by hand so that `h` is followed by `e`, then `l`, `o` and a full stop.
+//! Trained weights would run in the same loop.
 
 use ndarray::{Array1, Array2, ArrayView1};
 use rnn_cell::cells::BasicRnnWeights;
@@ -10,7 +10,7 @@ use rnn_cell::{Activation, BasicRnn, Error, raw_rnn};
 const ALPHABET: [char; 5] = ['h', 'e', 'l', 'o', '.'];
 const STOP: usize = 4;
 
-/// Reads the one-hot vector of a letter, puts out that of the next one.
+/// Reads the one-hot vector of a letter and returns that of the next one.
 fn speller() -> Result<BasicRnn<f32>, Error> {
     let letters = ALPHABET.len();
     let mut kernel = Array2::zeros((letters + letters, letters)); // rows: the input's letters, then the state's
@@ -21,7 +21,7 @@ fn speller() -> Result<BasicRnn<f32>, Error> {
     BasicRnn::<f32>::builder(letters, letters).activation(Activation::Linear).build_from(weights)
 }
 
-/// The letter of the largest number.
+/// The letter with the largest score.
 fn argmax(scores: ArrayView1<f32>) -> usize {
     (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
 }
@@ -39,7 +39,7 @@ fn main() -> Result<(), Error> {
                 continue;
             }
             let letter = match &step.output {
-                None => first_letters[row], // time 0: no step was made yet
+                None => first_letters[row], // time 0: no step has run yet
                 Some(output) => argmax(output.row(row)),
             };
             if step.time > 0 {
@@ -54,7 +54,7 @@ fn main() -> Result<(), Error> {
     })?;
 
     println!("\nwords: {words:?}\n");
-    println!("outputs {:?} = (steps, batch, letter): as many steps as the longest row made", outputs.dim());
+    println!("outputs {:?} = (steps, batch, letter): as many steps as the longest row took", outputs.dim());
     println!("             {}", ALPHABET.map(|letter| format!("{letter:>3}")).concat());
     for (t, step) in outputs.outer_iter().enumerate() {
         for (row, scores) in step.outer_iter().enumerate() {

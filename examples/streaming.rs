@@ -1,7 +1,7 @@
-//! Inputs that come one at a time: a stream keeps the state between them. Two streams share one cell, and each row of a
-//! stream starts anew when it wants to.
+//! Inputs that arrive one at a time: a stream keeps the state between them. Two streams share one cell, and each row of
+//! a stream can start anew at any step.
 //!
-//! The cell only adds up what it reads, so that every number can be checked by eye.
+//! The cell only adds up what it reads, so you can check every number by eye.
 
 use ndarray::array;
 use rnn_cell::cells::BasicRnnWeights;
@@ -14,7 +14,7 @@ fn main() -> Result<(), Error> {
     let cell = BasicRnn::<f32>::builder(1, 1).activation(Activation::Linear).build_from(weights)?;
     let cell = Arc::new(cell);
     let mut stream = Stream::new(Arc::clone(&cell), 2); // two rows: two sensors read at the same time
-    let mut other = Stream::new(Arc::clone(&cell), 1); // the same weights, a state of its own
+    let mut other = Stream::new(Arc::clone(&cell), 1); // the same weights, its own state
 
     println!("input (2, 1) = (batch, input)     output (2, 1) = (batch, hidden)");
     for (t, [a, b]) in [[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 40.0]].into_iter().enumerate() {
@@ -27,9 +27,9 @@ fn main() -> Result<(), Error> {
         println!("push {t}:  row 0 {a:3}   row 1 {b:3}     row 0 {row_0:3}   row 1 {row_1:3}");
     }
 
-    println!("\nthe other stream knows nothing of that: {}", other.push(&array![[5.0]])?[[0, 0]]);
+    println!("\nthe other stream has its own state:     {}", other.push(&array![[5.0]])?[[0, 0]]);
 
-    // A stream gives what dynamic_rnn gives over the whole sequence.
+    // A stream gives the same as dynamic_rnn over the whole sequence.
     let whole = array![[[1.0], [2.0], [3.0], [4.0]]]; // (batch, seq, input) = (1, 4, 1)
     let (outputs, _) = dynamic_rnn(&cell, &whole, None, None)?;
     println!("dynamic_rnn over row 0 at once:         {:?}", outputs.as_slice().unwrap_or_default());

@@ -15,7 +15,7 @@ fn drive<C: RnnCell<Elem = f32>>(name: &str, cell: &C) -> Result<(), Error> {
 
     println!("── {name} ──\n");
     draw("outputs", "hidden", &outputs, &words, &lengths);
-    // The cells differ in what they carry: h alone, or c and h. Every state shows its arrays the same way.
+    // Cells differ in what they carry: h alone, or c and h. Every state shows its arrays in the same way.
     state.visit(&mut |leaf| draw_rows("state", "hidden", &leaf, &words));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Many to one: an LSTM reads twelve values of a chaotic series and forecasts the next. Draws truth and forecast as SVG.
 //!
-//! The series is that of Mackey and Glass (1977), dx/dt = 0.2 x(t − 17) / (1 + x(t − 17)¹⁰) − 0.1 x(t), a value every 6
-//! units of time. `cargo run --release --example time_series -- plot.svg` says where the picture goes.
+//! The series is Mackey and Glass's (1977), dx/dt = 0.2 x(t − 17) / (1 + x(t − 17)¹⁰) − 0.1 x(t), with a value every 6
+//! units of time. Name the picture's file with `cargo run --release --example time_series -- plot.svg`.
 
 mod training;
 
@@ -27,11 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Trains for that many steps, draws the forecast of what was not trained on, and returns the mean squared errors of the
+/// Trains for `steps`, draws the forecast of values it was not trained on, and returns the mean squared errors of the
 /// forecast and of "tomorrow is today".
 pub fn forecast(steps: usize, path: &Path) -> Result<(f64, f64), Box<dyn Error>> {
     let series = mackey_glass(TRAINING + TEST + WINDOW);
-    // Each window (row) and the value after it.
+    // Each row is a window, with the value after it.
     let x = Array3::from_shape_fn((TRAINING + TEST, WINDOW, 1), |(row, step, _)| series[row + step]);
     let y = Array2::from_shape_fn((TRAINING + TEST, 1), |(row, _)| series[row + WINDOW]);
     let (x_train, x_test) = x.view().split_at(ndarray::Axis(0), TRAINING);
@@ -48,7 +48,7 @@ pub fn forecast(steps: usize, path: &Path) -> Result<(f64, f64), Box<dyn Error>>
         let (outputs, state, tape) = train::dynamic_rnn(&cell, &x_train, None, None)?;
         let (loss, d_predictions) = mean_squared_error(&dense.forward(&state.h)?, &y_train)?;
 
-        // Only the final state was used: the gradient of the outputs is 0.
+        // The loss uses only the final state, so the gradient of the outputs is 0.
         let (d_h, d_dense) = dense.backward(&state.h, &d_predictions)?;
         let d_state = LstmState { c: Array2::zeros(state.c.dim()), h: d_h };
         let d_cell = tape.backward(&Array3::zeros(outputs.dim()), Some(d_state))?.parameters;
@@ -71,7 +71,7 @@ pub fn forecast(steps: usize, path: &Path) -> Result<(f64, f64), Box<dyn Error>>
     Ok((error, baseline))
 }
 
-/// Euler's method in steps of 0.1, every 60th value, once the start is forgotten; less 0.9, the mean.
+/// Euler's method in steps of 0.1: every 60th value after a warm-up, minus the mean, 0.9.
 fn mackey_glass(count: usize) -> Vec<f64> {
     const DELAY: usize = 170;
     const FORGET: usize = 1000;

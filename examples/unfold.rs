@@ -1,4 +1,4 @@
-//! One word: the driver runs the same cell, with the same weights, once for each letter.
+//! One word: the driver runs the same cell, with the same weights, once per letter.
 
 mod common;
 
@@ -17,10 +17,10 @@ fn main() -> Result<(), Error> {
 
     draw("x", "input", &x, &words, &[5]);
     draw("outputs", "hidden", &outputs, &words, &[5]);
-    println!("The two letters l (seq 2 and 3) give different outputs: the state remembers what came before.\n");
+    println!("The two letters l (seq 2 and 3) give different outputs, because the state remembers what came before.\n");
     draw_rows("state", "hidden", &state, &words);
 
-    println!("The same by hand, a step at a time:\n");
+    println!("The same by hand, one step at a time:\n");
     let mut state = cell.zero_state(1);
     let mut output = Array2::zeros((1, 2));
     let mut workspace = Default::default();

@@ -1,8 +1,8 @@
-//! What the examples share: drawing arrays with their axes named.
+//! Shared by the examples: prints arrays with their axes named.
 
 use ndarray::{ArrayRef2, ArrayRef3, ArrayView1, s};
 
-/// Draws `array` (batch, seq, features): a block for each word, a line for each of its letters.
+/// Prints `array` (batch, seq, features): a block for each word, a line for each of its letters.
 ///
 /// Steps past a word's length are marked. `features` names the last axis.
 pub fn draw(name: &str, features: &str, array: &ArrayRef3<f32>, words: &[&str], lengths: &[usize]) {
@@ -17,7 +17,7 @@ pub fn draw(name: &str, features: &str, array: &ArrayRef3<f32>, words: &[&str], 
     println!();
 }
 
-/// Draws `array` (batch, features), such as a leaf of a state: a line for each word.
+/// Prints `array` (batch, features), such as a leaf of a state: a line for each word.
 pub fn draw_rows(name: &str, features: &str, array: &ArrayRef2<f32>, words: &[&str]) {
     println!("{name} {:?} = (batch, {features})", array.dim());
     for (b, (word, row)) in words.iter().zip(array.rows()).enumerate() {

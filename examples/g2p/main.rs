@@ -1,4 +1,4 @@
-//! English words to phonemes, with a model that was trained in PyTorch's layout (see `examples/g2p_en/README.md`).
+//! English words to phonemes, with a model trained in PyTorch's layout (see `examples/g2p_en/README.md`).
 //!
 //! ```text
 //! cargo run --release --example g2p --features safetensors -- hello tensorflow
@@ -6,7 +6,7 @@
 //! cargo run --release --example g2p --features safetensors -- --bench
 //! ```
 //!
-//! For each word one line: the word, a tab, its phonemes separated by spaces.
+//! Prints one line per word: the word, a tab, its phonemes separated by spaces.
 
 mod model;
 mod text;
@@ -23,14 +23,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => text::answer_lines(&model, stdin().lock(), stdout().lock())?,
         Some("--bench") => bench(&model, &std::fs::read_to_string(format!("{folder}/expected.tsv"))?),
         Some(option) if option.starts_with("--") => {
-            return Err(format!("option {option} is not known; there is --bench, or words, or nothing").into());
+            return Err(format!("unknown option {option}: pass --bench, words, or nothing").into());
         }
         Some(_) => text::answer(&model, &words, &mut stdout().lock())?,
     }
     Ok(())
 }
 
-/// Words per second, the best of some rounds over the words of `expected`, many times over.
+/// Prints words per second: the best of ten rounds, each over the words of `expected` 16 times.
 fn bench(model: &G2p, expected: &str) {
     let words: Vec<&str> = expected.lines().filter_map(|line| line.split('\t').next()).collect();
     let words = words.repeat(16);

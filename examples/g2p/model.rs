@@ -1,7 +1,7 @@
-//! The model: a GRU reads the letters, its last state starts a second GRU that says the phonemes.
+//! The model: a GRU reads the letters, and its last state starts a second GRU that writes the phonemes.
 //!
-//! The network was trained with an embedding E before each GRU: a letter picks a row of E, which the GRU multiplies by its
-//! input weights W. Here W·E is multiplied out once, when the model is loaded, and a letter picks a row of that: as a
+//! The network was trained with an embedding E before each GRU: a letter picks a row of E, which the GRU multiplies by
+//! its input weights W. Here W·E is computed once, when the model is loaded, and a letter picks a row of that as a
 //! one-hot vector, the input a GRU expects. The answers are the same for four tenths less work.
 
 use ndarray::{Array1, Array2, Array3};
@@ -9,11 +9,11 @@ use rnn_cell::weights::{Tensors, pytorch, safetensors};
 use rnn_cell::{Error, Gru, RnnCell, State, argmax, dynamic_rnn};
 use std::collections::{BTreeMap, HashMap};
 
-/// The most phonemes an answer has.
+/// Maximum number of phonemes in an answer.
 const MAX_PHONEMES: usize = 20;
 /// Units of both GRUs, and features of their embeddings.
 const HIDDEN: usize = 256;
-/// Words that run side by side. More share each load of the weights; fewer pad less.
+/// Words per batch. A larger batch shares each load of the weights; a smaller one pads less.
 const BATCH: usize = 192;
 
 /// English spelling to phonemes: the network of the Python package g2p-en.
@@ -31,7 +31,7 @@ pub struct G2p {
 }
 
 impl G2p {
-    /// The model of a file's bytes.
+    /// Builds the model from a file's bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let metadata = safetensors::read_metadata(bytes)?;
         let letters = vocabulary(&metadata, "graphemes")?;
@@ -53,7 +53,7 @@ impl G2p {
         Ok(model)
     }
 
-    /// The phonemes of each word. Letters outside a–z are unknown to the network, capitals too.
+    /// The phonemes of each word. The network knows only a–z; all other letters, including capitals, are unknown.
     pub fn phonemes(&self, words: &[impl AsRef<str>]) -> Vec<Vec<&str>> {
         words.chunks(BATCH).flat_map(|words| self.decode(self.encode(words))).collect()
     }
@@ -79,7 +79,7 @@ impl G2p {
         letters.map(|letter| letter.unwrap_or(self.unknown)).chain([self.word_end]).collect()
     }
 
-    /// Feeds each answer back until all words have ended; rows that have leave the batch.
+    /// Feeds each answer back until all words have ended. Finished rows leave the batch.
     fn decode(&self, mut state: Array2<f32>) -> Vec<Vec<&str>> {
         let mut answers = vec![Vec::new(); state.nrows()];
         let mut words: Vec<usize> = (0..state.nrows()).collect();
@@ -110,7 +110,7 @@ impl G2p {
     }
 }
 
-/// `enc_w_hh`, `enc_b_ih`, … are an `nn.GRU`'s tensors under names of their own; its input weights take in the embedding.
+/// Builds a GRU from `enc_w_hh`, `enc_b_ih`, …, an `nn.GRU`'s tensors under other names, and folds the embedding in.
 fn gru(tensors: &mut Tensors<'_, f32>, side: &str, symbols: usize) -> Result<Gru<f32>, Error> {
     let embedding = tensors.take_matrix(&format!("{side}_emb"), (symbols, HIDDEN))?;
     let input_weights = tensors.take_matrix(&format!("{side}_w_ih"), (3 * HIDDEN, HIDDEN))?;

@@ -3,10 +3,10 @@
 use crate::model::G2p;
 use std::io::{BufRead, Result, Write};
 
-/// Words read before the first of them is answered.
+/// Words read before they are answered.
 const CHUNK: usize = 1536;
 
-/// Answers words, one a line; blank lines are none.
+/// Answers words, one per line; skips blank lines.
 pub fn answer_lines(model: &G2p, input: impl BufRead, mut output: impl Write) -> Result<()> {
     let mut words = Vec::new();
     for line in input.lines() {
@@ -22,7 +22,7 @@ pub fn answer_lines(model: &G2p, input: impl BufRead, mut output: impl Write) ->
     answer(model, &words, &mut output)
 }
 
-/// For each word a line: the word, a tab, its phonemes. The network knows small letters only.
+/// Prints a line per word: the word, a tab, its phonemes. The network knows only lowercase letters.
 pub fn answer(model: &G2p, words: &[String], output: &mut impl Write) -> Result<()> {
     let small: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
     for (word, phonemes) in words.iter().zip(model.phonemes(&small)) {

@@ -1,9 +1,9 @@
-//! What the training examples share: a progress bar.
+//! Shared by the training examples: a progress bar.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr};
 
-/// A bar on the last line of the terminal; nothing if there is no terminal.
+/// A bar on the last line of the terminal; without a terminal, nothing.
 pub struct Progress {
     steps: usize,
     shown: bool,
@@ -14,14 +14,14 @@ impl Progress {
         Self { steps, shown: stderr().is_terminal() }
     }
 
-    /// Redraws the bar after `done` of all steps, with a word on how it goes.
+    /// Redraws the bar after `done` of all steps, with a note on progress.
     pub fn show(&self, done: usize, how: impl Display) {
         const WIDTH: usize = 30;
         if self.shown {
             let filled = WIDTH * done / self.steps.max(1);
             let (full, empty) = ("█".repeat(filled), "░".repeat(WIDTH - filled));
             eprint!("\r\x1b[K{full}{empty} {done}/{}  {how}", self.steps);
-            // Who watches a bar can do without it.
+            // A bar that fails to draw does no harm.
             let _ = stderr().flush();
         }
     }
