@@ -1,15 +1,14 @@
-//! [`Float`]: the two element types, and their way into the kernels.
+//! [`Float`]: the two element types, and how they reach the kernels.
 
 use crate::kernel::Driver;
 
-/// An element type: `f32` or `f64`.
+/// An element type: `f32` or `f64`. Sealed: the kernels support only these two.
 ///
-/// Operators, `abs`, `exp`, `tanh` and the like come with [`NdFloat`](ndarray::NdFloat). Sealed: the kernels are written for
-/// these two.
+/// Operators, `abs`, `exp`, `tanh` and the like come from [`NdFloat`](ndarray::NdFloat).
 pub trait Float: ndarray::NdFloat + Default + std::iter::Sum + Driver + sealed::Sealed {
-    /// The nearest value of this type.
+    /// Converts to the nearest value of this type.
     fn from_f64(value: f64) -> Self;
-    /// The value as `f64`, exactly.
+    /// Converts to `f64`, exactly.
     fn as_f64(self) -> f64;
 }
 
