@@ -211,7 +211,7 @@ pub enum Error {
         module: &'static str,
         /// What the module has, in words.
         expected: &'static str,
-        /// The option found.
+        /// What the cell has.
         found: String,
     },
     /// The contents of a safetensors file are invalid.

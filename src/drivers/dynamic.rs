@@ -138,8 +138,8 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     /// Runs the cell and overwrites `outputs`, laid out as `inputs`, with 0 past each row's length. Returns the final
     /// state.
     ///
-    /// `workspace` keeps the run's buffers. Pass it again, and a run of the same sizes or smaller allocates no new
-    /// ones. Results never depend on its contents, and any cell of this type may use it.
+    /// `workspace` keeps the run's buffers. Pass it again, and a run of the same strides and at most this size
+    /// allocates no new ones. Results never depend on its contents, and any cell of this type may use it.
     ///
     /// The state passed as [`initial_state`](Self::initial_state) comes back as the final state, in the same memory.
     /// Without one, a zero state is allocated. Three things still allocate. The initial state is checked against a

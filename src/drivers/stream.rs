@@ -8,8 +8,8 @@ use ndarray::{Array2, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 /// Runs a cell step by step and keeps its state and buffers: push a step's input, read its output.
 ///
 /// Pushing the steps of a sequence gives the same as [`dynamic_rnn`](crate::dynamic_rnn) over the whole sequence. After
-/// the first push, a push allocates nothing for built-in cells, unless the feature `rayon` shares a large step between
-/// threads. If steps arrive in chunks, [`push_steps`](Self::push_steps) is faster.
+/// the first push, pushes with the same strides allocate nothing for built-in cells, unless the feature `rayon` shares
+/// a large step between threads. If steps arrive in chunks, [`push_steps`](Self::push_steps) is faster.
 ///
 /// The stream may own, borrow or share its cell (`C`, `&C` and `Arc<C>` are all cells), so a thousand streams can run
 /// on one set of weights. If their steps arrive together, one stream of many rows is faster than many streams.
@@ -85,8 +85,8 @@ impl<C: RnnCell> Stream<C> {
     /// output), which stay in the stream until the next chunk.
     ///
     /// Gives the same as pushing the steps one by one, to the bit for a built-in cell, but faster: the cell unrolls the
-    /// whole chunk. Later chunks of this size or smaller allocate nothing for built-in cells, unless the feature
-    /// `rayon` shares a large chunk between threads. A chunk of no steps is fine and changes nothing.
+    /// whole chunk. Later chunks of the same strides and at most this size allocate nothing for built-in cells, unless
+    /// the feature `rayon` shares a large chunk between threads. A chunk of no steps is fine and changes nothing.
     ///
     /// ```
     /// use ndarray::Axis;
