@@ -1,22 +1,22 @@
-//! [`Back`]: what a way back reads and writes.
+//! [`Back`]: what a backward pass reads and writes.
 
 use ndarray::{ArrayRef, Axis, Dimension, Ix2, Ix3};
 
-/// The arrays of a way back: of one step, (batch, features), or of a run of steps, (seq, batch, features).
-/// [`StepBack`](crate::train::StepBack) and [`RunBack`](crate::train::RunBack) are those of a cell.
+/// The arrays of a backward pass over one step, (batch, features), or over a run of steps, (seq, batch, features). For
+/// cells use the aliases [`StepBack`](crate::train::StepBack) and [`RunBack`](crate::train::RunBack).
 ///
 /// `E` is the type of the numbers, `D` the arrays' dimension, `S` the state and `G` the gradients of the parameters.
 #[derive(Debug)]
 pub struct Back<'a, E, D: Dimension, S, G> {
-    /// Those of the way forward.
+    /// The inputs of the forward pass.
     pub inputs: &'a ArrayRef<E, D>,
     /// The gradients of the outputs.
     pub d_outputs: &'a ArrayRef<E, D>,
-    /// Holds the gradients of the new state and gets those of the old.
+    /// Holds the gradients of the new state; receives those of the old state.
     pub d_state: &'a mut S,
-    /// Gets the gradients of the inputs; what is there is overwritten.
+    /// Overwritten with the gradients of the inputs.
     pub d_inputs: &'a mut ArrayRef<E, D>,
-    /// Gets the gradients of the parameters, added to what is there.
+    /// The gradients of the parameters are added to it.
     pub gradient: &'a mut G,
 }
 

@@ -1,17 +1,17 @@
-//! [`RnnCell`]: how one step is computed.
+//! [`RnnCell`]: computes one step.
 
 use crate::{Float, State};
 use ndarray::{ArrayRef2, ArrayRef3, Axis};
 
-/// A recurrent cell: how one step turns an input and a state into an output and the next state.
+/// Computes one step of a recurrent network: an input and a state give an output and the next state.
 ///
-/// A driver such as [`dynamic_rnn`](crate::dynamic_rnn) runs any cell over a sequence; a cell knows nothing of
-/// sequences, lengths or masks. Only `step` and the sizes must be written; `unroll` has a provided version.
+/// A driver such as [`dynamic_rnn`](crate::dynamic_rnn) runs any cell over a sequence. The cell itself knows nothing
+/// about sequences, lengths or masks. Write `step`, `zero_state` and the two sizes; `unroll` is provided.
 ///
-/// Rows of a batch are independent: row `b` of the output and of the new state may depend on row `b` of the input and of
-/// the old state alone. Drivers rely on it when they drop finished rows, reorder rows and split a batch over threads. A
-/// cell whose order of summation depends on how many rows share a call (most matrix products) may differ in the last bits
-/// between splits; the built-in cells do not.
+/// Rows of a batch are independent: row `b` of the output and of the new state may depend only on row `b` of the input
+/// and of the old state. Drivers rely on this when they drop finished rows, reorder rows and split a batch over
+/// threads. The built-in cells give the same bits however a batch is split. Other cells may differ in the last bits if,
+/// as in most matrix products, the order of summation depends on the number of rows per call.
 ///
 /// ```
 /// use ndarray::{Array2, Array3, ArrayRef2, Zip};
@@ -42,15 +42,14 @@ use ndarray::{ArrayRef2, ArrayRef3, Axis};
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 ///
-/// An `ArrayRef2` is what arrays and views have in common: it has their methods. Operators take `&x.view()`.
-///
-/// A cell held by reference, in a `Box` or in an `Arc` is a cell too.
+/// Arrays and views both dereference to `ArrayRef2`, so it has their methods. For operators, write `&x.view()`. A cell
+/// behind a reference, in a `Box` or in an `Arc` is a cell too.
 pub trait RnnCell: Sync {
     /// `f32` or `f64`.
     type Elem: Float;
     /// What the cell carries from step to step.
     type State: State<Self::Elem>;
-    /// Buffers that steps reuse, empty at first, opaque; `()` for a cell that needs none. Holds nothing a result depends on.
+    /// Buffers that steps reuse, empty at first; `()` if the cell needs none. Results never depend on its contents.
     type Workspace: Default + Send;
 
     /// Features of an input row.
@@ -61,14 +60,14 @@ pub trait RnnCell: Sync {
     #[must_use]
     fn output_size(&self) -> usize;
 
-    /// The state before the first step, of `batch` rows.
+    /// The state before the first step, with `batch` rows.
     ///
     /// # Panics
-    /// As ndarray's `zeros`, if it would be larger than an array can be.
+    /// If the state would be larger than an array can be, as in ndarray's `zeros`.
     #[must_use]
     fn zero_state(&self, batch: usize) -> Self::State;
 
-    /// [`zero_state`](Self::zero_state) with dropout on: the same `seed` gives the same masks. Without it nothing is dropped.
+    /// A [`zero_state`](Self::zero_state) with dropout turned on (it is off otherwise). Equal seeds give equal masks.
     #[must_use]
     fn training_state(&self, batch: usize, seed: u64) -> Self::State {
         let mut state = self.zero_state(batch);
@@ -76,7 +75,7 @@ pub trait RnnCell: Sync {
         state
     }
 
-    /// One step: `input` (batch, input), `state` old → new, `output` (batch, output) overwritten; any strides.
+    /// Runs one step: reads `input` (batch, input), updates `state`, overwrites `output` (batch, output). Any strides.
     ///
     /// # Panics
     /// If the shapes disagree with each other or with the cell.
@@ -88,9 +87,9 @@ pub trait RnnCell: Sync {
         workspace: &mut Self::Workspace,
     );
 
-    /// A run of steps: `inputs` (seq, batch, input), `outputs` (seq, batch, output) overwritten; any strides.
+    /// Runs many steps: reads `inputs` (seq, batch, input), updates `state`, overwrites `outputs` (seq, batch, output).
     ///
-    /// The provided version repeats `step`. A cell that overrides it computes the same, faster.
+    /// Any strides are allowed. The provided version repeats `step`. An override must give the same results.
     ///
     /// # Panics
     /// If the shapes disagree with each other or with the cell.
@@ -108,7 +107,7 @@ pub trait RnnCell: Sync {
     }
 }
 
-/// A step as a run of one step, for a cell whose `unroll` is the fast path.
+/// Implements `step` as a run of one step, for a cell whose `unroll` is the fast path.
 macro_rules! step_as_run {
     () => {
         fn step(

@@ -1,4 +1,4 @@
-//! What users pass in, checked: each mistake becomes its [`Error`] here.
+//! Checks what users pass in and turns each mistake into its [`Error`].
 
 use crate::{Error, Float, RnnCell, State};
 use std::fmt::Display;
@@ -11,7 +11,7 @@ pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), Error> 
     }
 }
 
-/// The number, if it is `right`; else the error says what was `expected`.
+/// Returns the number if it is `right`. Otherwise the error says what was `expected`.
 pub(crate) fn check_number<E: Float>(
     argument: &'static str,
     number: E,
@@ -26,12 +26,12 @@ pub(crate) fn check_finite<E: Float>(argument: &'static str, number: E) -> Resul
     check_number(argument, number, number.is_finite(), "finite")
 }
 
-/// `Err` unless `number` is finite and above 0. (TensorFlow takes clips of 0 and below, and gives nonsense.)
+/// `Err` unless `number` is finite and above 0. (TensorFlow accepts clips of 0 and below, and computes nonsense.)
 pub(crate) fn check_positive<E: Float>(argument: &'static str, number: E) -> Result<E, Error> {
     check_number(argument, number, number.is_finite() && number > E::zero(), "finite and above 0")
 }
 
-/// `Err` unless an array has the shape it must have.
+/// `Err` unless an array has the expected shape.
 pub(crate) fn check_shape(argument: impl Display, expected: &[usize], found: &[usize]) -> Result<(), Error> {
     if found == expected {
         return Ok(());
@@ -39,7 +39,7 @@ pub(crate) fn check_shape(argument: impl Display, expected: &[usize], found: &[u
     Err(Error::ArrayShape { argument: argument.to_string(), expected: expected.into(), found: found.into() })
 }
 
-/// `Err` unless `inputs`, of `batch` rows and `seq` steps, are as wide as the cell's input and each length is at most seq.
+/// `Err` unless `inputs` are as wide as the cell's input and each of `batch` rows has a length of at most `seq`.
 pub(crate) fn check_inputs<C: RnnCell>(
     cell: &C,
     inputs: (usize, usize, usize),
@@ -57,7 +57,7 @@ pub(crate) fn check_inputs<C: RnnCell>(
     check_lengths(lengths, seq, Some(inputs))
 }
 
-/// `Err` unless each length is at most seq; `inputs` are for the message.
+/// `Err` unless each length is at most `seq`. `inputs` is only for the message.
 pub(crate) fn check_lengths(lengths: &[usize], seq: usize, inputs: Option<(usize, usize, usize)>) -> Result<(), Error> {
     match lengths.iter().position(|&length| length > seq) {
         Some(row) => Err(Error::SequenceLengthTooLong { row, length: lengths[row], seq, inputs }),
@@ -65,13 +65,13 @@ pub(crate) fn check_lengths(lengths: &[usize], seq: usize, inputs: Option<(usize
     }
 }
 
-/// `Err` unless both cells read inputs of one size.
+/// `Err` unless both cells have the same input size.
 pub(crate) fn check_directions<C: RnnCell, D: RnnCell>(cell_fw: &C, cell_bw: &D) -> Result<(), Error> {
     let (fw, bw) = (cell_fw.input_size(), cell_bw.input_size());
     if fw == bw { Ok(()) } else { Err(Error::CellInputSize { cell: "cell_bw".into(), expected: fw, found: bw }) }
 }
 
-/// The initial state, checked against the cell's, or zeros.
+/// Returns the initial state, checked against the cell's, or zeros if there is none.
 pub(crate) fn checked_state<C: RnnCell>(
     argument: impl Display,
     cell: &C,
@@ -86,7 +86,7 @@ pub(crate) fn checked_state<C: RnnCell>(
     Ok(state)
 }
 
-/// Whether [`check_state`] will find nothing wrong. Allocates nothing.
+/// Whether [`check_state`] will succeed. Does not allocate.
 fn fits<E: Float, S: State<E>>(expected: &S, batch: usize, state: &S) -> bool {
     let shape = |wanted: usize| {
         let (mut leaf, mut shape) = (0, None);
@@ -106,7 +106,7 @@ fn fits<E: Float, S: State<E>>(expected: &S, batch: usize, state: &S) -> bool {
     fits && shape(leaf).is_none()
 }
 
-/// `Err` unless `state` has `batch` rows and as many leaves as the cell's state, of the same features.
+/// `Err` unless `state` has `batch` rows, and leaves as many and as wide as the cell's state.
 pub(crate) fn check_state<E: Float, S: State<E>>(
     argument: impl Display,
     expected: &[(usize, usize)],

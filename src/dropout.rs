@@ -1,23 +1,22 @@
-//! Dropout's masks, and [`DropoutState`], which carries what they are drawn from.
+//! Dropout masks, and [`DropoutState`], which carries the keys that they are drawn from.
 //!
-//! A mask is a function of (seed, position in a state made of states, row, step, what is masked, feature), so it follows
-//! its row wherever a driver moves it, and a backward pass draws it again instead of keeping it.
+//! A mask is a function of (seed, position in a state made of states, row, step, what is masked, feature). So it
+//! follows its row wherever a driver moves it, and a backward pass draws it again instead of storing it.
 
 use crate::checks::check_number;
 use crate::seed::{GOLDEN, child_seed, fold, mix};
 use crate::{Error, Float, State};
 use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Axis};
 
-/// A cell's state and, with dropout on, what each row's masks are drawn from.
+/// A cell's state and, if dropout is on, the random key and the step of each row.
 ///
-/// The state of [`DropoutWrapper`](crate::DropoutWrapper) and [`LayerNormLstm`](crate::LayerNormLstm). Leaves and rows are
-/// those of the inner state. Each row carries a key, hashed from the seed and the row's number, and the number of its
-/// step; both move with the row. Dropout is off until [`seed_dropout`](State::seed_dropout) turns it on.
+/// The state of [`DropoutWrapper`](crate::DropoutWrapper) and [`LayerNormLstm`](crate::LayerNormLstm). Its leaves and
+/// rows are those of the inner state. A row's key is hashed from the seed and the row's number. Key and step move with
+/// the row. Dropout is off until [`seed_dropout`](State::seed_dropout) turns it on.
 ///
-/// Copying a row between two states with dropout on copies its key and step too: the row goes on as it would have there.
-/// If it is off in either, the row keeps its own.
-///
-/// To cut a batch in parts, seed the whole and [`select_rows`](State::select_rows) the parts: each row keeps its masks.
+/// Copying a row between two states with dropout on also copies its key and step: the row continues as it would have in
+/// the other state. If dropout is off in either state, the row keeps its own. To split a batch, seed the whole, then
+/// [`select_rows`](State::select_rows) the parts: each row keeps its masks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DropoutState<S> {
     pub(crate) inner: S,
@@ -25,7 +24,7 @@ pub struct DropoutState<S> {
 }
 
 impl<S> DropoutState<S> {
-    /// An inner state with dropout off.
+    /// Wraps a state, with dropout off.
     #[must_use]
     pub fn new(inner: S) -> Self {
         Self { inner, masks: None }
@@ -95,7 +94,7 @@ impl<E: Float, S: State<E>> State<E> for DropoutState<S> {
     }
 }
 
-/// What the masks of a batch are drawn from.
+/// The keys and steps that a batch's masks are drawn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Masks {
     rows: Vec<MaskRow>,
@@ -107,14 +106,14 @@ struct MaskRow {
     step: u64,
 }
 
-/// What a mask is for: each has masks of its own.
+/// What a mask is applied to. Each site has its own masks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Site {
     Input,
     Output,
     /// An LSTM's candidate.
     Candidate,
-    /// The state's leaf of this number, of those that may be dropped.
+    /// The leaf with this number among those of the state that may be dropped.
     Leaf(usize),
 }
 
@@ -151,20 +150,20 @@ impl Keep {
 
 impl Masks {
     /// # Panics
-    /// If the masks are of another batch.
+    /// If the masks are for another batch size.
     pub(crate) fn check_batch(&self, batch: usize) {
-        assert_eq!(self.rows.len(), batch, "the state's masks must be of the inputs' batch");
+        assert_eq!(self.rows.len(), batch, "the state's dropout masks must have as many rows as the inputs");
     }
 
-    /// Counts `steps` steps.
+    /// Advances every row by `steps` steps.
     pub(crate) fn advance(&mut self, steps: usize) {
         for row in &mut self.rows {
             row.step = row.step.wrapping_add(steps as u64);
         }
     }
 
-    /// Drops from each row of `values`, `later` steps from now: a dropped value becomes 0, a kept one is divided by the
-    /// keep probability. The same for a gradient.
+    /// Applies the masks of `later` steps from now to all rows of `values`: a dropped value becomes 0, a kept one is
+    /// divided by the keep probability. A gradient is masked in the same way.
     pub(crate) fn drop_rows<E: Float>(&self, keep: Keep, site: Site, later: usize, values: &mut ArrayRef2<E>) {
         if keep.all() {
             return;
@@ -174,7 +173,7 @@ impl Masks {
         }
     }
 
-    /// As [`drop_rows`](Self::drop_rows), for one row.
+    /// [`drop_rows`](Self::drop_rows) for one row.
     pub(crate) fn drop_row<'a, E: Float>(
         &self,
         keep: Keep,
@@ -192,7 +191,7 @@ impl Masks {
         let scale = E::of(keep.probability);
         for value in values {
             random = random.wrapping_add(GOLDEN);
-            // 53 bits: a uniform number of [0, 1), exact in f64.
+            // 53 bits: uniform in [0, 1), exact in f64.
             let uniform = (mix(random) >> 11) as f64 / (1_u64 << 53) as f64;
             *value = if uniform < keep.probability { *value / scale } else { E::zero() };
         }

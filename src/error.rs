@@ -1,4 +1,4 @@
-//! [`Error`]: every mistake a user's arguments can hold.
+//! [`Error`]: what can be wrong with arguments, options, weights and files.
 
 mod message;
 #[cfg(test)]
@@ -11,10 +11,10 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// A mistake in what was passed in, by kind.
+/// Says what is wrong with an argument, an option, a weight or a file, by kind of mistake.
 ///
-/// Each message names the argument, what was expected and what came; `{:?}` is the same message. What a file says is shown
-/// in part if it is long, and without control characters. Two errors are equal if their variant and message are.
+/// Each message names the argument and says what was expected and what was found; `{:?}` prints the same message. Long
+/// text from a file is cut, and control characters are escaped. Errors with the same variant and message are equal.
 #[non_exhaustive]
 #[derive(Clone)]
 pub enum Error {
@@ -25,7 +25,7 @@ pub enum Error {
         /// The shape of `inputs`.
         inputs: (usize, usize, usize),
     },
-    /// `sequence_length` has not one entry for each row of the batch.
+    /// `sequence_length` does not have one entry per row of the batch.
     SequenceLengthBatch {
         /// Number of entries in `sequence_length`.
         found: usize,
@@ -40,12 +40,12 @@ pub enum Error {
         row: usize,
         /// Its entry.
         length: usize,
-        /// Steps there are.
+        /// Number of steps.
         seq: usize,
-        /// The shape of `inputs`, if there are any.
+        /// The shape of `inputs`, if there are inputs.
         inputs: Option<(usize, usize, usize)>,
     },
-    /// A leaf of a state, or of a state's gradient, has another shape than the cell's state.
+    /// A leaf of a state, or of a state's gradient, does not have the same shape as in the cell's state.
     StateShape {
         /// The argument.
         argument: String,
@@ -53,19 +53,19 @@ pub enum Error {
         leaf: usize,
         /// (batch, features) of the cell's state.
         expected: (usize, usize),
-        /// (batch, features) of the leaf that came.
+        /// (batch, features) of the leaf found.
         found: (usize, usize),
     },
-    /// A state, or a state's gradient, has another number of leaves than the cell's state.
+    /// A state, or a state's gradient, does not have as many leaves as the cell's state.
     StateLeaves {
         /// The argument.
         argument: String,
         /// Leaves of the cell's state.
         expected: usize,
-        /// Leaves that came.
+        /// Leaves found.
         found: usize,
     },
-    /// A size, or the length of a list, that must be at least 1 is 0.
+    /// A size or the length of a list is 0, but must be at least 1.
     ZeroSize {
         /// Name of the argument.
         argument: &'static str,
@@ -76,10 +76,10 @@ pub enum Error {
         argument: &'static str,
         /// The range allowed, in words.
         expected: &'static str,
-        /// The number that came.
+        /// The number found.
         found: f64,
     },
-    /// A wrapper that joins a cell's input and output needs them equally wide.
+    /// A wrapper needs a cell whose input and output sizes are equal.
     UnequalSizes {
         /// The wrapper.
         wrapper: &'static str,
@@ -88,49 +88,49 @@ pub enum Error {
         /// The cell's output size.
         output_size: usize,
     },
-    /// A weight of the sizes asked for would be larger than memory: than the `isize::MAX` bytes that an array can have, or
-    /// than what the allocator gives. (Where it gives more than the machine has, the machine ends the program.)
+    /// A weight of the requested size does not fit in memory: it exceeds the `isize::MAX` bytes of an array, or the
+    /// allocator refuses it. (If the allocator grants more than there is, the operating system may end the program.)
     TooLarge {
         /// The parameter's name.
         name: String,
-        /// Its shape, `usize::MAX` where that is beyond counting.
+        /// Its shape. A size that overflows is `usize::MAX`.
         shape: [usize; 2],
     },
-    /// A weight is not there that a cell's options, a parameter or an importer asks for.
+    /// A weight that a cell's options, a parameter or an importer requires is missing.
     MissingWeight {
         /// Its name.
         name: String,
-        /// What asks for it, or what is there instead.
+        /// What requires it, or what was found instead.
         reason: String,
     },
-    /// A weight is there that nothing takes.
+    /// A weight was found that nothing uses.
     UnexpectedWeight {
         /// Its name.
         name: String,
-        /// What is taken instead.
+        /// What is expected instead.
         reason: String,
     },
-    /// An array has another shape than the cell, the layer or the other arguments ask for.
+    /// An array does not have the shape that the cell, the layer or the other arguments require.
     ArrayShape {
-        /// The argument or the weight, with its position where there are several.
+        /// The argument or the weight, with its position if there are several.
         argument: String,
-        /// The shape asked for.
+        /// The required shape.
         expected: Vec<usize>,
-        /// The shape that came.
+        /// The shape found.
         found: Vec<usize>,
     },
-    /// A number that counts from 0 is not below what there is to count: a row, a class.
+    /// An index of a row or a class, counted from 0, is too large.
     OutOfBounds {
-        /// The argument, with its position where there are several.
+        /// The argument, with its position if there are several.
         argument: String,
-        /// The number.
+        /// The index.
         found: usize,
         /// How many there are.
         count: usize,
         /// What is counted.
         of: &'static str,
     },
-    /// A parameter, or a gradient, is not that of the model an optimizer was built for.
+    /// A parameter or gradient does not match the model that the optimizer was built for.
     OptimizerParameter {
         /// Name of the argument.
         argument: &'static str,
@@ -138,26 +138,26 @@ pub enum Error {
         position: usize,
         /// Name and shape in the model that the optimizer was built for.
         expected: String,
-        /// Name and shape that came.
+        /// Name and shape found.
         found: String,
     },
     /// A letter of a word is not in the alphabet.
     UnknownLetter {
         /// The letter.
         letter: char,
-        /// The word it stands in.
+        /// The word that contains it.
         word: String,
         /// The alphabet.
         alphabet: String,
     },
-    /// A letter stands twice in the alphabet.
+    /// A letter appears twice in the alphabet.
     RepeatedLetter {
         /// The letter.
         letter: char,
         /// The alphabet.
         alphabet: String,
     },
-    /// Words that must be equally long are not.
+    /// The words differ in length.
     WordLength {
         /// Position of the word.
         word: usize,
@@ -166,40 +166,40 @@ pub enum Error {
         /// Letters in this word.
         found: usize,
     },
-    /// A list has not one entry for each layer of `cells_fw`.
+    /// A list does not have one entry per layer of `cells_fw`.
     LayerCount {
         /// Name of the list.
         argument: &'static str,
         /// Layers in `cells_fw`.
         expected: usize,
-        /// Entries that came.
+        /// Entries found.
         found: usize,
     },
-    /// A cell's input size is not what it is given: the output of the layer below, the input of the other direction.
+    /// A cell's input size differs from what it is given: the layer below's output, or the other direction's input.
     CellInputSize {
         /// The cell, as the argument and its position.
         cell: String,
-        /// Features that it is given.
+        /// Features it is given.
         expected: usize,
         /// Its input size.
         found: usize,
     },
-    /// A tensor has another shape than asked for.
+    /// A tensor does not have the required shape.
     TensorShape {
         /// The tensor's name.
         name: String,
-        /// The shape asked for, in words where a size is free.
+        /// The required shape, in words if a size is free.
         expected: String,
-        /// The shape that came.
+        /// The shape found.
         found: Vec<usize>,
     },
-    /// A tensor's numbers are of a type that cannot be read without loss.
+    /// A tensor's element type cannot be read without loss.
     TensorDtype {
         /// The tensor's name.
         name: String,
         /// The types that can be read.
         expected: &'static str,
-        /// The type that came.
+        /// The type found.
         found: String,
     },
     /// Two parameters have the same name.
@@ -207,16 +207,16 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A cell has an option that the framework it is written for does not know.
+    /// A cell cannot be exported: the framework does not have one of its options.
     NotRepresentable {
         /// The framework's module.
         module: &'static str,
         /// What the module has, in words.
         expected: &'static str,
-        /// The option that came.
+        /// What the cell has.
         found: String,
     },
-    /// Bytes are not a safetensors file.
+    /// The contents of a safetensors file are invalid.
     InvalidFile {
         /// What is wrong with them.
         reason: String,
@@ -225,19 +225,19 @@ pub enum Error {
     Io {
         /// Its path.
         path: String,
-        /// What the operating system says; [`source`](std::error::Error::source) returns it too.
+        /// The operating system's error. [`source`](std::error::Error::source) returns it too.
         error: Arc<io::Error>,
     },
-    /// What has the path of a file is none: a folder, a pipe, a device.
+    /// A path leads to something other than a regular file: a folder, a pipe, a device.
     NotRegularFile {
         /// The path.
         path: String,
-        /// What is there.
+        /// What was found there.
         found: &'static str,
     },
 }
 
-/// The message, which is what a `main` that returns an error prints.
+/// The same as `Display`, so that a `main` that returns an error prints its message.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,12 +1,12 @@
-//! [`Float`]: the two element types, and their way into the kernels.
+//! [`Float`]: the two element types, and how they reach the kernels.
 
 use crate::kernel::Driver;
 use num_traits::FromPrimitive;
 
-/// An element type: `f32` or `f64`.
+/// An element type: `f32` or `f64`. Sealed: the kernels support only these two.
 ///
-/// Operators, `abs`, `exp`, `tanh` and the like come with [`NdFloat`](ndarray::NdFloat), ndarray's `mean` and `var` with
-/// `FromPrimitive`. Sealed: the kernels are written for these two.
+/// Operators, `abs`, `exp`, `tanh` and the like come from [`NdFloat`](ndarray::NdFloat), ndarray's `mean` and `var` from
+/// `FromPrimitive`.
 ///
 /// ```
 /// use ndarray::Array1;
@@ -18,9 +18,9 @@ use num_traits::FromPrimitive;
 /// assert_eq!(centered(&ndarray::arr1(&[1.0_f32, 3.0])), ndarray::arr1(&[-1.0, 1.0]));
 /// ```
 pub trait Float: ndarray::NdFloat + FromPrimitive + Default + std::iter::Sum + Driver + sealed::Sealed {
-    /// The nearest value of this type.
+    /// Converts to the nearest value of this type.
     fn of(value: f64) -> Self;
-    /// The value as `f64`, exactly.
+    /// Converts to `f64`, exactly.
     fn as_f64(self) -> f64;
 }
 

@@ -1,4 +1,4 @@
-// Where the pages' links to one another lead here; left out where code is tested, so that a failure names its page.
+// Targets of the pages' links to one another. Left out when code is tested, so that a failure names its page.
 #![cfg_attr(not(doctest), doc = "[tensorflow]: crate::guide::tensorflow")]
 #![cfg_attr(not(doctest), doc = "[pytorch]: crate::guide::pytorch")]
 #![cfg_attr(not(doctest), doc = "[keras]: crate::guide::keras")]

@@ -1,20 +1,20 @@
 //! Initial values of weights, from any [`rand`] generator.
 //!
-//! Draws are made in `f64` and rounded, so one seed gives an `f32` and an `f64` cell the same weights. A matrix larger than
-//! an array can be panics, as ndarray's `zeros` does.
+//! Values are drawn in `f64` and rounded, so one seed gives an `f32` and an `f64` cell the same weights. All functions
+//! panic if the matrix would be larger than an array can be, as ndarray's `zeros` does.
 
 use crate::Float;
 use ndarray::{Array2, s};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
-/// Uniform in ±√(6 / (rows + cols)) over the whole matrix: TensorFlow's default (Glorot and Bengio, 2010).
+/// Uniform values in ±√(6 / (rows + cols)) for the whole matrix: TensorFlow's default (Glorot and Bengio, 2010).
 #[must_use]
 pub fn glorot_uniform<E: Float, R: Rng + ?Sized>((rows, cols): (usize, usize), rng: &mut R) -> Array2<E> {
     uniform((rows, cols), (6.0 / (rows as f64 + cols as f64)).sqrt(), rng)
 }
 
-/// Uniform in ±`limit`.
+/// Uniform values in ±`limit`.
 #[must_use]
 pub fn uniform<E: Float, R: Rng + ?Sized>(shape: (usize, usize), limit: f64, rng: &mut R) -> Array2<E> {
     Array2::from_shape_simple_fn(shape, || {
@@ -28,7 +28,7 @@ pub fn uniform<E: Float, R: Rng + ?Sized>(shape: (usize, usize), limit: f64, rng
 #[must_use]
 pub fn orthogonal<E: Float, R: Rng + ?Sized>((rows, cols): (usize, usize), rng: &mut R) -> Array2<E> {
     let (long, short) = (rows.max(cols), rows.min(cols));
-    // Rows are made orthonormal one after the other; a second pass removes what rounding left of the first.
+    // Make rows orthonormal one by one. A second pass removes the rounding errors that the first leaves.
     let mut q = Array2::<f64>::from_shape_simple_fn((short, long), || StandardNormal.sample(rng));
     for i in 0..short {
         for _ in 0..2 {

@@ -1,5 +1,5 @@
-// Where the README's links lead here: the pictures as data URIs, for a page of documentation has no files beside it, and
-// the guide. Left out where the README's code is tested, so that a failure names the README.
+// Targets of the README's links on this page: the guide, and pictures as data URIs, since a page of documentation has
+// no files beside it. Left out when the README's code is tested, so that a failure names the README.
 #![cfg_attr(not(doctest), doc = include_str!("../docs/pictures.md"))]
 #![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
 #![doc = include_str!("../README.md")]

@@ -1,9 +1,9 @@
-//! [`one_hot`]: words to arrays.
+//! [`one_hot`]: turns words into arrays.
 
 use crate::{Error, Float};
 use ndarray::Array3;
 
-/// One-hot vectors of letters: (words, letters, alphabet), 1 where the letter is and 0 elsewhere.
+/// Encodes words as one-hot vectors, (words, letters, alphabet): 1 at a letter's place in the alphabet, 0 elsewhere.
 ///
 /// ```
 /// let x = rnn_cell::one_hot::<f32>(&["hello", "eolll", "lleel"], "helo")?;
@@ -13,8 +13,9 @@ use ndarray::Array3;
 /// ```
 ///
 /// # Errors
-/// [`Error::UnknownLetter`] for a letter outside the alphabet, [`Error::WordLength`] for words of unequal length,
-/// [`Error::RepeatedLetter`] for an alphabet that names a letter twice.
+/// - [`Error::UnknownLetter`] if a letter is not in the alphabet.
+/// - [`Error::WordLength`] if the words differ in length.
+/// - [`Error::RepeatedLetter`] if a letter appears twice in the alphabet.
 pub fn one_hot<E: Float>(words: &[&str], alphabet: &str) -> Result<Array3<E>, Error> {
     let letters: Vec<char> = alphabet.chars().collect();
     if let Some((_, &letter)) = letters.iter().enumerate().find(|(i, l)| letters[..*i].contains(l)) {

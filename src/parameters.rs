@@ -1,15 +1,14 @@
-//! [`Parameters`]: the one door to a cell's weights; [`parameters!`](crate::parameters), a struct of weights from one list.
+//! [`Parameters`]: visits a cell's weights by name; [`parameters!`](crate::parameters): declares a struct of weights.
 
 use crate::checks::check_shape;
 use crate::{Error, Float};
 use ndarray::{Array, ArrayD, ArrayViewD, ArrayViewMutD, Dimension};
 use std::borrow::Cow;
 
-/// Weights visited by name, in a fixed order: saving, loading, optimizers and clipping all go through here.
+/// Visits weights by name, in a fixed order. Saving, loading, optimizers and gradient clipping all use it.
 ///
-/// Names are TensorFlow's (`kernel`, `gates/kernel`, …); a wrapper prefixes those of what it wraps (`cell_0/kernel`,
-/// `fw/bias`). What a cell derives from its weights (packed copies) is rebuilt when `visit_parameters_mut` returns.
-///
+/// Names are TensorFlow's (`kernel`, `gates/kernel`, …). Stacks and pairs of cells prefix them (`cell_0/kernel`,
+/// `fw/bias`). Before it returns, `visit_parameters_mut` rebuilds what a cell derives from its weights (packed copies).
 /// The provided versions visit nothing, which is right for a cell without weights.
 pub trait Parameters<E: Float> {
     /// Visits every weight.
@@ -17,28 +16,20 @@ pub trait Parameters<E: Float> {
         let _ = visit;
     }
 
-    /// Visits every weight, mutable, under the same names and in the same order.
+    /// Visits every weight mutably, under the same names and in the same order.
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         let _ = visit;
     }
 
-    /// How many numbers the weights have together.
-    ///
-    /// ```
-    /// use rand::SeedableRng;
-    /// use rnn_cell::Parameters;
-    /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
-    /// let cell = rnn_cell::Lstm::<f32>::new(3, 5, &mut rng);
-    /// assert_eq!(cell.parameter_count(), (3 + 5) * 20 + 20);
-    /// ```
+    /// Counts the numbers in all weights.
     fn parameter_count(&self) -> usize {
         let mut count = 0;
         self.visit_parameters(&mut |_, array| count += array.len());
         count
     }
 
-    /// Hands over every array, under the same names and in the same order: what becomes of a gradient. The provided version
-    /// copies; a struct that [`parameters!`](crate::parameters) makes of arrays does not.
+    /// Moves every array out, under the same names and in the same order, to collect a gradient. The provided version
+    /// copies the arrays. A struct of arrays declared with [`parameters!`](crate::parameters) moves them.
     fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>))
     where
         Self: Sized,
@@ -100,33 +91,33 @@ tuple_parameters!(A 0 B 1);
 tuple_parameters!(A 0 B 1 C 2);
 tuple_parameters!(A 0 B 1 C 2 D 3);
 
-/// A weight, or several, as a field of a struct that [`parameters!`](crate::parameters) makes: an array of any number of
-/// axes, such a struct again, a [`Linear`](crate::fused::Linear), or an `Option` of one.
+/// A field of a struct declared with [`parameters!`](crate::parameters): an array with any number of axes, another such
+/// struct, a [`Linear`](crate::fused::Linear), or an `Option` of one of these.
 pub trait Field<E: Float>: Sized {
-    /// Visits the weights; the field's own `name` is theirs, or comes before it.
+    /// Visits the weights. The field's `name` is the weight's name, or the prefix of several weights' names.
     fn visit<'a>(&'a self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>));
 
-    /// Visits the weights, mutable.
+    /// Visits the weights mutably.
     fn visit_mut(&mut self, name: &str, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>));
 }
 
-/// A [`Field`] that is arrays and nothing else: it can be a gradient, and be checked.
+/// A [`Field`] made only of arrays: it can be checked, and it can be a gradient.
 pub trait Arrays<E: Float>: Field<E> {
-    /// The same arrays, all 0.
+    /// Arrays of the same shapes, all 0.
     #[must_use]
     fn zeros(&self) -> Self;
 
-    /// The same arrays in standard layout, if they have the shapes that `expected` names; `None` is a weight that must not
-    /// be there.
+    /// Checks the arrays against the shapes that `expected` gives for their names (`None`: the weight must be absent)
+    /// and returns them in standard layout.
     ///
     /// # Errors
-    /// [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`].
+    /// [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if they do not fit.
     fn checked(self, name: &str, expected: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<Self, Error>;
 
-    /// Hands over the arrays.
+    /// Moves the arrays out.
     fn take(self, name: &str, take: &mut dyn FnMut(&str, ArrayD<E>));
 
-    /// The name of the first weight of such a field.
+    /// The name of the first weight in such a field.
     fn first_name(name: &str) -> Cow<'_, str>;
 }
 
@@ -191,15 +182,16 @@ impl<E: Float, F: Arrays<E>> Arrays<E> for Option<F> {
     }
 }
 
-/// The name of a weight of a field: the field's, then its own; a field without a name adds nothing.
+/// Joins a field's name and a weight's name with `/`. An empty field name adds nothing.
 #[doc(hidden)]
 #[must_use]
 pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
     if field.is_empty() { weight.into() } else { format!("{field}/{weight}").into() }
 }
 
-/// A struct of weights, from one list of names and fields: visited by these names ([`Parameters`](crate::Parameters)),
-/// checked, and a gradient as it is. Its type parameter `E` is `f32` or `f64`.
+/// Declares a struct of weights from a list of names and fields. It is visited by name
+/// ([`Parameters`](crate::Parameters)), can be checked, and is its own gradient's type. Its type parameter `E` is `f32`
+/// or `f64`.
 ///
 /// ```
 /// use ndarray::{Array1, Array2};
@@ -218,11 +210,10 @@ pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
 /// assert_eq!(weights.zeros().u, ndarray::arr1(&[0.0_f32; 3]));
 /// ```
 ///
-/// A field that is such a struct has its name before those of its weights; with the name `""` nothing comes before. A comma
-/// ends every field.
+/// If a field is itself such a struct, its name prefixes those of its weights; `""` adds none. End fields with a comma.
 ///
-/// A struct with a field that is more than arrays, as a [`Linear`](crate::fused::Linear) is, is a `cell struct`: it is visited,
-/// and no gradient. Fields after a semicolon are not visited.
+/// Write `cell struct` if a field is more than arrays, as a [`Linear`](crate::fused::Linear) is. Such a struct can be
+/// visited, but cannot be a gradient. Fields after a semicolon are not visited.
 ///
 /// ```
 /// use rnn_cell::fused::Linear;

@@ -1,6 +1,6 @@
-//! Seeds made of seeds, and the hash that masks are drawn from.
+//! Seeds derived from seeds, and the hash that dropout masks are drawn from.
 
-/// The seed of a state's part number `index`.
+/// The seed for part `index` of a state.
 pub(crate) fn child_seed(seed: Option<u64>, index: usize) -> Option<u64> {
     seed.map(|seed| fold(seed, index as u64))
 }
@@ -8,14 +8,14 @@ pub(crate) fn child_seed(seed: Option<u64>, index: usize) -> Option<u64> {
 /// 2⁶⁴ divided by the golden ratio, odd.
 pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// SplitMix64's output function (Steele, Lea and Flood, 2014, with Stafford's constants): every bit of `z` reaches every bit.
+/// SplitMix64's output function (Steele, Lea and Flood, 2014, Stafford's constants): each bit of `z` affects all bits.
 pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-/// A hash of `hash` and one more word.
+/// Hashes one more word into `hash`.
 pub(crate) fn fold(hash: u64, word: u64) -> u64 {
     mix(hash ^ mix(word.wrapping_add(GOLDEN)))
 }

@@ -4,11 +4,11 @@ use crate::Float;
 use crate::seed::child_seed;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
-/// What a cell carries from step to step: float leaves of shape (batch, features), one row for each row of the batch.
+/// What a cell carries from step to step: float arrays (leaves) of shape (batch, features), with one row per batch row.
 ///
-/// Implemented by `Array2`, [`LstmState`], tuples and `Vec`s of states. Drivers never look inside: they visit leaves, and
-/// select, drop and copy rows. Row data that is no float (what [`DropoutState`](crate::DropoutState) draws masks from) moves
-/// with the rows but is no leaf.
+/// Implemented for `Array2`, [`LstmState`], tuples and `Vec`s of states. Drivers never look inside: they visit leaves,
+/// and select, drop and copy rows. A state may hold other data for each row, as a [`DropoutState`](crate::DropoutState)
+/// does. It moves with the rows but is not a leaf.
 pub trait State<E: Float>: Clone + Send + Sync + 'static {
     /// Number of rows.
     #[must_use]
@@ -17,10 +17,10 @@ pub trait State<E: Float>: Clone + Send + Sync + 'static {
     /// Visits the leaves in a fixed order.
     fn visit<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>));
 
-    /// Visits the leaves, mutable, in the same order.
+    /// Visits the leaves mutably, in the same order.
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
 
-    /// A new state of the given rows, in the given order; a row may stand there more than once.
+    /// Returns a new state with the given rows, in the given order. A row may appear more than once.
     ///
     /// # Panics
     /// If a row is out of bounds.
@@ -30,35 +30,34 @@ pub trait State<E: Float>: Clone + Send + Sync + 'static {
     /// Keeps the first `rows` rows, without allocating.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If there are fewer rows.
     fn truncate_rows(&mut self, rows: usize);
 
     /// Overwrites one row with a row of another state, without allocating.
     ///
     /// # Panics
-    /// If a row is out of bounds or the states differ in features.
+    /// If a row is out of bounds, or the states differ in features or layers.
     fn copy_row(&mut self, row: usize, from: &Self, from_row: usize);
 
-    /// Becomes a copy of another state, whatever its rows, in the memory it has.
+    /// Makes this state a copy of another, which may have any number of rows, and reuses memory.
     ///
-    /// The provided version is [`Clone::clone_from`], which reuses memory for an `Array2` and allocates for a struct whose
-    /// `Clone` is derived. Drivers that reuse their buffers call it once a run.
+    /// The provided version is [`Clone::clone_from`]. It reuses memory for an `Array2`, but allocates for a struct that
+    /// derives `Clone`. Drivers with reusable buffers call it when a run starts.
     fn copy_from(&mut self, from: &Self) {
         self.clone_from(from);
     }
 
     /// Visits the leaves that state dropout may touch, in the order of [`visit_mut`](Self::visit_mut).
     ///
-    /// The provided version visits all. An LSTM's c is left out, as in TensorFlow: it is memory, not activation.
+    /// The provided version visits all leaves. An LSTM leaves out c, as in TensorFlow: it is memory, not an activation.
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.visit_mut(visit);
     }
 
-    /// Turns dropout on, its masks drawn from `seed`, rows numbered from 0 and steps counted from 0; with `None`, off.
+    /// Turns dropout on: draws masks from `seed` and counts rows and steps from 0. `None` turns it off.
     ///
-    /// A [`zero_state`](crate::RnnCell::zero_state) has it off: dropout happens only where it was asked for. The provided
-    /// version does nothing, which is right for a state that has no [`DropoutState`](crate::DropoutState) inside; states
-    /// made of states pass on a different seed to each.
+    /// It is off in a [`zero_state`](crate::RnnCell::zero_state). The provided version does nothing, which is right for
+    /// a state without a [`DropoutState`](crate::DropoutState) inside. States made of states give each its own seed.
     fn seed_dropout(&mut self, seed: Option<u64>) {
         let _ = seed;
     }

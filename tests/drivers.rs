@@ -156,7 +156,7 @@ fn directions_may_be_of_two_types_and_large_enough_for_two_threads() {
 }
 
 #[test]
-#[should_panic(expected = "outputs_fw are (2, 3, 4), outputs_bw (2, 2, 4)")]
+#[should_panic(expected = "outputs_fw are (2, 3, 4), but outputs_bw are (2, 2, 4)")]
 fn outputs_of_different_steps_do_not_concatenate() {
     let _ = concat_outputs(&Array3::<f32>::zeros((2, 3, 4)), &Array3::zeros((2, 2, 4)));
 }

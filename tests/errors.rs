@@ -277,7 +277,7 @@ fn letters_and_words() {
     assert_error!(one_hot::<f32>(&["hello", "hexlo"], "helo"), Error::UnknownLetter { .. }, message);
     let message = "words[2] has 4 letters, but words[0] has 5";
     assert_error!(one_hot::<f32>(&["hello", "eolll", "llee"], "helo"), Error::WordLength { .. }, message);
-    let message = "letter 'l' stands twice in the alphabet \"hello\"";
+    let message = "letter 'l' appears twice in the alphabet \"hello\"";
     assert_error!(one_hot::<f32>(&["hello"], "hello"), Error::RepeatedLetter { .. }, message);
     // A word longer than the first is told of before its letters are.
     assert_error!(

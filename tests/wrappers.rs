@@ -54,7 +54,7 @@ fn nonsense_is_an_error_at_construction() {
     assert_eq!(error.to_string(), "cells[2] has an input_size of 4, but is given 5 features");
     let error = ResidualWrapper::new(Gru::<f64>::new(3, 4, rng)).unwrap_err();
     assert_eq!(error, Error::UnequalSizes { wrapper: "ResidualWrapper", input_size: 3, output_size: 4 });
-    let message = "ResidualWrapper needs a cell as wide as its input, but input_size is 3 and output_size 4";
+    let message = "ResidualWrapper needs equal sizes, but the cell's input_size is 3 and its output_size is 4";
     assert_eq!(error.to_string(), message);
     let error = HighwayWrapper::builder(Gru::<f64>::new(3, 4, rng)).build(rng).unwrap_err();
     assert_eq!(error, Error::UnequalSizes { wrapper: "HighwayWrapper", input_size: 3, output_size: 4 });

@@ -21,7 +21,7 @@ use std::marker::PhantomData;
 /// | `kernel` | (input + hidden, hidden) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (hidden) | 0 |
 ///
-/// The first `input` rows of `kernel` are the input's weights, the others the state's. The state is h, (batch, hidden).
+/// The first `input` rows of `kernel` are the input's weights, the rest the state's. The state is h, (batch, hidden).
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -44,30 +44,31 @@ parameters! {
     pub struct BasicRnnWeights {
         /// (input + hidden, hidden).
         "kernel" kernel: Array2<E>,
-        /// (hidden); `None` is no bias at all.
+        /// (hidden); `None` if the cell has no bias.
         "bias" bias: Option<Array1<E>>,
     }
 }
 
 impl<E: Float> BasicRnn<E> {
-    /// A cell with TensorFlow's initial weights.
+    /// Creates a cell with TensorFlow's initial weights.
     ///
     /// # Panics
-    /// If a size is 0, or the weights would be larger than memory.
+    /// If a size is 0 or the weights do not fit in memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A cell with options: tanh and a bias unless set otherwise.
+    /// Returns a builder for a cell with options.
     pub fn builder(input_size: usize, hidden_size: usize) -> BasicRnnBuilder<E> {
         BasicRnnBuilder { input_size, hidden_size, activation: Activation::Tanh, use_bias: true, element: PhantomData }
     }
 
-    /// A tanh cell of existing weights, its sizes read from their shapes.
+    /// Creates a tanh cell from existing weights and reads its sizes from their shapes.
     ///
     /// # Errors
-    /// [`Error::ArrayShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    /// - [`Error::ZeroSize`] if the shapes give a size of 0.
+    /// - [`Error::ArrayShape`] if the shapes do not fit together.
     pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
         let (rows, hidden) = kernel.dim();
         Self::builder(rows.saturating_sub(hidden), hidden).build_from(BasicRnnWeights { kernel, bias: Some(bias) })
@@ -109,22 +110,23 @@ pub struct BasicRnnBuilder<E> {
 }
 
 impl<E: Float> BasicRnnBuilder<E> {
-    /// The activation; tanh if not set.
+    /// The activation. Default: tanh.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// Whether there is a bias; there is if not set.
+    /// Whether the cell has a bias. Default: true.
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
     }
 
-    /// The cell, with TensorFlow's initial weights.
+    /// Builds the cell with TensorFlow's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::TooLarge`] if the weights would be larger than memory.
+    /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<BasicRnn<E>, Error> {
         self.check()?;
         let kernel = drawn("kernel", self.kernel_shape(), rng)?;
@@ -140,11 +142,11 @@ impl<E: Float> BasicRnnBuilder<E> {
         matrix_shape([self.input_size, self.hidden_size], [1, self.hidden_size])
     }
 
-    /// The cell, with existing weights.
+    /// Builds the cell from existing weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
-    /// weights are not those of these sizes and options.
+    /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if they do not fit the options.
     pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
         self.check()?;
         let weights = weights.checked("", &|name| self.shape(name))?;
@@ -155,7 +157,7 @@ impl<E: Float> BasicRnnBuilder<E> {
         Ok(BasicRnn { options: self, weights, product })
     }
 
-    /// The shape of a weight; `None` without it.
+    /// The shape of a weight; `None` if the cell does not have it.
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match name {
             "kernel" => Some(self.kernel_shape().into()),

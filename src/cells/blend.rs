@@ -1,14 +1,14 @@
-//! The blend of the old state and a candidate, which a GRU and a UGRNN end with.
+//! The blend of old state and candidate that ends a step of a GRU or a UGRNN.
 
 use crate::fused::Vector;
 
-/// u ⊙ h + (1 − u) ⊙ candidate, with one product.
+/// u ⊙ h + (1 − u) ⊙ candidate, with one multiplication.
 #[inline(always)]
 pub(super) fn blend<E, V: Vector<E>>(u: V, h: V, candidate: V) -> V {
     u.mul_add(h - candidate, candidate)
 }
 
-/// The gradients of what [`blend`] joins; u's still to be multiplied by `d` and its slope.
+/// The gradients of [`blend`]'s arguments. `update` must still be multiplied by `d` and by u's slope.
 pub(super) struct BlendBack<V> {
     pub h: V,
     pub candidate: V,

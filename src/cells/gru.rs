@@ -12,11 +12,11 @@ use ndarray::{Array1, Array2};
 use rand::Rng;
 use std::marker::PhantomData;
 
-/// Gated recurrent unit: TensorFlow 1's `GRUCell`, after Cho et al. (2014); with [`GruReset::After`] the form of cuDNN,
-/// PyTorch and Keras.
+/// The gated recurrent unit: TensorFlow 1's `GRUCell`, after Cho et al. (2014), or with [`GruReset::After`] the form of
+/// cuDNN, PyTorch and Keras.
 ///
-/// With \[r, u\] = σ(\[x, h\] · gates/kernel + gates/bias), halves **r, u** (reset gate, update gate), and W and U the
-/// first `input` and the other rows of `candidate/kernel`:
+/// Let \[r, u\] = σ(\[x, h\] · gates/kernel + gates/bias), with the reset gate **r** and the update gate **u**. Let W
+/// be the first `input` rows of `candidate/kernel` and U the rest. Then:
 ///
 /// ```text
 /// reset before:  n = act(x·W + (r ⊙ h)·U + candidate/bias)
@@ -24,8 +24,8 @@ use std::marker::PhantomData;
 /// h' = u ⊙ h + (1 − u) ⊙ n
 /// ```
 ///
-/// The output is h'. PyTorch's z is this u. Keras 2's z is too; where a library blends h' = (1 − u) ⊙ h + u ⊙ n instead
-/// (madmom, the paper), negate u's columns of `gates/kernel` and its half of `gates/bias`: 1 − σ(a) is σ(−a).
+/// The output is h'. This u is z in PyTorch and Keras 2. For a library that blends h' = (1 − u) ⊙ h + u ⊙ n (madmom,
+/// the paper), negate u's columns of `gates/kernel` and its half of `gates/bias`: 1 − σ(a) is σ(−a).
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
@@ -53,24 +53,24 @@ pub struct Gru<E: Float> {
     products: Products<E>,
 }
 
-/// The products of a step, by where the reset gate stands.
+/// The products of a step, by where the reset gate is applied.
 #[derive(Clone)]
-// A cell has one of these, not many.
+// A cell has only one of these.
 #[allow(clippy::large_enum_variant)]
 enum Products<E> {
-    /// r ⊙ h enters the candidate's product: first r and u, then the candidate.
+    /// Computes r and u, then the candidate, whose product takes r ⊙ h.
     Before { gates: Product<E>, candidate: Product<E> },
-    /// r multiplies the candidate's recurrent sum: r, u and the candidate at once, the candidate's halves apart.
+    /// Computes r, u and the candidate at once. The candidate's halves stay apart: r multiplies the recurrent one.
     After(Product<E>),
 }
 
-/// Where a [`Gru`]'s reset gate stands.
+/// Where a [`Gru`] applies its reset gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum GruReset {
-    /// It multiplies h before the candidate's product: TensorFlow 1's and the paper's.
+    /// To h, before the candidate's product, as in TensorFlow 1 and the paper.
     #[default]
     Before,
-    /// It multiplies the candidate's recurrent product, which has a bias of its own: cuDNN's, PyTorch's and Keras's.
+    /// To the candidate's recurrent product, which has its own bias, as in cuDNN, PyTorch and Keras.
     After,
 }
 
@@ -79,13 +79,13 @@ parameters! {
     pub struct GruWeights {
         /// (input + hidden, 2 · hidden), columns r, u.
         "gates/kernel" gates_kernel: Array2<E>,
-        /// (2 · hidden); there with `use_bias`.
+        /// (2 · hidden), with `use_bias`.
         "gates/bias" gates_bias: Option<Array1<E>>,
         /// (input + hidden, hidden).
         "candidate/kernel" candidate_kernel: Array2<E>,
-        /// (hidden); there with `use_bias`.
+        /// (hidden), with `use_bias`.
         "candidate/bias" candidate_bias: Option<Array1<E>>,
-        /// (hidden); there with `use_bias` and [`GruReset::After`].
+        /// (hidden), with `use_bias` and [`GruReset::After`].
         "candidate/recurrent_bias" candidate_recurrent_bias: Option<Array1<E>>,
     }
 }
@@ -104,16 +104,16 @@ pub struct GruBuilder<E> {
 }
 
 impl<E: Float> Gru<E> {
-    /// A cell with TensorFlow's initial weights and default options.
+    /// Creates a cell with TensorFlow's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0, or the weights would be larger than memory.
+    /// If a size is 0 or the weights do not fit in memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A cell with options: reset before the product, biases, tanh and sigmoid unless set otherwise.
+    /// Returns a builder for a cell with options.
     pub fn builder(input_size: usize, hidden_size: usize) -> GruBuilder<E> {
         GruBuilder {
             input_size,
@@ -170,7 +170,7 @@ impl<E: Float> Gru<E> {
 
 packed_parameters!(Gru);
 
-/// r, u and the candidate as packed.
+/// The gates r and u and the candidate, as packed.
 fn gates<E: Float>(weights: &GruWeights<E>) -> [Gate<'_, E>; 3] {
     let [r, u] = gates_of(&weights.gates_kernel, weights.gates_bias.as_ref());
     let [n] = gates_of(&weights.candidate_kernel, weights.candidate_bias.as_ref());
@@ -178,34 +178,35 @@ fn gates<E: Float>(weights: &GruWeights<E>) -> [Gate<'_, E>; 3] {
 }
 
 impl<E: Float> GruBuilder<E> {
-    /// Where the reset gate stands; [`GruReset::Before`] if not set.
+    /// Where the reset gate is applied. Default: [`GruReset::Before`].
     pub fn reset(mut self, reset: GruReset) -> Self {
         self.reset = reset;
         self
     }
 
-    /// Whether there are biases; there are if not set.
+    /// Whether the cell has biases. Default: true.
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
     }
 
-    /// The activation of the candidate; tanh if not set.
+    /// The activation of the candidate. Default: tanh.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// The activation of the gates r and u (Keras's `recurrent_activation`); sigmoid if not set.
+    /// The activation of the gates r and u (Keras's `recurrent_activation`). Default: sigmoid.
     pub fn gate_activation(mut self, gate_activation: Activation) -> Self {
         self.gate_activation = gate_activation;
         self
     }
 
-    /// The cell, with TensorFlow's initial weights.
+    /// Builds the cell with TensorFlow's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::TooLarge`] if the weights would be larger than memory.
+    /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Gru<E>, Error> {
         self.check()?;
         let hidden = self.hidden_size;
@@ -228,11 +229,11 @@ impl<E: Float> GruBuilder<E> {
         matrix_shape([self.input_size, self.hidden_size], [gates, self.hidden_size])
     }
 
-    /// The cell, with existing weights.
+    /// Builds the cell from existing weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
-    /// weights are not those of these sizes and options.
+    /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if they do not fit the options.
     pub fn build_from(self, weights: GruWeights<E>) -> Result<Gru<E>, Error> {
         self.check()?;
         let weights = weights.checked("", &|name| self.shape(name))?;
@@ -252,7 +253,7 @@ impl<E: Float> GruBuilder<E> {
         Ok(Gru { options: self, weights, products })
     }
 
-    /// The shape of a weight; `None` without it.
+    /// The shape of a weight; `None` if the cell does not have it.
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match name {
             "gates/kernel" => Some(self.kernel_shape(2).into()),

@@ -39,14 +39,14 @@ impl<E: Float> LayerNorm<E> {
         Self { gamma: Array1::from_elem(size, gain), beta: Array1::from_elem(size, shift) }
     }
 
-    /// gamma ⊙ `normal` + beta, of some units.
+    /// gamma ⊙ `normal` + beta for some units.
     #[inline(always)]
     pub(super) fn scale<V: Vector<E>>(&self, normal: V, at: crate::fused::Units) -> V {
         normal * V::load(numbers(&self.gamma), at) + V::load(numbers(&self.beta), at)
     }
 
-    /// From `d`, the gradient of a row's normalization, to that of the row; `normal` is the normalized row before gain and
-    /// shift, `scale` what it was multiplied by. The gradients of gain and shift are added to `d_norm`, side by side.
+    /// Turns `d`, the gradient of a row's normalization, into the gradient of the row. `normal` is the normalized row
+    /// before gain and shift, `scale` its factor from [`normalize`]. Adds gain's and shift's gradients to `d_norm`.
     #[inline(always)]
     pub(super) fn back<V: Vector<E>>(&self, d: &mut [E], normal: &[E], scale: E, d_norm: &mut [E]) {
         let (d_gamma, d_beta) = d_norm.split_at_mut(normal.len());
@@ -67,7 +67,7 @@ impl<E: Float> LayerNorm<E> {
             total += sums[0].sum().as_f64();
             along += sums[1].sum().as_f64();
         }
-        // A gradient along the ones or along the normalized row itself is lost: mean and variance undo such a change.
+        // No gradient flows along the ones or along the normalized row: mean and variance undo such changes.
         let mean = |sum: f64| V::splat(E::of(sum) / E::of(normal.len() as f64));
         let (mean, along) = (mean(total), mean(along));
         for at in V::units(d.len()) {
@@ -76,7 +76,7 @@ impl<E: Float> LayerNorm<E> {
     }
 }
 
-/// Makes a row its difference from its mean, divided by √(variance + 1e-12); returns what it was multiplied by.
+/// Subtracts a row's mean and divides by √(variance + 1e-12). Returns the factor that it multiplied by.
 #[inline(always)]
 pub(super) fn normalize<E: Float, V: Vector<E>>(values: &mut [E]) -> E {
     let count = E::of(values.len() as f64);
@@ -89,10 +89,10 @@ pub(super) fn normalize<E: Float, V: Vector<E>>(values: &mut [E]) -> E {
     scale
 }
 
-/// Numbers that are summed one after the other, in their own type; what many such sums add up to is an f64.
+/// How many numbers are summed one after another in their own type. The sums of such chains are summed in f64.
 const CHAIN: usize = 64;
 
-/// Σ term(value), in sixteen chains, so that it can be vectorized; their number is fixed, so the bits are too.
+/// Σ term(value) in sixteen chains, so that it vectorizes. Their number is fixed, so the bits are too.
 #[inline(always)]
 fn sum<E: Float>(values: &[E], term: impl Fn(E) -> E) -> E {
     let mut total = 0.0;

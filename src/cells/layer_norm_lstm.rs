@@ -14,23 +14,23 @@ use crate::{Activation, Arrays, Error, Float, init, parameters};
 use ndarray::{Array1, Array2, Axis};
 use rand::Rng;
 
-/// LSTM with layer normalization and recurrent dropout: tf.contrib.rnn's `LayerNormBasicLSTMCell`, after Ba, Kiros and
-/// Hinton (2016) and Semeniuta, Severyn and Barth (2016).
+/// An LSTM with layer normalization and recurrent dropout: tf.contrib.rnn's `LayerNormBasicLSTMCell`, after Ba, Kiros
+/// and Hinton (2016) and Semeniuta, Severyn and Barth (2016).
 ///
-/// With \[x, h\] · kernel cut into quarters **i, j, f, o** (input gate, candidate, forget gate, output gate):
+/// Let **i, j, f, o** (input gate, candidate, forget gate, output gate) be the quarters of \[x, h\] · kernel. Then:
 ///
 /// ```text
-/// norm(v) = gamma ⊙ (v − mean(v)) / √(variance(v) + 1e-12) + beta,  over the units of one row; gamma and beta of each use
+/// norm(v) = gamma ⊙ (v − mean(v)) / √(variance(v) + 1e-12) + beta,  over one row; each use has its own gamma and beta
 /// g  = drop(act(norm(j)))
 /// c' = norm(σ(norm(f) + forget_bias) ⊙ c + σ(norm(i)) ⊙ g)
 /// h' = σ(norm(o)) ⊙ act(c')
 /// ```
 ///
-/// The output is h'. The c kept in the state is the normalized one, as in tf.contrib. `forget_bias` is added after the
-/// normalization. There is a bias only without layer normalization: beta does its work.
+/// The output is h'. The state keeps the normalized c, as in tf.contrib. `forget_bias` is added after normalization.
+/// Only a cell without layer normalization has a bias; otherwise beta replaces it.
 ///
-/// Dropout (each value of g is 0, or with probability `dropout_keep_prob` itself divided by it, drawn anew at every step)
-/// happens only in a state from [`training_state`](crate::RnnCell::training_state) or
+/// With dropout, each value of g is kept with probability `dropout_keep_prob` and divided by it, else set to 0, anew at
+/// every step. This applies only to a state from [`training_state`](crate::RnnCell::training_state) or
 /// [`seed_dropout`](crate::State::seed_dropout).
 ///
 /// | parameter | shape | initial value |
@@ -64,9 +64,9 @@ parameters! {
     pub struct LayerNormLstmWeights {
         /// (input + hidden, 4 · hidden), columns i, j, f, o.
         "kernel" kernel: Array2<E>,
-        /// (4 · hidden); there without `layer_norm`.
+        /// (4 · hidden), without `layer_norm`.
         "bias" bias: Option<Array1<E>>,
-        /// There with `layer_norm`.
+        /// With `layer_norm`.
         "" norms: Option<LayerNorms<E>>,
     }
 }
@@ -86,17 +86,16 @@ pub struct LayerNormLstmBuilder<E> {
 }
 
 impl<E: Float> LayerNormLstm<E> {
-    /// A cell with tf.contrib's initial weights and default options.
+    /// Creates a cell with tf.contrib's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0, or the weights would be larger than memory.
+    /// If a size is 0 or the weights do not fit in memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A cell with options: forget_bias 1, layer normalization of gain 1 and shift 0, no dropout and tanh unless set
-    /// otherwise.
+    /// Returns a builder for a cell with options.
     pub fn builder(input_size: usize, hidden_size: usize) -> LayerNormLstmBuilder<E> {
         LayerNormLstmBuilder {
             input_size,
@@ -144,47 +143,48 @@ impl<E: Float> LayerNormLstm<E> {
 packed_parameters!(LayerNormLstm);
 
 impl<E: Float> LayerNormLstmBuilder<E> {
-    /// Added to the forget gate at every step, after normalization; 1 if not set. Finite.
+    /// Added to the forget gate at every step, after normalization. Must be finite. Default: 1.
     pub fn forget_bias(mut self, forget_bias: E) -> Self {
         self.forget_bias = forget_bias;
         self
     }
 
-    /// Whether gates and c are normalized; they are if not set. Without, there is a bias instead.
+    /// Whether gates and c are normalized. If not, the cell has a bias instead. Default: true.
     pub fn layer_norm(mut self, layer_norm: bool) -> Self {
         self.layer_norm = layer_norm;
         self
     }
 
-    /// Initial gain, 1 if not set. Finite.
+    /// Initial gain. Must be finite. Default: 1.
     pub fn norm_gain(mut self, norm_gain: E) -> Self {
         self.norm_gain = norm_gain;
         self
     }
 
-    /// Initial shift, 0 if not set. Finite.
+    /// Initial shift. Must be finite. Default: 0.
     pub fn norm_shift(mut self, norm_shift: E) -> Self {
         self.norm_shift = norm_shift;
         self
     }
 
-    /// Probability of keeping a value of the candidate, above 0 and at most 1; 1 if not set.
+    /// Probability of keeping a value of the candidate, above 0 and at most 1. Default: 1.
     pub fn dropout_keep_prob(mut self, dropout_keep_prob: f64) -> Self {
         self.dropout_keep_prob = dropout_keep_prob;
         self
     }
 
-    /// The activation of the candidate and of c; tanh if not set.
+    /// The activation of the candidate and of c. Default: tanh.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// The cell, with tf.contrib's initial weights.
+    /// Builds the cell with tf.contrib's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`] for a size of 0, [`Error::InvalidNumber`] for a forget_bias, gain or shift that is not finite or
-    /// a keep probability that is not above 0 and at most 1, [`Error::TooLarge`] if the weights would be larger than memory.
+    /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::InvalidNumber`] if `forget_bias`, gain or shift is not finite, or the keep probability out of range.
+    /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<LayerNormLstm<E>, Error> {
         self.check()?;
         let kernel = drawn("kernel", self.kernel_shape(), rng)?;
@@ -211,11 +211,11 @@ impl<E: Float> LayerNormLstmBuilder<E> {
         matrix_shape([self.input_size, self.hidden_size], [4, self.hidden_size])
     }
 
-    /// The cell, with existing weights.
+    /// Builds the cell from existing weights.
     ///
     /// # Errors
-    /// As [`build`](Self::build); and [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
-    /// if the weights are not those of these sizes and options.
+    /// - [`Error::ZeroSize`] and [`Error::InvalidNumber`] as in [`build`](Self::build).
+    /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if they do not fit the options.
     pub fn build_from(self, weights: LayerNormLstmWeights<E>) -> Result<LayerNormLstm<E>, Error> {
         let (input, hidden) = (self.input_size, self.hidden_size);
         self.check()?;
@@ -230,7 +230,7 @@ impl<E: Float> LayerNormLstmBuilder<E> {
         Ok(LayerNormLstm { options: self, keep, weights, product })
     }
 
-    /// The shape of a weight; `None` without it.
+    /// The shape of a weight; `None` if the cell does not have it.
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match name {
             "kernel" => Some(self.kernel_shape().into()),

@@ -11,22 +11,21 @@ use crate::{Activation, Arrays, Error, Float, init, parameters};
 use ndarray::{Array1, Array2, Axis};
 use rand::Rng;
 
-/// Long short-term memory: TensorFlow 1's `LSTMCell`, and `BasicLSTMCell` with its default options; after Hochreiter and
-/// Schmidhuber (1997), Gers, Schmidhuber and Cummins (2000), and Sak, Senior and Beaufays (2014) for peepholes and
-/// projection.
+/// Long short-term memory: TensorFlow 1's `LSTMCell`, and with default options its `BasicLSTMCell`. After Hochreiter
+/// and Schmidhuber (1997), Gers et al. (2000) and, for peepholes and projection, Sak et al. (2014).
 ///
-/// With z = \[x, h\] · kernel + bias cut into quarters **i, j, f, o** (input gate, candidate, forget gate, output gate)
-/// and σ the gates' activation:
+/// Let **i, j, f, o** (input gate, candidate, forget gate, output gate) be the quarters of \[x, h\] · kernel + bias,
+/// and σ the gates' activation. Then:
 ///
 /// ```text
 /// c' = σ(f + forget_bias + w_f_diag ⊙ c) ⊙ c + σ(i + w_i_diag ⊙ c) ⊙ act(j)
-/// c' = c' cut to ±cell_clip
+/// c' = c' clipped to ±cell_clip
 /// h' = σ(o + w_o_diag ⊙ c') ⊙ act(c')
-/// h' = h' · projection/kernel, cut to ±proj_clip
+/// h' = h' · projection/kernel, clipped to ±proj_clip
 /// ```
 ///
-/// The output is h'. Peepholes (`w_*_diag`), clips and the projection are off unless asked for. `forget_bias` is added
-/// as the step runs and is not in `bias`, as in TensorFlow. The output gate's peephole sees the new, clipped c.
+/// The output is h'. Peepholes (`w_*_diag`), clips and the projection are off by default. `forget_bias` is added during
+/// the step and is not part of `bias`, as in TensorFlow. The output gate's peephole sees the new, clipped c.
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
@@ -59,7 +58,7 @@ parameters! {
     pub struct LstmWeights {
         /// (input + output, 4 · hidden), columns i, j, f, o.
         "kernel" kernel: Array2<E>,
-        /// (4 · hidden); `None` is no bias at all (`forget_bias` is still added).
+        /// (4 · hidden); `None` if the cell has no bias. `forget_bias` is added either way.
         "bias" bias: Option<Array1<E>>,
         /// With `use_peepholes`.
         "" peepholes: Option<Peepholes<E>>,
@@ -69,7 +68,7 @@ parameters! {
 }
 
 parameters! {
-    /// Diagonal weights from the memory c to the gates, (hidden) each.
+    /// Diagonal weights from the memory c to the gates, each (hidden).
     pub struct Peepholes {
         /// To the forget gate.
         "w_f_diag" w_f_diag: Array1<E>,
@@ -97,16 +96,16 @@ pub struct LstmBuilder<E> {
 }
 
 impl<E: Float> Lstm<E> {
-    /// A cell with TensorFlow's initial weights and default options.
+    /// Creates a cell with TensorFlow's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0, or the weights would be larger than memory.
+    /// If a size is 0 or the weights do not fit in memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A cell with options: a bias, forget_bias 1, tanh and sigmoid, and nothing else unless set otherwise.
+    /// Returns a builder for a cell with options.
     pub fn builder(input_size: usize, hidden_size: usize) -> LstmBuilder<E> {
         LstmBuilder {
             input_size,
@@ -122,10 +121,11 @@ impl<E: Float> Lstm<E> {
         }
     }
 
-    /// A cell of existing weights with default options, its sizes read from their shapes.
+    /// Creates a cell with default options from existing weights and reads its sizes from their shapes.
     ///
     /// # Errors
-    /// [`Error::ArrayShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    /// - [`Error::ZeroSize`] if the shapes give a size of 0.
+    /// - [`Error::ArrayShape`] if the shapes do not fit together.
     pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
         let (rows, columns) = kernel.dim();
         let hidden = columns / 4;
@@ -139,7 +139,7 @@ impl<E: Float> Lstm<E> {
         &self.weights
     }
 
-    /// Units of the memory c.
+    /// Number of units of the memory c.
     #[must_use]
     pub fn hidden_size(&self) -> usize {
         self.options.hidden_size
@@ -161,49 +161,49 @@ impl<E: Float> Lstm<E> {
 packed_parameters!(Lstm);
 
 impl<E: Float> LstmBuilder<E> {
-    /// Added to the forget gate at every step; 1 if not set. Finite.
+    /// Added to the forget gate at every step. Must be finite. Default: 1.
     pub fn forget_bias(mut self, forget_bias: E) -> Self {
         self.forget_bias = forget_bias;
         self
     }
 
-    /// Whether there is a bias; there is if not set.
+    /// Whether the cell has a bias. Default: true.
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
     }
 
-    /// Whether the gates see c through diagonal weights; they do not if not set.
+    /// Whether the gates see c through diagonal weights. Default: false.
     pub fn use_peepholes(mut self, use_peepholes: bool) -> Self {
         self.use_peepholes = use_peepholes;
         self
     }
 
-    /// Cuts each new c to ±`cell_clip`, finite and above 0; no clip if not set. An initial c beyond it is used as it is.
+    /// Clips each new c to ±`cell_clip`, finite and above 0. An initial c is not clipped. Default: no clip.
     pub fn cell_clip(mut self, cell_clip: E) -> Self {
         self.cell_clip = Some(cell_clip);
         self
     }
 
-    /// Projects h to `num_proj` features, at least 1, possibly more than `hidden_size`; no projection if not set.
+    /// Projects h to `num_proj` features, at least 1. May be more than `hidden_size`. Default: no projection.
     pub fn num_proj(mut self, num_proj: usize) -> Self {
         self.num_proj = Some(num_proj);
         self
     }
 
-    /// Cuts the projection to ±`proj_clip`, finite and above 0; no clip if not set. Without `num_proj` it does nothing.
+    /// Clips the projection to ±`proj_clip`, finite and above 0. No effect without `num_proj`. Default: no clip.
     pub fn proj_clip(mut self, proj_clip: E) -> Self {
         self.proj_clip = Some(proj_clip);
         self
     }
 
-    /// The activation of the candidate and of c; tanh if not set.
+    /// The activation of the candidate and of c. Default: tanh.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// The activation of the gates i, f and o (Keras's `recurrent_activation`); sigmoid if not set.
+    /// The activation of the gates i, f and o (Keras's `recurrent_activation`). Default: sigmoid.
     pub fn gate_activation(mut self, gate_activation: Activation) -> Self {
         self.gate_activation = gate_activation;
         self
@@ -217,7 +217,7 @@ impl<E: Float> LstmBuilder<E> {
         matrix_shape([self.input_size, self.output_size()], [4, self.hidden_size])
     }
 
-    /// The gates as packed: forget_bias is added to what is packed, never to `bias`.
+    /// The gates as packed: `forget_bias` is added to the packed copy, never to `bias`.
     fn gates<'a>(&self, weights: &'a LstmWeights<E>) -> [Gate<'a, E>; 4] {
         let [i, j, f, o] = gates_of(&weights.kernel, weights.bias.as_ref());
         [i, j, Gate { offset: self.forget_bias.as_f64(), ..f }, o]
@@ -236,11 +236,12 @@ impl<E: Float> LstmBuilder<E> {
         Ok(())
     }
 
-    /// The cell, with TensorFlow's initial weights.
+    /// Builds the cell with TensorFlow's initial weights.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`] for a size or `num_proj` of 0, [`Error::InvalidNumber`] for a forget_bias that is not finite
-    /// or a clip that is not finite and above 0, [`Error::TooLarge`] if the weights would be larger than memory.
+    /// - [`Error::ZeroSize`] if a size or `num_proj` is 0.
+    /// - [`Error::InvalidNumber`] if `forget_bias` is not finite, or a clip is not finite and above 0.
+    /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Lstm<E>, Error> {
         self.check()?;
         let hidden = self.hidden_size;
@@ -257,11 +258,11 @@ impl<E: Float> LstmBuilder<E> {
         self.build_from(LstmWeights { kernel, bias, peepholes, projection })
     }
 
-    /// The cell, with existing weights.
+    /// Builds the cell from existing weights.
     ///
     /// # Errors
-    /// As [`build`](Self::build); and [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`]
-    /// if the weights are not those of these sizes and options.
+    /// - [`Error::ZeroSize`] and [`Error::InvalidNumber`] as in [`build`](Self::build).
+    /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if they do not fit the options.
     pub fn build_from(self, weights: LstmWeights<E>) -> Result<Lstm<E>, Error> {
         self.check()?;
         let weights = weights.checked("", &|name| self.shape(name))?;
@@ -276,7 +277,7 @@ impl<E: Float> LstmBuilder<E> {
         Ok(Lstm { options: self, weights, gates, projection })
     }
 
-    /// The shape of a weight; `None` without it.
+    /// The shape of a weight; `None` if the cell does not have it.
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
         let hidden = self.hidden_size;
         match name {

@@ -1,4 +1,4 @@
-//! What the built-in cells are made of: their builders and weights. The cells themselves stand at the root.
+//! Builders and weights of the built-in cells. The cells themselves are at the crate root.
 
 pub(crate) mod basic_rnn;
 mod blend;

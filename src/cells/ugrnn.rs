@@ -13,21 +13,21 @@ use rand::Rng;
 
 /// The update gate recurrent network: tf.contrib.rnn's `UGRNNCell`, after Collins, Sohl-Dickstein and Sussillo (2017).
 ///
-/// With z = \[x, h\] · kernel + bias cut into halves **g, c** (update gate, candidate):
+/// Let **g, c** (update gate, candidate) be the halves of \[x, h\] · kernel + bias. Then:
 ///
 /// ```text
 /// g = σ(g + forget_bias)
 /// h' = g ⊙ h + (1 − g) ⊙ act(c)
 /// ```
 ///
-/// The output is h'. `forget_bias` is added as the step runs and is not in `bias`, as in tf.contrib.
+/// The output is h'. `forget_bias` is added during the step and is not part of `bias`, as in tf.contrib.
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
 /// | `kernel` | (input + hidden, 2 · hidden), columns g, c | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (2 · hidden) | 0 |
 ///
-/// The first `input` rows of `kernel` are the input's weights, the others the state's. The state is h, (batch, hidden).
+/// The first `input` rows of `kernel` are the input's weights, the rest the state's. The state is h, (batch, hidden).
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -66,24 +66,25 @@ pub struct UgrnnBuilder<E> {
 }
 
 impl<E: Float> Ugrnn<E> {
-    /// A cell with tf.contrib's initial weights and default options.
+    /// Creates a cell with tf.contrib's initial weights and default options.
     ///
     /// # Panics
-    /// If a size is 0, or the weights would be larger than memory.
+    /// If a size is 0 or the weights do not fit in memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, hidden_size: usize, rng: &mut R) -> Self {
         Self::builder(input_size, hidden_size).build(rng).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A cell with options.
+    /// Returns a builder for a cell with options.
     pub fn builder(input_size: usize, hidden_size: usize) -> UgrnnBuilder<E> {
         UgrnnBuilder { input_size, hidden_size, forget_bias: E::one(), activation: Activation::Tanh }
     }
 
-    /// A cell of existing weights with default options, its sizes read from their shapes.
+    /// Creates a cell with default options from existing weights and reads its sizes from their shapes.
     ///
     /// # Errors
-    /// [`Error::ArrayShape`] if the shapes do not fit together, [`Error::ZeroSize`] if one is empty.
+    /// - [`Error::ZeroSize`] if the shapes give a size of 0.
+    /// - [`Error::ArrayShape`] if the shapes do not fit together.
     pub fn from_weights(kernel: Array2<E>, bias: Array1<E>) -> Result<Self, Error> {
         let (rows, columns) = kernel.dim();
         let hidden = columns / 2;
@@ -110,7 +111,7 @@ impl<E: Float> Ugrnn<E> {
 packed_parameters!(Ugrnn);
 
 impl<E: Float> UgrnnBuilder<E> {
-    /// Added to the update gate at every step. Default: 1. Finite.
+    /// Added to the update gate at every step. Must be finite. Default: 1.
     pub fn forget_bias(mut self, forget_bias: E) -> Self {
         self.forget_bias = forget_bias;
         self
@@ -122,12 +123,12 @@ impl<E: Float> UgrnnBuilder<E> {
         self
     }
 
-    /// The cell, with tf.contrib's initial weights.
+    /// Builds the cell with tf.contrib's initial weights.
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if a size is 0.
     /// - [`Error::InvalidNumber`] if `forget_bias` is not finite.
-    /// - [`Error::TooLarge`] if the weights would be larger than memory.
+    /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Ugrnn<E>, Error> {
         self.check()?;
         let kernel = drawn("kernel", self.kernel_shape(), rng)?;
@@ -135,10 +136,11 @@ impl<E: Float> UgrnnBuilder<E> {
         self.build_from(UgrnnWeights { kernel, bias })
     }
 
-    /// The cell, with existing weights.
+    /// Builds the cell from existing weights.
     ///
     /// # Errors
-    /// As [`build`](Self::build); and [`Error::ArrayShape`] if the weights are not those of these sizes.
+    /// - [`Error::ZeroSize`] and [`Error::InvalidNumber`] as in [`build`](Self::build).
+    /// - [`Error::ArrayShape`] if the weights do not fit the sizes.
     pub fn build_from(self, weights: UgrnnWeights<E>) -> Result<Ugrnn<E>, Error> {
         self.check()?;
         let [rows, columns] = self.kernel_shape();
@@ -160,7 +162,7 @@ impl<E: Float> UgrnnBuilder<E> {
         matrix_shape([self.input_size, self.hidden_size], [2, self.hidden_size])
     }
 
-    /// The gates as packed: forget_bias is added to what is packed, never to `bias`.
+    /// The gates as packed: `forget_bias` is added to the packed copy, never to `bias`.
     fn gates<'a>(&self, weights: &'a UgrnnWeights<E>) -> [Gate<'a, E>; 2] {
         let [g, c] = gates_of(&weights.kernel, Some(&weights.bias));
         [Gate { offset: self.forget_bias.as_f64(), ..g }, c]

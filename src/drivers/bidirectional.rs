@@ -1,4 +1,4 @@
-//! [`bidirectional_dynamic_rnn`]: one cell from the first step on, another from the last step back.
+//! [`bidirectional_dynamic_rnn`]: one cell runs from the first step forward, another from the last step back.
 
 use super::order::{Direction, by_step};
 use super::run::{Buffers, Run};
@@ -12,14 +12,14 @@ use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayVie
 type UnrolledBoth<C, D> =
     ((Array3<<C as RnnCell>::Elem>, Array3<<C as RnnCell>::Elem>), (<C as RnnCell>::State, <D as RnnCell>::State));
 
-/// A forward and a backward cell whose parameters are visited together, under `fw/` and `bw/`.
+/// Pairs a forward and a backward cell and visits their parameters together, under `fw/` and `bw/`.
 ///
-/// A plain pair to save, load and train as one; [`bidirectional_dynamic_rnn`] runs `&pair.fw` and `&pair.bw`.
+/// Save, load and train the two as one. To run them, pass `&pair.fw` and `&pair.bw` to [`bidirectional_dynamic_rnn`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bidirectional<F, B = F> {
-    /// From the first step on.
+    /// Runs from the first step forward.
     pub fw: F,
-    /// From the last step back.
+    /// Runs from the last step back.
     pub bw: B,
 }
 
@@ -34,10 +34,10 @@ impl<E: Float, F: Parameters<E>, B: Parameters<E>> Parameters<E> for Bidirection
     }
 }
 
-/// Runs one cell forward and one backward over `inputs` (batch, seq, input): returns
-/// ((outputs_fw, outputs_bw), (state_fw, state_bw)), outputs (batch, seq, output of the direction), C-contiguous.
+/// Runs one cell forward and one backward over `inputs` (batch, seq, input). Returns ((outputs_fw, outputs_bw),
+/// (state_fw, state_bw)). Outputs are (batch, seq, output of the direction), C-contiguous.
 ///
-/// It is TensorFlow 1's `tf.nn.bidirectional_dynamic_rnn`; the backward direction in four lines, for one row:
+/// This is TensorFlow 1's `tf.nn.bidirectional_dynamic_rnn`. The backward direction of one row in four lines:
 ///
 /// ```text
 /// for t in (0..sequence_length[row]).rev() {
@@ -46,10 +46,9 @@ impl<E: Float, F: Parameters<E>, B: Parameters<E>> Parameters<E> for Bidirection
 /// outputs_bw[sequence_length[row]..] = 0
 /// ```
 ///
-/// So `outputs_bw` at step t has seen the steps from t to the row's last one, and `state_bw` is the state after step 0.
-/// Outputs are not concatenated: [`concat_outputs`] does it. The cells may be of two types and sizes. Lengths, padding and
-/// initial states are as for [`dynamic_rnn`](crate::dynamic_rnn). With the feature `rayon` the two directions of a large
-/// batch run in parallel.
+/// So `outputs_bw` at step t has seen steps t to the row's last, and `state_bw` is the state after step 0. Concatenate
+/// the outputs with [`concat_outputs`]. The cells may differ in type and size. Lengths, padding and initial states work
+/// as in [`dynamic_rnn`](crate::dynamic_rnn). With the feature `rayon`, a large batch's directions run in parallel.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -65,7 +64,8 @@ impl<E: Float, F: Parameters<E>, B: Parameters<E>> Parameters<E> for Bidirection
 /// ```
 ///
 /// # Errors
-/// [`Error::CellInputSize`] if the cells read inputs of different sizes; as [`dynamic_rnn`](crate::dynamic_rnn).
+/// - [`Error::CellInputSize`] if the cells' input sizes differ.
+/// - As [`dynamic_rnn`](crate::dynamic_rnn).
 pub fn bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     cell_fw: &C,
     cell_bw: &D,
@@ -77,7 +77,7 @@ pub fn bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     run(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), false)
 }
 
-/// [`bidirectional_dynamic_rnn`] over time-major arrays: `inputs` (seq, batch, input), outputs (seq, batch, output).
+/// [`bidirectional_dynamic_rnn`] for time-major arrays: `inputs` (seq, batch, input), outputs (seq, batch, output).
 ///
 /// # Errors
 /// As [`bidirectional_dynamic_rnn`].
@@ -92,14 +92,14 @@ pub fn bidirectional_dynamic_rnn_time_major<C: RnnCell, D: RnnCell<Elem = C::Ele
     run(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), true)
 }
 
-/// The outputs of two directions side by side: \[fw, bw\] along the last axis.
+/// Joins the outputs of two directions: \[fw, bw\] along the last axis.
 ///
 /// # Panics
 /// If the first two axes differ.
 #[must_use]
 pub fn concat_outputs<E: Float>(outputs_fw: &ArrayRef3<E>, outputs_bw: &ArrayRef3<E>) -> Array3<E> {
     concatenate(Axis(2), &[outputs_fw.view(), outputs_bw.view()])
-        .unwrap_or_else(|_| panic!("outputs_fw are {:?}, outputs_bw {:?}", outputs_fw.dim(), outputs_bw.dim()))
+        .unwrap_or_else(|_| panic!("outputs_fw are {:?}, but outputs_bw are {:?}", outputs_fw.dim(), outputs_bw.dim()))
 }
 
 fn run<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
@@ -127,7 +127,7 @@ fn run<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     Ok(((fw, bw), states))
 }
 
-/// Both directions over checked, time-major arrays. Outputs past a row's length are left alone.
+/// Both directions over checked, time-major arrays. Leaves outputs past a row's length alone.
 pub(super) struct Both<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> {
     pub cells: (&'a C, &'a D),
     pub schedule: &'a Schedule,
@@ -136,7 +136,7 @@ pub(super) struct Both<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> {
 }
 
 impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> Both<'_, C, D> {
-    /// Runs both, the states from initial to final.
+    /// Runs both. Takes the states from initial to final.
     pub(super) fn run(self, (state_fw, state_bw): (&mut C::State, &mut D::State)) {
         let Self { cells: (cell_fw, cell_bw), schedule, inputs, outputs: (outputs_fw, outputs_bw) } = self;
         let fw = Run { cell: cell_fw, schedule, direction: Direction::Forward, inputs, outputs: outputs_fw };

@@ -1,4 +1,4 @@
-//! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths; [`DynamicRnn`], the same with more options.
+//! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths; [`DynamicRnn`]: the same with options.
 
 use super::order::{Direction, by_step};
 use super::run::{Buffers, Run};
@@ -15,9 +15,9 @@ pub(super) type Unrolled<C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::Sta
 /// Outputs, the state after every step, and the final state.
 type Watched<C> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, <C as RnnCell>::State);
 
-/// Runs `cell` over `inputs` (batch, seq, input): returns outputs (batch, seq, output), C-contiguous, and the final state.
+/// Runs `cell` on `inputs` (batch, seq, input). Returns C-contiguous outputs (batch, seq, output) and the final state.
 ///
-/// It is TensorFlow 1's `tf.nn.dynamic_rnn`; in four lines, for one row:
+/// This is TensorFlow 1's `tf.nn.dynamic_rnn`. For one row, in four lines:
 ///
 /// ```text
 /// for t in 0..sequence_length[row] {
@@ -26,15 +26,16 @@ type Watched<C> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, <C 
 /// outputs[sequence_length[row]..] = 0
 /// ```
 ///
-/// Without `sequence_length` every row is `seq` long. Past a row's length its output is exactly 0, its state stays as the
-/// last valid step left it, and nothing is computed: what stands in the padding, NaN included, does not matter. A row of
-/// length 0 keeps the initial state. Without `initial_state` the state starts as [`RnnCell::zero_state`]. An empty batch
-/// and a sequence of no steps are fine. `inputs` may have any strides. [`DynamicRnn`] has more options.
+/// Without `sequence_length` every row has `seq` steps. Past a row's length nothing is computed: its outputs are
+/// exactly 0, and its state stays as the last valid step left it. The padding may hold anything, even NaN. A row of
+/// length 0 keeps the initial state. Without `initial_state` the state starts as [`RnnCell::zero_state`]. An empty
+/// batch and a sequence of no steps are fine. `inputs` may have any strides. [`DynamicRnn`] has more options.
 ///
 /// # Errors
-/// [`Error::InputSize`] if `inputs` are not as wide as the cell's input, [`Error::SequenceLengthBatch`] if
-/// `sequence_length` has not one entry a row, [`Error::SequenceLengthTooLong`] if an entry exceeds `seq`,
-/// [`Error::StateShape`] and [`Error::StateLeaves`] if `initial_state` is of another batch or width.
+/// - [`Error::InputSize`] if `inputs` are not as wide as the cell's input.
+/// - [`Error::SequenceLengthBatch`] if `sequence_length` does not have one entry per row.
+/// - [`Error::SequenceLengthTooLong`] if an entry exceeds `seq`.
+/// - [`Error::StateShape`] or [`Error::StateLeaves`] if `initial_state` does not fit the cell or the batch.
 pub fn dynamic_rnn<C: RnnCell>(
     cell: &C,
     inputs: &ArrayRef3<C::Elem>,
@@ -44,7 +45,7 @@ pub fn dynamic_rnn<C: RnnCell>(
     DynamicRnn { sequence_length, initial_state, ..DynamicRnn::new(cell) }.run(inputs)
 }
 
-/// [`dynamic_rnn`] over time-major arrays: `inputs` (seq, batch, input), outputs (seq, batch, output).
+/// [`dynamic_rnn`] for time-major arrays: `inputs` (seq, batch, input), outputs (seq, batch, output).
 ///
 /// # Errors
 /// As [`dynamic_rnn`].
@@ -57,8 +58,8 @@ pub fn dynamic_rnn_time_major<C: RnnCell>(
     DynamicRnn { sequence_length, initial_state, time_major: true, ..DynamicRnn::new(cell) }.run(inputs)
 }
 
-/// [`dynamic_rnn`] with options: time-major arrays, resets in mid-sequence, the state after every step, outputs and buffers
-/// that are reused.
+/// [`dynamic_rnn`] with more options: time-major arrays, resets in mid-sequence, the state after every step, and
+/// outputs and buffers to reuse.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -88,7 +89,7 @@ pub struct DynamicRnn<'a, C: RnnCell> {
 }
 
 impl<'a, C: RnnCell> DynamicRnn<'a, C> {
-    /// A run of `cell`. Every option has a default.
+    /// Starts a run of `cell`. Every option has a default.
     pub fn new(cell: &'a C) -> Self {
         Self { cell, sequence_length: None, initial_state: None, time_major: false, resets: None }
     }
@@ -112,19 +113,20 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
         self
     }
 
-    /// Where a sequence starts anew, laid out as the first two axes of the inputs: where true, the row's state is the
-    /// initial one before the step. Past a row's length a reset does nothing. Default: nowhere.
+    /// Where rows start a new sequence, laid out as the first two axes of the inputs. Where true, the row's state goes
+    /// back to the initial one before the step. Resets past a row's length do nothing. Default: no resets.
     ///
-    /// The sequence is cut at the steps where a row resets: between them the cell runs as fast as without resets.
+    /// Every reset cuts the run. Between the cuts the cell runs as fast as without resets.
     pub fn resets(mut self, resets: &'a ArrayRef2<bool>) -> Self {
         self.resets = Some(resets);
         self
     }
 
-    /// Runs the cell: outputs, laid out as `inputs`, and the final state.
+    /// Runs the cell. Returns outputs, laid out as `inputs`, and the final state.
     ///
     /// # Errors
-    /// As [`dynamic_rnn`]; and [`Error::ArrayShape`] if the resets are not laid out as the inputs.
+    /// - As [`dynamic_rnn`].
+    /// - [`Error::ArrayShape`] if the resets are not laid out as the first two axes of the inputs.
     pub fn run(mut self, inputs: &ArrayRef3<C::Elem>) -> Result<Unrolled<C>, Error> {
         let mut workspace = DynamicRnnWorkspace::default();
         let mut state = self.check(inputs, &mut workspace.schedule)?;
@@ -133,17 +135,16 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
         Ok((outputs, state))
     }
 
-    /// Runs the cell and overwrites `outputs`, laid out as `inputs`: past a row's length they become 0. Returns the final
+    /// Runs the cell and overwrites `outputs`, laid out as `inputs`, with 0 past each row's length. Returns the final
     /// state.
     ///
-    /// `workspace` keeps what the run needs besides: pass the same one again, and the next run of these sizes, or smaller
-    /// ones, allocates nothing for it. Results never depend on its contents, and any cell of the type may use it.
+    /// `workspace` keeps the run's buffers. Pass it again, and a run of the same strides and at most this size
+    /// allocates no new ones. Results never depend on its contents, and any cell of this type may use it.
     ///
-    /// The state moves through: what goes in as [`initial_state`](Self::initial_state) comes back in the same memory, as the
-    /// final state. Without an initial state the zero state is allocated. Three things still allocate: a cell's
-    /// [`zero_state`](RnnCell::zero_state) of no rows, which the initial state is checked against (for a stack, one list of
-    /// its layers); with different lengths, a state whose [`copy_from`](State::copy_from) does; and sharing a large batch
-    /// between threads, with the feature `rayon`.
+    /// The state passed as [`initial_state`](Self::initial_state) comes back as the final state, in the same memory.
+    /// Without one, a zero state is allocated. Three things still allocate. The initial state is checked against a
+    /// [`zero_state`](RnnCell::zero_state) of no rows, which may hold a list or a box. If lengths differ or rows reset,
+    /// [`copy_from`](State::copy_from) may allocate. So does sharing work between threads, with the feature `rayon`.
     ///
     /// ```
     /// use ndarray::Array3;
@@ -166,9 +167,9 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     ///
     /// # Errors
     /// - As [`run`](Self::run).
-    /// - [`Error::ArrayShape`] if `outputs` are not laid out as the inputs, as wide as the cell's output.
+    /// - [`Error::ArrayShape`] if `outputs` are not laid out as the inputs, or not as wide as the cell's output.
     ///
-    /// Outputs are then as before. The initial state is dropped.
+    /// `outputs` are then as before. The initial state is dropped.
     pub fn run_into(
         mut self,
         inputs: &ArrayRef3<C::Elem>,
@@ -182,10 +183,10 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
         Ok(state)
     }
 
-    /// Runs the cell: outputs, the state after each of the `seq` steps, and the final state. Past a row's length its state
-    /// stays as the last valid step left it.
+    /// Runs the cell. Returns outputs, the state after each of the `seq` steps, and the final state. Past a row's
+    /// length its state stays as the last valid step left it.
     ///
-    /// Step by step, so without what a built-in cell gains from knowing many steps at once.
+    /// Runs step by step: a built-in cell is slower than in [`run`](Self::run), which gives it many steps at once.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -207,7 +208,7 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
         Ok((outputs, states, state))
     }
 
-    /// Schedules the run and returns the initial state, if all arguments fit.
+    /// Schedules the run and returns the initial state if all arguments fit.
     fn check(&mut self, inputs: &ArrayRef3<C::Elem>, schedule: &mut Schedule) -> Result<C::State, Error> {
         let Self { cell, sequence_length, time_major, resets, .. } = *self;
         let (rows, columns, _) = inputs.dim();
@@ -245,8 +246,8 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     }
 }
 
-/// What [`DynamicRnn::run_into`] needs besides its arguments and keeps from run to run: the cell's buffers, the order of the
-/// rows, and room for inputs, outputs and a state in that order. Empty at first, opaque.
+/// Buffers that [`DynamicRnn::run_into`] keeps from run to run: the cell's own, the order of the rows, and inputs,
+/// outputs and a state in that order. Empty at first.
 pub struct DynamicRnnWorkspace<C: RnnCell> {
     schedule: Schedule,
     buffers: Buffers<C>,

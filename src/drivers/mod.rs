@@ -1,4 +1,4 @@
-//! Drivers: what runs any cell over a sequence.
+//! Drivers: they run any cell over a sequence.
 
 mod bidirectional;
 mod dynamic;

@@ -1,6 +1,5 @@
-//! Rows in the order of a [`Schedule`] and back, and [`Rooms`], the memory it takes.
-//!
-//! Arrays are checked and time-major, (seq, batch, features), whatever the caller's layout.
+//! Puts rows in the order of a [`Schedule`] and back; [`Rooms`] hold the memory for it. Arrays are checked and
+//! time-major, (seq, batch, features), whatever the caller's layout.
 
 use super::schedule::Schedule;
 use crate::Float;
@@ -12,7 +11,7 @@ pub(crate) fn by_step<S: RawData>(array: ArrayBase<S, Ix3>, time_major: bool) ->
     if time_major { array } else { array.permuted_axes([1, 0, 2]) }
 }
 
-/// From which end a row is read: its first step, or its last valid one.
+/// Where reading a row begins: at its first step, or at its last valid one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Forward,
@@ -20,7 +19,7 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
-    /// The first `length` steps, in the order they are read in.
+    /// The first `length` steps, in the order in which they are read.
     fn read<S: RawData, D: Dimension>(self, mut steps: ArrayBase<S, D>, length: usize) -> ArrayBase<S, D> {
         if length != steps.len_of(Axis(0)) {
             steps.slice_axis_inplace(Axis(0), Slice::from(..length));
@@ -33,10 +32,10 @@ impl Direction {
 }
 
 impl Schedule {
-    /// Calls `run` with views of `from` and `to` whose rows are in this order and whose steps run forward. What `from` holds
-    /// past a row's length is not read, and nothing is written to `to` there.
+    /// Calls `run` with views of `from` and `to` whose rows are in this order and whose steps run forward. Past a row's
+    /// length, `from` is not read and `to` is not written.
     ///
-    /// Nothing is copied where the rows are in the caller's order and read forward, or all of one length.
+    /// Copies nothing if the rows are in the caller's order and read forward, or if they all have one length.
     #[inline]
     pub fn in_order<E: Float>(
         &self,
@@ -56,7 +55,7 @@ impl Schedule {
         self.scatter(direction, sorted.view(), to);
     }
 
-    /// `from` in this order, as [`in_order`](Self::in_order) gave it: what is in the room, if it was copied.
+    /// `from` in this order, as [`in_order`](Self::in_order) passed it on: the copy in the room, if there is one.
     pub fn gathered<'a, E: Float>(
         &self,
         direction: Direction,
@@ -69,12 +68,12 @@ impl Schedule {
         direction.read(from, self.steps())
     }
 
-    /// Whether strides cannot give the rows this order.
+    /// Whether this order needs a copy, because strides cannot express it.
     fn copies(&self, direction: Direction) -> bool {
         !self.in_callers_order() || (self.ragged() && direction == Direction::Backward)
     }
 
-    /// Sets to 0 what is past the rows' lengths.
+    /// Sets everything past the rows' lengths to 0.
     pub fn clear_padding<E: Float>(&self, outputs: &mut ArrayViewMut3<'_, E>) {
         for row in 0..self.batch() {
             outputs.slice_mut(s![self.length(row).., self.row(row), ..]).fill(E::default());
@@ -100,7 +99,7 @@ impl Schedule {
     }
 }
 
-/// Room for what a run reads and for what it writes.
+/// Memory for what a run reads and what it writes.
 pub(crate) struct Rooms<E> {
     pub from: Room<E>,
     pub to: Room<E>,
@@ -112,7 +111,7 @@ impl<E> Default for Rooms<E> {
     }
 }
 
-/// Room for an array of any shape. Grows and never shrinks.
+/// Memory for an array of any shape. Grows and never shrinks.
 pub(crate) struct Room<E>(Vec<E>);
 
 impl<E> Default for Room<E> {
@@ -122,7 +121,7 @@ impl<E> Default for Room<E> {
 }
 
 impl<E: Float> Room<E> {
-    /// An array of whatever numbers are there.
+    /// An array that holds whatever numbers were there before.
     ///
     /// # Panics
     /// If it would be larger than an array can be.
@@ -134,7 +133,7 @@ impl<E: Float> Room<E> {
         ArrayViewMut3::from_shape(shape, &mut self.0[..numbers]).expect("as many numbers as the shape has")
     }
 
-    /// The array that was written before, of the same shape.
+    /// The array written before, of the same shape.
     pub fn written(&self, shape: (usize, usize, usize)) -> ArrayView3<'_, E> {
         ArrayView3::from_shape(shape, &self.0[..numbers(shape)]).expect("as many numbers as the shape has")
     }
@@ -142,7 +141,7 @@ impl<E: Float> Room<E> {
 
 fn numbers(shape: (usize, usize, usize)) -> usize {
     let numbers = shape.0.checked_mul(shape.1).and_then(|rows| rows.checked_mul(shape.2));
-    numbers.unwrap_or_else(|| panic!("an array {shape:?} is larger than memory can be"))
+    numbers.unwrap_or_else(|| panic!("an array of shape {shape:?} is larger than memory can be"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Rows of a batch split over the pool's threads: rows never meet, so nobody waits for anybody before the end.
+//! Splits the rows of a batch over the pool's threads. Rows are independent, so no thread waits before the end.
 
 use super::schedule::Schedule;
 use super::walk::{Walk, Watch};
@@ -8,27 +8,27 @@ use ndarray::Axis;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Rows worth a thread of their own: a full tile of the kernels. Fewer share the units of a step instead.
+/// How many rows are worth a thread of their own: a full tile of the kernels. Fewer share the units of a step instead.
 const ROWS_A_THREAD: usize = 6;
 
-/// In how many parts the rows are run: 1 if they are not worth another thread.
+/// The number of parts to run the rows in: 1 if they are not worth another thread.
 pub(super) fn parts<C: RnnCell>(cell: &C, schedule: &Schedule) -> usize {
     let most = schedule.batch() / ROWS_A_THREAD;
     if most < 2 || products(cell, schedule) < WORTH_SHARING { 1 } else { threads().min(most) }
 }
 
-/// Whether the run is worth being one half of what is shared by two threads.
+/// Whether the run is large enough to be one of two halves on two threads.
 pub(super) fn worth_halving<C: RnnCell>(cell: &C, schedule: &Schedule) -> bool {
     threads() > 1 && products(cell, schedule) >= WORTH_SHARING / 2
 }
 
-/// What a simple recurrence of these sizes takes; a driver cannot know more.
+/// The work of a simple recurrence of these sizes. A driver cannot know more.
 fn products<C: RnnCell>(cell: &C, schedule: &Schedule) -> usize {
     let of_a_step = cell.input_size().saturating_add(cell.output_size()).saturating_mul(cell.output_size());
     schedule.steps_of_all_rows().saturating_mul(of_a_step)
 }
 
-/// Runs both, each on the first thread that is free for it.
+/// Runs both, each on the first free thread.
 pub(super) fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
     let (a, b) = (Job::new(a), Job::new(b));
     with_helpers(1, &|_| {
@@ -38,7 +38,7 @@ pub(super) fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnc
     (a.result(), b.result())
 }
 
-/// Something to be done once, by whoever comes first.
+/// A job that is done once, by the first thread to take it.
 struct Job<F, R> {
     todo: Mutex<Option<F>>,
     done: Mutex<Option<R>>,
@@ -62,7 +62,7 @@ impl<R, F: FnOnce() -> R> Job<F, R> {
     }
 }
 
-/// Runs all rows of a batch, in parts of about as many steps each; `state` is in the caller's order.
+/// Runs all rows of a batch in parts of about equally many steps. `state` is in the caller's order.
 pub(super) fn run_parts<C: RnnCell>(walk: Walk<'_, C>, parts: usize, state: &mut C::State, watch: Watch<'_, C::State>) {
     let walks: Vec<_> = split(walk, parts).into_iter().map(|walk| Mutex::new(Some(walk))).collect();
     let state = Mutex::new(state);
@@ -82,13 +82,13 @@ pub(super) fn run_parts<C: RnnCell>(walk: Walk<'_, C>, parts: usize, state: &mut
         let mut workspace = C::Workspace::default();
         while let Some(walk) = walks.get(next.fetch_add(1, Ordering::Relaxed)) {
             let walk = walk.lock().unwrap_or_else(PoisonError::into_inner).take().expect("each part is taken once");
-            // Every thread has parts of its own.
+            // Every thread has its own parts.
             alone(|| run(walk, &mut workspace));
         }
     });
 }
 
-/// The walk in parts, over neighbouring rows each.
+/// Splits the walk into parts of neighbouring rows.
 fn split<C: RnnCell>(walk: Walk<'_, C>, parts: usize) -> Vec<Walk<'_, C>> {
     let Walk { cell, schedule, mut inputs, mut outputs, initial, .. } = walk;
     let mut first = 0;
@@ -103,7 +103,7 @@ fn split<C: RnnCell>(walk: Walk<'_, C>, parts: usize) -> Vec<Walk<'_, C>> {
     walks
 }
 
-/// The end of each part, so that parts have about as many steps; each has a row at least.
+/// The end of each part. Parts have about equally many steps, and at least one row each.
 fn ends(schedule: &Schedule, parts: usize) -> Vec<usize> {
     let (batch, all) = (schedule.batch(), schedule.steps_of_all_rows());
     let (mut ends, mut row, mut before) = (Vec::with_capacity(parts), 0, 0);

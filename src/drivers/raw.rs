@@ -1,26 +1,26 @@
-//! [`raw_rnn`]: a closure decides what each step reads, what it emits and when a row ends.
+//! [`raw_rnn`]: a closure decides what each step reads and emits, and when a row ends.
 
 use super::dynamic::Unrolled;
 use crate::checks::{check_shape, check_state, leaf_shapes};
 use crate::{Error, Float, RnnCell, State};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
-/// What [`raw_rnn`] shows its closure after a step, and takes from it for the next.
+/// What [`raw_rnn`] shows its closure after a step, and what the closure sets for the next.
 ///
-/// Rows that finished are no longer computed: what stands in their rows does not matter.
+/// Finished rows are no longer computed. What you write to them is ignored.
 pub struct RawStep<'a, C: RnnCell> {
     /// Steps made so far: 0 in the first call.
     pub time: usize,
-    /// What the cell put out, (batch, output); 0 in rows that finished. `None` in the first call.
+    /// The cell's output, (batch, output), with 0 in finished rows. `None` in the first call.
     pub output: Option<ArrayView2<'a, C::Elem>>,
-    /// The state the next step starts from: the zero state in the first call, then what the step left. May be changed.
+    /// The state before the next step: the zero state in the first call, then the last step's. You may change it.
     pub state: &'a mut C::State,
-    /// Set to true, a row makes no further step; false again has no effect.
+    /// Set to true to finish a row. Setting it back to false has no effect.
     pub finished: &'a mut [bool],
-    /// What the next step reads, (batch, input), to be written: zeros in the first call, then what was written last.
+    /// The next step's input, (batch, input), for you to write: zeros in the first call, then what you wrote last.
     pub next_input: ArrayViewMut2<'a, C::Elem>,
-    /// What this step emits, (batch, any width, the same in all steps); left `None`, the cell's output. Ignored in the
-    /// first call, as there was no step.
+    /// What this step emits, (batch, width), with one width in all steps. Default: the cell's output. Ignored in the
+    /// first call, since no step has run.
     pub emit: Option<Array2<C::Elem>>,
 }
 
@@ -34,11 +34,10 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
     }
 }
 
-/// Runs `cell` on what a closure gives it, until all rows finish: returns what was emitted, (steps, batch, emitted), and
-/// the final state.
+/// Runs `cell` on the inputs that a closure gives until all rows finish. Returns what was emitted, (steps, batch,
+/// emitted), and the final state.
 ///
-/// It is TensorFlow 1's `tf.nn.raw_rnn`, for decoders that feed their output back, sampling, and sequences whose length is
-/// known only as they run:
+/// TensorFlow 1's `tf.nn.raw_rnn`, for decoders that feed their output back, sampling and sequences of unknown length:
 ///
 /// ```text
 /// loop_fn(time 0)                                     // finished? first input, initial state
@@ -49,13 +48,12 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
 /// }
 /// ```
 ///
-/// A row that the closure finishes after a step still emits that step and keeps its state; in the first call it makes no
-/// step at all. There are as many steps as the longest row makes: none if all rows finish in the first call. A closure
-/// that never finishes a row runs forever.
+/// A row that the closure finishes after a step still emits that step's values and keeps its state. A row finished in
+/// the first call makes no step. The run has as many steps as its longest row, and no end if a row never finishes.
 ///
-/// It differs from TensorFlow in form: the batch is an argument; what TensorFlow passes on as `loop_state` the closure
-/// captures; the zero state and the cell's output need not be handed back; outputs are one time-major array instead of a
-/// `TensorArray`. Rows that finished are not computed, and `output` shows 0 there.
+/// Differences from TensorFlow: the batch is an argument. The closure captures what TensorFlow passes on as
+/// `loop_state`. It need not hand back the zero state or the cell's output. Outputs are one time-major array instead of
+/// a `TensorArray`. Finished rows are not computed, and `output` is 0 there.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -78,8 +76,8 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
 /// ```
 ///
 /// # Errors
-/// [`Error::StateShape`] or [`Error::StateLeaves`] if the closure leaves a state of another batch or width,
-/// [`Error::ArrayShape`] if it emits another batch, or another width than the step before.
+/// - [`Error::StateShape`] or [`Error::StateLeaves`] if the closure leaves a state of the wrong shape.
+/// - [`Error::ArrayShape`] if it emits another batch, or another width than the step before.
 pub fn raw_rnn<C: RnnCell>(
     cell: &C,
     batch: usize,
@@ -123,7 +121,7 @@ pub fn raw_rnn<C: RnnCell>(
     Ok((emitted.into_array(cell.output_size()), finals.unwrap_or(state)))
 }
 
-/// The rows that are not finished, in order, and room to gather them in.
+/// The unfinished rows, in order, and room to gather them.
 struct Rows<C: RnnCell> {
     active: Vec<usize>,
     input: Array2<C::Elem>,
@@ -141,13 +139,13 @@ impl<C: RnnCell> Rows<C> {
         }
     }
 
-    /// Steps the active rows of `state`, and leaves the others as they are.
+    /// Steps the active rows of `state` and leaves the others as they are.
     fn step(&mut self, cell: &C, input: &Array2<C::Elem>, state: &mut C::State, output: &mut Array2<C::Elem>) {
         let active = self.active.len();
         if active == input.nrows() {
             return cell.step(input, state, output, &mut self.workspace);
         }
-        // Selected anew at each step, as the closure may have changed more of the state than its leaves.
+        // Selected again at each step: the closure may have changed more of the state than its leaves.
         let mut running = state.select_rows(&self.active);
         for (to, &from) in self.active.iter().enumerate() {
             self.input.row_mut(to).assign(&input.row(from));
@@ -161,7 +159,7 @@ impl<C: RnnCell> Rows<C> {
     }
 }
 
-/// What was emitted so far, (steps, batch, width) in one row of numbers.
+/// What was emitted so far, (steps, batch, width), as one list.
 struct Emitted<E> {
     numbers: Vec<E>,
     steps: usize,
@@ -170,7 +168,7 @@ struct Emitted<E> {
 }
 
 impl<E: Float> Emitted<E> {
-    /// Appends the active rows of a step, and zeros for the others.
+    /// Appends the active rows of a step, with zeros for the others.
     fn push(&mut self, time: usize, emit: &ArrayRef2<E>, active: &[usize]) -> Result<(), Error> {
         let width = *self.width.get_or_insert(emit.ncols());
         check_shape(format_args!("emit at time {time}"), &[self.batch, width], emit.shape())?;
@@ -184,7 +182,7 @@ impl<E: Float> Emitted<E> {
         Ok(())
     }
 
-    /// (steps, batch, emitted), C-contiguous; if there were no steps, of the given width.
+    /// (steps, batch, emitted), C-contiguous. Has the given width if there were no steps.
     fn into_array(self, width: usize) -> Array3<E> {
         let shape = (self.steps, self.batch, self.width.unwrap_or(width));
         Array3::from_shape_vec(shape, self.numbers).expect("whole steps were pushed")

@@ -1,4 +1,4 @@
-//! [`Run`]: a cell over a scheduled batch, alone or on several threads; [`Buffers`], what runs reuse.
+//! [`Run`]: a cell over a scheduled batch, on one thread or several; [`Buffers`]: what runs reuse.
 
 use super::order::{Direction, Rooms};
 #[cfg(feature = "rayon")]
@@ -14,16 +14,16 @@ pub(crate) struct Run<'a, C: RnnCell> {
     pub schedule: &'a Schedule,
     pub direction: Direction,
     pub inputs: ArrayView3<'a, C::Elem>,
-    /// Overwritten up to each row's length, and left alone beyond.
+    /// Overwritten up to each row's length, left alone past it.
     pub outputs: ArrayViewMut3<'a, C::Elem>,
 }
 
-/// What a run needs besides what it is given. Results never depend on its contents.
+/// Buffers of a run. Results never depend on their contents.
 pub(crate) struct Buffers<C: RnnCell> {
     pub rooms: Rooms<C::Elem>,
     /// The state of the rows that are still running.
     running: Option<C::State>,
-    /// What rows that start anew start from.
+    /// The state that resets go back to.
     initial: Option<C::State>,
     pub workspace: C::Workspace,
 }
@@ -35,7 +35,7 @@ impl<C: RnnCell> Default for Buffers<C> {
 }
 
 impl<C: RnnCell> Buffers<C> {
-    /// Lets go of all but the inputs, in their order, and the workspace.
+    /// Frees everything except the workspace and the inputs in their order.
     pub fn keep_inputs(&mut self) {
         self.rooms.to = Default::default();
         (self.running, self.initial) = (None, None);
@@ -43,14 +43,14 @@ impl<C: RnnCell> Buffers<C> {
 }
 
 impl<C: RnnCell> Run<'_, C> {
-    /// Runs on this thread, `state` from initial to final.
+    /// Runs on this thread. Takes `state` from initial to final.
     #[inline]
     pub fn alone(self, state: &mut C::State, sink: &mut impl Sink<C>, buffers: &mut Buffers<C>) {
         let Buffers { rooms, running, initial, workspace } = buffers;
         self.in_order(state, (rooms, initial), |walk, state| run_alone(walk, state, (running, workspace), sink));
     }
 
-    /// Runs on as many threads as are worth it, `state` from initial to final.
+    /// Runs on as many threads as are worth it. Takes `state` from initial to final.
     #[inline]
     pub(super) fn shared(self, state: &mut C::State, mut watch: Watch<'_, C::State>, buffers: &mut Buffers<C>) {
         #[cfg(feature = "rayon")]
@@ -82,7 +82,7 @@ impl<C: RnnCell> Run<'_, C> {
     }
 }
 
-/// Runs all rows of a batch here and now; `state` is in the caller's order.
+/// Runs all rows of a batch on this thread. `state` is in the caller's order.
 #[inline]
 fn run_alone<C: RnnCell>(
     walk: Walk<'_, C>,
@@ -117,7 +117,7 @@ fn sorted<'a, E: Float, S: State<E>>(room: &'a mut Option<S>, state: &S, schedul
     sorted
 }
 
-/// A copy of `state`, in the memory of the last one.
+/// A copy of `state` in the memory of the previous copy.
 fn copied<'a, E: Float, S: State<E>>(room: &'a mut Option<S>, state: &S) -> &'a mut S {
     if let Some(copy) = room {
         copy.copy_from(state);

@@ -1,6 +1,4 @@
-//! [`Schedule`]: which rows of a batch run when.
-//!
-//! It knows no arrays: `order.rs` puts them in its order.
+//! [`Schedule`]: which rows of a batch run when. It knows nothing about arrays: `order.rs` puts them in its order.
 
 use ndarray::ArrayView2;
 use std::cmp::Reverse;
@@ -10,38 +8,38 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Window {
     pub steps: Range<usize>,
-    /// The first so many rows run.
+    /// How many rows run, counted from the first.
     pub active: usize,
 }
 
 /// Which rows of a batch run when, and where their steps are cut.
 ///
-/// Rows have an order of their own, longest first: those still running are always the first ones. Steps count from where
-/// a row is read from, so one schedule serves both directions.
+/// Rows have an order of their own, longest first, so that those still running always come first. Steps count from the
+/// end at which a row is read, so one schedule serves both directions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Schedule {
     batch: usize,
-    /// Of the longest row.
+    /// Steps of the longest row.
     steps: usize,
-    /// Steps of each row, longest first. Empty: every row makes `steps` of them.
+    /// Steps of each row, longest first. Empty if every row makes `steps` steps.
     lengths: Vec<usize>,
-    /// The caller's row of each row. Empty: the caller's order will do.
+    /// The caller's number of each row. Empty if the rows are in the caller's order.
     order: Vec<usize>,
-    /// (step, row): the row starts anew before the step. Sorted by step.
+    /// (step, row): the row restarts before the step. Sorted by step.
     resets: Vec<(usize, usize)>,
-    /// The most steps of a window. `None`: any number.
+    /// The most steps of a window. `None` for no limit.
     every: Option<usize>,
 }
 
 impl Schedule {
-    /// Every row for its length, or for `seq` steps; nothing is cut.
+    /// Schedules every row for its length, or for `seq` steps, without cuts.
     pub fn new(seq: usize, batch: usize, sequence_length: Option<&[usize]>) -> Self {
         let mut schedule = Self::default();
         schedule.set(seq, batch, sequence_length);
         schedule
     }
 
-    /// Becomes another schedule, in the memory of this one.
+    /// Makes this another schedule and reuses its memory.
     pub fn set(&mut self, seq: usize, batch: usize, sequence_length: Option<&[usize]>) {
         let lengths = sequence_length.unwrap_or_default();
         (self.batch, self.steps) = (batch, lengths.iter().max().map_or(seq, |&longest| longest));
@@ -54,23 +52,23 @@ impl Schedule {
         }
         if !lengths.is_sorted_by(|a, b| a >= b) {
             self.order.extend(0..batch);
-            // By row too, which makes it a stable sort, and one that needs no memory.
+            // Sorted by row too: this makes the sort stable without extra memory.
             self.order.sort_unstable_by_key(|&row| (Reverse(lengths[row]), row));
         }
         self.lengths.extend((0..batch).map(|row| lengths[*self.order.get(row).unwrap_or(&row)]));
     }
 
-    /// Cuts windows after `every` steps.
+    /// Cuts windows after every `every` steps, if set.
     pub fn cut_every(&mut self, every: Option<usize>) {
         self.every = every;
     }
 
-    /// Whether windows are cut after some number of steps.
+    /// Whether windows are cut after a number of steps.
     pub fn is_cut(&self) -> bool {
         self.every.is_some()
     }
 
-    /// Cuts windows where `resets` (seq, batch) is true within a row's length, for the row to start anew.
+    /// Cuts windows where `resets` (seq, batch) is true within a row's length, so that the row can restart.
     pub fn cut_at(&mut self, resets: ArrayView2<'_, bool>) {
         for step in 0..self.steps {
             for row in 0..self.active(&(0..self.batch), step) {
@@ -81,7 +79,7 @@ impl Schedule {
         }
     }
 
-    /// Rows of the batch.
+    /// Number of rows.
     pub fn batch(&self) -> usize {
         self.batch
     }
@@ -102,7 +100,7 @@ impl Schedule {
         self.lengths.get(row).copied().unwrap_or(self.steps)
     }
 
-    /// Whether some row ends before another.
+    /// Whether some rows end before others.
     pub fn ragged(&self) -> bool {
         !self.lengths.is_empty()
     }
@@ -117,18 +115,18 @@ impl Schedule {
         self.order.is_empty()
     }
 
-    /// Whether a row starts anew somewhere.
+    /// Whether any row restarts.
     pub fn has_resets(&self) -> bool {
         !self.resets.is_empty()
     }
 
-    /// The rows that start anew before `step`.
+    /// The rows that restart before `step`.
     pub fn resets(&self, step: usize) -> impl Iterator<Item = usize> + '_ {
         let from = self.resets.partition_point(|&(earlier, _)| earlier < step);
         self.resets[from..].iter().take_while(move |&&(at, _)| at == step).map(|&(_, row)| row)
     }
 
-    /// The windows that `rows` run in, one after the other. `active` counts from the first of them.
+    /// The windows in which `rows` run, in order. `active` counts from the first of these rows.
     pub fn windows(&self, rows: Range<usize>) -> impl Iterator<Item = Window> + '_ {
         let mut start = 0;
         std::iter::from_fn(move || {

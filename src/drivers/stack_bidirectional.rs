@@ -1,4 +1,4 @@
-//! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each over both outputs of the one below.
+//! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each of which reads both outputs of the one below.
 
 use super::bidirectional::Both;
 use super::order::by_step;
@@ -7,15 +7,14 @@ use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3, Axis};
 
-/// What a stack returns: outputs, and the final states of each layer, forward and backward.
+/// What a stack returns: outputs, and each layer's final states, forward and backward.
 type UnrolledStack<C, D> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
 
-/// Runs bidirectional layers one over the other: each layer reads the outputs of the one below, \[fw, bw\] along the last
-/// axis. Returns the last layer's outputs (batch, seq, fw output + bw output), C-contiguous, and the final states of each
-/// layer, forward and backward.
+/// Runs bidirectional layers one above the other: each layer reads the outputs of the one below, \[fw, bw\] along the
+/// last axis. Returns the last layer's outputs (batch, seq, fw output + bw output), C-contiguous, and each layer's
+/// final states, forward and backward.
 ///
-/// It is `stack_bidirectional_dynamic_rnn` of TensorFlow's `tf.contrib.rnn`, and what other frameworks call a
-/// bidirectional RNN of several layers:
+/// This is tf.contrib.rnn's `stack_bidirectional_dynamic_rnn`, elsewhere called a bidirectional RNN of several layers:
 ///
 /// ```text
 /// for layer in 0..layers {
@@ -24,13 +23,14 @@ type UnrolledStack<C, D> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::St
 /// }
 /// ```
 ///
-/// It differs from `bidirectional_dynamic_rnn` over two stacks of cells, where no layer sees the other direction.
-/// The cells of one direction are of one type; their sizes and options may differ.
+/// This differs from `bidirectional_dynamic_rnn` over two stacks of cells, in which no layer sees the other direction.
+/// All cells of one direction have one type; their sizes and options may differ.
 ///
 /// # Errors
-/// [`Error::ZeroSize`] if there is no layer, [`Error::LayerCount`] if a list has another length than `cells_fw`,
-/// [`Error::CellInputSize`] if a layer does not read what the one below puts out;
-/// as [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn).
+/// - [`Error::ZeroSize`] if there are no layers.
+/// - [`Error::LayerCount`] if a list is not as long as `cells_fw`.
+/// - [`Error::CellInputSize`] if a layer's input is not as wide as the outputs of the one below.
+/// - As [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn).
 pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     cells_fw: &[C],
     cells_bw: &[D],

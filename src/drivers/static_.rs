@@ -13,11 +13,11 @@ type UnrolledList<C> = (Vec<Array2<<C as RnnCell>::Elem>>, <C as RnnCell>::State
 /// Outputs of each step, and the final states, forward and backward.
 type UnrolledLists<C, D> = (Vec<Array2<<C as RnnCell>::Elem>>, <C as RnnCell>::State, <D as RnnCell>::State);
 
-/// Runs `cell` over a list of steps, each (batch, input): returns the outputs of each step, (batch, output), and the final
-/// state.
+/// Runs `cell` over a list of steps, each (batch, input). Returns the outputs of each step, (batch, output), and the
+/// final state.
 ///
-/// It is TensorFlow 1's `tf.nn.static_rnn`, and equals [`dynamic_rnn`](crate::dynamic_rnn) over the stacked steps: lengths,
-/// padding and the initial state are as there. `inputs` may be arrays or views:
+/// This is TensorFlow 1's `tf.nn.static_rnn`. It equals [`dynamic_rnn`](crate::dynamic_rnn) over the stacked steps,
+/// with the same lengths, padding and initial state. `inputs` may be arrays or views:
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -31,8 +31,9 @@ type UnrolledLists<C, D> = (Vec<Array2<<C as RnnCell>::Elem>>, <C as RnnCell>::S
 /// ```
 ///
 /// # Errors
-/// [`Error::ZeroSize`] if `inputs` has no steps (of what batch would the state be?), [`Error::ArrayShape`] if the steps differ
-/// in shape; as [`dynamic_rnn`](crate::dynamic_rnn).
+/// - [`Error::ZeroSize`] if `inputs` has no steps, which would leave the batch unknown.
+/// - [`Error::ArrayShape`] if the steps differ in shape.
+/// - As [`dynamic_rnn`](crate::dynamic_rnn).
 pub fn static_rnn<C: RnnCell>(
     cell: &C,
     inputs: &[impl Deref<Target = ArrayRef2<C::Elem>>],
@@ -43,10 +44,10 @@ pub fn static_rnn<C: RnnCell>(
     Ok((outputs.outer_iter().map(|output| output.to_owned()).collect(), state))
 }
 
-/// Runs one cell forward and one backward over a list of steps, each (batch, input): returns the outputs of each step,
+/// Runs one cell forward and one backward over a list of steps, each (batch, input). Returns the outputs of each step,
 /// \[fw, bw\] along the last axis, (batch, fw output + bw output), and the final states, forward and backward.
 ///
-/// It is TensorFlow 1's `tf.nn.static_bidirectional_rnn`, and equals
+/// This is TensorFlow 1's `tf.nn.static_bidirectional_rnn`. It equals
 /// [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn) with its outputs concatenated.
 ///
 /// # Errors

@@ -1,21 +1,21 @@
-//! [`Stream`]: a cell that runs step by step, as inputs come.
+//! [`Stream`]: runs a cell step by step, as inputs arrive.
 
 use super::order::Room;
 use crate::checks::{check_shape, check_state, checked_state, leaf_shapes};
 use crate::{Error, RnnCell, State};
 use ndarray::{Array2, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 
-/// A cell with its state and buffers: push a step's input, read its output.
+/// Runs a cell step by step and keeps its state and buffers: push a step's input, read its output.
 ///
-/// Pushing the steps of a sequence one after the other gives what [`dynamic_rnn`](crate::dynamic_rnn) gives over the whole
-/// sequence. After the first push no push allocates, for any built-in cell. Steps that come in chunks run faster through
-/// [`push_steps`](Self::push_steps).
+/// Pushing the steps of a sequence gives the same as [`dynamic_rnn`](crate::dynamic_rnn) over the whole sequence. After
+/// the first push, pushes with the same strides allocate nothing for built-in cells, unless the feature `rayon` shares
+/// a large step between threads. If steps arrive in chunks, [`push_steps`](Self::push_steps) is faster.
 ///
-/// The cell may be owned, borrowed or shared (`C`, `&C`, `Arc<C>` are all cells): a thousand streams can run on one set of
-/// weights. A stream of many rows is faster than many streams of one row, where their steps come together.
+/// The stream may own, borrow or share its cell (`C`, `&C` and `Arc<C>` are all cells), so a thousand streams can run
+/// on one set of weights. If their steps arrive together, one stream of many rows is faster than many streams.
 ///
-/// A stream knows no lengths: every push steps every row. Once a row has ended, ignore its output. Copy any state you still
-/// need before the next push. [`reset_row`](Self::reset_row) starts the row's next sequence.
+/// A stream knows no lengths: every push steps every row. Once a row has ended, ignore its output. Copy any state you
+/// still need before the next push. [`reset_row`](Self::reset_row) starts the row's next sequence.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -33,28 +33,28 @@ pub struct Stream<C: RnnCell> {
     cell: C,
     initial: C::State,
     state: C::State,
-    /// Of the last step.
+    /// The output of the last step.
     output: Array2<C::Elem>,
-    /// Of the last chunk of steps.
+    /// The outputs of the last chunk of steps.
     outputs: Room<C::Elem>,
     workspace: C::Workspace,
 }
 
 impl<C: RnnCell> Stream<C> {
-    /// A stream of `batch` rows that starts from, and resets to, the zero state.
+    /// Creates a stream of `batch` rows that starts from, and resets to, the zero state.
     ///
     /// # Panics
-    /// As ndarray's `zeros`, if state or output would be larger than an array can be.
+    /// If the state or the output would be larger than an array can be, as in ndarray's `zeros`.
     #[must_use]
     pub fn new(cell: C, batch: usize) -> Self {
         let initial = cell.zero_state(batch);
         Self::starting_from(cell, initial)
     }
 
-    /// A stream of `batch` rows that starts from, and resets to, `initial_state`.
+    /// Creates a stream of `batch` rows that starts from, and resets to, `initial_state`.
     ///
     /// # Errors
-    /// [`Error::StateShape`] and [`Error::StateLeaves`] if the state is of another batch or width.
+    /// [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch.
     pub fn with_initial_state(cell: C, batch: usize, initial_state: C::State) -> Result<Self, Error> {
         let initial = checked_state("initial_state", &cell, batch, Some(initial_state))?;
         Ok(Self::starting_from(cell, initial))
@@ -71,22 +71,22 @@ impl<C: RnnCell> Stream<C> {
         }
     }
 
-    /// One step: `input` (batch, input), any strides; returns the output, (batch, output).
+    /// Runs one step on `input` (batch, input), with any strides. Returns the output, (batch, output).
     ///
     /// # Errors
-    /// [`Error::ArrayShape`] if `input` has another shape. The state is then as before.
+    /// [`Error::ArrayShape`] if `input` does not have this shape. The state is then as before.
     pub fn push(&mut self, input: &ArrayRef2<C::Elem>) -> Result<&Array2<C::Elem>, Error> {
         check_shape("input", &[self.batch_size(), self.cell.input_size()], input.shape())?;
         self.cell.step(input, &mut self.state, &mut self.output, &mut self.workspace);
         Ok(&self.output)
     }
 
-    /// A chunk of steps: `inputs` (seq, batch, input), any strides; returns the outputs, (seq, batch, output), which stay in
-    /// the stream until the next chunk.
+    /// Runs a chunk of steps on `inputs` (seq, batch, input), with any strides. Returns the outputs, (seq, batch,
+    /// output), which stay in the stream until the next chunk.
     ///
-    /// Gives what pushing the steps one by one gives, for a built-in cell bit for bit, and faster: the cell unrolls the chunk
-    /// at once. After the first chunk none of its size or smaller allocates, for any built-in cell. A chunk of no steps is
-    /// fine and changes nothing.
+    /// Gives the same as pushing the steps one by one, to the bit for a built-in cell, but faster: the cell unrolls the
+    /// whole chunk. Later chunks of the same strides and at most this size allocate nothing for built-in cells, unless
+    /// the feature `rayon` shares a large chunk between threads. A chunk of no steps is fine and changes nothing.
     ///
     /// ```
     /// use ndarray::Axis;
@@ -103,10 +103,10 @@ impl<C: RnnCell> Stream<C> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ArrayShape`] if `inputs` have another batch or width. State and output are then as before.
+    /// [`Error::ArrayShape`] if `inputs` do not fit the cell or the batch. State and output are then as before.
     ///
     /// # Panics
-    /// As ndarray's `zeros`, if the outputs would be larger than an array can be.
+    /// If the outputs would be larger than an array can be, as in ndarray's `zeros`.
     pub fn push_steps(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<ArrayView3<'_, C::Elem>, Error> {
         let seq = inputs.len_of(Axis(0));
         check_shape("inputs", &[seq, self.batch_size(), self.cell.input_size()], inputs.shape())?;
@@ -134,24 +134,24 @@ impl<C: RnnCell> Stream<C> {
     /// Continues from `state`. A reset still goes back to the initial state.
     ///
     /// # Errors
-    /// [`Error::StateShape`] and [`Error::StateLeaves`] if the state is of another batch or width.
+    /// [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch.
     pub fn set_state(&mut self, state: C::State) -> Result<(), Error> {
         check_state("state", &leaf_shapes(&self.initial), self.batch_size(), &state)?;
         self.state = state;
         Ok(())
     }
 
-    /// Sets all rows back to the initial state, without allocating. The output of the last step stays.
+    /// Sets all rows back to the initial state, without allocating. Keeps the last step's output.
     pub fn reset(&mut self) {
         for row in 0..self.batch_size() {
             self.state.copy_row(row, &self.initial, row);
         }
     }
 
-    /// Sets one row back to its initial state, without allocating: its next push starts a new sequence.
+    /// Sets one row back to its initial state, without allocating. Its next push starts a new sequence.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`].
+    /// [`Error::OutOfBounds`] if there is no such row.
     pub fn reset_row(&mut self, row: usize) -> Result<(), Error> {
         let batch = self.batch_size();
         if row >= batch {
@@ -161,7 +161,7 @@ impl<C: RnnCell> Stream<C> {
         Ok(())
     }
 
-    /// Rows of the stream.
+    /// Number of rows.
     #[must_use]
     pub fn batch_size(&self) -> usize {
         self.output.nrows()

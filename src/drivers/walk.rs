@@ -1,4 +1,4 @@
-//! [`Walk`]: the one loop over a schedule's windows, for all drivers of whole sequences; [`Sink`], what they want of it.
+//! [`Walk`]: the one loop over a schedule's windows, for all drivers of whole sequences; [`Sink`]: what they want.
 
 use super::schedule::{Schedule, Window};
 use crate::{RnnCell, State};
@@ -6,7 +6,7 @@ use ndarray::{ArrayBase, ArrayView3, ArrayViewMut3, Axis, Ix3, RawData, s};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Some rows of a schedule, and what they run over.
+/// Some rows of a schedule, and the arrays they run over.
 pub(crate) struct Walk<'a, C: RnnCell> {
     pub cell: &'a C,
     pub schedule: &'a Schedule,
@@ -16,11 +16,11 @@ pub(crate) struct Walk<'a, C: RnnCell> {
     pub inputs: ArrayView3<'a, C::Elem>,
     /// (steps, rows, output).
     pub outputs: ArrayViewMut3<'a, C::Elem>,
-    /// What rows that start anew start from, in the caller's order; if any do.
+    /// The state that resets go back to, in the caller's order, if any row resets.
     pub initial: Option<&'a C::State>,
 }
 
-/// A window to be run: the first rows of a walk over some steps.
+/// A window to run: the first rows of a walk over some steps.
 pub(crate) struct Piece<'a, C: RnnCell> {
     pub cell: &'a C,
     pub schedule: &'a Schedule,
@@ -29,19 +29,19 @@ pub(crate) struct Piece<'a, C: RnnCell> {
     pub steps: Range<usize>,
     /// (steps, rows, input).
     pub inputs: ArrayView3<'a, C::Elem>,
-    /// (steps, rows, output), to be overwritten.
+    /// (steps, rows, output). Overwritten.
     pub outputs: ArrayViewMut3<'a, C::Elem>,
 }
 
-/// What a driver wants of a run besides its outputs and final state.
+/// What a driver wants from a run besides its outputs and final state.
 pub(crate) trait Sink<C: RnnCell> {
-    /// Runs the piece, `state` old → new, and takes from it what is wanted.
+    /// Runs the piece, updates `state`, and takes what the driver wants.
     fn run(&mut self, piece: Piece<'_, C>, state: &mut C::State, workspace: &mut C::Workspace);
 }
 
 impl<C: RnnCell> Walk<'_, C> {
-    /// Runs the rows. `running` holds their initial state and loses the rows that end: `ended` sees them first, as rows of
-    /// the walk with the state they are in. It sees the last ones too.
+    /// Runs the rows. `running` holds their initial state and drops each row when it ends. Before that, `ended` sees
+    /// those rows, numbered as rows of the walk, and their state. It also sees the rows that end last.
     #[inline]
     pub fn run(
         self,
@@ -75,7 +75,7 @@ impl<C: RnnCell> Walk<'_, C> {
     }
 }
 
-/// Some steps of the first rows. To slice takes longer than a small cell's step: what is all of the array stays as it is.
+/// Some steps of the first rows. An array wanted whole is not sliced: slicing takes longer than a small cell's step.
 fn first<S: RawData>(mut array: ArrayBase<S, Ix3>, steps: &Range<usize>, rows: usize) -> ArrayBase<S, Ix3> {
     if (steps.start, steps.end, rows) != (0, array.len_of(Axis(0)), array.len_of(Axis(1))) {
         array.slice_collapse(s![steps.clone(), ..rows, ..]);
@@ -83,7 +83,7 @@ fn first<S: RawData>(mut array: ArrayBase<S, Ix3>, steps: &Range<usize>, rows: u
     array
 }
 
-/// The sink of drivers that only compute: takes nothing, or the state after every step, in the caller's order.
+/// The sink of drivers that only compute. Takes nothing, or the state after every step, in the caller's order.
 pub(super) struct Watch<'a, S>(pub Option<&'a Mutex<Vec<S>>>);
 
 impl<S> Clone for Watch<'_, S> {

@@ -1,9 +1,9 @@
-//! What each [`Error`] says.
+//! The messages of [`Error`].
 
 use super::Error;
 use std::fmt;
 
-/// `Display`, from a list of variants and their messages.
+/// Implements `Display` from a list of variants and their messages.
 macro_rules! messages {
     ($($variant:ident { $($field:tt)* } => $format:literal $(, $value:expr)*;)*) => {
         impl fmt::Display for Error {
@@ -32,7 +32,7 @@ messages! {
     ZeroSize { argument } => "{argument} is 0, but must be at least 1";
     InvalidNumber { argument, expected, found } => "{argument} is {found}, but must be {expected}";
     UnequalSizes { wrapper, input_size, output_size } =>
-        "{wrapper} needs a cell as wide as its input, but input_size is {input_size} and output_size {output_size}";
+        "{wrapper} needs equal sizes, but the cell's input_size is {input_size} and its output_size is {output_size}";
     TooLarge { name, shape } =>
         "weight {} would have shape {shape:?}, which is more than memory can hold", quoted(name);
     MissingWeight { name, reason } => "weight {} is missing: {}", quoted(name), text(reason);
@@ -43,7 +43,7 @@ messages! {
         "parameter {position} of {argument} is {}, but the optimizer was built for {} there", text(found), text(expected);
     UnknownLetter { letter, word, alphabet } =>
         "letter {letter:?} of word {} is not in the alphabet {}", quoted(word), quoted(alphabet);
-    RepeatedLetter { letter, alphabet } => "letter {letter:?} stands twice in the alphabet {}", quoted(alphabet);
+    RepeatedLetter { letter, alphabet } => "letter {letter:?} appears twice in the alphabet {}", quoted(alphabet);
     WordLength { word, expected, found } => "words[{word}] has {found} letters, but words[0] has {expected}";
     LayerCount { argument, expected, found } => "{argument} has {found} layers, but cells_fw has {expected}";
     CellInputSize { cell, expected, found } =>
@@ -53,12 +53,12 @@ messages! {
     TensorDtype { name, expected, found } => "tensor {} is {}, but must be {expected}", quoted(name), text(found);
     RepeatedParameter { name } => "two parameters are named {}, but names must differ", quoted(name);
     NotRepresentable { module, expected, found } => "{module} has {expected}, but the cell has {}", text(found);
-    InvalidFile { reason } => "the bytes must be a safetensors file: {}", text(reason);
+    InvalidFile { reason } => "invalid safetensors file: {}", text(reason);
     Io { path, error } => "file {}: {}", quoted_path(path), text(&error.to_string());
     NotRegularFile { path, found } => "file {} is {found}, but must be a regular file", quoted_path(path);
 }
 
-/// A name as a message shows it. A hostile one may be as long as its file, and command the terminal.
+/// Quotes a name for a message. A hostile one may be as long as its file and hold commands for the terminal.
 pub(crate) fn quoted(name: &str) -> String {
     quoted_to(name, 100)
 }
@@ -74,7 +74,7 @@ fn quoted_path(path: &str) -> String {
     quoted_to(path, 4096)
 }
 
-/// Words with such names in them, as a message shows them.
+/// Escapes and shortens words that may contain such names.
 fn text(words: &str) -> String {
     const MAX_CHARS: usize = 2000;
     let mut shown = String::new();
@@ -90,7 +90,7 @@ fn text(words: &str) -> String {
     shown
 }
 
-/// Names as a list that somebody may read.
+/// Quotes names as a list short enough to read.
 pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const MAX_NAMES: usize = 12;
     let mut names = names.peekable();

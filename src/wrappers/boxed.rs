@@ -6,13 +6,13 @@ use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use std::any::{Any, type_name};
 use std::fmt;
 
-/// Any cell of element type `E`: stacks of them can be mixed at run time.
+/// Holds any cell of element type `E`, so that stacks can mix cells at run time.
 ///
-/// It runs as fast as the cell inside: `unroll` is one virtual call. It is `Send` and `Sync`; its state, a [`DynState`], is
-/// `Send`. Parameters are the cell's, under the same names.
+/// It runs as fast as the cell inside: `unroll` is one virtual call. It is `Send` and `Sync`, and so is its state, a
+/// [`DynState`]. Parameters are the cell's, under the same names.
 ///
-/// An initial state made for another cell is the driver's error where its leaves differ in number or shape. A state whose
-/// leaves fit but whose type is another (made from a cell of another type) panics in `step` and `unroll`.
+/// If an initial state's leaves do not fit the cell in number or shape, the driver returns an error. If they fit but
+/// the state has another type, because it is from a cell of another type, `step` and `unroll` panic.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -38,7 +38,7 @@ impl<E: Float> BoxedCell<E> {
     }
 }
 
-/// A cell, its parameters and `Debug`, for a struct around a box of something that is an [`ErasedCell`].
+/// Implements `RnnCell`, `Parameters` and `Debug` for a struct around a box of something that is an [`ErasedCell`].
 macro_rules! erased_cell {
     ($boxed:ident) => {
         impl<E: Float> fmt::Debug for $boxed<E> {
@@ -153,12 +153,12 @@ impl<E: Float, C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static> Era
     }
 }
 
-/// The workspace of whatever cell uses it: empty at first, opaque.
+/// The workspace of any cell that uses it. Empty at first.
 #[derive(Default)]
 pub struct DynWorkspace(Option<Box<dyn Any + Send>>);
 
 impl DynWorkspace {
-    /// The workspace inside; a new one if another type of cell used it before.
+    /// The workspace inside, or a new one if a cell of another type used it before.
     pub(crate) fn get<W: Default + Send + 'static>(&mut self) -> &mut W {
         if !self.0.as_ref().is_some_and(|inside| inside.is::<W>()) {
             self.0 = Some(Box::new(W::default()));

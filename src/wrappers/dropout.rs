@@ -6,24 +6,24 @@ use crate::dropout::{Keep, Site};
 use crate::{DropoutState, Error, Float, Parameters, RnnCell, State};
 use ndarray::{ArrayRef3, ArrayViewD, ArrayViewMutD, s};
 
-/// Dropout on a cell's inputs, outputs and state: TensorFlow 1's `DropoutWrapper`, after Zaremba, Sutskever and Vinyals
-/// (2014) and, with `variational_recurrent`, Gal and Ghahramani (2016).
+/// Applies dropout to a cell's inputs, outputs and state: TensorFlow 1's `DropoutWrapper`, after Zaremba, Sutskever and
+/// Vinyals (2014) and, with `variational_recurrent`, Gal and Ghahramani (2016).
 ///
 /// ```text
 /// y, s = cell(drop(x), state);  state' = drop(s);  the output is drop(y)
 /// drop(v) = v / keep with probability keep, else 0, drawn for each value
 /// ```
 ///
-/// Each of the three has a keep probability and masks of its own. State dropout leaves an LSTM's c alone
-/// ([`State::visit_droppable_mut`]). A mask is new at every step, or with `variational_recurrent` the same at each.
+/// Inputs, outputs and state each have their own keep probability and masks. State dropout leaves an LSTM's c alone
+/// ([`State::visit_droppable_mut`]). Masks change at every step, or stay the same with `variational_recurrent`.
 /// Parameters are the cell's, under the same names.
 ///
-/// **Nothing is dropped unless the state says so.** [`zero_state`](RnnCell::zero_state), and so a driver without an
-/// initial state, is for inference: the wrapper passes everything through, bit for bit. For training, the state starts as
-/// [`training_state`](RnnCell::training_state) with a seed, a new one for each pass; or turn dropout on in any state
-/// with [`State::seed_dropout`], however deep the wrapper is nested. The same seed gives the same masks. A mask is a
-/// function of the seed, the wrapper's place in the state, the row and its step, so it does not depend on how a driver
-/// sorts and cuts the batch, and a state carried over to the next piece of a sequence goes on where it was.
+/// **Nothing is dropped unless the state says so.** A [`zero_state`](RnnCell::zero_state), with which a driver starts
+/// by default, is for inference: the wrapper passes everything through, bit for bit. For training, start each pass from
+/// a [`training_state`](RnnCell::training_state) with a new seed, or turn dropout on in any state with
+/// [`State::seed_dropout`], however deep the wrapper is nested. Equal seeds give equal masks. A mask depends only on
+/// the seed, the wrapper's place in the state, the row and its step. So it does not depend on how a driver sorts and
+/// cuts the batch, and a state carried over to the next piece of a sequence continues where it was.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -56,7 +56,7 @@ pub struct DropoutWrapperBuilder<C> {
 }
 
 impl<C> DropoutWrapper<C> {
-    /// `cell` with options: all keep probabilities 1 unless set otherwise.
+    /// Returns a builder to wrap `cell` with options.
     pub fn builder(cell: C) -> DropoutWrapperBuilder<C> {
         DropoutWrapperBuilder {
             cell,
@@ -81,35 +81,35 @@ impl<C> DropoutWrapper<C> {
 }
 
 impl<C> DropoutWrapperBuilder<C> {
-    /// Probability of keeping an input, above 0 and at most 1; 1 if not set.
+    /// Probability of keeping an input, above 0 and at most 1. Default: 1.
     pub fn input_keep_prob(mut self, input_keep_prob: f64) -> Self {
         self.input_keep_prob = input_keep_prob;
         self
     }
 
-    /// Probability of keeping an output, above 0 and at most 1; 1 if not set. The state is not touched by it.
+    /// Probability of keeping an output, above 0 and at most 1. Does not affect the state. Default: 1.
     pub fn output_keep_prob(mut self, output_keep_prob: f64) -> Self {
         self.output_keep_prob = output_keep_prob;
         self
     }
 
-    /// Probability of keeping a value of the new state (but for an LSTM's c), above 0 and at most 1; 1 if not set. Below 1
-    /// the cell is stepped: its own unroll cannot be used.
+    /// Probability of keeping a value of the new state (except an LSTM's c), above 0 and at most 1. Below 1 the cell
+    /// runs step by step, without its own unroll. Default: 1.
     pub fn state_keep_prob(mut self, state_keep_prob: f64) -> Self {
         self.state_keep_prob = state_keep_prob;
         self
     }
 
-    /// Whether a row's masks are the same at every step; they are not if not set.
+    /// Whether a row's masks are the same at every step. Default: false.
     pub fn variational_recurrent(mut self, variational_recurrent: bool) -> Self {
         self.variational_recurrent = variational_recurrent;
         self
     }
 
-    /// The wrapped cell.
+    /// Wraps the cell.
     ///
     /// # Errors
-    /// [`Error::InvalidNumber`] for a keep probability that is not above 0 and at most 1.
+    /// [`Error::InvalidNumber`] if a keep probability is not above 0 and at most 1.
     pub fn build(self) -> Result<DropoutWrapper<C>, Error> {
         let keep = |argument, probability| Keep::new(argument, probability, self.variational_recurrent);
         Ok(DropoutWrapper {
@@ -133,7 +133,7 @@ impl<C: RnnCell, F> Unroll<C> for F where
 }
 
 impl<C: RnnCell> DropoutWrapper<C> {
-    /// A run of steps; `unroll` is the cell's, for each run of steps that it may take in one.
+    /// Runs steps. `unroll` is the cell's, for each run of steps that it may take at once.
     pub(crate) fn run(
         &self,
         inputs: &ArrayRef3<C::Elem>,
@@ -157,7 +157,7 @@ impl<C: RnnCell> DropoutWrapper<C> {
         }
     }
 
-    /// A run of steps without state dropout; the steps are not counted.
+    /// Runs steps without state dropout and without counting them.
     fn run_without_state(
         &self,
         inputs: &ArrayRef3<C::Elem>,
@@ -187,7 +187,7 @@ impl<C: RnnCell> DropoutWrapper<C> {
         }
     }
 
-    /// Drops from the state after a step, and counts the step.
+    /// Applies dropout to the state after a step, and counts the step.
     fn end_step(&self, state: &mut DropoutState<C::State>) {
         let DropoutState { inner, masks: Some(masks) } = state else { return };
         let mut leaf = 0;

@@ -5,7 +5,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use std::any::{Any, type_name};
 use std::fmt;
 
-/// Any state of element type `E`: the state of a [`BoxedCell`](crate::BoxedCell).
+/// Holds any state of element type `E`: the state of a [`BoxedCell`](crate::BoxedCell).
 pub struct DynState<E: Float>(Box<dyn ErasedState<E>>);
 
 impl<E: Float> DynState<E> {
@@ -21,7 +21,7 @@ impl<E: Float> DynState<E> {
         self.0.erased_any().downcast_ref()
     }
 
-    /// The state inside, mutable, if it is an `S`.
+    /// The state inside, mutably, if it is an `S`.
     #[must_use]
     pub fn downcast_mut<S: State<E>>(&mut self) -> Option<&mut S> {
         self.0.erased_any_mut().downcast_mut()

@@ -1,4 +1,4 @@
-//! [`HighwayWrapper`]: a cell that its input may bypass.
+//! [`HighwayWrapper`]: lets a cell's input bypass the cell.
 
 use super::workspace::WrapperWorkspace;
 use crate::cell::step_as_run;
@@ -12,7 +12,7 @@ use crate::{Activation, Arrays, Error, Float, Parameters, RnnCell, parameters};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Zip};
 use rand::Rng;
 
-/// Lets a learned gate choose between a cell's input and its output: tf.contrib.rnn's `HighwayWrapper`, after Srivastava,
+/// Lets a learned gate choose between a cell's input and output: tf.contrib.rnn's `HighwayWrapper`, after Srivastava,
 /// Greff and Schmidhuber (2015).
 ///
 /// ```text
@@ -55,9 +55,9 @@ parameters! {
         "carry_w" carry_w: Array2<E>,
         /// (input).
         "carry_b" carry_b: Array1<E>,
-        /// (input, input); there if the gates are not coupled.
+        /// (input, input), if the gates are not coupled.
         "transform_w" transform_w: Option<Array2<E>>,
-        /// (input); there if the gates are not coupled.
+        /// (input), if the gates are not coupled.
         "transform_b" transform_b: Option<Array1<E>>,
     }
 }
@@ -72,7 +72,7 @@ pub struct HighwayWrapperBuilder<C: RnnCell> {
 }
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapper<C> {
-    /// `cell` with options: coupled gates and `carry_bias_init` 1 unless set otherwise.
+    /// Returns a builder to wrap `cell` with options.
     pub fn builder(cell: C) -> HighwayWrapperBuilder<C> {
         HighwayWrapperBuilder { cell, couple_carry_transform_gates: true, carry_bias_init: C::Elem::of(1.0) }
     }
@@ -102,7 +102,7 @@ impl<C: RnnCell> HighwayWrapper<C> {
         (&self.carry, self.transform.as_ref())
     }
 
-    /// The values of the gates, and the cell's `outputs` made the wrapper's. `transform` is there if they are not coupled.
+    /// Computes the gates' values and makes the cell's `outputs` the wrapper's. Uncoupled gates need `transform`.
     pub(crate) fn join(
         &self,
         inputs: &ArrayRef3<C::Elem>,
@@ -131,7 +131,7 @@ impl<C: RnnCell> HighwayWrapper<C> {
     }
 }
 
-/// σ(bias + x · matrix), to an array in standard layout.
+/// σ(bias + x · matrix), written to an array in standard layout.
 fn gate<E: Float>(product: &Product<E>, x: &ArrayRef3<E>, to: &mut ArrayViewMut3<E>, workspace: &mut Workspace<E>) {
     product::forward(product, x.view(), to.view_mut(), workspace);
     Activation::Sigmoid.apply(to.as_slice_mut().expect("a gate's values are stored in order"));
@@ -144,25 +144,26 @@ fn pack<E: Float>(matrix: &Array2<E>, bias: Option<&Array1<E>>) -> Product<E> {
 }
 
 impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
-    /// Whether the transform gate is 1 − carry; it is if not set.
+    /// Whether the transform gate is 1 − carry. Default: true.
     pub fn couple_carry_transform_gates(mut self, couple_carry_transform_gates: bool) -> Self {
         self.couple_carry_transform_gates = couple_carry_transform_gates;
         self
     }
 
-    /// Initial value of `carry_b`, and negated of `transform_b`; 1 if not set. Finite.
+    /// Initial value of `carry_b`; that of `transform_b` is its negative. Must be finite. Default: 1.
     pub fn carry_bias_init(mut self, carry_bias_init: C::Elem) -> Self {
         self.carry_bias_init = carry_bias_init;
         self
     }
 
-    /// The wrapped cell, its gates with tf.contrib's initial weights.
+    /// Wraps the cell, with tf.contrib's initial weights for the gates.
     ///
     /// # Errors
-    /// [`Error::UnequalSizes`] if the cell's input and output are not equally wide, [`Error::ZeroSize`] if they are 0,
-    /// [`Error::RepeatedParameter`] if the cell has a weight of one of these names (a highway around a highway),
-    /// [`Error::InvalidNumber`] for a `carry_bias_init` that is not finite, [`Error::TooLarge`] if the gates' weights would be
-    /// larger than memory.
+    /// - [`Error::UnequalSizes`] if the cell's input and output differ in width.
+    /// - [`Error::ZeroSize`] if they are 0 wide.
+    /// - [`Error::RepeatedParameter`] if the cell has a weight of one of these names (a highway around a highway).
+    /// - [`Error::InvalidNumber`] if `carry_bias_init` is not finite.
+    /// - [`Error::TooLarge`] if the gates' weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<HighwayWrapper<C>, Error> {
         check_finite("carry_bias_init", self.carry_bias_init)?;
         let (size, bias) = (self.cell.input_size(), self.carry_bias_init);
@@ -179,12 +180,11 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
         self.build_from(weights)
     }
 
-    /// The wrapped cell, its gates with existing weights.
+    /// Wraps the cell, with existing weights for the gates.
     ///
     /// # Errors
-    /// [`Error::UnequalSizes`], [`Error::ZeroSize`] and [`Error::RepeatedParameter`] as [`build`](Self::build);
-    /// [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights are not those of
-    /// this size and option.
+    /// - [`Error::UnequalSizes`], [`Error::ZeroSize`] and [`Error::RepeatedParameter`] as in [`build`](Self::build).
+    /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if the weights do not fit.
     pub fn build_from(self, weights: HighwayWeights<C::Elem>) -> Result<HighwayWrapper<C>, Error> {
         let Self { cell, couple_carry_transform_gates, .. } = self;
         let (input_size, output_size) = (cell.input_size(), cell.output_size());

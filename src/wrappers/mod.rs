@@ -1,5 +1,5 @@
-//! What the wrappers, cells made of cells, are themselves made of: builders, weights, and what a stack may hold. The
-//! wrappers stand at the root. They nest in any order, and keep the fast path of what they wrap.
+//! Builders and weights of the wrappers, which are cells made of cells. The wrappers themselves are at the crate root.
+//! They nest in any order and keep the fast path of the cells inside.
 
 pub(crate) mod boxed;
 pub(crate) mod dropout;

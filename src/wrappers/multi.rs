@@ -5,18 +5,17 @@ use crate::cell::step_as_run;
 use crate::{Error, Float, Parameters, RnnCell, State};
 use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 
-/// A stack of cells, each fed with the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
+/// Stacks cells, each of which reads the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
 ///
 /// ```text
 /// y₀ = cell_0(x, state₀),  y₁ = cell_1(y₀, state₁),  …;  the output is the last y
 /// ```
 ///
-/// `Cells` is a `Vec` of one cell type, with a `Vec` of states, or a tuple of one to four cells of different types, with
-/// the tuple of their states. A stack mixed at run time is a `Vec` of [`BoxedCell`](crate::BoxedCell)s, or of
-/// [`BoxedTrainableCell`](crate::train::BoxedTrainableCell)s. Parameters are those of the cells, prefixed `cell_0/`,
-/// `cell_1/`, ….
+/// `Cells` is a `Vec` of cells of one type, or a tuple of one to four cells of different types. The state is then a
+/// `Vec` or a tuple of the cells' states. To mix cells at run time, use a `Vec` of [`BoxedCell`](crate::BoxedCell)s or
+/// [`BoxedTrainableCell`](crate::train::BoxedTrainableCell)s. Parameters are prefixed `cell_0/`, `cell_1/`, ….
 ///
-/// `unroll` takes the layers one after the other, each over the whole run of steps.
+/// `unroll` runs one layer after the other, each over all steps.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -36,10 +35,11 @@ pub struct MultiRnnCell<Cells> {
 }
 
 impl<Cells: Layers> MultiRnnCell<Cells> {
-    /// A stack of `cells`, the lowest first.
+    /// Stacks `cells`, the lowest first.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`]; [`Error::CellInputSize`] if a cell's input size is not the output size of the one below.
+    /// - [`Error::ZeroSize`] if there are no cells.
+    /// - [`Error::CellInputSize`] if a cell's input size is not the output size of the one below.
     pub fn new(cells: Cells) -> Result<Self, Error> {
         let sizes = cells.sizes();
         for (layer, pair) in (1..).zip(sizes.windows(2)) {
@@ -120,7 +120,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What flows through the layers: from `inputs` through two buffers in turn to `outputs`.
+/// What flows through the layers: from `inputs` to `outputs`, through two buffers in turn.
 #[doc(hidden)]
 pub struct Pipe<'a, E> {
     inputs: ArrayView3<'a, E>,
@@ -147,7 +147,7 @@ impl<E: Float> Pipe<'_, E> {
         } else {
             let mut outputs = self.above.array((steps, batch, cell.output_size()));
             cell.unroll(&inputs, state, &mut outputs, workspace);
-            // The references, not the buffers: every run finds each buffer as large as the last one left it.
+            // Swaps the references, not the buffers: every run finds each buffer as large as the last run left it.
             std::mem::swap(&mut self.below, &mut self.above);
         }
     }

@@ -9,9 +9,9 @@ use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Zip};
 /// y, state' = cell(x, state);  the output is y + x
 /// ```
 ///
-/// The state is the cell's own and sees nothing of the sum. Parameters are the cell's, under the same names.
+/// The state is the cell's own; the sum does not enter it. Parameters are the cell's, under the same names.
 ///
-/// [`with_residual_fn`](Self::with_residual_fn) joins x and y in another way.
+/// To join x and y in another way, see [`with_residual_fn`](Self::with_residual_fn).
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -29,8 +29,8 @@ pub struct ResidualWrapper<C, F = AddInput> {
 
 /// How a [`ResidualWrapper`] joins a step's inputs to the cell's outputs.
 ///
-/// Any `Fn(&ArrayRef2<E>, &mut ArrayRef2<E>)` is one: inputs (batch, input), outputs (batch, output) overwritten with what
-/// the wrapper gives out. Row b may depend on rows b alone.
+/// Any `Fn(&ArrayRef2<E>, &mut ArrayRef2<E>)` is one. It reads inputs (batch, input) and overwrites outputs (batch,
+/// output) with the wrapper's. Row b of the outputs may depend only on rows b.
 pub trait ResidualFn<E: Float>: Sync {
     /// Joins one step's `inputs` to its `outputs`.
     fn join(&self, inputs: &ArrayRef2<E>, outputs: &mut ArrayRef2<E>);
@@ -53,10 +53,10 @@ impl<E: Float, F: Fn(&ArrayRef2<E>, &mut ArrayRef2<E>) + Sync> ResidualFn<E> for
 }
 
 impl<C: RnnCell> ResidualWrapper<C> {
-    /// `cell` with its input added to its output.
+    /// Adds `cell`'s input to its output.
     ///
     /// # Errors
-    /// [`Error::UnequalSizes`] if they are not equally wide.
+    /// [`Error::UnequalSizes`] if the two differ in width.
     pub fn new(cell: C) -> Result<Self, Error> {
         let (input_size, output_size) = (cell.input_size(), cell.output_size());
         if input_size != output_size {
@@ -67,8 +67,8 @@ impl<C: RnnCell> ResidualWrapper<C> {
 }
 
 impl<C: RnnCell, F: Fn(&ArrayRef2<C::Elem>, &mut ArrayRef2<C::Elem>) + Sync> ResidualWrapper<C, F> {
-    /// `cell` with `residual` called on each step's inputs (batch, input) and outputs (batch, output), which it changes in
-    /// place. The two need not be equally wide. Row b of the outputs may depend on rows b alone.
+    /// Calls `residual` on each step's inputs (batch, input) and outputs (batch, output) of `cell`, to change the
+    /// outputs in place. The two may differ in width. Row b of the outputs may depend only on rows b.
     ///
     /// ```
     /// use rand::SeedableRng;

@@ -3,7 +3,7 @@
 use crate::Float;
 use ndarray::{ArrayView3, ArrayViewMut3};
 
-/// A wrapper's own buffers and the workspace of what it wraps: empty at first, grown by the first step, opaque.
+/// A wrapper's own buffers and the workspace of the cell inside. Empty at first; the first step fills it.
 #[derive(Clone, Default)]
 pub struct WrapperWorkspace<E, W> {
     pub(crate) buffers: [Buffer<E>; 2],
@@ -16,12 +16,12 @@ impl<E, W> std::fmt::Debug for WrapperWorkspace<E, W> {
     }
 }
 
-/// Numbers for an array of any shape; grows and never shrinks.
+/// Numbers for an array of any shape. Grows and never shrinks.
 #[derive(Clone, Default)]
 pub(crate) struct Buffer<E>(Vec<E>);
 
 impl<E: Float> Buffer<E> {
-    /// An array whose numbers are whatever stood there.
+    /// An array that holds whatever numbers were there before.
     pub(crate) fn array(&mut self, shape: (usize, usize, usize)) -> ArrayViewMut3<'_, E> {
         let len = shape.0 * shape.1 * shape.2;
         if self.0.len() < len {
@@ -30,7 +30,7 @@ impl<E: Float> Buffer<E> {
         ArrayViewMut3::from_shape(shape, &mut self.0[..len]).expect("the slice is as long as the shape")
     }
 
-    /// The array that was written before, of the same shape.
+    /// The array written before, of the same shape.
     pub(crate) fn written(&self, shape: (usize, usize, usize)) -> ArrayView3<'_, E> {
         let len = shape.0 * shape.1 * shape.2;
         ArrayView3::from_shape(shape, &self.0[..len]).expect("the slice is as long as the shape")

@@ -1,4 +1,4 @@
-//! The equation of a GRU, forward and back.
+//! The equation of a GRU, forward and backward.
 
 use super::{Gru, GruWeights, Products};
 use crate::cells::blend::{blend, blend_back};
@@ -7,7 +7,7 @@ use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages,
 use crate::{Activation, Arrays, Float, trainable_fused_cell};
 use ndarray::{Array2, s};
 
-/// The stage of a reset before the product that computes the candidate, and the temporary that holds r ⊙ h.
+/// With a reset before the product: the stage that computes the candidate, and the temporary that holds r ⊙ h.
 const CANDIDATE: usize = 1;
 const RESET_H: usize = 0;
 
@@ -47,7 +47,7 @@ impl<E: Float> FusedCell for Gru<E> {
 }
 
 impl<E: Float> Gru<E> {
-    /// Forward, with the usual activations known where it is compiled: the loop over units does not ask for them.
+    /// Forward. `USUAL` fixes the usual activations at compile time, so that the loop over units need not check them.
     #[inline(always)]
     fn made_forward<V: Vector<E>, const USUAL: bool>(&self, stage: usize, row: &mut Forward<'_, E>) {
         let (gate, act) = self.known_activations::<USUAL>();
@@ -95,7 +95,7 @@ impl<E: Float> Gru<E> {
         }
     }
 
-    /// Back, with the usual activations known where it is compiled: the loop over units does not ask for them.
+    /// Backward. `USUAL` fixes the usual activations at compile time, so that the loop over units need not check them.
     #[inline(always)]
     fn made_backward<V: Vector<E>, const USUAL: bool>(&self, stage: usize, row: &mut Backward<'_, E>) {
         let (gate, act) = self.known_activations::<USUAL>();

@@ -1,4 +1,4 @@
-//! The equation of an LSTM with layer normalization, forward and back.
+//! The equation of an LSTM with layer normalization, forward and backward.
 
 use super::{LayerNormLstm, LayerNormLstmBuilder, LayerNormLstmWeights};
 use crate::cells::layer_norm::{LayerNorm, LayerNorms, normalize};
@@ -12,22 +12,22 @@ use ndarray::{Array2, ArrayViewD};
 /// Leaves of the state.
 const C: usize = 0;
 const H: usize = 1;
-/// Temporaries: the gates' values i, j, f, o, j before dropout; the new c before gain and shift, or what it is made of; what
-/// the sums and the new c were multiplied by to normalize them.
+/// Temporaries: the values of the gates i, j (before dropout), f and o; the new c before gain and shift, earlier in the
+/// step its parts; the factors that normalized the sums and the new c.
 const GATES: usize = 0;
 const NEW_C: usize = 1;
 const SCALES: usize = 2;
-/// The accumulator of the gradients of gains and shifts, those of a normalization side by side.
+/// The accumulator for the gradients of gains and shifts, side by side for each normalization.
 const NORMS: usize = 0;
 
-/// The cell in one run, with the masks that its rows have there.
+/// The cell in one run, with the dropout masks of its rows.
 pub(super) struct Masked<'a, E: Float> {
     pub cell: &'a LayerNormLstm<E>,
     pub masks: Option<&'a Masks>,
 }
 
 impl<E: Float> Masked<'_, E> {
-    /// Drops from a row's candidate, or from its gradient.
+    /// Applies dropout to a row's candidate or to its gradient.
     #[inline(always)]
     fn drop(&self, step: usize, row: usize, candidate: &mut [E]) {
         if let Some(masks) = self.masks {
@@ -124,7 +124,7 @@ impl<E: Float> FusedCell for Masked<'_, E> {
     }
 }
 
-/// The gates of a row, i, j, f, o.
+/// The gates i, j, f, o of a row.
 #[inline(always)]
 fn quarters<E>(gates: &[E]) -> [&[E]; 4] {
     let (left, right) = gates.split_at(gates.len() / 2);
@@ -169,7 +169,7 @@ impl<E: Float> TrainableFusedCell for Masked<'_, E> {
         for at in V::units(hidden) {
             let d = V::load(d_h, at) + V::load(d_output, at);
             let y = V::load(new_c, at).activate(activation);
-            // The gradient of o's value; its slope and those of the others' come below.
+            // The gradient of o's value. The slopes of all gates follow below.
             (d * y).store(d_h, at);
             (V::load(d_c, at) + d * V::load(o, at) * y.slope(activation)).store(d_c, at);
         }
@@ -211,7 +211,7 @@ impl<E: Float> TrainableFusedCell for Masked<'_, E> {
     }
 }
 
-/// As [`quarters`], to be written.
+/// [`quarters`], mutable.
 #[inline(always)]
 fn quarters_mut<E>(gates: &mut [E]) -> [&mut [E]; 4] {
     let (left, right) = gates.split_at_mut(gates.len() / 2);

@@ -1,4 +1,4 @@
-//! A run of an LSTM with layer normalization, which hands its masks to the equation.
+//! Runs an LSTM with layer normalization and hands its masks to the equation.
 
 use super::equation::Masked;
 use super::{LayerNormLstm, LayerNormLstmWeights};
@@ -54,11 +54,11 @@ fn advance(masks: &mut Option<Masks>, steps: usize) {
     }
 }
 
-/// What a recorded run of a [`LayerNormLstm`] keeps.
+/// What a recorded run of a [`LayerNormLstm`] keeps for the backward pass.
 #[derive(Debug)]
 pub struct LayerNormLstmRecord<E> {
     record: Record<E>,
-    /// As before the first step.
+    /// The masks before the first step.
     masks: Option<Masks>,
 }
 

@@ -1,4 +1,4 @@
-//! The equation of an LSTM, forward and back.
+//! The equation of an LSTM, forward and backward.
 
 use super::{Lstm, LstmBuilder, LstmWeights, Peepholes};
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
@@ -11,7 +11,7 @@ use ndarray::Array2;
 const C: usize = 0;
 const H: usize = 1;
 const UNPROJECTED: usize = 0;
-/// The accumulator of the gradients of peepholes to f, i, o.
+/// The accumulator for the gradients of the peepholes to f, i, o.
 const PEEPHOLES: usize = 0;
 /// The stage that projects.
 const PROJECTION: usize = 1;
@@ -68,13 +68,13 @@ struct Gates<V> {
 }
 
 impl<E: Float> Lstm<E> {
-    /// The stage of the gates.
+    /// Computes the gates' stage.
     #[inline(always)]
     fn gates_forward<V: Vector<E>, const PLAIN: bool>(&self, row: &mut Forward<'_, E>) {
         let recording = row.is_recording();
         let peepholes = if PLAIN { None } else { self.peepholes(row.units()) };
         let ([i, j, f, o], c, new_c) = (row.sums(0), row.state(C), row.new_state(C));
-        // Without a projection h is the new state's, and the output.
+        // Without a projection, h goes straight to the new state and the output.
         let (h, output) = match self.projection {
             None => (row.new_state(H), row.output()),
             Some(_) => (row.temporary(UNPROJECTED), &mut [][..]),
@@ -97,7 +97,7 @@ impl<E: Float> Lstm<E> {
         }
     }
 
-    /// The way back of the stage of the gates.
+    /// Runs the gates' stage backward.
     #[inline(always)]
     fn gates_backward<V: Vector<E>, const PLAIN: bool>(&self, row: &mut Backward<'_, E>) {
         let ([i, j, f, o], old_c, new_c, d_c) = (row.sums(0), row.state(C), row.new_state(C), row.d_state(C));
@@ -122,7 +122,7 @@ impl<E: Float> Lstm<E> {
             before.store(d_c, at);
         }
         if !PLAIN && self.weights.peepholes.is_some() {
-            // The forget and the input gate saw the c before the step, the output gate the one after.
+            // The forget and input gates saw the old c, the output gate the new one.
             let hidden = old_c.len();
             for (to, (d, c)) in
                 row.accumulator(PEEPHOLES).chunks_exact_mut(hidden).zip([(f, old_c), (i, old_c), (o, new_c)])
@@ -134,15 +134,15 @@ impl<E: Float> Lstm<E> {
         }
     }
 
-    /// Peepholes to f, i, o, of some units.
+    /// Peepholes to f, i, o for some units.
     #[inline(always)]
     fn peepholes(&self, units: std::ops::Range<usize>) -> Option<[&[E]; 3]> {
         let Peepholes { w_f_diag, w_i_diag, w_o_diag } = self.weights.peepholes.as_ref()?;
         Some([w_f_diag, w_i_diag, w_o_diag].map(|weights| &numbers(weights)[units.clone()]))
     }
 
-    /// Whether only the sums and c matter: the usual activations, no peepholes, no clip. Then the loop over units has no options
-    /// to look at, which takes a tenth of a small cell's step.
+    /// Whether the sums and c are all that matters: usual activations, no peepholes, no clip. The loop over units then
+    /// checks no options, which would take a tenth of a small cell's step.
     fn is_plain(&self) -> bool {
         let LstmBuilder { activation, gate_activation, cell_clip, .. } = &self.options;
         let usual = (*activation, *gate_activation) == (Activation::Tanh, Activation::Sigmoid);
@@ -158,7 +158,7 @@ impl<E: Float> Lstm<E> {
         }
     }
 
-    /// From the gates' sums and the old c to the gates' values and the new c.
+    /// Computes the gates' values and the new c from the gates' sums and the old c.
     #[inline(always)]
     fn step<V: Vector<E>, const PLAIN: bool>(&self, sums: Gates<V>, c: V, peepholes: Option<[V; 3]>) -> (Gates<V>, V) {
         let LstmBuilder { cell_clip, .. } = self.options;
@@ -180,8 +180,8 @@ impl<E: Float> Lstm<E> {
         (Gates { i, j, f, o: o.activate(gate_activation) }, new)
     }
 
-    /// From the gates' values, the c before and after, and the gradients of the new h and c to those of the gates' sums and of
-    /// the old c.
+    /// Computes the gradients of the gates' sums and of the old c from the gates' values, the c before and after the
+    /// step, and the gradients of the new h and c.
     #[inline(always)]
     fn step_back<V: Vector<E>, const PLAIN: bool>(
         &self,
@@ -214,7 +214,7 @@ impl<E: Float> Lstm<E> {
     }
 }
 
-/// Peepholes to f, i, o, at some units. No closure loads them: called from two places, it would not be inlined.
+/// Peepholes to f, i, o at some units. Not a closure: called from two places, it would not be inlined.
 #[inline(always)]
 fn load_peepholes<E, V: Vector<E>>(peepholes: Option<[&[E]; 3]>, at: Units) -> Option<[V; 3]> {
     let [f, i, o] = peepholes?;
