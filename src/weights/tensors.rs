@@ -13,7 +13,7 @@ use super::stored::Stored;
 ///
 /// An importer takes the tensors whose names it knows and leaves the rest, so one file can hold several modules. After
 /// the last import, [`finish`](Self::finish) checks that nothing was overlooked. Tensors of a file are not loaded until
-/// they are taken: only one at a time is in memory beside the file.
+/// they are taken: only one at a time is in memory besides the file.
 ///
 /// ```
 /// use ndarray::array;

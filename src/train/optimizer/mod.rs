@@ -1,4 +1,4 @@
-//! [`Optimizer`]: updates parameters by their gradients; [`Sgd`] and [`Adam`].
+//! [`Optimizer`]: updates parameters from gradients; [`Sgd`] and [`Adam`].
 
 mod adam;
 mod sgd;
@@ -11,13 +11,13 @@ use super::Gradients;
 use crate::checks::check_number;
 use crate::{Error, Float, Parameters};
 
-/// Updates the parameters of the model it was built for, step by step, by their gradients.
+/// Updates the parameters of the model it was built for, step by step, from their gradients.
 ///
 /// What it remembers between steps are [`Parameters`] of its own. Save them with the model's to interrupt training.
 /// Load both into a model and an optimizer of the same sizes and options, and training continues with the same bits as
 /// if it had not stopped.
 pub trait Optimizer<E: Float>: Parameters<E> {
-    /// Takes one step: updates the parameters of `model` by `gradients`. An error changes nothing.
+    /// Takes one step: updates the parameters of `model` with `gradients`. An error changes nothing.
     ///
     /// # Errors
     /// [`Error::OptimizerParameter`] if `model` or `gradients` have other names or shapes than the optimizer's model.

@@ -7,7 +7,7 @@ use crate::cells::{GruWeights, LstmWeights};
 use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm, RnnCell};
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 
-/// The positions of our i, j, f, o in PyTorch's order i, f, g, o. (The permutation is its own inverse.)
+/// Where our i, j, f, o stand as PyTorch's i, f, g, o. (The order is its own inverse.)
 const IFGO: [usize; 4] = super::IFCO;
 
 /// Exports layers to the state dict of an `nn.RNN` that computes the same. `backward` makes it bidirectional.
