@@ -1,5 +1,4 @@
-//! After its first step a cell allocates nothing, nor does a stream of it, however long, or a driver that reuses its
-//! buffers.
+//! A cell allocates nothing after its first step; nor does a stream of it, or a driver that reuses its buffers.
 //!
 //! `RNN_CELL_SOAK_STEPS=20000000 cargo test --test allocations soak` runs streams for that many steps.
 

@@ -1,7 +1,7 @@
 //! What surrounds the backward pass: layer, losses, clipping, optimizers; and what training as a whole promises.
 //!
-//! Reference numbers are TensorFlow 2.15.1's (`tf.compat.v1`), in f64; options are powers of two where TensorFlow rounds
-//! them to f32.
+//! Reference numbers are from TensorFlow 2.15.1 (`tf.compat.v1`) in f64. Options are powers of two where TensorFlow
+//! rounds them to f32.
 
 use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, s};
 use rand::rngs::Xoshiro256PlusPlus;

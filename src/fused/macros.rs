@@ -1,7 +1,7 @@
 //! The macros that turn an equation into a cell.
 
-/// `FusedCell::forward_rows` for a cell of this crate, compiled here once per element type instead of in every crate
-/// that names the cell.
+/// `FusedCell::forward_rows` for the cells of this crate, compiled here once per element type instead of in every crate
+/// that names them.
 macro_rules! forward_compiled_here {
     ($cell:ident) => {
         fn forward_rows(&self, rows: &crate::kernel::recurrence::ForwardRows<'_, E>) {

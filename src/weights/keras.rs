@@ -11,6 +11,7 @@
 //! Activations and `reset_after` are not in the weights: see [`Options`]. The prefix is the layer's name, which Keras
 //! writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a `Bidirectional`). Where
 //! a mask is off, Keras repeats the last output; the drivers here return zeros, as with `zero_output_for_mask=True`.
+//!
 //! # Writing the file
 //!
 //! ```python

@@ -10,6 +10,7 @@
 //! Direction 0 is forward (or the only one), direction 1 backward. Matrices are the transpose of ours. c is our j; z is
 //! our u, h' = (1 − z) ⊙ h̃ + z ⊙ h. There is no `forget_bias`. [`Options`] holds what the operator keeps in
 //! attributes. `clip`, which clips the sums before the activations, and `input_forget` = 1 have no counterpart here.
+//!
 //! In a graph these tensors are initializers with arbitrary names. The script below names them `{node}/W` and so on.
 //!
 //! # Writing the file

@@ -110,7 +110,7 @@ pub fn bidirectional_gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -
     both(tensors, prefix, 3, |tensors, layer| layer.gru(tensors))
 }
 
-/// The layers of two directions, as [`stack_bidirectional_dynamic_rnn`](crate::stack_bidirectional_dynamic_rnn) runs them.
+/// Layers of two directions for [`stack_bidirectional_dynamic_rnn`](crate::stack_bidirectional_dynamic_rnn).
 type Layers<C> = Bidirectional<Vec<C>>;
 
 const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];

@@ -1,15 +1,17 @@
-//! Files: save and load parameters as [safetensors](https://github.com/huggingface/safetensors), and read the tensors
-//! of a file for the importers.
+//! Saves and loads parameters as [safetensors](https://github.com/huggingface/safetensors), and reads the tensors of a
+//! file for the importers.
 //!
 //! [`save`] and [`load`] go by parameter name and take any [`Parameters`]: a cell, a stack, a pair of directions, an
 //! optimizer. The round trip is bit-exact. [`read_tensors`] opens a file of another framework for the importers.
 //!
 //! Types are converted if nothing is lost. An `f32` cell reads F32, F16 and BF16; an `f64` cell reads F64 too. F64 for
 //! an `f32` cell would be rounded and is refused ([`Tensors::cast`] rounds on request), as are integers.
+//!
 //! Files are not trusted. A wrong shape or type, a missing or extra tensor, a truncated or hostile file is an error
 //! that names the tensor, what was expected and what was found. All of it is checked before the first parameter is
 //! written, so an error leaves the cell as it was. Nothing a file claims is believed before its bytes are there:
 //! opening a file allocates a list of its tensors, and nothing larger than the file.
+//!
 //! ```
 //! use rand::SeedableRng;
 //! use rnn_cell::{Lstm, weights::safetensors};

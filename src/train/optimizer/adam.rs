@@ -7,7 +7,7 @@ use crate::train::Gradients;
 use crate::{Error, Float, Parameters};
 use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
 
-/// Adam (Kingma and Ba, 2015), in the form of TensorFlow 1's `AdamOptimizer`: ε is added to √v before its bias correction.
+/// Adam (Kingma and Ba, 2015) in the form of TensorFlow 1's `AdamOptimizer`: ε is added to √v before bias correction.
 ///
 /// ```text
 /// step = step + 1
