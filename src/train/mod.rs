@@ -1,7 +1,7 @@
 //! Training: backpropagation through time for any cell with a backward step.
 //!
 //! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records it. The [`Tape`] it returns runs the recording
-//! backward. It comes with a layer ([`Dense`](crate::Dense)), losses with their gradients ([`sequence_loss`],
+//! backward. The rest of a model: a layer ([`Dense`](crate::Dense)), losses with their gradients ([`sequence_loss`],
 //! [`mean_squared_error`]), [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
 //!
 //! A sample is one step of one row. Sums over many samples are computed in blocks, and the blocks are summed in `f64`.
