@@ -1,4 +1,4 @@
-//! [`Dense`]: a fully connected layer, which turns outputs of a cell into logits or predictions.
+//! [`Dense`]: a fully connected layer that turns a cell's outputs into logits or predictions.
 
 use crate::checks::{check_shape, check_sizes};
 use crate::fused::{Linear, LinearBuilder, LinearWeights, Workspace};
@@ -10,9 +10,9 @@ use rand::Rng;
 
 /// A fully connected layer without activation: TensorFlow 1's `tf.layers.dense`.
 ///
-/// y = x · kernel + bias, over the last axis of an array of any number of axes: (batch, seq, input) gives (batch, seq,
-/// output), and (batch, input) gives (batch, output). It is a [`Linear`] without a recurrent half: the weights are packed, and
-/// packed anew when they change.
+/// It computes y = x · kernel + bias over the last axis of an array with any number of axes: (batch, seq, input) gives
+/// (batch, seq, output), and (batch, input) gives (batch, output). It is a [`Linear`] without a recurrent half. Its
+/// weights are packed, and repacked when they change.
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
@@ -38,7 +38,7 @@ impl<E: Float> Dense<E> {
     /// A layer with TensorFlow's initial weights.
     ///
     /// # Panics
-    /// If a size is 0, or the weights would be larger than memory.
+    /// If a size is 0, or the weights would not fit in memory.
     #[must_use]
     pub fn new<R: Rng + ?Sized>(input_size: usize, output_size: usize, rng: &mut R) -> Self {
         let layer = Self::builder(input_size, output_size).and_then(|builder| builder.build(rng));
@@ -52,28 +52,29 @@ impl<E: Float> Dense<E> {
         Ok(Linear::<E>::builder(output_size).input_size(input_size))
     }
 
-    /// A layer of existing weights: `kernel` (input, output), `bias` (output); `None` is no bias at all.
+    /// A layer with existing weights: `kernel` (input, output), `bias` (output); `None` without a bias.
     ///
     /// # Errors
-    /// [`Error::ZeroSize`] if `kernel` is empty, [`Error::ArrayShape`] if `bias` does not fit it.
+    /// - [`Error::ZeroSize`] if `kernel` is empty.
+    /// - [`Error::ArrayShape`] if `bias` does not fit it.
     pub fn from_weights(kernel: Array2<E>, bias: Option<Array1<E>>) -> Result<Self, Error> {
         let builder = Self::builder(kernel.nrows(), kernel.ncols())?.use_bias(bias.is_some());
         Ok(Self(builder.build_from(LinearWeights { kernel, bias })?))
     }
 
-    /// (input, output).
+    /// The kernel, (input, output).
     #[must_use]
     pub fn kernel(&self) -> &Array2<E> {
         &self.0.weights().kernel
     }
 
-    /// (output); `None` is no bias at all.
+    /// The bias, (output); `None` without one.
     #[must_use]
     pub fn bias(&self) -> Option<&Array1<E>> {
         self.0.weights().bias.as_ref()
     }
 
-    /// x · kernel + bias: `x` (…, input) to (…, output).
+    /// Computes x · kernel + bias: `x` is (…, input), the result (…, output).
     ///
     /// # Errors
     /// [`Error::ArrayShape`] if the last axis of `x` is not the layer's input size.
@@ -85,7 +86,7 @@ impl<E: Float> Dense<E> {
         Ok(like(x, y))
     }
 
-    /// The gradients of `x` and of the parameters, from `d_y`, the gradient of y.
+    /// Computes the gradients of `x` and of the parameters from `d_y`, the gradient of y.
     ///
     /// # Errors
     /// [`Error::ArrayShape`] if `x` does not fit the layer or `d_y` does not fit `x`.
@@ -103,7 +104,7 @@ impl<E: Float> Dense<E> {
     }
 }
 
-/// `shape` with another last axis; an array without axes has none to be right.
+/// `shape` with another last axis. An array without axes gets one, so that it never matches.
 fn with_last(shape: &[usize], size: usize) -> Vec<usize> {
     let mut shape = shape.to_vec();
     shape.pop();
@@ -111,7 +112,7 @@ fn with_last(shape: &[usize], size: usize) -> Vec<usize> {
     shape
 }
 
-/// All axes but the last as one: the rows of one step.
+/// Merges all axes except the last: the rows of one step.
 fn rows<E: Float, D: Dimension>(array: &ArrayRef<E, D>) -> CowArray<'_, E, Ix3> {
     let features = array.shape()[array.ndim() - 1];
     let rows: usize = array.shape()[..array.ndim() - 1].iter().product();

@@ -1,5 +1,4 @@
-//! What nobody should ask for: sizes beyond memory, very long and very wide runs, numbers that are hardly numbers, and one
-//! cell in many hands.
+//! Abuse: sizes beyond memory, very long and very wide runs, extreme numbers, and one cell used from many threads.
 
 mod common;
 
@@ -16,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 // ── Sizes ──
 
-/// (input, hidden): products that overflow, sums that overflow, and 2⁵⁵ bytes, which no allocator has addresses for.
+/// (input, hidden): products that overflow, sums that overflow, and 2⁵⁵ bytes, more than any allocator can address.
 const BEYOND_MEMORY: [(usize, usize); 7] = [
     (usize::MAX, 1),
     (1, usize::MAX),
@@ -89,7 +88,7 @@ fn a_batch_beyond_memory_panics_as_ndarray_does() {
         assert!(catch_unwind(AssertUnwindSafe(|| lstm.zero_state(batch))).is_err());
         assert!(catch_unwind(AssertUnwindSafe(|| Stream::new(&lstm, batch))).is_err());
     }
-    // One number, broadcast: inputs that take no memory, and outputs that would.
+    // One broadcast number: the inputs take no memory, but the outputs would.
     let x = array![[[0.5_f32]]];
     let x = x.broadcast((1, usize::MAX / 4, 1)).unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| dynamic_rnn(&lstm, &x, None, None))).is_err());
@@ -104,12 +103,12 @@ fn one_unit_and_4099_units() {
         check_rows(&Gru::<f32>::new(1, hidden, rng), rng);
     }
     for hidden in [1, 1025] {
-        // Of one unit that is normalized beta is what remains, 0 unless changed.
+        // A single normalized unit leaves only beta, which is 0 unless changed.
         check_rows(&randomized(LayerNormLstm::<f32>::new(1, hidden, rng), rng), rng);
     }
     check_rows(&Lstm::<f32>::builder(4099, 1).num_proj(4099).build(rng).unwrap(), rng);
 
-    // Back through 4099 units to two numbers.
+    // Backward through 4099 units to two numbers.
     let mut cell = BasicRnn::<f64>::new(1, 4099, rng);
     for hidden in [4099, 1] {
         if hidden == 1 {
@@ -132,7 +131,7 @@ fn one_unit_and_4099_units() {
     }
 }
 
-/// Rows of a batch have the bits that they have alone, and are finite.
+/// Rows of a batch are finite and have the bits that they have alone.
 fn check_rows<C: RnnCell<Elem = f32>>(cell: &C, rng: &mut Rng) {
     let x = array((7, 3, cell.input_size()), rng);
     let (outputs, last) = dynamic_rnn(cell, &x, None, None).unwrap();
@@ -144,7 +143,7 @@ fn check_rows<C: RnnCell<Elem = f32>>(cell: &C, rng: &mut Rng) {
     }
 }
 
-/// And the first step of a row is its equations.
+/// The first step of a row follows its equations.
 fn check_lstm(cell: &Lstm<f32>, rng: &mut Rng) {
     check_rows(cell, rng);
     let (x, hidden) = (array((1, 1, 1), rng), cell.hidden_size());
@@ -223,7 +222,7 @@ fn a_batch_of_ten_thousand() {
 
 // ── Numbers ──
 
-/// Every number there is goes through a weight of 1 unchanged, the smallest too.
+/// Every number, even the smallest, passes a weight of 1 unchanged.
 #[test]
 fn no_number_is_flushed_to_zero() {
     fn check<E: Float>(tiny: &[f64]) {
@@ -239,7 +238,7 @@ fn no_number_is_flushed_to_zero() {
             for x in [E::of(tiny), E::of(-tiny)] {
                 assert_ne!(x, E::zero());
                 assert_eq!(run(Activation::Linear, x), x);
-                // tanh x = x where x³ is nothing.
+                // tanh x = x where x³ is negligible.
                 assert_eq!(run(Activation::Tanh, x), x);
                 assert_eq!(run(Activation::Softsign, x), x);
             }
@@ -284,7 +283,7 @@ fn huge_and_infinite_inputs_saturate() {
     check_all::<f64>();
 }
 
-/// A row whose state is NaN has NaN outputs; the other rows do not know.
+/// A row with a NaN state has NaN outputs; the other rows are not affected.
 struct NanState;
 
 impl<E: Float> Check<E> for NanState {
@@ -360,7 +359,7 @@ fn eight_threads_share_one_cell() {
     };
     check(&MultiRnnCell::new(vec![layer(rng), layer(rng)]).unwrap(), (9, 13));
     check(&Gru::<f32>::new(4, 5, rng), (3, 9));
-    // Large enough to be shared out, where there is a pool.
+    // Large enough to be shared, if there is a pool.
     check(&Lstm::<f32>::builder(20, 256).num_proj(64).build(rng).unwrap(), (13, 24));
     let _ = |cell: BoxedCell<f32>| std::thread::spawn(move || drop(cell));
 }

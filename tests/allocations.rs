@@ -1,7 +1,6 @@
-//! After its first step a cell allocates nothing, nor does a stream of it, however long it runs, nor a driver that reuses its
-//! buffers.
+//! A cell allocates nothing after its first step; nor does a stream of it, or a driver that reuses its buffers.
 //!
-//! `RNN_CELL_SOAK_STEPS=20000000 cargo test --test allocations soak` runs streams for so many steps.
+//! `RNN_CELL_SOAK_STEPS=20000000 cargo test --test allocations soak` runs streams for that many steps.
 
 #[path = "common/allocator.rs"]
 mod allocator;
@@ -29,7 +28,7 @@ fn the_allocator_counts() {
     assert_eq!((kept.len(), bytes, most), (100, 100, 1000));
 }
 
-/// Steps, runs and pushes of `batch` rows, with dropout and without.
+/// Steps, runs and pushes with `batch` rows, with and without dropout.
 fn check<C: RnnCell>(name: &str, cell: &C, batch: usize, rng: &mut Rng) {
     let on = state(cell, batch, rng);
     let mut off = on.clone();
@@ -43,7 +42,7 @@ fn check<C: RnnCell>(name: &str, cell: &C, batch: usize, rng: &mut Rng) {
 
 fn check_steps<C: RnnCell>(name: &str, cell: &C, mut hidden: C::State, rng: &mut Rng) {
     let batch = hidden.batch_size();
-    // As many steps as kernels take at once, and some more.
+    // As many steps as kernels take at once, and a few more.
     let seq = if batch < 6 { 30 } else { 3 };
     let x: Array3<C::Elem> = array((seq, batch, cell.input_size()), rng);
     let mut workspace = C::Workspace::default();
@@ -66,7 +65,7 @@ fn check_steps<C: RnnCell>(name: &str, cell: &C, mut hidden: C::State, rng: &mut
     });
     assert_eq!(smaller, 0, "{name}: a step after unroll");
 
-    // Features apart go through the workspace's buffers.
+    // Features that are not contiguous go through the workspace's buffers.
     let strided = Array3::from_shape_fn((cell.input_size(), batch, seq), |(i, b, t)| x[[t, b, i]]);
     let mut outputs = Array3::zeros((cell.output_size(), batch, seq));
     let mut run = || {
@@ -108,7 +107,7 @@ fn check_stream<C: RnnCell>(name: &str, cell: &C, initial: C::State, rng: &mut R
     assert_eq!(count, 0, "{name}: chunks of steps of {batch} rows");
 }
 
-/// Runs into the same outputs, with lengths and without, with resets, by rows and by steps.
+/// Runs into the same outputs, with and without lengths, with resets, by rows and by steps.
 fn check_runs<C: RnnCell>(name: &str, cell: &C, initial: C::State, rng: &mut Rng) {
     let (batch, seq) = (initial.batch_size(), 9);
     let x: Array3<C::Elem> = array((batch, seq, cell.input_size()), rng);
@@ -118,7 +117,7 @@ fn check_runs<C: RnnCell>(name: &str, cell: &C, initial: C::State, rng: &mut Rng
     let mixed: Vec<usize> = (0..batch).map(|row| (row * 5 + 2) % (seq + 1)).collect();
     let mut outputs = Array3::zeros((batch, seq, cell.output_size()));
     let mut workspace = DynamicRnnWorkspace::default();
-    // What the initial state is checked against: a stack's is a list of its layers'.
+    // The initial state is checked against this: a stack's is a list of its layers'.
     let for_the_check = allocations(|| drop(cell.zero_state(0)));
     let mut state = Some(initial);
     let mut run = |lengths: Option<&[usize]>, resets: Option<&Array2<bool>>| {
@@ -141,7 +140,7 @@ fn check_runs<C: RnnCell>(name: &str, cell: &C, initial: C::State, rng: &mut Rng
     }
     for (lengths, resets) in runs() {
         let found = run(lengths, resets);
-        // A copy of a state whose type is known at run time only is a new box.
+        // Copying a state whose type is known only at run time makes a new box.
         if !std::any::type_name::<C::State>().contains("DynState") || (lengths.is_none() && resets.is_none()) {
             assert_eq!(found, for_the_check, "{name}: {batch} rows, lengths {lengths:?}, resets {}", resets.is_some());
         }
@@ -192,7 +191,7 @@ proptest! {
     }
 }
 
-/// Millions of pushes, rows that end and begin anew among them, take what the first took. `RNN_CELL_SOAK_STEPS` says how many.
+/// Millions of pushes take what the first took, even if rows end and restart. `RNN_CELL_SOAK_STEPS` says how many.
 #[test]
 fn soak() {
     let steps = std::env::var("RNN_CELL_SOAK_STEPS").map_or(100_000, |steps| steps.parse().unwrap());

@@ -1,4 +1,4 @@
-//! What may be sent, shared, cloned and printed: it compiles, so it holds.
+//! What can be sent, shared, cloned and printed. If this file compiles, it holds.
 
 use ndarray::{Array2, Array3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -30,7 +30,7 @@ fn cells_are_shared_cloned_and_printed() {
     cell::<ResidualWrapper<Gru<f32>>>();
     cell::<DropoutWrapper<HighwayWrapper<Gru<f32>>>>();
     cell::<Arc<Lstm<f32>>>();
-    // What is in the box need not be `Clone`.
+    // The boxed cell need not be `Clone`.
     boxed::<BoxedCell<f32>>();
     boxed::<BoxedTrainableCell<f64>>();
     boxed::<MultiRnnCell<Vec<BoxedCell<f32>>>>();
@@ -42,7 +42,7 @@ fn what_is_printed_names_the_type_and_its_options() {
     let printed = |value: &dyn Debug, expected: &[&str]| {
         let text = format!("{value:?}");
         assert!(text.starts_with(expected[0]) && expected.iter().all(|part| text.contains(part)), "{text}");
-        // Weights by the thousand are no help.
+        // Printing thousands of weights helps nobody.
         assert!(text.len() < 1000, "{text}");
     };
     let (lstm, gru) = (Lstm::<f32>::new(30, 30, rng), Gru::<f32>::new(30, 30, rng));
@@ -77,7 +77,7 @@ fn what_is_printed_names_the_type_and_its_options() {
 
 #[test]
 fn numbers_have_the_names_of_num_traits() {
-    // Written over the type, as generic code is: `Float` must not bring a second function of such a name.
+    // Called on the type, as generic code does: `Float` must not bring a second function with such a name.
     fn norm<E: Float>(a: E, b: E) -> E {
         E::sqrt(E::abs(E::mul_add(a, a, E::mul(b, b)))) + E::sub(E::add(a, b), E::div(E::max(a, b), E::one()))
     }

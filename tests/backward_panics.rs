@@ -1,4 +1,4 @@
-//! What a step backward is given must fit together. What does not is a panic, never memory that is not there.
+//! The arguments of a backward step must fit together. If they do not, it panics and never touches invalid memory.
 
 mod common;
 
@@ -10,9 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Shape = (usize, usize, usize);
 
-/// One call of `unroll_backward`: whose record, gradients and state, and the shapes of the arrays.
+/// One call of `unroll_backward`: who made the record, gradients and state, and the shapes of the arrays.
 struct Call<'a, C> {
-    /// Runs forward, on (seq, batch).
+    /// Runs forward on (seq, batch).
     recorded: (&'a C, usize, usize),
     gradients: &'a C,
     state: (&'a C, usize),
@@ -106,7 +106,7 @@ fn lstm() {
         let others = [1, 4, 6, 40].map(|hidden| options(Lstm::builder(3, hidden)).build(rng).unwrap());
         check(name, &options(Lstm::builder(3, 5)).build(rng).unwrap(), &others);
     }
-    // The state and the outputs are of one shape, what is recorded is not.
+    // State and outputs have the same shape, but the records do not.
     let rng = &mut rng(3);
     let (plain, projected) = (Lstm::new(3, 5, rng), Lstm::builder(3, 5).num_proj(5).build(rng).unwrap());
     check("record of a projection", &plain, std::slice::from_ref(&projected));

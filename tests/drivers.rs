@@ -1,4 +1,4 @@
-//! Every driver against a plain loop over single rows, for every cell, bit for bit.
+//! Compares every driver with a plain loop over single rows, for every cell, bit for bit.
 
 use ndarray::{Array2, Array3, ArrayRef2, Axis, Zip, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 const BATCH: usize = 4;
 const SEQ: usize = 6;
 const INPUT: usize = 3;
-/// Unsorted, with a row of no steps and a full one.
+/// Unsorted lengths, with an empty row and a full one.
 const LENGTHS: [usize; BATCH] = [3, 6, 0, 5];
 
-/// A cell that overrides nothing: h' = decay · h + x.
+/// A cell that overrides no provided method: h' = decay · h + x.
 struct Leaky<E>(E);
 
 impl<E: Float> RnnCell for Leaky<E> {
@@ -40,7 +40,7 @@ fn rng() -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(7)
 }
 
-/// Calls `check` for every cell, with and without options, in both types of number.
+/// Calls `check` for every cell, with and without options, in f32 and f64.
 macro_rules! for_every_cell {
     ($check:ident) => {
         for_every_cell!($check, f32);
@@ -85,7 +85,7 @@ fn assert_same_state<E: Float, S: State<E>>(found: &S, expected: &S) {
     assert_eq!(leaves(found), leaves(expected));
 }
 
-/// The specification: each row alone, step by step, from the first step on or from the last one back.
+/// The specification: each row alone, step by step, forward or from the last step backward.
 fn plain_loop<C: RnnCell>(
     cell: &C,
     x: &Array3<C::Elem>,
@@ -237,7 +237,7 @@ fn static_rnn_is_dynamic_rnn_over_stacked_steps() {
 fn raw_rnn_with_lengths_is_dynamic_rnn_up_to_the_longest_row() {
     fn check<C: RnnCell>(cell: &C) {
         for lengths in [[3, 4, 0, 1], [0; BATCH], [SEQ; BATCH]] {
-            // NaN in the padding: what the closure feeds to finished rows does not matter.
+            // NaN in the padding: what the closure gives finished rows does not matter.
             let x = inputs((BATCH, SEQ, INPUT), Some(&lengths));
             let initial = random_state(cell, BATCH);
             let (expected, expected_state) = plain_loop(cell, &x, Some(&lengths), &initial, false);
@@ -274,10 +274,10 @@ fn raw_rnn_keeps_finished_rows_and_takes_changes_of_the_others() {
         if let Some(output) = step.output {
             assert_eq!(output[[0, 0]], if step.time == 1 { 1.0 } else { 0.0 });
             step.emit = Some(output.slice(s![.., ..1]).mapv(|h| -h));
-            // Counts in the call in which a row finishes, and no more in later ones.
+            // Counts in the call in which a row finishes, and not in later ones.
             *step.state += 10.0;
         }
-        // The false of later calls does not revive row 0.
+        // `false` in later calls does not revive row 0.
         step.finished.copy_from_slice(&[step.time == 1, step.time == 3]);
     })
     .unwrap();

@@ -1,4 +1,4 @@
-//! Every mistake a user can make has its own variant of `Error`, and a message that names argument, expectation and find.
+//! Each kind of user mistake has its own `Error`. It names the argument, what was expected and what was found.
 
 mod common;
 
@@ -9,7 +9,7 @@ use rnn_cell::{BasicRnn, Error, Float, Gru, GruReset, Lstm, LstmState, Parameter
 use rnn_cell::{dynamic_rnn, dynamic_rnn_time_major, one_hot};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Asserts that a result is the error of this variant with this message.
+/// Asserts that a result is an error of this variant with this message.
 macro_rules! assert_error {
     ($result:expr, $variant:pat, $message:expr) => {
         match $result {
@@ -32,7 +32,7 @@ fn inputs_of_another_width() {
     let message = "inputs have 6 features, but the cell's input_size is 4 (inputs are (3, 5, 6))";
     assert_error!(dynamic_rnn(&lstm(), &x, None, None), Error::InputSize { .. }, message);
     assert_error!(dynamic_rnn_time_major(&lstm(), &x, None, None), Error::InputSize { .. }, message);
-    // Also where nothing would be computed.
+    // Even where there is nothing to compute.
     let message = "inputs have 6 features, but the cell's input_size is 4 (inputs are (0, 0, 6))";
     assert_error!(dynamic_rnn(&lstm(), &Array3::zeros((0, 0, 6)), None, None), Error::InputSize { .. }, message);
 }
@@ -81,7 +81,7 @@ fn an_initial_state_of_another_shape() {
 
 #[test]
 fn an_initial_state_of_another_number_of_leaves() {
-    /// Keeps its input in as many leaves as it likes.
+    /// Keeps its input in any number of leaves.
     struct Leaves(usize);
     impl RnnCell for Leaves {
         type Elem = f64;
@@ -279,7 +279,7 @@ fn letters_and_words() {
     assert_error!(one_hot::<f32>(&["hello", "eolll", "llee"], "helo"), Error::WordLength { .. }, message);
     let message = "letter 'l' appears twice in the alphabet \"hello\"";
     assert_error!(one_hot::<f32>(&["hello"], "hello"), Error::RepeatedLetter { .. }, message);
-    // A word longer than the first is told of before its letters are.
+    // The length of a word is reported before its letters.
     assert_error!(
         one_hot::<f32>(&["h", "xx"], "h"),
         Error::WordLength { .. },
@@ -289,7 +289,7 @@ fn letters_and_words() {
     assert_eq!(one_hot::<f64>(&["é", "ß"], "éß").unwrap().dim(), (2, 1, 2));
 }
 
-/// `step` and `unroll` document panics: a shape that disagrees must never be computed with.
+/// `step` and `unroll` document panics: they must never compute with shapes that disagree.
 struct Panics;
 
 impl<E: Float> Check<E> for Panics {
@@ -324,7 +324,7 @@ impl<E: Float> Check<E> for Panics {
 
 #[test]
 fn step_and_unroll_panic_on_shapes_that_disagree() {
-    // Silent: the panics are what is asked for.
+    // Silent, because the panics are expected.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let result = catch_unwind(|| {

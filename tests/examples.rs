@@ -1,6 +1,6 @@
 //! The training examples reach what they promise.
 
-// Each example has its own copy of what they share.
+// Each example has its own copy of the shared code.
 #![allow(clippy::duplicate_mod, dead_code)]
 
 #[path = "../examples/adding_problem.rs"]

@@ -1,5 +1,5 @@
-//! What a user writes with the public face alone keeps the laws of the built-in cells: the cells of `examples/fused`, and one
-//! each with two products, a projection, a product of the inputs alone, and whole rows.
+//! Cells that a user writes with the public API alone keep the laws of the built-in cells. These are the cells of
+//! `examples/fused`, and others with two products, a projection, a product of the inputs only, and whole rows.
 
 #[path = "common/allocator.rs"]
 mod allocator;
@@ -76,7 +76,7 @@ impl<E: Float> Check<E> for Laws {
     }
 }
 
-/// Each row alone, step by step; in two pieces; time-major; recorded.
+/// Runs each row alone, step by step; in two pieces; time-major; recorded.
 fn laws<C: TrainableCell>(name: &str, cell: &C, x: &Array3<C::Elem>, initial: &C::State, lengths: Option<&[usize]>) {
     let (batch, seq, _) = x.dim();
     let (outputs, last) = dynamic_rnn(cell, x, lengths, Some(initial.clone())).unwrap();
@@ -141,7 +141,7 @@ struct NoAllocation;
 impl<E: Float> Check<E> for NoAllocation {
     fn check<C: TrainableCell<Elem = E> + Sync>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
         let rng = &mut rng(3);
-        // Not so large that a run is worth a second thread: to ask for one allocates.
+        // Too small to be worth a second thread: requesting one allocates.
         for (input, hidden) in [(1, 1), (5, 7), (19, 33)] {
             let cell = make(input, hidden, rng);
             for batch in [1, 3, 8, 13] {
@@ -178,12 +178,12 @@ fn after_the_first_step_nothing_is_allocated() {
     each::<f64>(&mut NoAllocation);
 }
 
-/// The method is `FusedCell`'s too, which is in scope here.
+/// `FusedCell`, which is in scope here, has this method too.
 fn zero_state<C: RnnCell>(cell: &C, batch: usize) -> C::State {
     cell.zero_state(batch)
 }
 
-/// All numbers of a run forward, alone and recorded, and back from its outputs and last state.
+/// All numbers of a forward run, plain and recorded, and of the run backward from its outputs and last state.
 fn everything<C: TrainableCell>(
     cell: &C,
     x: &Array3<C::Elem>,
@@ -251,7 +251,7 @@ mod threads {
 
     rnn_cell::fused_cell!(Panics);
 
-    /// The others come to their end, and the panic comes back: nobody waits for the member that panicked.
+    /// The other members finish and the panic comes back: nobody waits for the member that panicked.
     #[test]
     fn a_panic_in_an_equation_comes_back_from_a_team() {
         let linear = Linear::<f32>::builder(512).input_size(8).recurrent_size(512).build(&mut rng(1)).unwrap();
@@ -259,7 +259,7 @@ mod threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         for _ in 0..20 {
             let run = || pool.install(|| drop(rnn_cell::dynamic_rnn_time_major(&cell, &x, None, None)));
-            // In a team units come in blocks, and only the first block begins at 0.
+            // A team gets units in blocks, and only the first block begins at 0.
             assert!(message(run).is_some_and(|message| message.contains("the equation's own panic")));
         }
     }
@@ -367,7 +367,7 @@ impl FusedCell for Wrong {
 
 rnn_cell::fused_cell!(Wrong);
 
-/// The panic's message; `None` if there was none.
+/// The panic's message, or `None` without a panic.
 fn message(run: impl FnOnce()) -> Option<String> {
     let payload = catch_unwind(AssertUnwindSafe(run)).err()?;
     let text = payload.downcast_ref::<String>().cloned();
@@ -440,7 +440,7 @@ fn largest_difference<E: Float, D: ndarray::Dimension>(a: &ndarray::Array<E, D>,
     a.iter().zip(b).map(|(a, b)| (a.as_f64() - b.as_f64()).abs() / b.as_f64().abs().max(1.0)).fold(0.0, f64::max)
 }
 
-/// Forward and back are ndarray's products; and again after the weights have changed.
+/// Forward and backward are ndarray's products, and still are after the weights change.
 fn linear<E: Float>(tolerance: f64) {
     let rng = &mut rng(9);
     for (steps, rows, input, units, gates) in [(1, 1, 1, 1, 1), (3, 5, 7, 9, 4), (30, 1, 19, 33, 2), (2, 13, 64, 5, 3)]

@@ -12,7 +12,7 @@ fn model() -> G2p {
     G2p::from_bytes(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Words and answers, as the original package gave them.
+/// Words and the answers that the original package gave.
 fn expected() -> Vec<(&'static str, Vec<&'static str>)> {
     let lines = include_str!("../examples/g2p_en/expected.tsv").lines();
     lines.map(|line| line.split_once('\t').unwrap()).map(|(word, answer)| (word, answer.split(' ').collect())).collect()
@@ -22,7 +22,7 @@ fn expected() -> Vec<(&'static str, Vec<&'static str>)> {
 fn all_words_are_answered_as_the_original_does() {
     let expected = expected();
     assert_eq!(expected.len(), 156);
-    // Three times over: more than a batch.
+    // Repeated three times, to fill more than a batch.
     let words: Vec<&str> = expected.iter().map(|(word, _)| *word).collect::<Vec<_>>().repeat(3);
     let model = model();
     for ((word, answer), (_, expected)) in words.iter().zip(model.phonemes(&words)).zip(expected.iter().cycle()) {

@@ -1,5 +1,5 @@
-//! Every golden vector in a folder against the crate, forward and back: numbers of TensorFlow 1, its fused ops, Keras and
-//! PyTorch.
+//! Compares every golden vector in a folder with the crate, forward and backward. They come from TensorFlow 1, its
+//! fused ops, Keras and PyTorch.
 //!
 //! `GOLDEN_DIR` names another folder of such files. `tests/golden/README.md` describes them.
 
@@ -29,7 +29,7 @@ fn all_cases() {
     let files = files(std::env::var_os("GOLDEN_DIR").map_or_else(own_cases, PathBuf::from));
     let (mut checked, mut gradients, mut failed) = (0, 0, 0);
     let mut not_supported = BTreeMap::<String, usize>::new();
-    // Written past the test's capture, so that a plain `cargo test` shows what was checked.
+    // Written around the test's capture, so that a plain `cargo test` shows what was checked.
     let mut report = std::io::stdout().lock();
     let mut say = |line: String| writeln!(report, "{line}").expect("stdout takes a line");
     say(String::new());
@@ -60,7 +60,7 @@ fn all_cases() {
     assert_eq!(failed, 0, "golden cases failed");
 }
 
-/// No gradient is passed over: one wrong number in it, one too few or too many, and the case fails.
+/// No gradient is skipped: a case fails if one number in it is wrong, or if there is one too few or too many.
 #[test]
 fn each_gradient_counts() {
     for file in files(own_cases()) {
@@ -103,14 +103,14 @@ fn files(folder: PathBuf) -> Vec<PathBuf> {
     files
 }
 
-/// What was found right about a case.
+/// What passed in a case.
 struct Passed {
     how: String,
     /// Its gradients too.
     gradients: bool,
 }
 
-/// Checks a case as its file has it.
+/// Checks a case as its file describes it.
 fn check(mut case: Case) -> Result<Passed, Fault> {
     foreign::translate(&mut case)?;
     let refusals = expected_refusals(&case)?;
@@ -129,7 +129,7 @@ fn check(mut case: Case) -> Result<Passed, Fault> {
     }
 }
 
-/// Runs a case forward and, if the file has gradients, forward and back.
+/// Runs a case forward and, if the file has gradients, also backward.
 fn run(case: &Case) -> Result<Passed, Fault> {
     let mut errors = Errors::default();
     errors.compare(case, FORWARD, &if case.f64 { drive::run::<f64>(case)? } else { drive::run::<f32>(case)? })?;
@@ -166,12 +166,12 @@ fn expected_refusals(case: &Case) -> Result<Vec<Refusal>, Fault> {
     Ok(refusals)
 }
 
-/// What a run gives, forward, and forward and back: the names of the tensors, up to the first slash.
+/// The results of a run, forward, and forward and backward: the names of the tensors, up to the first slash.
 const FORWARD: &[&str] = &["outputs", "final_state"];
 const ALL: &[&str] = &["outputs", "final_state", "grad"];
 
-/// The largest errors so far. Those of gradients are relative to max(1, |g|), in `f32` g the largest of the tensor: a
-/// gradient is a sum whose terms may cancel.
+/// The largest errors so far. Those of gradients are relative to max(1, |g|). In `f32`, g is the largest number of the
+/// tensor, because a gradient is a sum whose terms may cancel.
 #[derive(Default)]
 struct Errors {
     outputs: f64,
@@ -180,7 +180,7 @@ struct Errors {
 }
 
 impl Errors {
-    /// Takes in all tensors of `groups`: the file's must be the results.
+    /// Compares all tensors of `groups`: the file must have exactly the results.
     fn compare(&mut self, case: &Case, groups: &[&str], results: &Results) -> Result<(), Fault> {
         let group = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
         let expected: Vec<&String> = case.tensors.keys().filter(|name| groups.contains(&&*group(name))).collect();
@@ -214,7 +214,7 @@ impl Errors {
                     (true, false) => largest,
                 };
                 let error = (a - b).abs() / scale;
-                // Not `max`, which passes over NaN.
+                // Not `max`, which ignores NaN.
                 if error.is_nan() || error > *worst {
                     *worst = error;
                 }

@@ -1,4 +1,4 @@
-//! Law 7: every option's gradient agrees with central differences in f64; and what backward promises besides.
+//! Law 7: every option's gradient agrees with central differences in f64. Also: other promises of backward passes.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn random<C: RnnCell<Elem = f64>>(cell: &C, batch: usize, seq: usize, seed: u64)
 const SHAPES: [(usize, usize, Option<[usize; 3]>); 5] =
     [(1, 1, None), (3, 4, None), (2, 7, None), (3, 4, Some([4, 2, 0])), (3, 4, Some([1, 4, 3]))];
 
-/// Against central differences, on all `SHAPES`.
+/// Compares with central differences on all `SHAPES`.
 fn check<C: TrainableCell<Elem = f64>>(name: &str, cell: C) {
     check_on(&SHAPES, name, cell);
 }
@@ -64,7 +64,7 @@ fn gru() {
         for activation in ACTIVATIONS {
             let name = format!("{reset:?}, {activation:?}");
             check(&name, builder().activation(activation).build(rng).unwrap());
-            // With an unbounded gate h grows from step to step, and the error of the differences themselves with it.
+            // With an unbounded gate h grows from step to step, and so does the error of the differences.
             let bounded = !matches!(activation, Activation::Relu | Activation::Elu | Activation::Linear);
             let shapes = if bounded { &SHAPES[..] } else { &SHAPES[..1] };
             check_on(shapes, &format!("{name} gates"), builder().gate_activation(activation).build(rng).unwrap());
@@ -72,7 +72,7 @@ fn gru() {
     }
 }
 
-/// A gate that is 1 or 0 whatever comes passes no gradient on; in between it is a line.
+/// A gate that is always 1 or 0 passes no gradient on; in between it is linear.
 #[test]
 fn a_hard_sigmoid_that_saturates_has_no_slope() {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(8);
@@ -126,14 +126,14 @@ const ACTIVATIONS: [Activation; 7] = [
 ];
 
 rnn_cell::parameters! {
-    /// Weights of inputs and of the state, one of each for each feature.
+    /// A weight of the input and one of the state for each feature.
     struct Weights {
         "w" w: Array1<E>,
         "u" u: Array1<E>,
     }
 }
 
-/// What a backward gets wrong, by the last number of it.
+/// Where the backward pass is wrong, always in the last number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Wrong {
     Nothing,
@@ -144,7 +144,7 @@ enum Wrong {
     NotANumber,
 }
 
-/// h' = w ⊙ x + u ⊙ h, and a backward that may be wrong.
+/// h' = w ⊙ x + u ⊙ h, with a backward pass that may be wrong.
 struct Faulty(Weights<f64>, Wrong);
 
 impl RnnCell for Faulty {
@@ -219,7 +219,7 @@ fn a_wrong_backward_is_noticed_wherever_it_is_wrong() {
     let weights = Weights { w: array![0.5, -0.3, 0.8], u: array![0.4, 0.9, -0.6] };
     for wrong in [Nothing, FirstParameter, LastParameter, Inputs, State, NotANumber] {
         let mut cell = Faulty(weights.clone(), wrong);
-        // Of a single step, what is wrong in one place is not in another.
+        // With a single step, a mistake in one place does not reach another.
         let (x, state) = random(&cell, 2, 1, 4);
         let error = gradient_error(&mut cell, &x, None, Some(state.clone())).unwrap();
         match wrong {
@@ -236,7 +236,7 @@ fn a_wrong_backward_is_noticed_wherever_it_is_wrong() {
     }
 }
 
-/// An echo with a weight that is seen and cannot be changed.
+/// An echo with a weight that can be seen but not changed.
 struct Fixed(Echo, Array1<f64>);
 
 impl RnnCell for Fixed {

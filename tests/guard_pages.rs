@@ -1,7 +1,7 @@
-//! A fence of pages that nobody may touch around everything that is allocated: arrays, states, packed weights, buffers,
-//! records. In one run each ends where a fence begins, in another it begins where one ends: a vector read or written one
-//! number too far ends the process, and so does what is read after it was freed. On every instruction set of this machine,
-//! each in a process of its own. Between the rows of a larger array, numbers that must stay do the same.
+//! Puts a fence of inaccessible pages around every allocation: arrays, states, packed weights, buffers, records. In one
+//! run each ends at a fence, in another it begins at one. A vector that is read or written one number too far ends the
+//! process, and so does a read after free. Each instruction set of this machine runs in its own process. Between the
+//! rows of larger arrays, numbers that must not change are the fence.
 
 #![cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 
@@ -25,7 +25,7 @@ static ALLOCATOR: Fenced = Fenced;
 /// (seq, batch, features).
 type Shape = (usize, usize, usize);
 
-/// How a sequence lies in memory.
+/// How a sequence is laid out in memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Layout {
     Standard,
@@ -45,7 +45,7 @@ const LAYOUTS: [Layout; 6] = [
     Layout::LastFeatures,
 ];
 
-/// What stands between the rows.
+/// The number between the rows.
 const MUST_STAY: f64 = 77.0;
 
 impl Layout {
@@ -79,7 +79,7 @@ impl Layout {
         array
     }
 
-    /// The numbers that an array holds, all others being as before.
+    /// The numbers that an array holds. All others must be unchanged.
     fn numbers<E: Float>(self, mut array: Array3<E>) -> Array3<E> {
         let numbers = self.view(&mut array).to_owned();
         let others = array.len() - numbers.len();
@@ -90,7 +90,7 @@ impl Layout {
     }
 }
 
-/// Forward at once, by steps and recorded, and back: all numbers. Each array has another layout, `first` says which.
+/// All numbers of runs forward at once, by steps, recorded, and backward. Layouts of arrays differ, from `first` on.
 fn run<C: TrainableCell>(cell: &C, x: &Array3<C::Elem>, first: usize, rng: &mut Rng) -> Vec<C::Elem> {
     let layout = |at: usize| LAYOUTS[(first + at) % LAYOUTS.len()];
     let (seq, batch, _) = x.dim();
@@ -131,7 +131,7 @@ fn run<C: TrainableCell>(cell: &C, x: &Array3<C::Elem>, first: usize, rng: &mut 
     all
 }
 
-/// All layouts give the same bits, and nothing beyond the arrays is touched.
+/// All layouts give the same bits, and nothing outside the arrays is touched.
 fn check<C: TrainableCell>(name: &str, cell: C, (seq, batch): (usize, usize)) {
     println!("{name}: {seq} steps of {batch} rows, {} to {} features", cell.input_size(), cell.output_size());
     let x = common::array((seq, batch, cell.input_size()), &mut rng(2));
@@ -139,7 +139,7 @@ fn check<C: TrainableCell>(name: &str, cell: C, (seq, batch): (usize, usize)) {
     for (first, layout) in LAYOUTS.iter().enumerate().skip(1) {
         assert!(run(&cell, &x, first, &mut rng(3)) == expected, "{name}: layouts from {layout:?} on");
     }
-    // One step and one row for all, and none at all.
+    // One step and row broadcast to all, and none at all.
     let (first, shape) = (x.slice(s![..1, ..1, ..]), x.raw_dim());
     let mut outputs = Array3::zeros((seq, batch, cell.output_size()));
     let mut state = cell.zero_state(batch);
@@ -150,7 +150,7 @@ fn check<C: TrainableCell>(name: &str, cell: C, (seq, batch): (usize, usize)) {
     }
 }
 
-/// Sizes around whole vectors and panels; rows around whole tiles; steps for which the input half is hoisted, and not.
+/// Sizes around whole vectors and panels, rows around whole tiles, and steps with and without a hoisted input half.
 fn check_all<E: Float>() {
     for (at, (i, h)) in [(1, 1), (5, 7), (19, 33), (17, 16), (2, 65)].into_iter().enumerate() {
         for batch in (1..=13).filter(|rows| rows % 5 == at || *rows == 1) {
@@ -190,7 +190,7 @@ fn all_cells() {
 
 #[test]
 fn nothing_beyond_an_array_is_touched() {
-    // Where one is asked for, that one alone.
+    // Only the requested one, if there is one.
     let asked = std::env::var("RNN_CELL_ISA").ok();
     for isa in instruction_sets().into_iter().filter(|isa| asked.as_ref().is_none_or(|asked| asked == isa)) {
         let output = run_child("all_cells", isa);
@@ -202,7 +202,7 @@ fn nothing_beyond_an_array_is_touched() {
     }
 }
 
-/// Reads the number at `offset` from the first of 33; with `freed` after they were freed.
+/// Reads the number at `offset` from the first of 33; with `freed`, after they were freed.
 fn read(side: Side, offset: isize, freed: bool) {
     fenced(side, || {
         let mut numbers = black_box(vec![1.0_f32; 33]);
@@ -210,7 +210,7 @@ fn read(side: Side, offset: isize, freed: bool) {
         if freed {
             numbers = Vec::new();
         }
-        // SAFETY: there is none unless the number is one of the 33. The process must end here.
+        // SAFETY: none, unless the number is one of the 33. The process must end here.
         println!("read {}", unsafe { at.read_volatile() });
         drop(black_box(numbers));
     });

@@ -1,4 +1,4 @@
-//! The same numbers on every instruction set: this program runs itself with `RNN_CELL_ISA` set, and compares.
+//! Every instruction set gives the same numbers up to rounding. This program runs itself under each, and compares.
 
 mod common;
 
@@ -10,7 +10,7 @@ use rnn_cell::{BasicRnn, Float, Gru, GruReset, Lstm, RnnCell, State, dynamic_rnn
 use std::ffi::OsStr;
 use std::fmt::Write;
 
-/// Lines of numbers, a name before each.
+/// Lines of numbers, each after a name.
 fn report<C: RnnCell>(name: &str, cell: &C, rng: &mut Xoshiro256PlusPlus, to: &mut String) {
     for (batch, seq) in [(1, 26), (3, 4), (13, 3)] {
         let mut number = || C::Elem::of(rng.random_range(-1.0..1.0));
@@ -35,7 +35,7 @@ fn reports<E: Float>(to: &mut String) {
     }
 }
 
-/// Runs in a process of its own, under a variable set by its parent.
+/// Runs in its own process, with a variable that its parent sets.
 #[test]
 #[ignore = "run by the others, with RNN_CELL_ISA set"]
 fn child() {
@@ -45,7 +45,7 @@ fn child() {
     println!("{all}");
 }
 
-/// What the child says, asserting that it ran where it was told to.
+/// The child's output. Asserts that the child used the requested instruction set.
 fn lines(isa: &str) -> Vec<(String, Vec<f64>)> {
     let output = run_child("child", isa);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

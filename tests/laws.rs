@@ -1,5 +1,5 @@
-//! The laws every cell and driver keeps, over every cell, option and wrapper of `common`'s list, in f32 and f64. Over random
-//! cells, nestings and numbers they stand in properties.rs.
+//! The laws that every cell and driver keeps, over every cell, option and wrapper of `common`'s list, in f32 and f64.
+//! properties.rs tests them over random cells, nestings and numbers.
 
 mod common;
 
@@ -18,7 +18,7 @@ struct Problem<C: RnnCell> {
     lengths: Vec<usize>,
 }
 
-/// Some random shapes of a cell, and an empty batch, a sequence of no steps, one long enough to be cut by kernels.
+/// Random shapes for a cell, an empty batch, a sequence without steps, and one long enough for kernels to cut.
 fn problems<C: RnnCell>(seed: u64, make: impl Fn(usize, usize, &mut Rng) -> C) -> Vec<Problem<C>> {
     let mut rng = rng(seed);
     let mut shapes = vec![(0, 3), (3, 0), (0, 0), (1, 33), (5, 61), (33, 7)];
@@ -45,7 +45,7 @@ fn assert_same_bits<E: Float>(name: &str, expected: &[E], found: &[E]) {
     assert!(bits(expected) == bits(found), "{name}: {expected:?} became {found:?}");
 }
 
-/// The test functions of a law: over every cell, in both types.
+/// The test functions of a law, over every cell in f32 and f64.
 macro_rules! law {
     ($test:ident, $law:ident) => {
         #[test]
@@ -153,7 +153,7 @@ impl<E: Float> Check<E> for AnyStrides {
                 assert_same_bits(name, copied.as_slice().unwrap(), spread.as_slice().unwrap());
             }
 
-            // Outputs and states of a caller's own layout.
+            // Outputs and states in a caller's own layout.
             let mut states = initial.clone();
             let mut wide = Array3::from_elem((cell.output_size(), 2 * batch, seq), E::nan());
             {
@@ -174,7 +174,7 @@ impl<E: Float> Check<E> for Copies {
     fn check<C: RnnCell<Elem = E> + Parameters<E>>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C) {
         let rng = &mut rng(6);
         let cell = make(3, 5, rng);
-        // More rows and fewer than the state has or had, with dropout on and off.
+        // More and fewer rows than the state has or had, with dropout on and off.
         let mut copy = state(&cell, 4, rng);
         for (batch, dropout) in [(7, true), (2, false), (4, true), (0, true), (3, false), (7, true)] {
             let mut from = state(&cell, batch, rng);

@@ -1,4 +1,4 @@
-//! The LSTM with layer normalization against loops anyone can check.
+//! Compares the LSTM with layer normalization with loops that anyone can check.
 
 use ndarray::{Array1, Array2, Array3, s};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -13,7 +13,7 @@ fn norm(v: &[f64], gamma: &[f64], beta: &[f64]) -> Vec<f64> {
     (0..v.len()).map(|u| gamma[u] * (v[u] - mean) / (variance + 1e-12).sqrt() + beta[u]).collect()
 }
 
-/// One row through the equations in f64, parameters by name.
+/// Computes one row by the equations in f64, with parameters by name.
 fn expected(
     parameter: &dyn Fn(&str) -> Option<Vec<f64>>,
     x: &[Vec<f64>],
@@ -54,7 +54,7 @@ fn check<E: Float>(layer_norm: bool, longest: usize, tolerance: f64) {
     for (steps, batch, input, hidden) in sizes.into_iter().filter(|&(steps, ..)| steps <= longest) {
         let builder = LayerNormLstm::<E>::builder(input, hidden).layer_norm(layer_norm).forget_bias(E::of(0.5));
         let mut cell = builder.build(&mut rng).unwrap();
-        // Gains, shifts and bias that are not all the same.
+        // Gains, shifts and biases that differ.
         cell.visit_parameters_mut(&mut |name, mut weight| {
             let offset = if name.ends_with("gamma") { 1.0 } else { 0.0 };
             weight.mapv_inplace(|w| w + E::of(offset + rng.random_range(-0.3..0.3)));
@@ -88,7 +88,7 @@ fn it_is_its_equations() {
     check::<f64>(true, 30, 1e-12);
     check::<f64>(false, 30, 1e-12);
     check::<f32>(false, 30, 2e-6);
-    // Dividing by the deviation of a few units amplifies f32's roundings from step to step, so no long run is compared.
+    // Dividing by the deviation of few units amplifies f32 rounding from step to step, so long runs are not compared.
     check::<f32>(true, 5, 1e-5);
 }
 
@@ -124,7 +124,7 @@ fn the_state_keeps_the_normalized_c() {
 
 #[test]
 fn recurrent_dropout_drops_the_candidate() {
-    // Candidates of all ones, a forget gate of 0 and no normalization: c is the dropped candidate times the input gate.
+    // All candidates 1, a forget gate of 0 and no normalization: c is the dropped candidate times the input gate.
     let builder = LayerNormLstm::<f64>::builder(1, 1000).layer_norm(false).forget_bias(-1e3).dropout_keep_prob(0.8);
     let mut cell = builder.activation(Activation::Linear).build(&mut Xoshiro256PlusPlus::seed_from_u64(1)).unwrap();
     cell.visit_parameters_mut(&mut |name, mut weight| {
@@ -138,7 +138,7 @@ fn recurrent_dropout_drops_the_candidate() {
     let (outputs, state) = run(1);
     let c = &state.inner().c;
     assert!(c.iter().all(|&c| c == 0.0 || c == 0.5 / 0.8), "{c}");
-    // 2000 draws: a standard deviation is 18.
+    // 2000 draws: the standard deviation is 18.
     let kept = c.iter().filter(|&&c| c != 0.0).count();
     assert!((1510..1690).contains(&kept), "{kept}");
     assert_ne!(outputs.slice(s![.., 1, ..]), outputs.slice(s![.., 2, ..]));

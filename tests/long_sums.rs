@@ -1,5 +1,5 @@
-//! Sums over a million samples in `f32`, each against a reference in `f64`: losses and norms to 1e-6, gradients to 1e-5 of the
-//! largest number of their array. `RNN_CELL_SAMPLES=10000000 cargo test --release --test long_sums` takes more samples.
+//! Compares sums over a million samples in `f32` with `f64`: losses and norms to 1e-6, gradients to 1e-5 of the largest
+//! number of their array. `RNN_CELL_SAMPLES=10000000 cargo test --release --test long_sums` takes more samples.
 
 mod common;
 
@@ -75,7 +75,7 @@ fn a_loss_over_many_classes() {
 
 // ── Norms ──
 
-/// Gradients of one array.
+/// Gradients with one array.
 fn gradients<E: Float>(numbers: Array1<E>) -> Gradients<E> {
     rnn_cell::parameters! {
         struct One {
@@ -107,7 +107,7 @@ fn the_global_norm_of_numbers_at_the_ends_of_their_range() {
     check::<f32>(1e-36, 3);
     check::<f64>(1e308, 3);
     check::<f64>(1e-300, 3);
-    // Beyond `f64` the norm is infinite, but the gradients are finite, and clipped.
+    // The norm overflows `f64` and is infinite, but the gradients are finite and clipped.
     let mut all = gradients(Array1::from_elem(4, 1.7e308));
     assert_eq!(clip_by_global_norm(&mut all, 1.0).unwrap(), f64::INFINITY);
     assert_eq!(all.arrays()[0].as_slice().unwrap(), [0.5; 4]);
@@ -141,7 +141,7 @@ fn assert_gradients_near(what: &str, found: &Gradients<f32>, expected: &Gradient
     }
 }
 
-/// The same weights in both types.
+/// The same weights in f32 and f64.
 fn twin<C: Parameters<f32>, D: Parameters<f64>>(cell: &C, mut twin: D) -> D {
     let mut weights = named(cell).into_iter();
     twin.visit_parameters_mut(&mut |name, mut to| {
@@ -152,7 +152,7 @@ fn twin<C: Parameters<f32>, D: Parameters<f64>>(cell: &C, mut twin: D) -> D {
     twin
 }
 
-/// (batch, seq), and how far apart checkpoints are.
+/// (batch, seq), and the distance of checkpoints.
 #[derive(Clone, Copy)]
 struct Shape {
     batch: usize,
@@ -160,7 +160,7 @@ struct Shape {
     every: Option<usize>,
 }
 
-/// Of a sum of all outputs, times a tenth: all samples pull one way.
+/// The gradients of the sum of all outputs times a tenth: all samples pull one way.
 fn cell_gradients<E: Float, C: TrainableCell<Elem = E>>(cell: &C, shape: Shape) -> Gradients<E> {
     let Shape { batch, seq, every } = shape;
     let mut x = Array2::<E>::zeros((seq, cell.input_size()));
@@ -176,7 +176,7 @@ fn cell_gradients<E: Float, C: TrainableCell<Elem = E>>(cell: &C, shape: Shape) 
     tape.backward(&d, None).unwrap().parameters
 }
 
-/// Against the same cell in `f64`, over `rows` rows: they are all the same if there is no dropout.
+/// Compares with the same cell in `f64`, over `rows` rows, which are all the same without dropout.
 fn check<C, D>(what: &str, cell: &C, (in_f64, rows): (D, usize), shape: Shape)
 where
     C: TrainableCell<Elem = f32>,
@@ -187,7 +187,7 @@ where
     assert_gradients_near(what, &cell_gradients(cell, shape), &expected, 1e-5);
 }
 
-/// Every kind of cell that has sums of its own, and the wrapper that has.
+/// Every kind of cell with sums of its own, and the wrapper that has some.
 fn cells<E: Float>() -> Vec<(&'static str, BoxedTrainableCell<E>)> {
     let rng: &mut Rng = &mut rng(1);
     let lstm = Lstm::builder(2, 3).use_peepholes(true).num_proj(2).build(rng).unwrap();
@@ -239,7 +239,7 @@ fn gradients_of_long_rows_many_rows_and_many_windows() {
     check("many windows", &gru, (Gru::new(1, 1, &mut rng(1)), 1), Shape { every: Some(10), ..long });
 }
 
-/// Inputs that are all ones: every sample's gradient has the same sign.
+/// All inputs are 1, so every sample's gradient has the same sign.
 #[test]
 fn gradients_of_an_lstm_over_ones() {
     fn over_ones<E: Float>(cell: &Lstm<E>) -> Gradients<E> {
@@ -270,7 +270,7 @@ fn gradients_of_a_dense_layer() {
     }
 }
 
-// ── A cell with nothing but a step of its own ──
+// ── A cell with nothing but its own step ──
 
 rnn_cell::parameters! {
     /// h' = a ⊙ h + x.

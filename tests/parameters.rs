@@ -1,4 +1,4 @@
-//! The parameter visitor: what it shows, and that what it changes is what the cell computes with.
+//! The parameter visitor: what it shows, and that the cell computes with what it changes.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn values<E: Float, P: Parameters<E>>(cell: &P) -> Vec<E> {
     values
 }
 
-/// Changes `cell` through the visitor, weight by weight, and compares with `afresh`: the cell built from its weights.
+/// Changes `cell` through the visitor, weight by weight. Compares with `afresh`, the cell built from its weights.
 fn changes_reach_the_computation<E, C>(name: &str, mut cell: C, afresh: impl Fn(&C) -> C)
 where
     E: Float,
@@ -61,7 +61,7 @@ where
         assert_eq!(after, run(&afresh(&cell), &x), "{name}: {changed} is stale");
     }
 
-    // A visitor that panics half way leaves weights changed, and they count.
+    // If a visitor panics half way, the weights it changed count.
     let last = weights.len() - 1;
     let mut visited = 0;
     let panics = catch_unwind(AssertUnwindSafe(|| {
@@ -165,7 +165,7 @@ fn all_wrappers<E: Float>() {
             builder.build_from(cell.weights().clone()).unwrap()
         });
     }
-    // What is inside cannot be seen, so its weights come out by the visitor.
+    // The inside cannot be seen, so the visitor reads its weights.
     let layers = vec![BoxedCell::new(gru::<E>(3, 5, rng)), BoxedCell::new(residual(gru(5, 5, rng)))];
     changes_reach_the_computation("multi of boxed cells", stack(layers), |cell| {
         let mut weights = Vec::new();
@@ -233,7 +233,7 @@ fn initial_weights_are_tensorflows() {
         for weight in weights {
             (count, sum, largest) = (count + 1, sum + weight, largest.max(weight.abs()));
         }
-        // A uniform sum of n draws strays by limit · √(n / 3).
+        // A sum of n uniform draws strays by limit · √(n / 3).
         let stray = 5.0 * limit * (f64::from(count) / 3.0).sqrt();
         assert!(largest <= limit && largest > 0.8 * limit && sum.abs() < stray, "{count} {sum} {largest} {limit}");
     };

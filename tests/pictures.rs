@@ -1,8 +1,7 @@
 //! The README's pictures in the crate documentation.
 //!
-//! A page of documentation stands alone: a link to `docs/unroll.svg` leads nowhere from it. `docs/pictures.md` names the
-//! same pictures as data URIs, and stands before the README in the crate documentation, where the first definition of a
-//! name counts.
+//! Documentation pages cannot link to `docs/unroll.svg`. `docs/pictures.md` defines the same pictures as data URIs. It
+//! precedes the README in the crate documentation, where the first definition of a name counts.
 
 const PICTURES: [(&str, &str); 3] = [
     ("unroll", include_str!("../docs/unroll.svg")),

@@ -1,6 +1,6 @@
-//! The laws over random cells, shapes, lengths and numbers, bit for bit; what fails is shrunk to a small case.
+//! The laws over random cells, shapes, lengths and numbers, bit for bit. Failures shrink to a small case.
 //!
-//! `PROPTEST_CASES=5000 cargo test --test properties` looks further than the few cases of every run.
+//! `PROPTEST_CASES=5000 cargo test --test properties` tries more than the few cases of every run.
 
 mod common;
 #[path = "common/description.rs"]
@@ -22,7 +22,7 @@ use rnn_cell::{
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A property in both types: `law` of each problem and of what else is drawn.
+/// A property in f32 and f64: calls `law` with each problem and everything else that is drawn.
 macro_rules! law {
     ($name:ident, $law:ident, $cases:literal $(, $extra:ident in $strategy:expr)*) => {
         proptest! {
@@ -141,7 +141,7 @@ fn drivers<E: Float>(problem: &Problem) {
         dynamic_rnn_time_major(&cell, &x.view().permuted_axes([1, 0, 2]), Some(lengths), start()).unwrap();
     assert_same(&whole, &numbers(twin.view().permuted_axes([1, 0, 2]), &twin_last));
 
-    // Into an array and a workspace that hold something else, of other lengths too.
+    // Into an array and a workspace with other contents and lengths.
     let mut workspace = DynamicRnnWorkspace::default();
     let mut into = laid_out(Array3::from_elem(outputs.dim(), E::nan()), problem.layout);
     let turned: Vec<usize> = lengths.iter().rev().copied().collect();
@@ -174,7 +174,7 @@ fn drivers<E: Float>(problem: &Problem) {
     let head = outputs.slice(s![.., ..steps, ..]);
     assert_same(&numbers(head, &last), &numbers(raw.view().permuted_axes([1, 0, 2]), &raw_last));
 
-    // Backward is forward over each row reversed within its length.
+    // Backward equals forward over each row reversed within its length.
     let turned = |from: &Array3<E>| {
         let mut to = Array3::zeros(from.dim());
         for (row, &length) in lengths.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Backward over random cells, shapes and lengths: gradients agree with central differences, and with each other however
-//! a batch, a sequence and a tape are cut.
+//! Backward passes over random cells, shapes and lengths: gradients agree with central differences, and with each other
+//! however a batch, a sequence or a tape is cut.
 
 mod common;
 #[path = "common/description.rs"]
@@ -20,7 +20,7 @@ struct Problem {
     input: usize,
     /// One for each row.
     lengths: Vec<usize>,
-    /// Steps past the longest row.
+    /// Steps after the longest row.
     extra: usize,
     dropout: Option<u64>,
     seed: u64,
@@ -43,13 +43,13 @@ fn problem(
     })
 }
 
-/// Of cells and shapes that kernels cut in several ways.
+/// Cells and shapes that kernels cut in several ways.
 fn any_problem() -> impl Strategy<Value = Problem> {
     let size = prop_oneof![4 => 1..=9_usize, 1 => select(&[16, 17, 33][..])];
     problem(size, prop_oneof![4 => 0..=6_usize, 1 => 0..=30_usize], 9)
 }
 
-/// For central differences, which run a cell twice for each of its numbers.
+/// Sizes for central differences, which run a cell twice per number.
 fn tiny_problem() -> impl Strategy<Value = Problem> {
     let narrow = problem(1..=4_usize, 0..=4_usize, 3);
     prop_oneof![
@@ -63,7 +63,7 @@ struct Run<E: Float> {
     /// (batch, seq, input).
     x: Array3<E>,
     initial: DynState<E>,
-    /// Of the outputs and the final state.
+    /// Gradients of the outputs and the final state.
     d_outputs: Array3<E>,
     d_last: DynState<E>,
 }
@@ -107,7 +107,7 @@ impl<E: Float> Run<E> {
 }
 
 impl<E: Float> Run<E> {
-    /// The same of the cell in both directions, those of the inputs up to `seq`.
+    /// The same with the cell in both directions; gradients of the inputs up to `seq`.
     fn gradients_both_ways(&self, lengths: &[usize], seq: usize) -> Vec<E> {
         let Self { cell, x, initial, d_outputs, d_last } = self;
         let start = || Some(initial.clone());
@@ -124,7 +124,7 @@ impl<E: Float> Run<E> {
     }
 }
 
-/// All of a run's gradients, to compare with another run's.
+/// All gradients of a run, to compare with another run's.
 fn all<E: Float>(gradients: &RunGradients<E, DynState<E>>) -> Vec<E> {
     let mut all: Vec<E> = gradients.parameters.arrays().iter().flatten().copied().collect();
     all.extend(&gradients.inputs);
@@ -158,7 +158,7 @@ fn padding<E: Float>(problem: &Problem, more: usize) {
     assert_eq!(clean_both, run.gradients_both_ways(&problem.lengths, seq));
 }
 
-/// Asserts that gradients agree but for another order of summation.
+/// Asserts that gradients agree except for the order of summation.
 #[track_caller]
 fn assert_close<'a>(expected: impl IntoIterator<Item = &'a f64>, found: impl IntoIterator<Item = &'a f64>) {
     let (expected, found) = (Vec::from_iter(expected), Vec::from_iter(found));
@@ -175,8 +175,8 @@ proptest! {
 
     #[test]
     fn gradients_agree_with_central_differences(problem in tiny_problem()) {
-        // Differences across a kink are off, or where a row is normalized that hardly varies: but not at every draw of the
-        // numbers, as a wrong gradient is.
+        // Differences are wrong across a kink, and where a nearly constant row is normalized, but only for some draws.
+        // A wrong gradient is wrong for all.
         let draws = if problem.cell.has_kinks() || problem.is_normalized() { 4 } else { 1 };
         let mut errors = Vec::new();
         for draw in 0..draws {
@@ -241,7 +241,7 @@ proptest! {
             let (_, next, tape) = train::dynamic_rnn(&run.cell, x, None, Some(state)).unwrap();
             (state, _) = (next, tapes.push(tape));
         }
-        // Truncated, each window back alone. With the state's gradient handed on, they are the whole sequence again.
+        // Each window runs backward alone. With the state's gradient handed on, they equal the whole sequence.
         let mut sums: Vec<_> = whole.parameters.arrays().iter().map(|array| array * 0.0).collect();
         let mut d_state = run.d_last.clone();
         for (tape, window) in tapes.into_iter().zip(&windows).rev() {

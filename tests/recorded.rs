@@ -1,8 +1,8 @@
-//! Forward outputs of every cell against recorded ones, bit for bit: a change of what is inside changes no number.
+//! Compares forward outputs of every cell with recorded ones, bit for bit: internal changes must not change numbers.
 //!
-//! `recorded.txt` has one line per case and instruction set: the case, the instruction set, and the hash of its outputs and
-//! last state. The weights and inputs come from the name of the case alone, whatever else the lists of `common` hold. To
-//! record a case anew, which only a change that is meant to change numbers may do, put the lines in that this prints:
+//! `recorded.txt` has one line per case and instruction set: the case, the instruction set, and the hash of its outputs
+//! and last state. Weights and inputs depend only on the name of the case, not on the lists of `common`. Only a change
+//! that is meant to change numbers may record a case anew. Copy in the lines that this prints:
 //!
 //! ```sh
 //! for isa in avx512 avx2 scalar; do
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Batch, steps, input, hidden, and whether the rows have lengths of their own: every cell's.
 const SHAPES: [(usize, usize, usize, usize, bool); 2] = [(13, 5, 19, 130, false), (7, 27, 5, 33, true)];
 
-/// Those of [`WIDELY`] as well: small and large, each on both sides of what kernels take at once.
+/// More shapes for [`WIDELY`]: small and large, on both sides of what kernels take at once.
 const MORE_SHAPES: [(usize, usize, usize, usize, bool); 13] = [
     (1, 1, 1, 1, false),
     (1, 5, 64, 64, false),
@@ -41,10 +41,10 @@ const MORE_SHAPES: [(usize, usize, usize, usize, bool); 13] = [
 /// The cells that are recorded on all shapes.
 const WIDELY: [&str; 4] = ["basic_rnn", "lstm", "gru", "gru, reset after"];
 
-/// The list's other ways to hold a `gru`, which have its numbers.
+/// The list's other ways to hold a `gru`, with the same numbers.
 const LEFT_OUT: [&str; 2] = ["box", "boxed trainable cell"];
 
-/// Instruction sets of which every case has a line. Of another there may be none yet.
+/// Instruction sets for which every case has a line. Others may have none yet.
 const RECORDED: [&str; 3] = ["avx512", "avx2", "scalar"];
 
 /// 64-bit FNV-1a.
@@ -52,7 +52,7 @@ fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Numbers that depend on the generator's bits alone, not on how a version of `rand` makes numbers of them.
+/// Numbers that depend only on the generator's bits, not on how a version of `rand` converts them.
 fn numbers<E: Float>(seed: &str, limit: f64) -> impl FnMut() -> E + use<E> {
     let mut rng: Rng = rng(fnv1a(seed.bytes()));
     move || E::of(((rng.next_u64() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0) * limit)
@@ -75,7 +75,7 @@ fn hash<E: Float>(
     if ragged {
         let mut length = numbers::<f64>(&format!("{name} lengths"), 1.0);
         lengths = Some((0..batch).map(|_| ((length() + 1.0) / 2.0 * (steps + 1) as f64) as usize).collect::<Vec<_>>());
-        // Dropout, where the cell has any, is on in half of the cases.
+        // If the cell has dropout, half of the cases turn it on.
         let mut state = cell.training_state(batch, 5);
         let mut number = numbers(&format!("{name} state"), 1.0);
         state.visit_mut(&mut |mut leaf| leaf.iter_mut().for_each(|value| *value = number()));

@@ -1,4 +1,4 @@
-//! What becomes of the file that is there while another is written: links, permissions, other things than files, full
+//! What happens to an existing file while another is written: links, permissions, things that are not files, full
 //! disks, killed processes.
 
 mod common;
@@ -9,7 +9,7 @@ use rnn_cell::{Error, Lstm};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// An empty folder of the test's own.
+/// An empty folder for one test.
 fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("saving").join(name);
     match fs::remove_dir_all(&folder) {
@@ -44,11 +44,11 @@ fn a_file_is_made_and_replaced_and_nothing_else_is_left() {
         assert_eq!(fs::read(&path).unwrap(), bytes(seed));
         assert_eq!(names(&folder), ["cell"]);
     }
-    // A name as long as any, which leaves no room for a longer one beside it.
+    // A name of the maximum length, so that no longer one fits beside it.
     let long = folder.join("c".repeat(255));
     safetensors::save(&cell(3), &long).unwrap();
     assert_eq!(fs::read(&long).unwrap(), bytes(3));
-    // The old file stays where the new one cannot be made, and nothing with it.
+    // If the new file cannot be made, the old one stays and nothing is added.
     let error = safetensors::save(&cell(1), folder.join("cell").join("cell")).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
     assert_eq!(names(&folder), ["c".repeat(255), "cell".into()]);
@@ -80,11 +80,11 @@ fn names_that_the_format_does_not_allow_are_refused() {
         }
         fn visit_parameters_mut(&mut self, _: &mut dyn FnMut(&str, ArrayViewMutD<'_, f32>)) {}
     }
-    // What stands around the name takes 53 bytes.
+    // Everything around the name takes 53 bytes.
     let named = |len: usize| Named("a".repeat(len - 53));
     assert_eq!(safetensors::to_bytes(&named(100_000_000)).unwrap().len(), 8 + 100_000_000 + 4);
     let error = safetensors::to_bytes(&named(100_000_001)).err().unwrap();
-    let message = "its header would have 100000008 bytes, but may have 100000000";
+    let message = "its header would have 100000008 bytes, but at most 100000000 are allowed";
     assert_eq!(error, Error::InvalidFile { reason: message.into() });
     let path = folder("names").join("cell");
     assert_eq!(safetensors::save(&named(100_000_001), &path).unwrap_err(), error);
@@ -149,7 +149,7 @@ fn many_that_save_at_once_all_succeed() {
     assert_eq!(names(&folder), ["cell"]);
 }
 
-/// A path that is a folder, or leads to one.
+/// A path that is a folder or leads to one.
 fn refuses(path: &Path, found: &'static str) {
     let expected = Error::NotRegularFile { path: path.display().to_string(), found };
     assert_eq!(safetensors::save(&cell(1), path).unwrap_err(), expected);
@@ -179,7 +179,7 @@ mod unix {
         fs::create_dir(folder.join("inner")).unwrap();
         let target = folder.join("inner").join("cell");
         fs::write(&target, "old").unwrap();
-        // One relative to its own folder, one to that one, and one to nothing yet.
+        // A link relative to its own folder, a link to that one, and a link to nothing yet.
         symlink("inner/cell", folder.join("link")).unwrap();
         symlink(folder.join("link"), folder.join("inner/twice")).unwrap();
         symlink("inner/new", folder.join("dangling")).unwrap();
@@ -193,7 +193,7 @@ mod unix {
         }
         assert_eq!(names(&folder), ["dangling", "inner", "link"]);
         assert_eq!(names(&folder.join("inner")), ["cell", "new", "twice"]);
-        // In a circle.
+        // Links in a circle.
         symlink("circle", folder.join("circle")).unwrap();
         assert!(matches!(safetensors::save(&cell(1), folder.join("circle")), Err(Error::Io { .. })));
         assert!(folder.join("circle").is_symlink());
@@ -216,7 +216,7 @@ mod unix {
         }
     }
 
-    /// For root every file may be written.
+    /// Root may write every file.
     #[test]
     fn a_file_that_must_not_be_written_stays() {
         let folder = folder("read_only");
@@ -268,7 +268,7 @@ mod unix {
 
     const FOLDER: &str = "RNN_CELL_TEST_FOLDER";
 
-    /// Saves to the folder that its parent names until it is ended.
+    /// Saves to the folder that its parent names, until it is killed.
     #[test]
     #[ignore = "run by the others, in a process of its own"]
     fn child() {
@@ -289,7 +289,7 @@ mod unix {
         command
     }
 
-    /// A limit on the size of files is a disk that is full half way through.
+    /// A limit on file sizes acts like a disk that fills up half way.
     #[test]
     fn a_full_disk_leaves_the_old_file_and_nothing_else() {
         let folder = folder("full");
@@ -305,7 +305,7 @@ mod unix {
     fn a_process_killed_half_way_leaves_the_old_file_and_what_the_next_clears() {
         let folder = folder("half");
         safetensors::save(&cell(1), folder.join("cell")).unwrap();
-        // The same limit, which now kills: always at the same place.
+        // The same limit, but now it kills, always at the same place.
         let output = run_child("ulimit -c 0; ulimit -f 64;", &folder).output().unwrap();
         assert!(output.status.signal().is_some(), "{output:?}");
         assert_eq!(fs::read(folder.join("cell")).unwrap(), bytes(1));

@@ -1,4 +1,4 @@
-//! Random operations on a [`Stream`] against a plain model: each row alone, a loop over `step`.
+//! Compares random operations on a [`Stream`] with a plain model: each row alone, a loop over `step`.
 
 mod common;
 #[path = "common/description.rs"]
@@ -15,36 +15,36 @@ use rnn_cell::{DynState, Error, Float, RnnCell, State, Stream};
 
 #[derive(Debug, Clone)]
 enum Operation {
-    /// A step of random numbers; `columns` apart or next to each other.
+    /// A step of random numbers, with `columns` apart or adjacent.
     Push {
         seed: u64,
         columns: bool,
     },
-    /// So many steps at once.
+    /// This many steps at once.
     PushSteps {
         seed: u64,
         steps: usize,
         columns: bool,
     },
-    /// So many rows and features too many, if not both are 0.
+    /// With this many extra rows and features, if not both are 0.
     PushWrong(usize, usize),
-    /// The same, of so many steps.
+    /// The same, with this many steps.
     PushStepsWrong(usize, usize, usize),
     Reset,
     ResetRow(Index),
-    /// So far past the last row.
+    /// This far past the last row.
     ResetRowOutside(usize),
     SetState {
         seed: u64,
         dropout: bool,
     },
-    /// Of a row too many, or of a leaf too many.
+    /// With an extra row or an extra leaf.
     SetWrongState {
         rows: bool,
     },
     /// Keeps a copy of the state.
     Save,
-    /// Goes on from it.
+    /// Continues from it.
     Restore,
 }
 
@@ -66,7 +66,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// What a stream is, one state a row.
+/// The model of a stream, with one state per row.
 struct Model<'a, E: Float> {
     cell: &'a BoxedTrainableCell<E>,
     initial: Vec<DynState<E>>,
@@ -99,7 +99,7 @@ fn rows_of<E: Float>(state: &DynState<E>) -> Vec<DynState<E>> {
     (0..state.batch_size()).map(|row| state.select_rows(&[row])).collect()
 }
 
-/// Leaves one behind the other, of a row or of a leaf too many.
+/// Leaves one after another, with an extra row or leaf.
 fn wrong_state<E: Float>(
     cell: &BoxedTrainableCell<E>,
     batch: usize,

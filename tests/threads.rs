@@ -1,4 +1,4 @@
-//! Threads change nothing but the time: the same bits from any pool, from inside one, and from many callers at once.
+//! Threads change only the time: the same bits from any pool, from inside one, and from many callers at once.
 #![cfg(feature = "rayon")]
 
 use ndarray::{Array2, Array3, Axis};
@@ -22,14 +22,14 @@ fn random<E: Float>(shape: (usize, usize, usize), rng: &mut Xoshiro256PlusPlus) 
     Array3::from_shape_simple_fn(shape, || E::of(rng.random_range(-1.0..1.0)))
 }
 
-/// A batch, its lengths if ragged, for a cell.
+/// A cell's batch, with lengths if it is ragged.
 struct Case {
     batch: usize,
     seq: usize,
     lengths: Option<Vec<usize>>,
 }
 
-/// Large enough to leave the calling thread, by rows and by units, and a small one; ragged sorted, unsorted and not at all.
+/// Large enough to use other threads, by rows and by units, and a small one. Ragged (sorted or not) and not ragged.
 fn cases(rng: &mut Xoshiro256PlusPlus) -> Vec<Case> {
     let mut ragged = |batch: usize, seq: usize| (0..batch).map(|_| rng.random_range(0..=seq)).collect::<Vec<_>>();
     let unsorted = ragged(29, 40);
@@ -49,7 +49,7 @@ fn cases(rng: &mut Xoshiro256PlusPlus) -> Vec<Case> {
 
 type Leaves<E> = Vec<Vec<E>>;
 
-/// All numbers that a run returns.
+/// All numbers a run returns.
 fn run<C: RnnCell>(cell: &C, inputs: &Array3<C::Elem>, lengths: Option<&[usize]>) -> Leaves<C::Elem> {
     let (outputs, state) = dynamic_rnn(cell, inputs, lengths, None).unwrap();
     let mut all = vec![outputs.iter().copied().collect()];
@@ -57,7 +57,7 @@ fn run<C: RnnCell>(cell: &C, inputs: &Array3<C::Elem>, lengths: Option<&[usize]>
     all
 }
 
-/// Every case in pools of 1, 2, 3 and 8 threads, inside and outside, against one thread.
+/// Compares every case in pools of 1, 2, 3 and 8 threads, from inside and outside, with one thread.
 fn same_bits<C: RnnCell>(cell: &C, seed: u64) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let pools = [pool(1), pool(2), pool(3), pool(8)];
@@ -114,7 +114,7 @@ fn eight_callers_at_once() {
                 for at in 0..inputs.len() {
                     let at = (at + caller) % inputs.len();
                     let (x, lengths) = &inputs[at];
-                    // Half of them come from inside the pool, half use the global one from outside.
+                    // Half of the calls come from inside the pool. The others use the global pool from outside.
                     let found = match caller % 2 {
                         0 => pool.install(|| run(cell, x, lengths.as_deref())),
                         _ => run(cell, x, lengths.as_deref()),
@@ -126,7 +126,7 @@ fn eight_callers_at_once() {
     });
 }
 
-/// Every other thread is busy until the run is over: whoever waited for one to start would wait forever.
+/// All other threads are busy until the run is over: waiting for one to start would take forever.
 #[test]
 fn nobody_waits_for_a_busy_pool() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
@@ -150,7 +150,7 @@ fn nobody_waits_for_a_busy_pool() {
         run(&cell, &one_row, None);
         run(&cell, &rows, None);
     };
-    // From outside a pool, whose help would come from the global one; and from one of two workers.
+    // From outside a pool, where help would come from the global one, and from a pool of two workers.
     held(&|job| rayon::spawn(job), rayon::current_num_threads(), &run);
     pool(2).install(|| held(&|job| rayon::spawn(job), 1, &run));
 }
@@ -179,7 +179,7 @@ fn a_panic_comes_back() {
             _: &mut ndarray::ArrayRef2<f64>,
             (): &mut (),
         ) {
-            // Long enough that a second thread comes.
+            // Long enough for a second thread to join.
             std::thread::sleep(std::time::Duration::from_millis(5));
             assert!(!input.iter().any(|&x| x == self.0 as f64), "the row is here");
         }

@@ -1,4 +1,4 @@
-//! A pool that is busy does not collect what it was asked for: calls take the same memory however many there are.
+//! Requests do not pile up in a busy pool: any number of calls takes the same memory.
 #![cfg(feature = "rayon")]
 
 #[path = "common/allocator.rs"]
@@ -14,7 +14,7 @@ use std::sync::{Arc, Barrier};
 #[test]
 fn calls_leave_nothing_in_the_queue_of_a_busy_pool() {
     let cell = Gru::<f32>::new(8, 512, &mut Xoshiro256PlusPlus::seed_from_u64(1));
-    // Enough work to be shared: rows among threads, and units of a single row.
+    // Enough work to share: rows among threads, and units of a single row.
     let inputs = [(12, 2, 8), (1, 16, 8)].map(Array3::<f32>::zeros);
     let calls = |count: usize| {
         for _ in 0..count {

@@ -1,7 +1,7 @@
-//! What stands around backward: layer, losses, clipping, optimizers; and what training as a whole promises.
+//! What surrounds the backward pass: layer, losses, clipping, optimizers; and what training as a whole promises.
 //!
-//! Reference numbers are TensorFlow 2.15.1's (`tf.compat.v1`), in f64; options are powers of two where TensorFlow rounds
-//! them to f32.
+//! Reference numbers are from TensorFlow 2.15.1 (`tf.compat.v1`) in f64. Options are powers of two where TensorFlow
+//! rounds them to f32.
 
 use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -28,7 +28,7 @@ fn values<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Vec<(String, A
     values
 }
 
-/// Loads what [`values`] saved, through the visitor.
+/// Loads what [`values`] saved, with the visitor.
 fn set_values<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, values: &[(String, ArrayD<E>)]) {
     let mut values = values.iter();
     parameters.visit_parameters_mut(&mut |name, mut to| {
@@ -54,7 +54,7 @@ fn assert_close<'a>(
     }
 }
 
-/// Central differences of `loss` by each number of `at`.
+/// Central differences of `loss` with respect to each number of `at`.
 fn differences<D: Dimension>(
     at: &ndarray::Array<f64, D>,
     mut loss: impl FnMut(&ndarray::Array<f64, D>) -> f64,
@@ -94,7 +94,7 @@ fn dense_agrees_with_central_differences() {
         let plain = Dense::<f64>::new(4, 3, &mut rng(1));
         let bias = with_bias.then(|| array![0.1, 0.2, -0.3]);
         let mut dense = Dense::from_weights(plain.kernel().clone(), bias).unwrap();
-        // Strides of another order, as the outputs of a time-major driver have.
+        // Strides in another order, as in the outputs of a time-major driver.
         let x = random((5, 2, 4), 2).permuted_axes([1, 0, 2]);
         let d_y = random((2, 5, 3), 3);
         let loss = |dense: &Dense<f64>, x: &Array3<f64>| (dense.forward(x).unwrap() * &d_y).sum();
@@ -116,7 +116,7 @@ fn dense_agrees_with_central_differences() {
     }
 }
 
-/// More rows and columns than a tile or a panel has, and numbers of a row that are no neighbours.
+/// More rows and columns than a tile or a panel has, and rows whose numbers are not adjacent.
 #[test]
 fn dense_is_ndarrays_product_at_any_size_and_strides() {
     for (rows, input, output) in [(1, 1, 1), (7, 37, 70), (300, 5, 129)] {
@@ -168,7 +168,7 @@ fn loss_case() -> (Array3<f64>, Array2<usize>, Array2<f64>) {
     (logits, array![[0, 3, 1], [2, 2, 0]], array![[1.0, 0.5, 0.0], [2.0, 1.0, 0.25]])
 }
 
-/// How to average; the shape and numbers of the losses; the first gradients.
+/// The averaging, the shape and numbers of the losses, and the first gradients.
 type LossCase<'a> = (Average, &'a [usize], &'a [f64], [f64; 4]);
 
 #[test]
@@ -588,7 +588,7 @@ fn a_tape_refuses_gradients_of_other_shapes() {
             assert_eq!(back(every, (2, 5, 2), state(c, h)), Err(error));
         }
     }
-    // A state of another number of leaves, which only a type that is known at run time can have.
+    // A state with another number of leaves, which only types known at run time can have.
     let cell = BoxedTrainableCell::new(cell);
     let (_, _, tape) = train::dynamic_rnn(&cell, &x, None, None).unwrap();
     let error = tape.backward(&Array3::zeros((2, 5, 2)), Some(DynState::new(Array2::zeros((2, 4))))).err();

@@ -1,4 +1,4 @@
-//! The laws of training, over every cell, option and wrapper of `common`'s list that can be trained, in f32 and f64.
+//! The laws of training, over every trainable cell, option and wrapper of `common`'s list, in f32 and f64.
 
 mod common;
 
@@ -11,12 +11,12 @@ use rnn_cell::{DynState, Float, MultiRnnCell, Parameters, RnnCell, State};
 
 type Cell<E> = BoxedTrainableCell<E>;
 
-/// A cell, what it runs over, and the gradients of what it gives.
+/// A cell, its inputs, and the gradients of its results.
 struct Problem<E: Float> {
     cell: Cell<E>,
     x: Array3<E>,
     initial: DynState<E>,
-    /// None shorter than the sequence, or some.
+    /// `None` if no row is shorter than the sequence.
     lengths: Option<Vec<usize>>,
     d_outputs: Array3<E>,
     d_final: DynState<E>,
@@ -52,7 +52,7 @@ impl<E: Float> Problem<E> {
         }
     }
 
-    /// All numbers of a run forward and back.
+    /// All numbers of a forward and backward run.
     fn run(&self) -> Vec<E> {
         let lengths = self.lengths.as_deref();
         let (outputs, finals, tape) =
@@ -70,7 +70,7 @@ fn numbers<E: Float, S: State<E>>(outputs: ArrayView3<E>, finals: &S, back: &Run
     numbers
 }
 
-/// What must hold for a problem of that name.
+/// What must hold for the problem of this name.
 type Law<E> = fn(&str, &mut Problem<E>);
 
 /// Runs a law over all cells, shapes and both types.
@@ -123,7 +123,7 @@ fn set_weights<E: Float>(cell: &mut (impl Parameters<E> + ?Sized), from: &Cell<E
 /// A way to give a cell another one's weights.
 type Door<E> = fn(Cell<E>, &Cell<E>) -> Cell<E>;
 
-/// The ways there are, by name. A stack and a wrapper are around the cell only while its weights change.
+/// All ways, by name. Stack and wrapper surround the cell only while its weights change.
 fn doors<E: Float>() -> Vec<(&'static str, Door<E>)> {
     vec![
         ("visitor", |mut cell, from| {
@@ -166,7 +166,7 @@ fn doors<E: Float>() -> Vec<(&'static str, Door<E>)> {
     ]
 }
 
-/// What is packed, forward and transposed, follows the weights: no door is too small to tell it.
+/// Packed weights, forward and transposed, follow the parameters, however these are changed.
 #[test]
 fn changed_weights_count_forward_and_back() {
     fn law<E: Float>() {
@@ -179,7 +179,7 @@ fn changed_weights_count_forward_and_back() {
                 });
                 for (door, change) in doors() {
                     let mut p = Problem::new(shape, make);
-                    // The first run back packs the transposed weights.
+                    // The first backward run packs the transposed weights.
                     let before = p.run();
                     p.cell = change(p.cell, &other.cell);
                     let mut afresh = Problem::new(shape, make);
@@ -195,7 +195,7 @@ fn changed_weights_count_forward_and_back() {
     law::<f64>();
 }
 
-/// A cell whose runs are steps: the provided versions of [`TrainableCell`].
+/// A cell that runs step by step, with the provided versions of [`TrainableCell`].
 struct Stepped<'a, C>(&'a C);
 
 impl<C: RnnCell> RnnCell for Stepped<'_, C> {
@@ -277,7 +277,7 @@ fn checkpointed_gradients_are_the_plain_ones() {
     each_problem(law, law);
 }
 
-/// Forward and back in both directions, with the same cell in each.
+/// Runs both directions forward and backward, with the same cell in each.
 fn both_ways<E: Float>(p: &Problem<E>, every: Option<usize>) -> Vec<E> {
     let (cell, lengths) = (&p.cell, p.lengths.as_deref());
     let initial = || Some(p.initial.clone());
@@ -361,7 +361,7 @@ fn a_batch_is_a_loop_over_its_rows() {
     each_problem(law, law);
 }
 
-/// Windows with the state carried over, back with its gradient handed on; without, each is truncated backpropagation.
+/// Windows carry the state over and hand its gradient back. Without that, each is truncated backpropagation.
 #[test]
 fn windows_are_the_whole_sequence() {
     fn law<E: Float>(name: &str, p: &mut Problem<E>) {

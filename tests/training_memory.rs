@@ -1,4 +1,4 @@
-//! What training takes: as much as the recorded drivers say. Counted by an allocator, so one test alone.
+//! Training takes as much memory as the recorded drivers say. The allocator counts, so there is only one test here.
 
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -9,7 +9,7 @@ use rnn_cell::{
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Bytes in use, and the most since the last reset.
+/// Bytes in use, and the maximum since the last reset.
 struct Counting {
     live: AtomicUsize,
     peak: AtomicUsize,
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The result, bytes it keeps, and the most that were in use on the way, both above what was in use before.
+/// The result, the bytes it keeps, and the peak on the way, both relative to what was in use before.
 fn measured<T>(run: impl FnOnce() -> T) -> (T, usize, usize) {
     let before = ALLOCATOR.live.load(Relaxed);
     ALLOCATOR.peak.store(before, Relaxed);
@@ -48,7 +48,7 @@ fn training_takes_the_memory_it_says() {
     a_hundred_thousand_steps_fit_a_small_machine();
 }
 
-/// The numbers of each step and row, as `train::dynamic_rnn` lists them.
+/// Numbers per step and row, as `train::dynamic_rnn` lists them.
 fn tapes_keep_what_their_page_says() {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
     let (size, lstm) = (64, 5 * 64 + 64);
@@ -73,19 +73,19 @@ fn tape_keeps<C: TrainableCell<Elem = f32>>(name: &str, cell: &C, numbers: usize
     let (x, initial) = (Array3::zeros((batch, seq, cell.input_size())), cell.training_state(batch, 1));
     let (recorded, kept, _) = measured(|| train::dynamic_rnn(cell, &x, None, Some(initial)).unwrap());
     let found = (kept - recorded.0.len() * size_of::<f32>()) as f64 / (batch * seq * size_of::<f32>()) as f64;
-    // Beside the steps the states before and after all of them, and the workspace.
+    // Besides the steps: the states before and after all of them, and the workspace.
     let expected = numbers as f64..1.05 * numbers as f64;
     assert!(expected.contains(&found), "{name} keeps {found} numbers, not {expected:?}");
 }
 
-/// Checkpoints about √T apart: beside what is returned, no more than 1 KiB for each state and each step of one window.
+/// Checkpoints about √T apart: besides the results, at most 1 KiB per state and per step of one window.
 fn a_hundred_thousand_steps_fit_a_small_machine() {
     const STEPS: usize = 100_000;
     const EVERY: usize = 316;
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
     let mut cell = Lstm::<f64>::new(2, 8, rng);
     let x = Array3::from_shape_simple_fn((1, STEPS, 2), || rng.random_range(-1.0..1.0));
-    // Half the sum of all squares is the loss: the gradient of the outputs are the outputs.
+    // The loss is half the sum of all squares: the gradient of the outputs is the outputs.
     let run = |cell: &Lstm<f64>, every: Option<usize>| {
         measured(|| {
             let (outputs, _, tape) = match every {

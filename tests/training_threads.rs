@@ -1,4 +1,4 @@
-//! Law 8 for training: the same bits whatever the number of threads.
+//! Law 8 for training: the number of threads does not change a bit.
 #![cfg(feature = "rayon")]
 
 mod common;
@@ -10,7 +10,7 @@ use rnn_cell::GruReset;
 use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, TrainableCell, mean_squared_error};
 use rnn_cell::{BasicRnn, Dense, Gru, Lstm, Parameters, State};
 
-/// Outputs, final state and every gradient of a run in a pool of `threads`, as bits.
+/// The bits of outputs, final state and every gradient of a run in a pool of `threads`.
 fn bits<C: TrainableCell<Elem = f32> + Send>(cell: &C, batch: usize, seq: usize, threads: usize) -> Vec<u32> {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(9);
     let x = Array3::from_shape_simple_fn((batch, seq, cell.input_size()), || rng.random_range(-1.0..1.0f32));
@@ -54,7 +54,7 @@ fn gradients_have_the_same_bits_on_any_number_of_threads() {
     check("large lstm at batch 1", &Lstm::new(64, 256, rng));
 }
 
-/// So many that sums move on to their second level.
+/// Enough samples for sums to use their second level.
 #[test]
 fn so_have_those_of_many_samples() {
     let cell = Lstm::builder(20, 40).use_peepholes(true).build(&mut Xoshiro256PlusPlus::seed_from_u64(8)).unwrap();

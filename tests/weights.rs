@@ -1,6 +1,6 @@
-//! Weights that other frameworks wrote, run here, against the outputs those frameworks computed; and the way back.
+//! Imports weights from other frameworks and compares the outputs with theirs. Also exports.
 //!
-//! The files are made by the scripts in `tools/`. They hold each case's tensors, an input `CASE/x` and `CASE/outputs`.
+//! The scripts in `tools/` make the files. They hold each case's tensors, an input `CASE/x` and `CASE/outputs`.
 
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -22,7 +22,7 @@ fn run<E: Float, C: RnnCell<Elem = E>>(cell: &C, x: &Array3<E>) -> Array3<E> {
     dynamic_rnn(cell, x, None, None).unwrap().0
 }
 
-/// The outputs of bidirectional layers one on the other, each taking both sides of the one below.
+/// The outputs of stacked bidirectional layers, each taking both sides of the one below.
 fn both<E: Float, C: RnnCell<Elem = E>>(cells: &Bidirectional<Vec<C>>, x: &Array3<E>) -> Array3<E> {
     stack_bidirectional_dynamic_rnn(&cells.fw, &cells.bw, x, None, None, None).unwrap().0
 }
@@ -188,7 +188,7 @@ fn input(rng: &mut Xoshiro256PlusPlus) -> Array3<f64> {
     rnn_cell::init::uniform((12, 3), 2.0, rng).into_shape_with_order((2, 6, 3)).unwrap()
 }
 
-/// Writes what was exported with an input and our outputs, for `tools/pytorch_load.py` and `tools/tensorflow_load.py`.
+/// Writes an export with an input and our outputs, for `tools/pytorch_load.py` and `tools/tensorflow_load.py`.
 fn write(case: &str, tensors: &Tensors<'_, f64>, x: &Array3<f64>, outputs: &Array3<f64>) {
     let mut tensors = tensors.clone();
     tensors.insert("x", x.view());
@@ -245,7 +245,7 @@ fn exported_to_pytorch_and_back() {
     write("gru", &pytorch::export_gru(&cells, None, "").unwrap(), &x, &outputs);
 }
 
-/// Our names are TensorFlow's but for the scopes, which `scoped` adds.
+/// Our names are TensorFlow's except for the scopes, which `scoped` adds.
 #[test]
 fn exported_to_tensorflow_by_saving() {
     fn saved<P: Parameters<f64>>(
@@ -325,14 +325,14 @@ fn what_pytorch_does_not_have_is_not_exported() {
         builder.build(&mut Xoshiro256PlusPlus::seed_from_u64(7)).unwrap()
     };
     refused(pytorch::export_gru(&[gru(true, Activation::Relu)], None, ""), "Relu and Sigmoid");
-    // One module, one set of options.
+    // A module has one set of options.
     let [with, without] = [true, false].map(|use_bias| gru(use_bias, Activation::Tanh));
     refused(pytorch::export_gru(&[with, without], None, ""), "differs");
     let mut rnn = |use_bias| BasicRnn::<f64>::builder(4, 4).use_bias(use_bias).build(rng).unwrap();
     refused(pytorch::export_rnn(&[rnn(true), rnn(false)], None, ""), "differs");
     let plain = |use_bias| lstm(&|b| b.forget_bias(0.0).use_bias(use_bias));
     let error = pytorch::export_lstm(&[plain(true)], Some(&[plain(false)]), "").unwrap_err();
-    let message = "nn.LSTM has layers that are alike in hidden size and options, but the cell has one that differs";
+    let message = "nn.LSTM has layers with the same hidden size and options, but the cell has one that differs";
     assert_eq!(error.to_string(), message);
 }
 
@@ -341,7 +341,7 @@ fn pytorch_tensors_that_do_not_fit() {
     let bytes = fixture("pytorch_f64");
     let tensors = || safetensors::read_tensors::<f64>(&bytes).unwrap();
 
-    // One direction of a module that has two.
+    // One direction of a module with two.
     let error = pytorch::lstm(&mut tensors(), "lstm.").unwrap_err();
     assert!(matches!(&error, Error::UnexpectedWeight { name, .. } if name == "lstm.weight_ih_l0_reverse"), "{error}");
     assert!(error.to_string().contains("bidirectional"), "{error}");
@@ -353,7 +353,7 @@ fn pytorch_tensors_that_do_not_fit() {
     assert!(matches!(&error, Error::TensorShape { name, .. } if name == "lstm.weight_ih_l0"), "{error}");
     assert_eq!(error.to_string(), "tensor \"lstm.weight_ih_l0\" has shape [16, 3], but must have (3 · hidden, input)");
 
-    // Of two matrices that do not agree, the one to blame; a size that nothing tells stays a word.
+    // If two matrices disagree, the one at fault is named. A size that nothing tells stays a word.
     let misfit = |name: &str, shape: (usize, usize)| {
         let mut tensors = tensors();
         tensors.insert(name, ndarray::Array2::zeros(shape));
@@ -373,7 +373,7 @@ fn pytorch_tensors_that_do_not_fit() {
         format!("tensor \"gru.weight_ih_l0\" has shape {:?}, but must have [{}, input]", [3, 3 * hidden], 3 * hidden)
     );
 
-    // One tensor more, one less.
+    // One extra tensor, one missing.
     let mut more = tensors();
     more.insert("gru.weight_hr_l0", ndarray::Array2::zeros((2, 4)));
     let error = pytorch::gru(&mut more, "gru.").unwrap_err();
@@ -384,7 +384,7 @@ fn pytorch_tensors_that_do_not_fit() {
         let error = pytorch::gru(&mut less, "gru.").unwrap_err();
         assert!(matches!(&error, Error::MissingWeight { name, .. } if name == missing), "{missing}: {error}");
     }
-    // A layer without biases is no layer of a module that has them, and the other way round.
+    // A layer without biases cannot be in a module with biases, and the other way round.
     let mut less = tensors();
     less.retain(|name| !["gru.bias_ih_l1", "gru.bias_hh_l1"].contains(&name));
     let error = pytorch::gru(&mut less, "gru.").unwrap_err();
@@ -394,7 +394,7 @@ fn pytorch_tensors_that_do_not_fit() {
     let error = pytorch::bidirectional_gru(&mut less, "gru_bidirectional.").unwrap_err();
     assert!(matches!(&error, Error::MissingWeight { name, .. } if name == "gru_bidirectional.bias_ih_l0"), "{error}");
 
-    // f64 is not rounded in silence, but on demand.
+    // f64 is rounded only on request.
     let mut single = safetensors::read_tensors::<f32>(&bytes).unwrap();
     let error = pytorch::gru(&mut single, "gru.").unwrap_err();
     assert_eq!(error.to_string(), "tensor \"gru.weight_ih_l0\" is F64, but must be F32, F16 or BF16");
@@ -404,8 +404,8 @@ fn pytorch_tensors_that_do_not_fit() {
     assert!(matches!(&error, Error::UnexpectedWeight { name, .. } if name == "gru/outputs"), "{error}");
 }
 
-/// Of a module under `prefix`, each tensor in turn is missing (but for `optional` ones), has an axis too many, or is of
-/// integers: the error must name it.
+/// Each tensor of a module under `prefix` in turn is missing (except `optional` ones), has an extra axis, or holds
+/// integers. The error must name it.
 fn each_misfit(
     file: &str,
     prefix: &str,
@@ -485,10 +485,10 @@ fn a_kernel_of_no_whole_gates_is_named() {
     tensors.insert("bias", ndarray::Array1::<f32>::zeros(10));
     let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
     assert_eq!(error.to_string(), "tensor \"kernel\" has shape [5, 10], but must have [5, 8]");
-    // All rows are the state's: nothing could come in.
+    // All rows are the state's: there are none for inputs.
     tensors.insert("kernel", ndarray::Array2::<f32>::zeros((2, 8)));
     tensors.insert("bias", ndarray::Array1::<f32>::zeros(8));
     let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
-    let message = "tensor \"kernel\" has shape [2, 8], but must have more than 2 rows, input + 2";
+    let message = "tensor \"kernel\" has shape [2, 8], but must have more than 2 rows (input + 2)";
     assert_eq!(error.to_string(), message);
 }

@@ -1,4 +1,4 @@
-//! Saving and loading by parameter name: bit-exact there and back, and what a file that is not ours leads to.
+//! Saving and loading by parameter name: bit-exact round trips, and the errors of files that are not ours.
 
 mod common;
 
@@ -25,7 +25,7 @@ impl<E: Float> Parameters<E> for Named<E> {
     }
 }
 
-/// All numbers, by bits.
+/// The bits of all numbers.
 fn bits<E: Float>(parameters: &impl Parameters<E>) -> Vec<u64> {
     let mut bits = Vec::new();
     parameters.visit_parameters(&mut |_, array| {
@@ -40,7 +40,7 @@ fn bits<E: Float>(parameters: &impl Parameters<E>) -> Vec<u64> {
     bits
 }
 
-/// Saves and loads with these odd numbers among the weights.
+/// Saves and loads weights with these odd numbers among them.
 struct RoundTrip<'a, E>(&'a [E]);
 
 impl<E: Float> Check<E> for RoundTrip<'_, E> {
@@ -152,7 +152,7 @@ fn small<E: Float>() -> BasicRnn<E> {
     BasicRnn::new(1, 1, &mut rng(1))
 }
 
-/// What loading `bytes` says; the cell must be what it was.
+/// The error of loading `bytes`, which must leave the cell as it was.
 fn refused(bytes: &[u8]) -> Error {
     let mut cell = small::<f32>();
     let before = bits(&cell);
@@ -188,7 +188,7 @@ fn other_types_are_refused() {
         let expected = "F32, F16 or BF16";
         assert_eq!(error, Error::TensorDtype { name: "kernel".into(), expected, found: dtype.into() });
     }
-    // The second tensor: nothing of the first may have been written.
+    // The second tensor is wrong: nothing of the first may have been written.
     let error = refused(&file(&[("kernel", "F32", &[2, 1], &[1; 8]), ("bias", "I32", &[1], &[0; 4])]));
     assert_eq!(error.to_string(), "tensor \"bias\" is I32, but must be F32, F16 or BF16");
     let mut double = small::<f64>();
@@ -203,11 +203,11 @@ fn shapes_and_names_must_be_exactly_ours() {
     let bias: (&str, &str, &[usize], &[u8]) = ("bias", "F32", &[1], &[1; 4]);
     let error = refused(&file(&[kernel, ("bias", "F32", &[2], &[1; 8])]));
     assert_eq!(error.to_string(), "tensor \"bias\" has shape [2], but must have [1]");
-    // As many numbers, but lying: no reshaping.
+    // The same numbers in another shape: no reshaping.
     let error = refused(&file(&[("kernel", "F32", &[1, 2], &[1; 8]), bias]));
     assert_eq!(error.to_string(), "tensor \"kernel\" has shape [1, 2], but must have [2, 1]");
     let error = refused(&file(&[kernel]));
-    assert_eq!(error.to_string(), "weight \"bias\" is missing: what is left is \"kernel\"");
+    assert_eq!(error.to_string(), "weight \"bias\" is missing: the tensors left are \"kernel\"");
     let error = refused(&file(&[kernel, bias, ("gates/kernel", "F32", &[1], &[1; 4])]));
     assert_eq!(error.to_string(), "weight \"gates/kernel\" is unexpected: the parameters are \"bias\", \"kernel\"");
     let mut cell = small::<f32>();
@@ -224,7 +224,7 @@ fn parameters_of_one_name_are_refused() {
     assert_eq!(safetensors::from_bytes(&mut twice(), &bytes).unwrap_err(), repeated);
 }
 
-/// What is wrong with a file that is none.
+/// The reason why the bytes are not a file.
 fn reason(bytes: &[u8]) -> String {
     let error = refused(bytes);
     let Error::InvalidFile { reason } = &error else { panic!("{error}") };
@@ -239,13 +239,13 @@ fn truncated_files_are_refused_wherever_they_end() {
     for len in 0..bytes.len() {
         let expected = match len.checked_sub(8 + header) {
             Some(data) => format!("tensor \"bias\": data_offsets must lie in {data} bytes of data, but are [8, 12]"),
-            None if len < 8 => format!("it must have 8 bytes or more, but has {len}"),
-            None => format!("its header must have {header} bytes, but {} came", len - 8),
+            None if len < 8 => format!("it must have at least 8 bytes, but has {len}"),
+            None => format!("its header must have {header} bytes, but has {}", len - 8),
         };
         assert_eq!(reason(&bytes[..len]), expected);
     }
     let longer = [&bytes[..], &[0]].concat();
-    assert_eq!(reason(&longer), "its tensors end at byte 12 of the data, which has 13");
+    assert_eq!(reason(&longer), "its tensors end at byte 12 of the data, which has 13 bytes");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_file_with_any_byte_changed_is_refused_or_read() {
             if safetensors::from_bytes(&mut cell, &bytes).is_err() {
                 assert_eq!(bits(&cell), before);
             } else {
-                // What is read here is a file to the library too.
+                // The library can read whatever is read here.
                 assert!(::safetensors::SafeTensors::deserialize(&bytes).is_ok());
             }
         }
@@ -286,23 +286,23 @@ fn tensors_that_do_not_lie_as_they_say_are_named() {
         assert_eq!(reason, format!("tensor \"kernel\": {expected}"));
     }
     let overflow = kernel("F32", &format!("[{max},{max}]"), "[0,8]");
-    assert!(overflow.ends_with("] of F32 takes more bytes than can be counted"), "{overflow}");
+    assert!(overflow.ends_with("] of F32 takes more bytes than memory has addresses for"), "{overflow}");
     let overflow = kernel("F32", &format!("[{max}]"), "[0,8]");
-    assert!(overflow.ends_with("] of F32 takes more bytes than can be counted"), "{overflow}");
+    assert!(overflow.ends_with("] of F32 takes more bytes than memory has addresses for"), "{overflow}");
     let end = kernel("F32", "[2,1]", &format!("[0,{max}]"));
     assert!(end.contains("must lie in 8 bytes of data"), "{end}");
-    assert_eq!(kernel("F32", "[1,1]", "[4,8]"), "tensor \"kernel\" must begin at byte 0 of the data, but does at 4");
+    assert_eq!(kernel("F32", "[1,1]", "[4,8]"), "tensor \"kernel\" must begin at byte 0 of the data, but begins at 4");
 
-    // One over the other, a hole between them, and no tensor at all.
+    // Tensors that overlap, a hole between them, and no tensor at all.
     let two = |first: &str, second: &str| {
         let info = |offsets: &str| format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":{offsets}}}"#);
         reason(&with_header(&format!(r#"{{"a":{},"b":{}}}"#, info(first), info(second)), &[0; 12]))
     };
-    assert_eq!(two("[0,4]", "[0,4]"), "tensor \"b\" must begin at byte 4 of the data, but does at 0");
-    assert_eq!(two("[0,4]", "[2,6]"), "tensor \"b\" must begin at byte 4 of the data, but does at 2");
-    assert_eq!(two("[8,12]", "[0,4]"), "tensor \"a\" must begin at byte 4 of the data, but does at 8");
-    assert_eq!(two("[4,8]", "[0,4]"), "its tensors end at byte 8 of the data, which has 12");
-    assert_eq!(reason(&with_header("{}", &[0; 8])), "its tensors end at byte 0 of the data, which has 8");
+    assert_eq!(two("[0,4]", "[0,4]"), "tensor \"b\" must begin at byte 4 of the data, but begins at 0");
+    assert_eq!(two("[0,4]", "[2,6]"), "tensor \"b\" must begin at byte 4 of the data, but begins at 2");
+    assert_eq!(two("[8,12]", "[0,4]"), "tensor \"a\" must begin at byte 4 of the data, but begins at 8");
+    assert_eq!(two("[4,8]", "[0,4]"), "its tensors end at byte 8 of the data, which has 12 bytes");
+    assert_eq!(reason(&with_header("{}", &[0; 8])), "its tensors end at byte 0 of the data, which has 8 bytes");
 }
 
 #[test]
@@ -357,27 +357,27 @@ fn headers_that_are_no_header_are_refused() {
     );
     assert_eq!(text("{\"kernel\\"), "EOF while parsing a string at line 1 column 9");
     assert_eq!(text(r#"{"\x":"#), "invalid escape at line 1 column 4");
-    assert_eq!(text(&format!(r#"{{"k":{info},"k":{info}}}"#)), "\"k\" came twice at line 1 column 111");
-    assert_eq!(text(r#"{"__metadata__":{},"__metadata__":{}}"#), "\"__metadata__\" came twice at line 1 column 37");
+    assert_eq!(text(&format!(r#"{{"k":{info},"k":{info}}}"#)), "\"k\" appears twice at line 1 column 111");
+    assert_eq!(text(r#"{"__metadata__":{},"__metadata__":{}}"#), "\"__metadata__\" appears twice at line 1 column 37");
     assert_eq!(
         text(r#"{"__metadata__":{"a":"1","b":"2","\u0061":"3"}}"#),
-        "__metadata__: \"a\" came twice at line 1 column 46"
+        "__metadata__: \"a\" appears twice at line 1 column 46"
     );
     assert_eq!(
         text(r#"{"__metadata__":["a"]}"#),
         "invalid type: sequence, expected strings by name at line 1 column 16"
     );
     assert_eq!(text(r#"{"__metadata__":{"a":1}}"#), "invalid type: integer `1`, expected a string at line 1 column 22");
-    // A name as long as the file is not repeated.
+    // The message does not repeat a name as long as the file.
     let long = text(&format!(r#"{{"{}":0}}"#, "é".repeat(10_000)));
     assert!(long.starts_with(&format!("tensor \"{}\"…: invalid type: integer `0`", "é".repeat(100))), "{long}");
 
     let bytes = |len: u64, rest: &[u8]| reason(&[&len.to_le_bytes()[..], rest].concat());
-    assert_eq!(bytes(u64::MAX, b"{}"), "its header must have 18446744073709551615 bytes, but 2 came");
+    assert_eq!(bytes(u64::MAX, b"{}"), "its header must have 18446744073709551615 bytes, but has 2");
     assert_eq!(bytes(2, &[b'{', 0xff]), "its header cannot be read: key must be a string at line 1 column 2");
 }
 
-/// Whatever a file puts where a message could show it: no more than a part is shown, and nothing that commands a terminal.
+/// Messages show only a part of any text in a file, and no terminal control characters.
 #[test]
 fn no_message_is_as_long_as_the_file_or_commands_the_terminal() {
     let evil = "\\u001b[2J".repeat(500_000);
@@ -391,7 +391,7 @@ fn no_message_is_as_long_as_the_file_or_commands_the_terminal() {
         format!(r#"{{"__metadata__":{{"{evil}":0}}}}"#),
         format!(r#"{{"__metadata__":{{"{evil}":"","{evil}":""}}}}"#),
         format!(r#"{{"__metadata__":"{evil}"}}"#),
-        // A file as it must be, of other tensors than ours.
+        // A valid file, but of other tensors than ours.
         format!(r#"{{"{evil}":{{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}}}"#),
         format!(
             r#"{{"kernel":{{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}},"bias":{{"dtype":"F32","shape":[1],"data_offsets":[8,12]}},"{evil}":{{"dtype":"F32","shape":[0],"data_offsets":[12,12]}}}}"#
@@ -425,12 +425,12 @@ fn names_may_have_any_character_and_headers_white_space() {
 #[test]
 fn odd_files_that_are_files() {
     let max = usize::MAX;
-    // Legal in the format: an empty tensor whose other axis is larger than any memory.
+    // The format allows it: an empty tensor whose other axis is larger than any memory.
     let empty = file(&[("kernel", "F32", &[0, max], &[]), ("bias", "F32", &[1], &[0; 4])]);
     assert!(matches!(refused(&empty), Error::TensorShape { .. }));
     let mut tensors = safetensors::read_tensors::<f32>(&empty).unwrap();
     assert!(matches!(tensors.take("kernel"), Err(Error::TensorShape { .. })));
-    // A file of nothing is a file, but not ours.
+    // A file without tensors is valid, but not ours.
     assert!(matches!(refused(&with_header("{}", &[])), Error::MissingWeight { .. }));
 }
 
@@ -442,8 +442,8 @@ fn metadata_is_read() {
     assert!(matches!(safetensors::read_metadata(b"{}"), Err(Error::InvalidFile { .. })));
 }
 
-/// Four times the layers, not sixteen times the time. (A second more or less is the machine: scanning all names for each
-/// layer took ten.)
+/// Four times the layers must not take sixteen times as long. (A second of slack for the machine: scanning all names
+/// for each layer took ten.)
 #[test]
 fn time_is_in_proportion_to_the_layers() {
     use ndarray::ArrayD;
@@ -456,7 +456,7 @@ fn time_is_in_proportion_to_the_layers() {
     fn prefixed(prefix: &str, names: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
         names.iter().map(|(name, shape)| (format!("{prefix}{name}"), shape.to_vec())).collect()
     }
-    /// Of a name of which only the end differs.
+    /// For a name that differs only at its end.
     fn long(k: usize) -> String {
         format!("{}{k}/", "scope/".repeat(40))
     }

@@ -1,4 +1,4 @@
-//! What loading takes beside the file: the cell's own arrays and one tensor.
+//! What loading takes besides the file: the cell's own arrays and one tensor.
 
 #[path = "common/allocator.rs"]
 mod allocator;
@@ -12,7 +12,7 @@ use rnn_cell::{Activation, Error, Lstm};
 /// Names, shapes and the parsed header.
 const SMALL: usize = 64 << 10;
 
-/// Imports a module that has tensors of these names and shapes, and keeps the cells.
+/// Imports a module with tensors of these names and shapes, and keeps the cells.
 fn check<T>(tensors: &[(&str, &[usize])], import: impl FnOnce(&mut Tensors<'_, f32>) -> Result<T, Error>) {
     let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("memory.safetensors");
     let mut file = Tensors::<f32>::new();
@@ -96,7 +96,7 @@ fn each_importer(x: usize, h: usize) {
     check(&borrowed(&lstm), |t| flax::lstm(t, ""));
 }
 
-/// A file of zeros in F16.
+/// A file with zeros in F16.
 fn half_precision(tensors: &[(&str, &[usize])]) -> Vec<u8> {
     let mut end = 0;
     let infos = tensors.iter().map(|(name, shape)| {
@@ -111,7 +111,7 @@ fn half_precision(tensors: &[(&str, &[usize])]) -> Vec<u8> {
 #[test]
 fn loading_takes_the_cell_and_one_tensor() {
     let hidden = 192;
-    // By parameter name, into a cell that is there: nothing beside the file.
+    // By parameter name into an existing cell: nothing besides the file.
     let [saved, mut cell] =
         [1, 2].map(|seed| Lstm::<f32>::new(hidden, hidden, &mut Xoshiro256PlusPlus::seed_from_u64(seed)));
     let file = safetensors::to_bytes(&saved).unwrap();
@@ -119,10 +119,10 @@ fn loading_takes_the_cell_and_one_tensor() {
     result.unwrap();
     assert!(peak < SMALL, "{peak} bytes beside a file of {}", file.len());
 
-    // Through an importer: the largest tensor beside the cells.
+    // With an importer: the largest tensor besides the cells.
     each_importer(64, hidden);
 
-    // A cell of one unit is packed in whole vectors, and those are all.
+    // A cell with one unit is packed in whole vectors, and takes no more.
     let inputs = 100_000;
     let vector = 64;
     let one_unit = |gates: usize, import: &dyn Fn(&mut Tensors<'_, f32>)| {
@@ -140,7 +140,7 @@ fn loading_takes_the_cell_and_one_tensor() {
     one_unit(3, &|t| drop(pytorch::gru(t, "").unwrap()));
     one_unit(4, &|t| drop(pytorch::lstm(t, "").unwrap()));
 
-    // A claim without bytes behind it takes nothing.
+    // A claim without bytes behind it allocates nothing.
     let claim = br#"{"kernel":{"dtype":"F32","shape":[1000000,1000000],"data_offsets":[0,4000000000000]}}"#;
     let file = [&(claim.len() as u64).to_le_bytes()[..], claim].concat();
     let (result, _, peak) = measured(|| safetensors::from_bytes(&mut cell, &file));

@@ -1,4 +1,4 @@
-//! Law 7 for dropout and layer normalization: gradients agree with central differences in f64, each option by itself. Random
+//! Law 7 for dropout and layer normalization: gradients agree with central differences in f64, option by option. Random
 //! nestings are in properties_training.rs.
 
 use ndarray::Array3;
@@ -11,10 +11,10 @@ use rnn_cell::{Activation, DropoutWrapper, Gru, LayerNormLstm, Lstm, MultiRnnCel
 const SHAPES: [(usize, usize, Option<[usize; 3]>); 4] =
     [(1, 1, None), (2, 4, None), (3, 4, Some([4, 2, 0])), (3, 3, Some([1, 3, 2]))];
 
-/// Against central differences on all `SHAPES`, with dropout off and on.
+/// Compares with central differences on all `SHAPES`, with dropout off and on.
 fn check<C: TrainableCell<Elem = f64>>(name: &str, mut cell: C) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
-    // tf.contrib's initial gains and biases are all alike, which would hide that one is taken for another.
+    // tf.contrib's initial gains and biases are all alike, which would hide mixing them up.
     cell.visit_parameters_mut(&mut |_, mut value| value.mapv_inplace(|v| v + rng.random_range(-0.3..0.3)));
     for (batch, seq, lengths) in SHAPES {
         for seed in [None, Some(8)] {
@@ -42,7 +42,7 @@ fn gru(input: usize, hidden: usize) -> Gru<f64> {
     Gru::new(input, hidden, &mut rng())
 }
 
-/// Normalizing a row that hardly varies is so steep that the differences themselves are off; large sums vary.
+/// Normalizing a nearly constant row is so steep that the differences are inaccurate. Large sums vary enough.
 fn steady(mut cell: LayerNormLstm<f64>) -> LayerNormLstm<f64> {
     cell.visit_parameters_mut(&mut |name, mut value| {
         if name == "kernel" {
@@ -81,7 +81,7 @@ fn layer_norm_lstm() {
     }
 }
 
-/// Another dropout seed is another gradient, so the tests above do compare masks.
+/// Another dropout seed gives another gradient, so the tests above do compare masks.
 #[test]
 fn seeds_differ() {
     let cell = DropoutWrapper::builder(lstm(3, 4)).state_keep_prob(0.5).build().unwrap();

@@ -136,7 +136,7 @@ fn dropout_keeps_its_fraction_and_its_mean() {
     let cell = DropoutWrapper::builder(Echo(size)).output_keep_prob(0.7).build().unwrap();
     let (y, _) = dynamic_rnn(&cell, &x, None, Some(cell.training_state(batch, 1))).unwrap();
     assert!(y.iter().all(|&y| y == 0.0 || y == 3.0 / 0.7));
-    // 100000 draws: the standard deviation of the fraction is 0.0015; five of them are allowed.
+    // 100000 draws: the fraction has a standard deviation of 0.0015. Five of them are allowed.
     let kept = |y: ndarray::ArrayViewD<f64>| y.iter().filter(|&&y| y != 0.0).count() as f64 / y.len() as f64;
     assert!((kept(y.view().into_dyn()) - 0.7).abs() < 0.0073);
     assert!((y.mean().unwrap() - 3.0).abs() < 0.032);
@@ -146,7 +146,7 @@ fn dropout_keeps_its_fraction_and_its_mean() {
             assert!(deviations.abs() < 5.0, "axis {axis}: {deviations}");
         }
     }
-    // No two rows, steps or neighbouring seeds share masks: two of them agree in 0.7² + 0.3² = 58 % of the places.
+    // No two rows, steps or neighbouring seeds share masks: two masks agree in 0.7² + 0.3² = 58 % of the places.
     let agree = |a: ndarray::ArrayView1<f64>, b: ndarray::ArrayView1<f64>| {
         a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len() as f64
     };
@@ -242,7 +242,7 @@ fn layers_have_masks_of_their_own() {
     let x = Array3::from_elem((1, 3, 64), 1.0);
     let dropout = || DropoutWrapper::builder(Echo(64)).output_keep_prob(0.5).build().unwrap();
     let kept = |y: &Array3<f64>| y.iter().filter(|&&y| y != 0.0).count();
-    // Three layers of the same mask would keep half of the values, of different masks an eighth.
+    // Three layers with the same mask would keep half of the values, with different masks an eighth.
     let stack = MultiRnnCell::new(vec![dropout(), dropout(), dropout()]).unwrap();
     let (y, _) = dynamic_rnn(&stack, &x, None, Some(stack.training_state(1, 1))).unwrap();
     assert!((5..50).contains(&kept(&y)), "{}", kept(&y));
@@ -267,7 +267,7 @@ fn rows_keep_their_masks_when_copied_and_selected() {
     let start = cell.training_state(4, 1);
     let all = step(&mut start.clone());
     assert_eq!(step(&mut start.select_rows(&[2, 0])), all.select_rows(&[2, 0]));
-    // A row put back to its start replays; one overwritten by a state without dropout goes on.
+    // A row reset to its start replays; one overwritten by a state without dropout goes on.
     let mut state = start.clone();
     step(&mut state);
     let second = step(&mut state.clone());
@@ -321,7 +321,7 @@ fn parameters_are_visited_through_every_wrapper() {
         weight.fill(0.0);
     });
     assert_eq!(mutable, expected);
-    // Zero weights reach the packed ones: the LSTM and the RNN give 0, half of it carried on.
+    // Zero weights reach the packed ones: LSTM and RNN give 0, and the highway carries half of that.
     let (y, _) = dynamic_rnn(&cell, &random((1, 2, 3), 1), None, None).unwrap();
     assert!(y.iter().all(|&y| y == 0.0));
 }

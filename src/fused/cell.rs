@@ -1,4 +1,4 @@
-//! [`FusedCell`]: a cell by its equation.
+//! [`FusedCell`]: a cell defined by its equation.
 
 use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
 use crate::back::Back;
@@ -9,17 +9,16 @@ use crate::kernel::recurrence::{
 use crate::{Float, Parameters, State};
 use ndarray::{ArrayRef3, ArrayViewMut2, Ix3};
 
-/// A cell that brings its equation; the crate brings the products and everything around them.
+/// A cell that supplies its equation; the crate supplies the products and everything around them.
 ///
-/// A step runs the stages in their order. Each has a product, whose sums come to [`forward`](Self::forward) row by row, one
-/// slice a gate, with the old state. What the equation writes there is the new state and the output.
+/// A step runs the stages in order. The sums of a stage's product go to [`forward`](Self::forward) row by row, one
+/// slice per gate, together with the old state. The equation computes the new state and the output from them.
 ///
 /// [`fused_cell!`](crate::fused_cell) makes it an [`RnnCell`](crate::RnnCell).
 pub trait FusedCell: Sync {
     /// `f32` or `f64`.
     type Elem: Float;
-    /// What the cell carries from step to step: at most four leaves, which the equation knows by number, in the order of
-    /// [`State::visit`].
+    /// What the cell carries from step to step: at most four leaves, numbered in the order of [`State::visit`].
     type State: State<Self::Elem>;
 
     /// Features of an input row.
@@ -28,20 +27,20 @@ pub trait FusedCell: Sync {
     /// Features of an output row.
     fn output_size(&self) -> usize;
 
-    /// The state before the first step, of `batch` rows.
+    /// The state before the first step, with `batch` rows.
     fn zero_state(&self, batch: usize) -> Self::State;
 
-    /// The stages of a step. Called once a run.
+    /// The stages of a step. Called once per run.
     fn stages(&self) -> Stages<'_, Self::Elem>;
 
-    /// From the sums of a stage to what it makes of them, for one row. Between them, the stages write all of the new state
-    /// and of the output. Mark it `#[inline(always)]`.
+    /// Computes one row of a stage from its sums. Together, the stages must write all of the new state and the output.
+    /// Mark it `#[inline(always)]`.
     ///
-    /// - Ask `row` for each slice that is written at most once a call: a second time panics.
-    /// - A number stands on the right of an operator, `f + E::one()`; on the left it is [`V::splat`](Vector::splat).
+    /// - Ask `row` only once per call for each slice to be written; asking again panics.
+    /// - A plain number must be the right operand: `f + E::one()`. On the left, use [`V::splat`](Vector::splat).
     fn forward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Forward<'_, Self::Elem>);
 
-    // Where the loop over rows is compiled: in the crate that has the type, or here for the cells of this one.
+    // Decides where the loop over rows is compiled: in the crate that names the type, or here for this crate's cells.
     #[doc(hidden)]
     fn forward_rows(&self, rows: &ForwardRows<'_, Self::Elem>)
     where
@@ -51,37 +50,37 @@ pub trait FusedCell: Sync {
     }
 }
 
-/// A [`FusedCell`] that knows its way back. Check it with [`gradient_error`](crate::train::gradient_error): a gradient of the
-/// wrong source, or one that was not written, does not panic.
+/// A [`FusedCell`] with a backward pass. Check it with [`gradient_error`](crate::train::gradient_error): a gradient
+/// that has the wrong source, or was never written, does not panic.
 ///
 /// [`trainable_fused_cell!`](crate::trainable_fused_cell) makes it a [`TrainableCell`](crate::train::TrainableCell).
 pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> {
-    /// The gradients of the parameters: arrays of the same names, order and shapes, as [`parameters!`](crate::parameters)
-    /// makes them.
+    /// The gradients of the parameters: arrays with the same names, order and shapes, as
+    /// [`parameters!`](crate::parameters) defines them.
     type Gradient: Parameters<Self::Elem> + Send + 'static;
 
-    /// Gradients that are all 0.
+    /// Returns gradients that are all 0.
     fn zero_gradient(&self) -> Self::Gradient;
 
-    /// From the gradients of what a stage made to those of its sums, for one row; stages run in reverse. Mark it
+    /// Computes the gradients of a stage's sums from those of its results, for one row. Stages run in reverse. Mark it
     /// `#[inline(always)]`.
     ///
-    /// - [`Backward::sums`] hold what the way forward left in them, and become the gradients of the sums.
-    /// - [`Backward::d_state`] holds the gradients of the new state, and becomes that part of the gradients of the old one
-    ///   which does not flow through a product: the products' part is added after the stage. Write 0 where nothing is left.
-    /// - With several stages, each finds in `d_state` what the one after it left there, and in
-    ///   [`Backward::d_temporary`] the whole gradient of the temporary that the one after it multiplied. A value that two
-    ///   stages need belongs in a temporary, as sums hold a value or its gradient.
+    /// - [`Backward::sums`] holds what the forward pass left there. Overwrite it with the gradients of the sums.
+    /// - [`Backward::d_state`] holds the gradients of the new state. Overwrite it with those of the old state, without
+    ///   the part that flows through products: that is added after the stage. Write 0 where nothing is left.
+    /// - With several stages, each finds in `d_state` what the next stage left there, and in [`Backward::d_temporary`]
+    ///   the whole gradient of the temporary that the next stage multiplied. Keep a value that two stages need in a
+    ///   temporary: sums hold either a value or its gradient.
     fn backward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Backward<'_, Self::Elem>);
 
-    /// Adds the gradients of the parameters, once the run back has ended: of each [`Linear`]'s with
-    /// [`Linear::add_gradients`], of the cell's own with [`Samples::add_accumulated`].
+    /// Adds the gradients of the parameters after a backward run: those of each [`Linear`] with
+    /// [`Linear::add_gradients`], the cell's own with [`Samples::add_accumulated`].
     ///
     /// [`Linear`]: super::Linear
     /// [`Linear::add_gradients`]: super::Linear::add_gradients
     fn gradients(&self, samples: &mut Samples<'_, Self::Elem>, gradient: &mut Self::Gradient);
 
-    // As `forward_rows`.
+    // Like `forward_rows`.
     #[doc(hidden)]
     fn backward_rows(&self, rows: &BackwardRows<'_, Self::Elem>)
     where
@@ -135,7 +134,7 @@ pub fn unroll<C: FusedCell>(
     run(cell, inputs, state, (outputs, None), workspace);
 }
 
-/// [`unroll`], recorded for the way back.
+/// Like [`unroll`], and records what [`unroll_backward`] needs.
 ///
 /// # Panics
 /// As [`unroll`].
@@ -152,7 +151,7 @@ pub fn unroll_recording<C: TrainableFusedCell>(
     record.expect("a recorded run leaves a record")
 }
 
-/// Where a record goes, if there is to be one.
+/// Where to put the record, if one is wanted.
 type Recording<'a, E> = Option<&'a mut Option<Record<E>>>;
 
 #[track_caller]
@@ -169,10 +168,10 @@ fn run<C: FusedCell>(
     C::Elem::unroll(&Seen(cell), cell.stages().plan(), &mut io, record, workspace);
 }
 
-/// Runs a record back, as [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward) does.
+/// Runs a record backward, as [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward) does.
 ///
 /// # Panics
-/// If the shapes disagree, or the record is of another cell.
+/// If the shapes disagree, or the record comes from another cell.
 #[track_caller]
 pub fn unroll_backward<C: TrainableFusedCell>(
     cell: &C,
@@ -193,7 +192,7 @@ pub fn unroll_backward<C: TrainableFusedCell>(
 }
 
 /// # Panics
-/// If there is not one gradient a parameter, of its shape.
+/// Unless there is one gradient per parameter, with its shape.
 #[track_caller]
 fn check_gradient<C: TrainableFusedCell>(cell: &C, gradient: &C::Gradient) {
     const MOST_PARAMETERS: usize = 16;
@@ -212,10 +211,10 @@ fn check_gradient<C: TrainableFusedCell>(cell: &C, gradient: &C::Gradient) {
         assert!(at < count && shape == shape_of(parameter.shape()), "the gradient of {name} must have its shape");
         at += 1;
     });
-    assert_eq!(at, count, "there must be one gradient a parameter");
+    assert_eq!(at, count, "there must be one gradient per parameter");
 }
 
-/// The leaves of a state, as wide as the cell's.
+/// The leaves of a state, which must be as wide as the cell's.
 ///
 /// # Panics
 /// If they are not.
@@ -240,22 +239,22 @@ fn leaves<'a, C: FusedCell>(cell: &C, state: &'a mut C::State) -> [Option<ArrayV
     leaves
 }
 
-/// The loop over rows of a cell of this crate, for the type of number it has.
+/// The loop over rows for a cell of this crate, compiled for its element type.
 #[inline(always)]
 pub(crate) fn run_forward<C: FusedCell>(cell: &C, rows: &ForwardRows<'_, C::Elem>) {
     rows.run(&Seen(cell));
 }
 
-/// As [`run_forward`].
+/// Like [`run_forward`].
 #[inline(always)]
 pub(crate) fn run_backward<C: TrainableFusedCell>(cell: &C, rows: &BackwardRows<'_, C::Elem>) {
     rows.run(&Seen(cell));
 }
 
-/// A cell of the type it is.
+/// Casts a cell to the type that it is.
 ///
 /// # Panics
-/// If it is another.
+/// If it is of another type.
 pub(crate) fn same<A: 'static, B: 'static>(cell: &A) -> &B {
-    (cell as &dyn std::any::Any).downcast_ref().expect("the types of numbers were compared")
+    (cell as &dyn std::any::Any).downcast_ref().expect("the element types were compared")
 }

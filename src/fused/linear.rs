@@ -10,18 +10,18 @@ use crate::{Arrays, Error, Field, Float, Parameters, parameters};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 
-/// bias + \[x, h\] · kernel: the product of a cell's gates, TensorFlow 1's `_Linear`. Its weights are packed once, as the
-/// kernels read them, and packed anew when they change.
+/// bias + \[x, h\] · kernel: the product of a cell's gates, TensorFlow 1's `_Linear`. Its weights are packed once, in
+/// the layout that the kernels read, and repacked when they change.
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
 /// | `kernel` | (input + recurrent, gates · units) | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (gates · units) | 0 |
 ///
-/// The first `input` rows of `kernel` multiply the inputs, the others what a [`Stage`](super::Stage) names: a leaf of the
-/// state or a temporary. Its columns are the gates', one after the other.
+/// The first `input` rows of `kernel` multiply the inputs. The others multiply what a [`Stage`](super::Stage) names: a
+/// leaf of the state or a temporary. The columns are those of the gates, one gate after another.
 ///
-/// By itself it is a layer: [`forward`](Self::forward) and [`backward`](Self::backward) of one without a recurrent half.
+/// Without a recurrent half it is a layer of its own, with [`forward`](Self::forward) and [`backward`](Self::backward).
 #[derive(Clone)]
 pub struct Linear<E: Float> {
     options: LinearBuilder,
@@ -34,7 +34,7 @@ parameters! {
     pub struct LinearWeights {
         /// (input + recurrent, gates · units).
         "kernel" kernel: Array2<E>,
-        /// (gates · units); `None` is no bias at all.
+        /// (gates · units); `None` without a bias.
         "bias" bias: Option<Array1<E>>,
     }
 }
@@ -51,7 +51,7 @@ pub struct LinearBuilder {
 }
 
 impl<E: Float> Linear<E> {
-    /// A product of `units` units, with options. It needs an `input_size` or a `recurrent_size`.
+    /// Options for a product with `units` units. Set `input_size`, `recurrent_size` or both.
     pub fn builder(units: usize) -> LinearBuilder {
         LinearBuilder { input_size: 0, recurrent_size: 0, units, gates: 1, use_bias: true }
     }
@@ -68,7 +68,7 @@ impl<E: Float> Linear<E> {
         self.options.input_size
     }
 
-    /// Units of each gate.
+    /// Units per gate.
     #[must_use]
     pub fn units(&self) -> usize {
         self.options.units
@@ -78,17 +78,17 @@ impl<E: Float> Linear<E> {
         &self.product
     }
 
-    /// bias + x · kernel: `x` (seq, batch, input), `to` (seq, batch, gates · units) overwritten; any strides.
+    /// Writes bias + x · kernel to `to`: `x` (seq, batch, input), `to` (seq, batch, gates · units), any strides.
     ///
     /// # Panics
     /// If it has a recurrent half, or if shapes disagree.
     pub fn forward(&self, x: &ArrayRef3<E>, to: &mut ArrayRef3<E>, workspace: &mut Workspace<E>) {
-        assert_eq!(self.options.recurrent_size, 0, "a product by itself has no recurrent half");
+        assert_eq!(self.options.recurrent_size, 0, "forward and backward need a product without a recurrent half");
         product::forward(&self.product, x.view(), to.view_mut(), workspace);
     }
 
-    /// From `d`, the gradient of what [`forward`](Self::forward) gave, to those of `x`, overwritten, and of the parameters,
-    /// added.
+    /// Computes gradients from `d`, the gradient of what [`forward`](Self::forward) wrote. Overwrites `d_x` with that
+    /// of `x`, and adds those of the parameters to `gradient`.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -100,13 +100,14 @@ impl<E: Float> Linear<E> {
         gradient: &mut LinearWeights<E>,
         workspace: &mut Workspace<E>,
     ) {
-        assert_eq!(self.options.recurrent_size, 0, "a product by itself has no recurrent half");
+        assert_eq!(self.options.recurrent_size, 0, "forward and backward need a product without a recurrent half");
         let (kernel, bias) = (gradient.kernel.view_mut(), gradient.bias.as_mut());
         let arrays = product::BackArrays { x: x.view(), d: d.view(), d_x: d_x.view_mut(), kernel, bias };
         product::backward(&self.product, arrays, workspace);
     }
 
-    /// Adds the gradients of kernel and bias, over all steps and rows of a stage whose product this is. `sources` are what it multiplied: the inputs, then the operand of the stage.
+    /// Adds the gradients of kernel and bias over all steps and rows of `stage`, which must use this product. `sources`
+    /// lists what it multiplied: the inputs, then the operand of the stage.
     ///
     /// # Panics
     /// If shapes disagree.
@@ -128,7 +129,7 @@ impl<E: Float> Linear<E> {
     }
 }
 
-/// Gates that a tile has sums for.
+/// The most gates that a tile has sums for.
 const MOST_GATES: usize = 4;
 
 impl LinearBuilder {
@@ -138,19 +139,19 @@ impl LinearBuilder {
         self
     }
 
-    /// Rows of weights for what the stage's operand holds. Default: 0, no recurrent half.
+    /// Rows of weights for the stage's operand. Default: 0, no recurrent half.
     pub fn recurrent_size(mut self, recurrent_size: usize) -> Self {
         self.recurrent_size = recurrent_size;
         self
     }
 
-    /// Gates side by side, one to four. Default: 1.
+    /// Number of gates, one to four. Default: 1.
     pub fn gates(mut self, gates: usize) -> Self {
         self.gates = gates;
         self
     }
 
-    /// Whether it has a bias. Default: true.
+    /// Whether the product has a bias. Default: true.
     pub fn use_bias(mut self, use_bias: bool) -> Self {
         self.use_bias = use_bias;
         self
@@ -160,12 +161,12 @@ impl LinearBuilder {
         matrix_shape([self.input_size, self.recurrent_size], [self.gates, self.units])
     }
 
-    /// The product, with TensorFlow's initial weights.
+    /// Builds the product with TensorFlow's initial weights.
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if `units` or `gates` is 0, or both `input_size` and `recurrent_size` are.
     /// - [`Error::InvalidNumber`] if there are more than four gates.
-    /// - [`Error::TooLarge`] if the weights would be larger than memory.
+    /// - [`Error::TooLarge`] if the weights would not fit in memory.
     pub fn build<E: Float, R: Rng + ?Sized>(self, rng: &mut R) -> Result<Linear<E>, Error> {
         self.check()?;
         let kernel = drawn("kernel", self.kernel_shape(), rng)?;
@@ -180,11 +181,11 @@ impl LinearBuilder {
         Ok(())
     }
 
-    /// The product, with existing weights.
+    /// Builds the product with existing weights.
     ///
     /// # Errors
-    /// As [`build`](Self::build); and [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the
-    /// weights are not those of these sizes and options.
+    /// - [`Error::ZeroSize`] or [`Error::InvalidNumber`] as [`build`](Self::build).
+    /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if the weights do not match.
     pub fn build_from<E: Float>(self, weights: LinearWeights<E>) -> Result<Linear<E>, Error> {
         self.check()?;
         let weights = weights.checked("", &|name| match name {

@@ -1,7 +1,7 @@
-//! What makes a cell of an equation.
+//! The macros that turn an equation into a cell.
 
-/// `FusedCell::forward_rows` of a cell of this crate, compiled here once for each number, not again in every crate that
-/// names the cell.
+/// `FusedCell::forward_rows` for the cells of this crate, compiled here once per element type instead of in every crate
+/// that names them.
 macro_rules! forward_compiled_here {
     ($cell:ident) => {
         fn forward_rows(&self, rows: &crate::kernel::recurrence::ForwardRows<'_, E>) {
@@ -23,7 +23,7 @@ macro_rules! forward_compiled_here {
     };
 }
 
-/// As `forward_compiled_here`, for the way back.
+/// Like `forward_compiled_here`, for the backward pass.
 macro_rules! backward_compiled_here {
     ($cell:ident) => {
         fn backward_rows(&self, rows: &crate::kernel::recurrence::BackwardRows<'_, E>) {

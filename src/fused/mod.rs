@@ -1,23 +1,23 @@
-//! The door into the kernels: what a cell of your own needs to run, and to be trained, as fast as the built-in ones.
+//! Everything a cell of your own needs to run and train as fast as the built-in ones.
 //!
-//! The built-in cells are written with nothing else. A cell brings its equation, a [`FusedCell`]: what becomes of the sums of
-//! its gates. The crate does the rest: [`Linear`] products on packed weights, input halves computed for many steps at once,
-//! rows of different lengths, threads, records and the gradients of weights. After the first step nothing is allocated.
+//! The built-in cells use this module too. A cell supplies its equation as a [`FusedCell`]; the crate supplies packed
+//! [`Linear`] products, input halves for many steps at once, ragged batches, threads, records and weight gradients.
+//! After the first step nothing is allocated, except where the feature `rayon` shares a large step among threads.
 //!
 //! | | |
 //! |---|---|
 //! | [`Linear`] | bias + \[x, h\] · kernel, packed once |
 //! | [`FusedCell`] | a cell: its stages, and its equation forward |
-//! | [`TrainableFusedCell`] | the equation back |
+//! | [`TrainableFusedCell`] | its equation backward |
 //! | [`fused_cell!`](crate::fused_cell), [`trainable_fused_cell!`](crate::trainable_fused_cell) | make it an [`RnnCell`](crate::RnnCell), a [`TrainableCell`](crate::train::TrainableCell) |
-//! | [`Vector`] | numbers of a row, as many as a register holds, with operators, `tanh` and `sigmoid` |
-//! | [`Stages`], [`Stage`] | which products a step has, and what they multiply |
-//! | [`Forward`], [`Backward`], [`Samples`] | what the equation sees |
+//! | [`Vector`] | as many numbers of a row as a register holds, with operators, `tanh` and `sigmoid` |
+//! | [`Stages`], [`Stage`] | the products of a step and what they multiply |
+//! | [`Forward`], [`Backward`], [`Samples`] | what the equation reads and writes |
 //!
 //! # A cell from its equation
 //!
-//! The update gate recurrent network, forward and back. `sums` holds the gates' sums; the way forward leaves in them what the
-//! way back needs, and the way back makes them the sums' gradients.
+//! The update gate recurrent network, forward and backward. `sums` holds the gates' sums. The forward pass leaves in it
+//! what the backward pass needs, and the backward pass overwrites it with the gradients of the sums.
 //!
 //! ```
 #![doc = include_str!("../../examples/fused/ugrnn.rs")]
@@ -34,12 +34,11 @@
 //!
 //! # Speed
 //!
-//! - Mark `forward` and `backward` `#[inline(always)]`: they are then compiled as a part of the loops over rows, once for each
-//!   instruction set.
-//! - Write the loop over a row with [`Vector::units`]. A plain loop over the slices works too, and is vectorized where the
-//!   compiler sees how; [`Activation::apply`](crate::Activation::apply) takes a whole slice.
-//! - A stage that works unit by unit gets some units of a row at a time, and threads share a row's units. One that needs whole
-//!   rows, as layer normalization does, says so: [`Stage::whole_rows`].
+//! - Mark `forward` and `backward` `#[inline(always)]`: that compiles them into each instruction set's loops over rows.
+//! - Write the loop over a row with [`Vector::units`]. A plain loop over the slices works too, but is vectorized only
+//!   where the compiler sees how. [`Activation::apply`](crate::Activation::apply) takes a whole slice.
+//! - By default a stage gets some units of a row at a time, and threads can share the units of a row. A stage that
+//!   needs whole rows, as layer normalization does, says so with [`Stage::whole_rows`].
 
 pub(crate) mod cell;
 mod linear;
@@ -58,7 +57,7 @@ use crate::kernel::slices::Function;
 use crate::{Activation, Float};
 
 impl Activation {
-    /// Replaces every number by the activation's value there.
+    /// Applies the activation to every number, in place.
     ///
     /// ```
     /// let mut row = [-1.0_f32, 0.0, 2.0];
@@ -69,8 +68,8 @@ impl Activation {
         apply(Function::Value(self), values);
     }
 
-    /// Replaces every value of the activation by the derivative there: of tanh 1 − y², of sigmoid y (1 − y). That of relu is
-    /// 0 at 0, as TensorFlow has it.
+    /// Replaces every value y of the activation with its derivative there: 1 − y² for tanh, y (1 − y) for sigmoid. The
+    /// derivative of relu at 0 is 0, as in TensorFlow.
     pub fn apply_slope<E: Float>(self, values: &mut [E]) {
         apply(Function::Slope(self), values);
     }

@@ -1,14 +1,14 @@
-//! [`Stages`]: which products a step has, and what they multiply.
+//! [`Stages`]: the products of a step and what they multiply.
 
 use super::Linear;
 use crate::Float;
 use crate::kernel::product::Product;
 use crate::kernel::recurrence::{self, Operand, Plan};
 
-/// The stages of a cell's step, in their order; at most four, and at most four temporaries.
+/// The stages of a cell's step, in order: at most four, with at most four temporaries.
 ///
-/// A cell with one product has one stage. A minimal gated unit (Zhou et al., 2016) has two: the gate's, which leaves f ⊙ h in a
-/// temporary, and the candidate's, which multiplies it.
+/// A cell with one product has one stage. A minimal gated unit (Zhou et al., 2016) has two: the gate's leaves f ⊙ h in
+/// a temporary, and the candidate's multiplies it.
 ///
 /// ```
 /// use ndarray::Array2;
@@ -65,9 +65,9 @@ use crate::kernel::recurrence::{self, Operand, Plan};
 /// ```
 pub struct Stages<'a, E: Float>(Plan<'a, E>);
 
-/// A part of a step: a product and what the equation makes of its sums.
+/// A part of a step: a product and what the equation computes from its sums.
 ///
-/// Default: works unit by unit; the product multiplies the inputs alone.
+/// By default it works unit by unit, and its product multiplies only the inputs.
 #[must_use]
 pub struct Stage<'a, E: Float>(recurrence::Stage<'a, E>);
 
@@ -81,7 +81,7 @@ impl<'a, E: Float> Stages<'a, E> {
         Self(stages.into_iter().fold(Plan::new(), |plan, Stage(stage)| plan.stage(stage)))
     }
 
-    /// Adds a temporary of `width` numbers a row, numbered from 0. There are at most four.
+    /// Adds a temporary with `width` numbers per row. Temporaries are numbered from 0; there are at most four.
     ///
     /// # Panics
     /// If there are more.
@@ -90,8 +90,8 @@ impl<'a, E: Float> Stages<'a, E> {
         Self(self.0.temporary(width))
     }
 
-    /// Adds an accumulator of `width` numbers a row, numbered from 0: where the way back adds up the gradients of weights that
-    /// belong to no product. There are at most four.
+    /// Adds an accumulator with `width` numbers per row, in which the backward pass sums the gradients of weights that
+    /// belong to no product. Accumulators are numbered from 0; there are at most four.
     ///
     /// # Panics
     /// If there are more.
@@ -111,7 +111,7 @@ impl<'a, E: Float> Stage<'a, E> {
         Self::of(linear.product())
     }
 
-    /// A stage without a product, of `units` units: a step's last words, once a temporary is there. It takes whole rows.
+    /// A stage without a product, with `units` units, for work that needs a complete temporary. It gets whole rows.
     pub fn without_product(units: usize) -> Self {
         Self(recurrence::Stage { product: None, operand: Operand::Nothing, units, whole_rows: true })
     }
@@ -121,19 +121,19 @@ impl<'a, E: Float> Stage<'a, E> {
         Self(recurrence::Stage { product: Some(product), operand: Operand::Nothing, units, whole_rows: false })
     }
 
-    /// The product multiplies the leaf of this number of the old state.
+    /// Sets what the product multiplies: this leaf of the old state.
     pub fn state(mut self, leaf: usize) -> Self {
         self.0.operand = Operand::State(leaf);
         self
     }
 
-    /// The product multiplies the temporary of this number, which an earlier stage has written.
+    /// Sets what the product multiplies: this temporary, which an earlier stage writes.
     pub fn temporary(mut self, temporary: usize) -> Self {
         self.0.operand = Operand::Temporary(temporary);
         self
     }
 
-    /// The equation gets whole rows.
+    /// Gives the equation whole rows.
     pub fn whole_rows(mut self) -> Self {
         self.0.whole_rows = true;
         self

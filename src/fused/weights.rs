@@ -1,11 +1,11 @@
-//! What all cells do with their weights.
+//! Handling of weights that all cells share.
 
 use crate::kernel::pack::Gate;
 use crate::{Error, Float, init};
 use ndarray::{Array, Array1, Array2, Dimension};
 use rand::Rng;
 
-/// Sum of `rows` and product of `columns`, the shape of a kernel; `usize::MAX`, which no matrix has, where they overflow.
+/// The shape of a kernel: the sum of `rows` and the product of `columns`, or `usize::MAX` where they overflow.
 pub(crate) fn matrix_shape(rows: [usize; 2], columns: [usize; 2]) -> [usize; 2] {
     [rows[0].saturating_add(rows[1]), columns[0].saturating_mul(columns[1])]
 }
@@ -13,12 +13,12 @@ pub(crate) fn matrix_shape(rows: [usize; 2], columns: [usize; 2]) -> [usize; 2] 
 /// A matrix of initial weights, [`glorot_uniform`](init::glorot_uniform).
 ///
 /// # Errors
-/// [`Error::TooLarge`] if there is no room for it and its packed copy.
+/// [`Error::TooLarge`] if memory cannot hold it and its packed copy.
 pub(crate) fn drawn<E: Float, R: Rng + ?Sized>(name: &str, shape: [usize; 2], rng: &mut R) -> Result<Array2<E>, Error> {
     let [rows, columns] = shape;
     let mut room = Vec::<E>::new();
     let reserved = room.try_reserve_exact(rows.saturating_mul(columns).saturating_mul(2));
-    // Seen from outside: a compiler may leave out an allocation that nobody uses, and take it for granted.
+    // The black box keeps the compiler from removing the unused allocation and assuming that it would have succeeded.
     drop(std::hint::black_box(room));
     match reserved {
         Ok(()) => Ok(init::glorot_uniform((rows, columns), rng)),
@@ -26,7 +26,7 @@ pub(crate) fn drawn<E: Float, R: Rng + ?Sized>(name: &str, shape: [usize; 2], rn
     }
 }
 
-/// The numbers of a weight in standard layout.
+/// The numbers of a weight, which is in standard layout.
 pub(crate) fn numbers<E: Float, D: Dimension>(weight: &Array<E, D>) -> &[E] {
     weight.as_slice().expect("weights are kept in standard layout")
 }
@@ -39,7 +39,7 @@ pub(crate) fn gates_of<'a, E: Float, const N: usize>(
     gates_from(matrix, bias, N)
 }
 
-/// As [`gates_of`]: the first `gates` of `N`.
+/// Like [`gates_of`] for `gates` gates; the rest of the `N` repeat the last one.
 pub(crate) fn gates_from<'a, E: Float, const N: usize>(
     matrix: &'a Array2<E>,
     bias: Option<&'a Array1<E>>,
@@ -53,7 +53,7 @@ pub(crate) fn gates_from<'a, E: Float, const N: usize>(
     })
 }
 
-/// Runs `visit` on a cell's weights and repacks them however `visit` ends, so that packed weights are never stale.
+/// Runs `visit` on a cell's weights and repacks them however it ends, so that packed weights are never stale.
 pub(crate) fn visit_then_repack<C: ?Sized>(cell: &mut C, visit: impl FnOnce(&mut C), repack: fn(&mut C)) {
     struct Repack<'a, C: ?Sized>(&'a mut C, fn(&mut C));
     impl<C: ?Sized> Drop for Repack<'_, C> {
@@ -64,7 +64,7 @@ pub(crate) fn visit_then_repack<C: ?Sized>(cell: &mut C, visit: impl FnOnce(&mut
     visit(Repack(cell, repack).0);
 }
 
-/// [`Parameters`](crate::Parameters) of a cell whose `weights` are a struct of them and are packed by `repack`.
+/// [`Parameters`](crate::Parameters) for a cell that has a struct of `weights` and packs them with `repack`.
 macro_rules! packed_parameters {
     ($cell:ident) => {
         impl<E: crate::Float> crate::Parameters<E> for $cell<E> {

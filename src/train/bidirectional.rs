@@ -8,18 +8,18 @@ use crate::drivers::schedule::Schedule;
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3};
 
-/// What the recorded driver returns: outputs and final states, each of the forward and the backward direction, and the tape.
+/// What the recorded driver returns: outputs and final states of the forward and the backward direction, and the tape.
 type Recorded<'a, C, D> = (
     (Array3<<C as RnnCell>::Elem>, Array3<<C as RnnCell>::Elem>),
     (<C as RnnCell>::State, <D as RnnCell>::State),
     BidirectionalTape<'a, C, D>,
 );
 
-/// [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn), recorded: `inputs` (batch, seq, input), outputs
-/// (batch, seq, output) of each direction.
+/// Runs [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn) and records it for training. `inputs` are
+/// (batch, seq, input), the outputs of each direction (batch, seq, output).
 ///
-/// The backward direction reads each row from its last valid step to its first. What holds for [`dynamic_rnn`], of padding
-/// and of memory, holds for each direction.
+/// The backward direction reads each row from its last valid step to its first. Each direction treats padding and uses
+/// memory as [`dynamic_rnn`] does.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -30,7 +30,7 @@ type Recorded<'a, C, D> = (
 /// let x = one_hot(&["hello", "eolll", "lleel"], "helo")?;
 /// let ((fw, bw), _, tape) =
 ///     train::bidirectional_dynamic_rnn(&cell_fw, &cell_bw, &x, Some(&[5, 3, 4]), None, None)?;
-/// // The loss is half the sum of all squares: the gradient of the outputs are the outputs.
+/// // The loss is half the sum of all squares: the gradient of the outputs is the outputs.
 /// let gradients = tape.backward(&fw, &bw, None, None)?;
 /// assert_eq!(gradients.parameters.get("fw/kernel").unwrap().shape(), [7, 12]);
 /// assert_eq!(gradients.parameters.get("bw/gates/kernel").unwrap().shape(), [6, 4]);
@@ -53,11 +53,10 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), None)
 }
 
-/// [`bidirectional_dynamic_rnn`] that keeps in each direction what [`dynamic_rnn_checkpointed`] keeps: the state every
-/// `every` steps.
+/// Like [`bidirectional_dynamic_rnn`], but checkpoints both directions as [`dynamic_rnn_checkpointed`] does.
 ///
 /// # Errors
-/// As [`bidirectional_dynamic_rnn`]; and [`Error::ZeroSize`] if `every` is 0.
+/// As [`bidirectional_dynamic_rnn`], and [`Error::ZeroSize`] if `every` is 0.
 ///
 /// [`dynamic_rnn_checkpointed`]: super::dynamic_rnn_checkpointed
 pub fn bidirectional_dynamic_rnn_checkpointed<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
@@ -94,29 +93,29 @@ fn record_both<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
 }
 
 /// A recorded run of [`bidirectional_dynamic_rnn`].
-#[must_use = "a tape is recorded to be run back"]
+#[must_use = "call `backward` to get the gradients"]
 pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> {
     fw: Tape<'a, C>,
     bw: Tape<'a, D>,
 }
 
-/// What a [`BidirectionalTape`] of these cells gives.
+/// What [`BidirectionalTape::backward`] returns for these cells.
 type BothGradients<C, D> = BidirectionalGradients<<C as RnnCell>::Elem, <C as RnnCell>::State, <D as RnnCell>::State>;
 
-/// Gradients of everything a bidirectional run was given.
+/// Gradients of everything passed to a bidirectional run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BidirectionalGradients<E, F, B = F> {
-    /// Of the parameters of both cells, named `fw/<parameter>` and `bw/<parameter>` as
+    /// The gradients of both cells' parameters, named `fw/<parameter>` and `bw/<parameter>`, as
     /// [`Bidirectional`](crate::Bidirectional) names them.
     pub parameters: Gradients<E>,
-    /// Of the inputs, (batch, seq, input), through both directions; 0 in the padding.
+    /// The gradient of the inputs, (batch, seq, input), summed over both directions; 0 in the padding.
     pub inputs: Array3<E>,
-    /// Of the initial states, (forward, backward).
+    /// The gradients of the initial states, (forward, backward).
     pub initial_states: (F, B),
 }
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C, D> {
-    /// Runs back from the gradients of each direction's outputs, (batch, seq, output), and final state (0 without).
+    /// Backpropagates the gradients of each direction's outputs (batch, seq, output) and final state (0 if `None`).
     ///
     /// # Errors
     /// As [`Tape::backward`].

@@ -1,4 +1,4 @@
-//! [`BoxedTrainableCell`]: a cell to train whose type is known at run time only.
+//! [`BoxedTrainableCell`]: a trainable cell whose type is known only at run time.
 
 use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
@@ -11,7 +11,7 @@ use std::fmt;
 
 /// Any trainable cell of element type `E`: [`BoxedCell`](crate::BoxedCell) for training.
 ///
-/// State and workspace are those of a `BoxedCell`. An unroll, forward or back, is one virtual call.
+/// State and workspace are those of a `BoxedCell`. Each unroll, forward or backward, is one virtual call.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -40,10 +40,10 @@ impl<E: Float> BoxedTrainableCell<E> {
 
 erased_cell!(BoxedTrainableCell);
 
-/// The gradients of the parameters of whatever cell is in the box.
+/// The gradients of the parameters of the boxed cell, whatever its type.
 pub struct DynGradient<E: Float>(Box<dyn ErasedGradient<E>>);
 
-/// Gradients, whose type can be asked for.
+/// Gradients that can be downcast to their type.
 trait ErasedGradient<E: Float>: Parameters<E> + Send {
     fn erased_any_mut(&mut self) -> &mut dyn Any;
     fn erased_take(self: Box<Self>, take: &mut dyn FnMut(&str, ArrayD<E>));
@@ -78,7 +78,7 @@ impl<E: Float> fmt::Debug for DynGradient<E> {
     }
 }
 
-/// The records of a run of whatever cell is in the box.
+/// The records of a run of the boxed cell, whatever its type.
 pub struct DynRecord(Box<dyn Any + Send>);
 
 impl<E: Float> TrainableCell for BoxedTrainableCell<E> {

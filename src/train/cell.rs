@@ -1,4 +1,4 @@
-//! [`TrainableCell`]: a cell that knows its own step backward.
+//! [`TrainableCell`]: a cell with a backward step.
 
 use super::long_sum::LongSum;
 use super::runs::steps_as_runs;
@@ -6,17 +6,17 @@ use crate::back::Back;
 use crate::{Parameters, RnnCell};
 use ndarray::{ArrayRef2, ArrayRef3, Axis, Ix2, Ix3};
 
-/// A cell that can be trained: its step forward records what its step backward needs.
+/// A cell that can be trained: its forward step records what its backward step needs.
 ///
-/// Only the step must be written, forward and backward; the sequence versions repeat it. The built-in cells override them:
-/// the recurrence runs back once, and the gradients of weights and inputs are then a few large products over all steps
-/// and rows.
+/// You only have to write the step, forward and backward; the sequence versions repeat it. The built-in cells override
+/// them. They run the recurrence backward once, and then get the gradients of weights and inputs from a few large
+/// products over all steps and rows.
 ///
-/// A gradient of a state is a state of the same type whose leaves hold the gradients. A gradient of the parameters is a
-/// struct of arrays with the parameters' names, order and shapes, as [`parameters!`](crate::parameters) makes it; gradients
-/// are added to what is there.
+/// The gradient of a state is a state of the same type whose leaves hold the gradients. The gradient of the parameters
+/// is a struct of arrays with the parameters' names, order and shapes, as [`parameters!`](crate::parameters) defines
+/// it. Gradients of parameters are added to what it holds.
 ///
-/// A `Box` of such a cell is one too. A reference or an `Arc` is a cell, but not one of these: its weights cannot change.
+/// A `Box` of a trainable cell is trainable. A reference or an `Arc` is only a cell: its weights cannot change.
 ///
 /// ```
 /// use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, arr1};
@@ -69,17 +69,17 @@ use ndarray::{ArrayRef2, ArrayRef3, Axis, Ix2, Ix3};
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
-    /// What backward needs of one step, or of a run of steps.
+    /// What the backward pass needs from one step, or from a run of steps.
     type Record: Send;
 
-    /// Gradients of the parameters: arrays of their names, order and shapes.
+    /// Gradients of the parameters: arrays with their names, order and shapes.
     type Gradient: Parameters<Self::Elem> + Send + 'static;
 
-    /// Gradients that are all 0.
+    /// Returns gradients that are all 0.
     #[must_use]
     fn zero_gradient(&self) -> Self::Gradient;
 
-    /// [`RnnCell::step`], recorded.
+    /// Runs [`RnnCell::step`] and returns its record.
     ///
     /// # Panics
     /// As [`RnnCell::step`].
@@ -91,13 +91,13 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         workspace: &mut Self::Workspace,
     ) -> Self::Record;
 
-    /// One step back, from the record that the step forward left. [`Back`] says what is read and what is written.
+    /// Runs one step backward from the forward step's record. [`Back`] says what is read and what is written.
     ///
     /// # Panics
     /// If the shapes disagree.
     fn step_backward(&self, record: Self::Record, back: StepBack<'_, Self>, workspace: &mut Self::Workspace);
 
-    /// [`RnnCell::unroll`], recorded: pushes as many records as it likes.
+    /// Runs [`RnnCell::unroll`] and pushes any number of records.
     ///
     /// # Panics
     /// As [`RnnCell::unroll`].
@@ -114,8 +114,8 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
         }
     }
 
-    /// A run of steps back: pops the records that [`unroll_recording`](Self::unroll_recording) pushed for its inputs. Between
-    /// steps the provided version may move what `gradient` holds to a longer sum, and let the next step begin at 0 again.
+    /// Runs steps backward and pops the records that [`unroll_recording`](Self::unroll_recording) pushed for its
+    /// inputs. Between steps the provided version may move `gradient` to a more precise sum and set it to 0 again.
     ///
     /// # Panics
     /// If the shapes disagree, or records are missing.
@@ -138,17 +138,17 @@ pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
     }
 }
 
-/// What [`TrainableCell::step_backward`] of a cell reads and writes: arrays (batch, features).
+/// What a cell's [`TrainableCell::step_backward`] reads and writes: arrays (batch, features).
 pub type StepBack<'a, C> = Back<'a, <C as RnnCell>::Elem, Ix2, <C as RnnCell>::State, <C as TrainableCell>::Gradient>;
 
-/// What [`TrainableCell::unroll_backward`] of a cell reads and writes: arrays (seq, batch, features).
+/// What a cell's [`TrainableCell::unroll_backward`] reads and writes: arrays (seq, batch, features).
 pub type RunBack<'a, C> = Back<'a, <C as RnnCell>::Elem, Ix3, <C as RnnCell>::State, <C as TrainableCell>::Gradient>;
 
 impl<C: TrainableCell + ?Sized> TrainableCell for Box<C>
 where
     Self: Sync,
 {
-    /// The cell's, of a run.
+    /// The inner cell's records of a run.
     type Record = Vec<C::Record>;
     type Gradient = C::Gradient;
 

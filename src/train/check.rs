@@ -1,14 +1,14 @@
-//! [`gradient_error`]: backward against central differences.
+//! [`gradient_error`]: compares gradients with central differences.
 
 use super::{TrainableCell, dynamic_rnn};
 use crate::{Error, Float, RnnCell, State};
 use ndarray::{Array3, ArrayRef3};
 
-/// How far a cell's gradients are from central differences: the largest |difference| / max(1, |gradient|) over every
-/// parameter, input and number of the initial state.
+/// Measures how far a cell's gradients are from central differences: the largest |error| / max(1, |gradient|) over
+/// every number of the parameters, the inputs and the initial state.
 ///
-/// The loss is a fixed weighting of all outputs and final states. In `f64` a right backward of a smooth cell gives about
-/// 1e-9. It runs the cell twice for each number, so keep sizes small; values must not sit at a kink of the cell.
+/// The loss is a fixed weighted sum of all outputs and final states. A correct gradient of a smooth cell gives about
+/// 1e-9 in `f64`. The cell runs twice per number, so keep sizes small. Keep values away from kinks of the cell.
 ///
 /// # Errors
 /// As [`dynamic_rnn`](crate::dynamic_rnn).
@@ -79,7 +79,7 @@ fn check_visits<C: TrainableCell>(cell: &mut C) {
     assert_eq!(seen, changed, "visit_parameters and visit_parameters_mut must visit the same");
 }
 
-/// Adds `by` to a number of a parameter, each given by its position.
+/// Adds `by` to the number at position `at` of the parameter at position `parameter`.
 fn shift_parameter<C: TrainableCell>(cell: &mut C, parameter: usize, at: usize, by: f64) {
     let mut index = 0;
     cell.visit_parameters_mut(&mut |_, mut value| {
@@ -89,7 +89,7 @@ fn shift_parameter<C: TrainableCell>(cell: &mut C, parameter: usize, at: usize, 
     });
 }
 
-/// A fixed weighting of all outputs and final states; the weights are the gradients.
+/// A fixed weighted sum of all outputs and final states. The weights are its gradients.
 struct Loss<'a, C: RnnCell> {
     sequence_length: Option<&'a [usize]>,
     d_outputs: Array3<C::Elem>,
@@ -97,7 +97,7 @@ struct Loss<'a, C: RnnCell> {
 }
 
 impl<'a, C: RnnCell> Loss<'a, C> {
-    /// `state` is any of the shape of the final one.
+    /// `state` may be any state with the shape of the final one.
     fn new(sequence_length: Option<&'a [usize]>, outputs: (usize, usize, usize), state: C::State) -> Self {
         let d_outputs = Array3::from_shape_fn(outputs, |(b, t, o)| weight(b * 31 + t * 7 + o));
         let mut d_state = state;
@@ -117,7 +117,7 @@ impl<'a, C: RnnCell> Loss<'a, C> {
     }
 }
 
-/// Of the differences: their error is of order `STEP`², and of rounding over `STEP`.
+/// The step of the differences. Their error is of order `STEP`², plus rounding errors divided by `STEP`.
 const STEP: f64 = 1e-5;
 
 struct Worst(f64);
@@ -133,7 +133,7 @@ impl Worst {
     }
 }
 
-/// A weight in ±1 that depends on `index` alone.
+/// A weight between −1 and 1 that depends only on `index`.
 fn weight<E: Float>(index: usize) -> E {
     E::of((index as f64 * 1.7 + 0.3).sin())
 }

@@ -1,18 +1,18 @@
-//! [`clip_by_global_norm`]: gradients that exploded, cut to a length.
+//! [`clip_by_global_norm`]: limits exploding gradients.
 
 use super::Gradients;
 use crate::checks::check_positive;
 use crate::{Error, Float};
 
-/// Scales all gradients by `clip_norm` / max(global norm, `clip_norm`), and returns the global norm they had, √ Σ g² over
-/// every number: TensorFlow 1's `tf.clip_by_global_norm`, after Pascanu, Mikolov and Bengio (2013).
+/// Scales all gradients by `clip_norm` / max(global norm, `clip_norm`) and returns the global norm they had, √ Σ g²
+/// over every number. This is TensorFlow 1's `tf.clip_by_global_norm`, after Pascanu, Mikolov and Bengio (2013).
 ///
-/// Gradients of a smaller norm stay as they are, bit for bit. If a gradient is not finite every one becomes NaN, as in
-/// TensorFlow, so that the mistake cannot pass unseen. The gradients of several parts of a model are clipped together:
+/// Gradients with a smaller norm stay as they are, bit for bit. If any gradient is not finite, all become NaN, as in
+/// TensorFlow, so the mistake cannot go unnoticed. To clip the gradients of several parts of a model together,
 /// [`Gradients::join`] them first.
 ///
-/// The norm is an `f64`: that of `f32` gradients may exceed what an `f32` holds. It is infinite or NaN if a gradient is, and
-/// infinite if it exceeds even an `f64`; the gradients are clipped then as well. The norm of no gradients is 0.
+/// The norm is an `f64`, because that of `f32` gradients may overflow an `f32`. It is infinite or NaN if a gradient is,
+/// and infinite if it overflows even an `f64`; gradients are clipped then too. Without gradients it is 0.
 ///
 /// ```
 /// use rnn_cell::Dense;
@@ -33,7 +33,7 @@ pub fn clip_by_global_norm<E: Float>(gradients: &mut Gradients<E>, clip_norm: E)
     let clip = check_positive("clip_norm", clip_norm)?.as_f64();
     let numbers = || gradients.arrays().iter().flatten().map(|g| g.as_f64());
     let largest = numbers().fold(0.0_f64, |largest, g| largest.max(g.abs()));
-    // Squares of what an f32 holds are far inside f64; those of large or small f64 are taken in units of the largest.
+    // Squares of f32 numbers fit easily in f64. Those of very large or small f64 numbers are in units of the largest.
     let unit = if largest > 1e140 && largest.is_finite() || 0.0 < largest && largest < 1e-140 { largest } else { 1.0 };
     let in_units = numbers().fold(0.0, |sum, g| sum + (g / unit) * (g / unit)).sqrt();
     let norm = unit * in_units;

@@ -1,4 +1,4 @@
-//! Dropout's backward: gradients pass the masks that the values passed, drawn again.
+//! Dropout's backward pass: gradients go through the same masks as the values, drawn again.
 
 use super::cell::{RunBack, TrainableCell};
 use super::long_sum::LongSum;
@@ -9,11 +9,10 @@ use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{DropoutState, DropoutWrapper, State};
 use ndarray::{ArrayRef2, ArrayRef3, Axis, s};
 
-/// What a recorded run of a [`DropoutWrapper`] keeps: the cell's records and two numbers a row, what its masks are drawn
-/// from; no mask.
+/// What a recorded run of a [`DropoutWrapper`] keeps: the cell's records, and two numbers per row that give its masks.
 pub struct DropoutRecord<R> {
     inner: Vec<R>,
-    /// As before the first step.
+    /// The state of the masks before the first step.
     masks: Option<Masks>,
 }
 
@@ -67,7 +66,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
             let back = Back { inputs: &x, d_outputs: &d_y, d_state, d_inputs, gradient };
             cell.unroll_backward(&mut records, back, workspace);
         } else {
-            // Forward stepped, and dropped from the state after each step.
+            // The forward pass went step by step and dropped from the state after each step.
             let mut gradient = LongSum::<C::Elem, _>::new(gradient);
             for t in (0..inputs.dim().0).rev() {
                 let mut leaf = 0;

@@ -1,4 +1,4 @@
-//! [`dynamic_rnn`], recorded, and [`Tape`]: the way back.
+//! [`dynamic_rnn`], recorded, and [`Tape`], its backward pass.
 
 use super::long_sum::LongSum;
 use super::{Gradients, TrainableCell};
@@ -15,25 +15,25 @@ use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewMut3, s};
 /// What a recorded driver returns: outputs, the final state and the tape.
 pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tape<'a, C>);
 
-/// [`dynamic_rnn`](crate::dynamic_rnn), recorded: `inputs` (batch, seq, input), outputs (batch, seq, output).
+/// Runs [`dynamic_rnn`](crate::dynamic_rnn) and records it: `inputs` (batch, seq, input), outputs (batch, seq, output).
 ///
-/// Nothing in the padding, NaN included, reaches an output or a gradient. For truncated backpropagation run one window
-/// after the other, each from the state that the last one returned. A time-major array goes in as the view
-/// `x.view().permuted_axes([1, 0, 2])`: strides may be any.
+/// Nothing in the padding, not even NaN, reaches an output or a gradient. For truncated backpropagation, run one window
+/// after the other, each from the state that the last one returned. Any strides will do: pass a time-major array as the
+/// view `x.view().permuted_axes([1, 0, 2])`.
 ///
-/// For each valid step of each row the tape holds the cell's record, in numbers:
+/// For each valid step of each row the tape holds the cell's record. It has this many numbers:
 ///
 /// | cell | numbers |
 /// |---|---|
 /// | [`BasicRnn`](crate::BasicRnn) | 2 · hidden |
 /// | [`Ugrnn`](crate::Ugrnn) | 3 · hidden |
 /// | [`Gru`](crate::Gru) | 5 · hidden |
-/// | [`Lstm`](crate::Lstm) | 5 · hidden + output; with a projection hidden + output more |
+/// | [`Lstm`](crate::Lstm) | 5 · hidden + output; hidden + output more with a projection |
 /// | [`LayerNormLstm`](crate::LayerNormLstm) | 11 · hidden + 5 |
 ///
-/// A stack adds the outputs between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its input; the
-/// other wrappers add nothing. [`dynamic_rnn_checkpointed`] holds less. From its first run backward on, a built-in cell keeps
-/// its weights packed a second time, transposed.
+/// A stack adds the outputs between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its
+/// input. Other wrappers add nothing per step. [`dynamic_rnn_checkpointed`] keeps less. After its first backward run, a
+/// built-in cell also keeps a transposed copy of its packed weights.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -61,14 +61,14 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
     checked_record(cell, inputs, sequence_length, initial_state, None)
 }
 
-/// [`dynamic_rnn`] that keeps only the state every `every` steps, and runs those steps again on the way back.
+/// Like [`dynamic_rnn`], but keeps only the state every `every` steps and runs these steps again to go backward.
 ///
-/// Of T steps it holds T / `every` states and the record of `every` steps, and computes each step forward twice: about
-/// √T is the smallest tape. Gradients are those of [`dynamic_rnn`] to rounding. The way back of many windows holds a sum in
-/// `f64` for each parameter.
+/// For T steps it holds T / `every` states and the records of `every` steps; about √T makes the smallest tape. Each
+/// step runs forward twice. Gradients are those of [`dynamic_rnn`] up to rounding. With many windows, the backward pass
+/// also holds an `f64` sum for each number of the parameters.
 ///
 /// # Errors
-/// As [`dynamic_rnn`]; and [`Error::ZeroSize`] if `every` is 0.
+/// As [`dynamic_rnn`], and [`Error::ZeroSize`] if `every` is 0.
 pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
     cell: &'a C,
     inputs: &'a ArrayRef3<C::Elem>,
@@ -80,22 +80,22 @@ pub fn dynamic_rnn_checkpointed<'a, C: TrainableCell>(
     checked_record(cell, inputs, sequence_length, initial_state, Some(every))
 }
 
-/// A recorded run of [`dynamic_rnn`]: turns gradients of its results into gradients of what it was given.
-#[must_use = "a tape is recorded to be run back"]
+/// A recorded run of [`dynamic_rnn`]: turns gradients of its results into gradients of its arguments.
+#[must_use = "call `backward` to get the gradients"]
 pub struct Tape<'a, C: TrainableCell> {
     cell: &'a C,
     schedule: Schedule,
     direction: Direction,
     /// (seq, batch, input), in the caller's order.
     inputs: ArrayView3<'a, C::Elem>,
-    /// (batch, seq, output) of the outputs.
+    /// The shape of the outputs, (batch, seq, output).
     outputs: (usize, usize, usize),
     recorder: Recorder<C>,
-    /// Holds the inputs in the order of the schedule, where that is a copy.
+    /// Holds the inputs in the order of the schedule, if that needs a copy.
     buffers: Buffers<C>,
 }
 
-/// The sink of a recorded run: keeps of each window what it takes to run it back.
+/// The sink of a recorded run: keeps what each window needs to run backward.
 struct Recorder<C: TrainableCell> {
     checkpoints: bool,
     kept: Vec<(Window, Kept<C>)>,
@@ -123,14 +123,14 @@ impl<C: TrainableCell> Sink<C> for Recorder<C> {
     }
 }
 
-/// Gradients of everything a run was given.
+/// Gradients of everything passed to a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunGradients<E, S> {
-    /// Of the cell's parameters.
+    /// The gradients of the cell's parameters.
     pub parameters: Gradients<E>,
-    /// Of the inputs, (batch, seq, input); 0 in the padding.
+    /// The gradient of the inputs, (batch, seq, input); 0 in the padding.
     pub inputs: Array3<E>,
-    /// Of the initial state.
+    /// The gradient of the initial state.
     pub initial_state: S,
 }
 
@@ -149,8 +149,8 @@ fn checked_record<'a, C: TrainableCell>(
     Ok(record(cell, inputs, schedule, Direction::Forward, state))
 }
 
-/// [`dynamic_rnn`] of checked `inputs` (batch, seq, input), in either direction. `state` is the initial one. Checkpointed if
-/// the schedule is cut.
+/// [`dynamic_rnn`] on checked `inputs` (batch, seq, input), in either direction, from the initial `state`. It is
+/// checkpointed if the schedule is cut.
 pub(super) fn record<'a, C: TrainableCell>(
     cell: &'a C,
     inputs: &'a ArrayRef3<C::Elem>,
@@ -171,12 +171,12 @@ pub(super) fn record<'a, C: TrainableCell>(
 }
 
 impl<C: TrainableCell> Tape<'_, C> {
-    /// Runs back from `d_outputs` (batch, seq, output), the gradient of the outputs, and `d_final_state`, that of the final
-    /// state (0 without).
+    /// Backpropagates from `d_outputs` (batch, seq, output), the gradient of the outputs, and `d_final_state`, that of
+    /// the final state (0 if `None`).
     ///
     /// # Errors
-    /// [`Error::ArrayShape`], [`Error::StateShape`] and [`Error::StateLeaves`] if a gradient has another shape than what it is
-    /// the gradient of.
+    /// - [`Error::ArrayShape`] if `d_outputs` does not have the shape of the outputs.
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if `d_final_state` does not have the shape of the final state.
     pub fn backward(
         self,
         d_outputs: &ArrayRef3<C::Elem>,
@@ -186,7 +186,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         Ok(self.checked_backward(d_outputs, d_final_state))
     }
 
-    /// `Err` unless the gradients, given with their names, have the shapes of what they are gradients of.
+    /// `Err` unless the gradients, given with their names, have the shapes of the outputs and the final state.
     pub(super) fn check(
         &self,
         (outputs_name, d_outputs): (&str, &ArrayRef3<C::Elem>),
@@ -199,7 +199,7 @@ impl<C: TrainableCell> Tape<'_, C> {
         }
     }
 
-    /// [`backward`](Self::backward) of checked gradients.
+    /// [`backward`](Self::backward) on checked gradients.
     pub(super) fn checked_backward(
         self,
         d_outputs: &ArrayRef3<C::Elem>,
@@ -225,7 +225,7 @@ impl<C: TrainableCell> Tape<'_, C> {
     }
 }
 
-/// The windows of a run, on their way back. Arrays are in the order of the schedule, (steps, batch, features).
+/// The backward pass over the windows of a run. Arrays are in the order of the schedule, (steps, batch, features).
 struct Windows<'a, C: TrainableCell> {
     cell: &'a C,
     schedule: &'a Schedule,
@@ -238,8 +238,8 @@ struct Windows<'a, C: TrainableCell> {
 }
 
 impl<C: TrainableCell> Windows<'_, C> {
-    /// Runs them back, the last first. `d_state`, in the caller's order, is the gradient of the final state and
-    /// becomes that of the initial one.
+    /// Runs the windows backward, the last one first. `d_state`, in the caller's order, is the gradient of the final
+    /// state and becomes that of the initial one.
     fn run(mut self, kept: Vec<(Window, Kept<C>)>, d_state: &mut C::State, workspace: &mut C::Workspace) {
         let schedule = self.schedule;
         if !schedule.ragged() {
@@ -249,7 +249,7 @@ impl<C: TrainableCell> Windows<'_, C> {
             self.gradient.finish();
             return;
         }
-        // Rows that ended earlier join: until then theirs is the gradient of the final state.
+        // Rows that ended earlier join on the way. Until then theirs is the gradient of the final state.
         let mut running: Option<C::State> = None;
         let leave = |running: &C::State, d_state: &mut C::State| {
             for row in 0..running.batch_size() {

@@ -1,10 +1,10 @@
-//! [`Gradients`]: one array a parameter, by name.
+//! [`Gradients`]: one array per parameter, by name.
 
 use crate::kernel::zeros;
 use crate::{Float, Parameters};
 use ndarray::{ArrayD, ArrayViewD};
 
-/// Gradients of the parameters of a cell, a layer or a whole model: the same names, order and shapes.
+/// Gradients of the parameters of a cell, a layer or a whole model, with the same names, order and shapes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients<E> {
     names: Vec<String>,
@@ -23,7 +23,7 @@ impl<E: Float> Gradients<E> {
         Self { names, arrays }
     }
 
-    /// What a cell's gradient holds, by name.
+    /// Collects the arrays of a cell's gradient by name.
     #[must_use]
     pub fn of<P: Parameters<E>>(gradient: P) -> Self {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
@@ -34,8 +34,7 @@ impl<E: Float> Gradients<E> {
         Self { names, arrays }
     }
 
-    /// The gradients of several parts as those of the whole, named `<part>/<parameter>`, as [`Parts`](super::Parts) names
-    /// parameters.
+    /// Joins the gradients of several parts, named `<part>/<parameter>` as [`Parts`](super::Parts) names parameters.
     #[must_use]
     pub fn join<const N: usize>(parts: [(&str, Self); N]) -> Self {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
@@ -52,13 +51,13 @@ impl<E: Float> Gradients<E> {
         &self.arrays
     }
 
-    /// The arrays, mutable: what a cell adds its gradients to.
+    /// The arrays, mutable, in the order of the parameters.
     #[must_use]
     pub fn arrays_mut(&mut self) -> &mut [ArrayD<E>] {
         &mut self.arrays
     }
 
-    /// The gradient of the parameter of that name.
+    /// The gradient of the parameter with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<ArrayViewD<'_, E>> {
         self.iter().find(|(other, _)| *other == name).map(|(_, array)| array.view())
@@ -69,7 +68,7 @@ impl<E: Float> Gradients<E> {
         self.names.iter().map(String::as_str).zip(&self.arrays)
     }
 
-    /// [`iter`](Self::iter), mutable.
+    /// Like [`iter`](Self::iter), but mutable.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut ArrayD<E>)> {
         self.names.iter().map(String::as_str).zip(&mut self.arrays)
     }

@@ -1,4 +1,4 @@
-//! The highway's backward.
+//! The highway's backward pass.
 
 use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
@@ -13,9 +13,9 @@ use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, 
 /// The gradients of a [`HighwayWrapper`]'s parameters: the cell's, then the gates'.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HighwayGradient<G, E> {
-    /// Of the cell's parameters.
+    /// The gradients of the cell's parameters.
     pub cell: G,
-    /// Of the gates'.
+    /// The gradients of the gates' parameters.
     pub gates: HighwayWeights<E>,
 }
 
@@ -34,14 +34,13 @@ impl<E: Float, G: Parameters<E>> Parameters<E> for HighwayGradient<G, E> {
     }
 }
 
-/// What a recorded run of a [`HighwayWrapper`] keeps: the cell's records, its outputs and the gates, all as wide as the
-/// input.
+/// What a recorded [`HighwayWrapper`] run keeps: the cell's records and outputs, and the gates, as wide as the input.
 pub struct HighwayRecord<R, E> {
     inner: Vec<R>,
-    /// The cell's, (seq, batch, output).
+    /// The cell's outputs, (seq, batch, output).
     outputs: Array3<E>,
     carry: Array3<E>,
-    /// There if the gates are not coupled.
+    /// `None` if the gates are coupled.
     transform: Option<Array3<E>>,
 }
 
@@ -85,7 +84,7 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
     ) {
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let record = records.pop().expect("each run forward left a record");
-        // The cell's outputs and the gates become the gradients of the cell's outputs and of the gates' sums.
+        // Gradients overwrite these below: those of the cell's outputs and of the gates' sums.
         let HighwayRecord { inner: mut records, outputs: mut y, mut carry, mut transform } = record;
         let one = C::Elem::of(1.0);
         let mut d_x = Array3::zeros(inputs.dim());
@@ -126,7 +125,7 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
     }
 }
 
-/// From `d`, the gradients of a gate's sums, to those of its inputs, and, added, of its matrix and bias.
+/// Computes from `d`, the gradients of a gate's sums, those of its inputs, and adds those of its matrix and bias.
 fn gate_back<E: Float>(
     product: &Product<E>,
     (inputs, d): (&ArrayRef3<E>, &Array3<E>),

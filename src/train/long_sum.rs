@@ -1,16 +1,16 @@
-//! [`LongSum`]: a gradient that many runs back add to.
+//! [`LongSum`]: a gradient that many backward runs add to.
 
 use crate::{Float, Parameters};
 use std::marker::PhantomData;
 
-/// Runs that add to the gradient itself before what it holds moves on to f64.
+/// The number of runs that add to the gradient before its contents move to f64.
 const RUNS: usize = 64;
 
-/// The gradient of a cell's parameters, while many runs back add to it: an `f32` would lose the last of a million.
+/// The gradient of a cell's parameters while many backward runs add to it. An `f32` would lose the last of a million.
 pub(super) struct LongSum<'a, E, G> {
     gradient: &'a mut G,
     runs: usize,
-    /// What all but the last runs added to each array; none if there were few.
+    /// What earlier runs added to each array; empty if there were few.
     earlier: Vec<Vec<f64>>,
     numbers: PhantomData<E>,
 }
@@ -20,7 +20,7 @@ impl<'a, E: Float, G: Parameters<E>> LongSum<'a, E, G> {
         Self { gradient, runs: 0, earlier: Vec::new(), numbers: PhantomData }
     }
 
-    /// What the next run back adds to.
+    /// The gradient that the next backward run adds to.
     pub(super) fn next_gradient(&mut self) -> &mut G {
         if self.runs == RUNS {
             self.runs = 0;
@@ -30,7 +30,7 @@ impl<'a, E: Float, G: Parameters<E>> LongSum<'a, E, G> {
         self.gradient
     }
 
-    /// Makes the gradient the sum of all runs.
+    /// Writes the sum of all runs to the gradient.
     pub(super) fn finish(mut self) {
         if !self.earlier.is_empty() {
             self.move_on();

@@ -7,10 +7,9 @@ use ndarray::{
     Array, Array2, Array3, ArrayD, ArrayRef, ArrayRef1, ArrayRef2, ArrayRef3, ArrayViewMut1, Axis, Dimension,
 };
 
-/// Over which axes [`sequence_losses`] averages: the flags `average_across_timesteps` and `average_across_batch` of
-/// TensorFlow 1.
+/// The axes [`sequence_losses`] averages over: TensorFlow 1's `average_across_timesteps` and `average_across_batch`.
 ///
-/// An average is weighted: Σ weight · loss / (Σ weight + 1e-12), so of weights that are all 0 it is 0.
+/// Averages are weighted: Σ weight · loss / (Σ weight + 1e-12). If all weights are 0, the average is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Average {
     /// Over both: one number, shape ().
@@ -23,15 +22,15 @@ pub enum Average {
     Neither,
 }
 
-/// Softmax cross-entropy of a batch of sequences, averaged over all steps and rows, and its gradient by the logits:
-/// `tf.contrib.seq2seq.sequence_loss` with its default flags.
+/// Softmax cross-entropy of a batch of sequences, averaged over all steps and rows, and its gradient with respect to
+/// the logits: `tf.contrib.seq2seq.sequence_loss` with its default flags.
 ///
 /// ```text
 /// loss = Σ weights[b, t] · (ln Σₖ exp(logits[b, t, k]) − logits[b, t, targets[b, t]]) / (Σ weights + 1e-12)
 /// ```
 ///
-/// `logits` are (batch, seq, classes), `targets` and `weights` (batch, seq); a target is a class from 0 on. A weight of 0
-/// masks a step: what stands there, NaN or a target that is no class included, is not looked at, and its gradient is 0.
+/// `logits` are (batch, seq, classes), `targets` and `weights` (batch, seq). A target is the number of a class, from 0.
+/// A weight of 0 masks a step: its logits and target are ignored, even NaN or an invalid class, and its gradient is 0.
 /// [`sequence_weights`] makes such weights from lengths.
 ///
 /// ```
@@ -47,8 +46,8 @@ pub enum Average {
 /// ```
 ///
 /// # Errors
-/// [`Error::ArrayShape`] if `targets` or `weights` are not as long and wide as `logits`, [`Error::OutOfBounds`] if a target
-/// of a weight other than 0 is not a class.
+/// - [`Error::ArrayShape`] if `targets` or `weights` are not (batch, seq).
+/// - [`Error::OutOfBounds`] if the target of a step whose weight is not 0 is not a class.
 pub fn sequence_loss<E: Float>(
     logits: &ArrayRef3<E>,
     targets: &ArrayRef2<usize>,
@@ -58,7 +57,7 @@ pub fn sequence_loss<E: Float>(
     Ok((loss[[]], d_logits))
 }
 
-/// [`sequence_loss`] with TensorFlow's averaging flags: the losses that are left, and the gradient of their sum.
+/// [`sequence_loss`] with TensorFlow's averaging flags: returns the averaged losses and the gradient of their sum.
 ///
 /// # Errors
 /// As [`sequence_loss`].
@@ -72,7 +71,7 @@ pub fn sequence_losses<E: Float>(
     check_shape("targets", &[batch, seq], targets.shape())?;
     check_shape("weights", &[batch, seq], weights.shape())?;
 
-    // The axes that are averaged over have length 1. Sums are in f64: an f32 would lose the last of many steps.
+    // Axes that are averaged over have length 1. Sums are in f64: an f32 would lose the last of many steps.
     let (rows, steps) = match average {
         Average::TimestepsAndBatch => (1, 1),
         Average::Timesteps => (batch, 1),
@@ -112,7 +111,7 @@ pub fn sequence_losses<E: Float>(
     Ok((losses, d_logits))
 }
 
-/// −ln softmax(logits)\[target\]; `d` becomes `weight` · (softmax(logits) − one-hot(target)).
+/// Returns −ln softmax(logits)\[target\] and sets `d` to `weight` · (softmax(logits) − one-hot(target)).
 fn cross_entropy<E: Float>(logits: &ArrayRef1<E>, target: usize, weight: E, mut d: ArrayViewMut1<E>) -> f64 {
     let (largest, sum) = exponentials(logits, &mut d);
     let all = E::of(sum);
@@ -121,8 +120,8 @@ fn cross_entropy<E: Float>(logits: &ArrayRef1<E>, target: usize, weight: E, mut 
     sum.ln() - (logits[target] - largest).as_f64()
 }
 
-/// Weights for [`sequence_loss`]: 1 for the first `sequence_length[b]` steps of row b, 0 for the others; (batch, seq).
-/// TensorFlow's `sequence_mask`.
+/// Weights (batch, seq) for [`sequence_loss`]: 1 for the first `sequence_length[b]` steps of row b, 0 for the others.
+/// This is TensorFlow's `sequence_mask`.
 ///
 /// # Errors
 /// [`Error::SequenceLengthTooLong`] if a length exceeds `seq`.
@@ -132,14 +131,14 @@ pub fn sequence_weights<E: Float>(sequence_length: &[usize], seq: usize) -> Resu
     Ok(Array2::from_shape_fn((sequence_length.len(), seq), weight))
 }
 
-/// The mean of (prediction − target)² over all numbers, and its gradient by the predictions, 2 · (prediction − target) / n:
-/// TensorFlow 1's `tf.losses.mean_squared_error`. Of empty arrays it is 0.
+/// The mean of (prediction − target)² over all n numbers, and its gradient with respect to the predictions,
+/// 2 · (prediction − target) / n. This is TensorFlow 1's `tf.losses.mean_squared_error`. Empty arrays give 0.
 ///
-/// Padding counts like everything else. Of rows of different lengths pass the steps that are real, or targets that equal the
-/// predictions where they are not: these add nothing but to n.
+/// Padding is not masked: pass only valid steps, or set the targets of padded steps to the predictions. These then add
+/// nothing to the sum but still count in n.
 ///
 /// # Errors
-/// [`Error::ArrayShape`] if `targets` are not of the shape of `predictions`.
+/// [`Error::ArrayShape`] if `targets` and `predictions` have different shapes.
 pub fn mean_squared_error<E: Float, D: Dimension>(
     predictions: &ArrayRef<E, D>,
     targets: &ArrayRef<E, D>,
@@ -148,7 +147,7 @@ pub fn mean_squared_error<E: Float, D: Dimension>(
     let mut d = predictions.to_owned();
     d.zip_mut_with(targets, |d, &target| *d -= target);
     let n = d.len().max(1) as f64;
-    // In f64, whose squares do not overflow and whose sum does not lose the last of many.
+    // In f64 the squares do not overflow, and the sum does not lose the last of many.
     let squares = d.iter().fold(0.0, |sum, d| sum + d.as_f64() * d.as_f64());
     let scale = E::of(2.0 / n);
     d.mapv_inplace(|d| d * scale);

@@ -1,12 +1,12 @@
-//! Training: backpropagation through time for any cell that knows its own step backward.
+//! Training: backpropagation through time for any cell with a backward step.
 //!
-//! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records; the [`Tape`] it returns runs the recording back. Around it
-//! stand a layer ([`Dense`](crate::Dense)), losses with their gradients ([`sequence_loss`], [`mean_squared_error`]),
-//! [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
+//! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records it. The [`Tape`] it returns runs the recording
+//! backward. The rest of a model: a layer ([`Dense`](crate::Dense)), losses with their gradients ([`sequence_loss`],
+//! [`mean_squared_error`]), [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
 //!
-//! Sums over many samples, a sample being a step of a row, are computed in blocks, and over blocks in `f64`. Over ten million
-//! samples in `f32` losses and norms are right to 1e-6, and gradients to 1e-5 of the largest number of their array. A
-//! [`TrainableCell`] of your own that overrides `unroll_backward` sums as it does it.
+//! A sample is one step of one row. Sums over many samples are computed in blocks, and the blocks are summed in `f64`.
+//! Over ten million samples in `f32`, losses and norms are accurate to 1e-6, and gradients to 1e-5 of the largest
+//! number in their array. If your own [`TrainableCell`] overrides `unroll_backward`, its sums are up to you.
 
 mod bidirectional;
 mod boxed;

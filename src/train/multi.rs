@@ -1,4 +1,4 @@
-//! The stack's backward: layer by layer from the top, each over the whole run of steps.
+//! The stack's backward pass: layer by layer from the top, each over the whole run of steps.
 
 use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
@@ -8,14 +8,14 @@ use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{Float, MultiRnnCell, Parameters};
 use ndarray::{Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 
-/// What a recorded run of a [`MultiRnnCell`] keeps: the records of every layer, and the outputs of all but the last.
+/// What a recorded run of a [`MultiRnnCell`] keeps: the records of every layer, and the outputs of all except the last.
 pub struct MultiRecord<Records, E> {
     records: Records,
-    /// (seq, batch, output) of each layer that has one above, the lowest first.
+    /// The outputs (seq, batch, output) of each layer except the top one, the lowest first.
     between: Vec<Array3<E>>,
 }
 
-/// [`Layers`] that can be trained: a `Vec` of trainable cells, or a tuple of one to four. Sealed, as `Layers` is.
+/// [`Layers`] that can be trained: a `Vec` of trainable cells, or a tuple of one to four. Sealed, like `Layers`.
 pub trait TrainableLayers: Layers {
     /// The records of each layer.
     type Records: Send;
@@ -43,7 +43,7 @@ pub trait TrainableLayers: Layers {
     );
 }
 
-/// Of a `Vec` of trainable cells, or a tuple of one to four.
+/// For a `Vec` of trainable cells, or a tuple of one to four.
 impl<Cells: TrainableLayers> TrainableCell for MultiRnnCell<Cells>
 where
     Self: Parameters<Cells::Elem>,
@@ -113,14 +113,14 @@ impl<E: Float> Up<'_, E> {
     }
 }
 
-/// What flows down again.
+/// What flows back down.
 #[doc(hidden)]
 pub struct Down<'a, E> {
     inputs: ArrayView3<'a, E>,
-    /// The inputs of the layers that are left, but for the first.
+    /// The inputs of the remaining layers, except the first.
     between: Vec<Array3<E>>,
     d_outputs: &'a ArrayRef3<E>,
-    /// The gradient of the outputs of the next layer, if it is not the last.
+    /// The gradient of the outputs of the next layer, unless it is the top one.
     d_between: Option<Array3<E>>,
     d_inputs: &'a mut ArrayRef3<E>,
 }

@@ -3,11 +3,10 @@
 use crate::{Float, Parameters};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-/// Several parts of a model, borrowed to be saved, loaded and trained as one: their parameters are visited under
-/// `<part>/<parameter>`, part after part.
+/// Several parts of a model, borrowed to save, load and train as one. Parameters are visited as `<part>/<parameter>`.
 ///
-/// [`Gradients::join`](super::Gradients::join) does the same with their gradients. A model that is to be saved through `&self`
-/// implements [`Parameters`] itself and visits its parts under names of its choice.
+/// [`Gradients::join`](super::Gradients::join) does the same with their gradients. To save a model through `&self`,
+/// implement [`Parameters`] for it and visit its parts under names of your choice.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -40,7 +39,7 @@ pub struct Parts<'a, E: Float> {
 }
 
 impl<'a, E: Float> Parts<'a, E> {
-    /// The parts by name.
+    /// Borrows the parts, by name.
     #[must_use]
     pub fn new<const N: usize>(parts: [(&'a str, &'a mut dyn Parameters<E>); N]) -> Self {
         Self { parts: parts.into() }

@@ -1,4 +1,4 @@
-//! The residual's backward: the output's gradient is also the input's.
+//! The residual's backward pass: the input gets the output's gradient too.
 
 use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
@@ -7,9 +7,9 @@ use crate::back::Back;
 use crate::wrappers::residual::AddInput;
 use ndarray::{ArrayRef2, ArrayRef3, Axis};
 
-/// Around [`ResidualWrapper::new`]'s plain sum; a residual function of the user's has no backward.
+/// For the plain sum of [`ResidualWrapper::new`]. A residual function of the user's own has no backward pass.
 impl<C: TrainableCell> TrainableCell for ResidualWrapper<C, AddInput> {
-    /// The cell's, of a run.
+    /// The inner cell's records of a run.
     type Record = Vec<C::Record>;
     type Gradient = C::Gradient;
 

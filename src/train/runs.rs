@@ -1,4 +1,4 @@
-//! What the ways back of cells and wrappers share.
+//! What the backward passes of cells and wrappers share.
 
 /// A step as a run of one step, for a cell whose runs are the fast path and leave one record each.
 macro_rules! steps_as_runs {

@@ -1,6 +1,6 @@
 //! Flax (`flax.linen`): `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`.
 //!
-//! Every gate has matrices of its own, named by where they lead from (`i` input, `h` hidden) and to:
+//! Every gate has its own matrices, named by where they lead from (`i` input, `h` hidden) and to:
 //!
 //! | cell | `kernel` (input, hidden) | `kernel` (hidden, hidden) | `bias` (hidden) |
 //! |---|---|---|---|
@@ -8,10 +8,10 @@
 //! | LSTMCell, OptimizedLSTMCell | `ii`, `if`, `ig`, `io` | `hi`, `hf`, `hg`, `ho` | `hi/bias`, `hf/bias`, … |
 //! | GRUCell | `ir`, `iz`, `in` | `hr`, `hz`, `hn` | `ir/bias`, `iz/bias`, `in/bias`, `hn/bias` |
 //!
-//! g is our j, z our u, n our candidate; matrices stand as ours do. The GRU resets after the product
-//! ([`GruReset::After`]), h' = (1 − z) ⊙ n + z ⊙ h, and `hn/bias` stands inside the reset gate. There is no `forget_bias`.
-//! Parameters are nested dictionaries; their keys joined by `/` are the names, and what stands before them the prefix
-//! (`params/encoder/`).
+//! g is our j, z our u, n our candidate; matrices have our layout. The GRU resets after the product
+//! ([`GruReset::After`]), h' = (1 − z) ⊙ n + z ⊙ h, and `hn/bias` is inside the reset gate. There is no `forget_bias`.
+//! Parameters are nested dictionaries. Their keys joined by `/` are the names; the keys before those above are the
+//! prefix (`params/encoder/`).
 //!
 //! # Writing the file
 //!
@@ -29,10 +29,11 @@ use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights};
 use crate::{BasicRnn, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2, s};
 
-/// A `SimpleCell` with its default options (tanh, not residual).
+/// Imports a `SimpleCell` with default options (tanh, not residual).
 ///
 /// # Errors
-/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+/// - [`Error::MissingWeight`] if a tensor is missing.
+/// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
 pub fn simple<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<BasicRnn<E>, Error> {
     let gates = Gates::new(tensors, prefix, &["i"], &["h"], &["i/bias"])?;
     let bias = Some(gates.bias(tensors, "i")?);
@@ -40,7 +41,7 @@ pub fn simple<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Ba
     BasicRnn::<E>::builder(gates.input, gates.hidden).build_from(BasicRnnWeights { kernel, bias })
 }
 
-/// An `LSTMCell` or `OptimizedLSTMCell` with its default activations.
+/// Imports an `LSTMCell` or `OptimizedLSTMCell` with default activations.
 ///
 /// # Errors
 /// As [`simple`].
@@ -54,7 +55,7 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Lstm
     builder.build_from(LstmWeights { kernel, bias, peepholes: None, projection: None })
 }
 
-/// A `GRUCell` with its default activations.
+/// Imports a `GRUCell` with default activations.
 ///
 /// # Errors
 /// As [`simple`].
@@ -71,7 +72,7 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Gru<E
     Gru::<E>::builder(gates.input, gates.hidden).reset(GruReset::After).build_from(weights)
 }
 
-/// A cell's prefix, and its sizes as the checked shapes tell them.
+/// A cell's prefix and its sizes, which come from the checked shapes.
 struct Gates<'p> {
     prefix: &'p str,
     input: usize,
@@ -100,7 +101,7 @@ impl<'p> Gates<'p> {
         Ok(Self { prefix, input, hidden })
     }
 
-    /// Our kernel: a column block for each gate, the input's rows first.
+    /// Our kernel: one block of columns per gate, the input's rows first.
     fn kernel<E: Float>(
         &self,
         tensors: &mut Tensors<'_, E>,

@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | `kernel` | (input, gates · hidden) | SimpleRNN: one; LSTM: i, f, c, o; GRU: z, r, h |
 //! | `recurrent_kernel` | (hidden, gates · hidden) | the same |
-//! | `bias` | (gates · hidden) | the same; none with `use_bias=False` |
-//! | `bias` of a GRU with `reset_after` | (2, 3 · hidden) | the same; row 0 the input's, row 1 the recurrent one |
+//! | `bias` | (gates · hidden) | the same; absent with `use_bias=False` |
+//! | `bias` of a GRU with `reset_after` | (2, 3 · hidden) | the same; row 0 is the input's, row 1 the recurrent one |
 //!
-//! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. The 1 of `unit_forget_bias` is in `bias`, so our `forget_bias` is 0.
-//! Activations and `reset_after` are not in the weights: see [`Options`]. Keras writes the layer's name before each name
-//! (`lstm/lstm_cell/kernel`, in a `Bidirectional` `bidirectional/forward_lstm/lstm_cell/kernel`): that is the prefix.
-//! Keras repeats the last output where a mask is off; the drivers here give zeros, as with `zero_output_for_mask=True`.
+//! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. Our `forget_bias` is 0: the 1 of `unit_forget_bias` is in `bias`.
+//! Activations and `reset_after` are not in the weights: see [`Options`]. The prefix is the layer's name, which Keras
+//! writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a `Bidirectional`). Where
+//! a mask is off, Keras repeats the last output; the drivers here return zeros, as with `zero_output_for_mask=True`.
 //!
 //! # Writing the file
 //!
@@ -29,14 +29,14 @@ use crate::cells::{BasicRnnWeights, LstmWeights};
 use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
 
-/// What a Keras layer's weights do not tell; the default is Keras's own.
+/// Options of a Keras layer that its weights do not record. The defaults are Keras's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// `activation`; tanh by default.
+    /// `activation`. Default: tanh.
     pub activation: Activation,
-    /// `recurrent_activation` of LSTM and GRU; sigmoid by default. (`tf.compat.v1.keras` has hard sigmoid.)
+    /// `recurrent_activation` of LSTM and GRU. Default: sigmoid. (`tf.compat.v1.keras`: hard sigmoid.)
     pub recurrent_activation: Activation,
-    /// `reset_after` of GRU; true by default. (`tf.compat.v1.keras` has false.)
+    /// `reset_after` of GRU. Default: true. (`tf.compat.v1.keras`: false.)
     pub reset_after: bool,
 }
 
@@ -46,10 +46,11 @@ impl Default for Options {
     }
 }
 
-/// A `SimpleRNN`; of the options only the activation matters.
+/// Imports a `SimpleRNN`. Of the options, only `activation` matters.
 ///
 /// # Errors
-/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+/// - [`Error::MissingWeight`] if a tensor is missing.
+/// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
 pub fn simple_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -65,7 +66,7 @@ pub fn simple_rnn<E: Float>(
         .build_from(BasicRnnWeights { kernel, bias })
 }
 
-/// An `LSTM`.
+/// Imports an `LSTM`.
 ///
 /// # Errors
 /// As [`simple_rnn`].
@@ -82,7 +83,7 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Opti
         .build_from(LstmWeights { kernel, bias, peepholes: None, projection: None })
 }
 
-/// A `GRU`.
+/// Imports a `GRU`.
 ///
 /// # Errors
 /// As [`simple_rnn`].
@@ -102,7 +103,7 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Optio
     gru.build(biases, reset, [options.activation, options.recurrent_activation])
 }
 
-/// A layer's names, and its sizes as the checked shapes tell them.
+/// A layer's names and its sizes, which come from the checked shapes.
 struct Layer {
     names: [String; 3],
     input: usize,
@@ -122,12 +123,12 @@ impl Layer {
         Ok(Self { input, hidden, use_bias, names })
     }
 
-    /// The bias of a layer that has one vector of them.
+    /// The bias of a layer that stores it as one vector.
     fn bias<E: Float>(&self, tensors: &mut Tensors<'_, E>, gates: usize) -> Result<Option<Array1<E>>, Error> {
         self.use_bias.then(|| tensors.take_vector(&self.names[2], gates * self.hidden)).transpose()
     }
 
-    /// `put` is called with both weight matrices and the rows of our kernel where they belong.
+    /// Calls `put` with both weight matrices and the row of our kernel where each begins.
     fn matrices<E: Float>(
         &self,
         tensors: &mut Tensors<'_, E>,

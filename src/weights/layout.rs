@@ -1,10 +1,10 @@
-//! Moving gates: most frameworks store them as blocks side by side, each in an order of its own.
+//! Reordering gates: most frameworks store them as blocks side by side, each in its own order.
 
 use crate::cells::GruWeights;
 use crate::{Activation, Error, Float, Gru, GruReset};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
-/// The blocks of a framework's matrix that are our i, j, f, o, from left to right.
+/// Which blocks of a framework's matrix are our i, j, f, o, from left to right.
 pub(super) type LstmOrder = [usize; 4];
 
 /// For blocks input gate, forget gate, candidate, output gate: PyTorch, Keras.
@@ -12,7 +12,7 @@ pub(super) const IFCO: LstmOrder = [0, 2, 1, 3];
 /// For blocks input gate, output gate, forget gate, candidate: ONNX.
 pub(super) const IOFC: LstmOrder = [0, 3, 2, 1];
 
-/// The blocks of a framework's matrix that are our r, u and candidate.
+/// Which blocks of a framework's matrix are our r, u and candidate.
 pub(super) type GruOrder = [usize; 3];
 
 /// For blocks reset gate, update gate, candidate: PyTorch.
@@ -20,7 +20,7 @@ pub(super) const RZN: GruOrder = [0, 1, 2];
 /// For blocks update gate, reset gate, candidate: Keras, ONNX.
 pub(super) const ZRH: GruOrder = [1, 0, 2];
 
-/// Copies the column blocks `order` of `from` to `to`, side by side, from row `row` of `to` on.
+/// Copies the column blocks `order` of `from` side by side to `to`, from its row `row` on.
 pub(super) fn put<E: Float>(to: &mut Array2<E>, row: usize, from: ArrayView2<E>, order: &[usize]) {
     let (rows, width) = (from.nrows(), to.ncols() / order.len());
     for (gate, &block) in order.iter().enumerate() {
@@ -29,7 +29,7 @@ pub(super) fn put<E: Float>(to: &mut Array2<E>, row: usize, from: ArrayView2<E>,
     }
 }
 
-/// The blocks `order` of a vector of blocks of `width`, one behind the other.
+/// The blocks `order` of a vector of blocks of `width`, one after another.
 pub(super) fn pick<E: Float>(from: ArrayView1<E>, width: usize, order: &[usize]) -> Array1<E> {
     let mut to = Array2::zeros((1, width * order.len()));
     put(&mut to, 0, from.insert_axis(Axis(0)), order);
@@ -49,14 +49,14 @@ impl<E: Float> BlockGru<E> {
         Self { order, gates_kernel: Array2::zeros(gates), candidate_kernel: Array2::zeros(candidate) }
     }
 
-    /// Takes over `from` (rows, 3 · hidden) as rows `row..` of our kernels.
+    /// Copies `from` (rows, 3 · hidden) to rows `row..` of our kernels.
     pub(super) fn put(&mut self, row: usize, from: ArrayView2<E>) {
         put(&mut self.gates_kernel, row, from, &self.order[..2]);
         put(&mut self.candidate_kernel, row, from, &self.order[2..]);
     }
 
-    /// The cell; `biases` are the input's and the recurrent one, (3 · hidden) each. They matter apart only where the
-    /// reset gate stands between them, in the candidate after the product.
+    /// Builds the cell. `biases` are the input's and the recurrent one, (3 · hidden) each. The distinction matters only
+    /// if the reset comes after the product: for the candidate, the reset gate lies between them.
     pub(super) fn build(
         self,
         biases: Option<[ArrayView1<E>; 2]>,

@@ -1,9 +1,9 @@
-//! Weights in and out: run what other frameworks trained.
+//! Weights in and out: import models that other frameworks trained, and export to PyTorch.
 //!
-//! One module for each source. Its page opens with the names, layout, gate order and bias convention there; its functions
-//! take [`Tensors`], arrays by name, and end in an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or a
-//! [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature; reading and writing files is the module
-//! `safetensors` behind the feature of that name.
+//! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
+//! functions take [`Tensors`], arrays by name, and return an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or
+//! a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. To read and write files, enable the
+//! feature `safetensors` for the module of that name.
 //!
 //! | module | from | to |
 //! |---|---|---|
@@ -13,7 +13,7 @@
 //! | [`onnx`] | `W`, `R`, `B`, `P` of `RNN`, `LSTM`, `GRU` | a cell; both directions |
 //! | [`flax`] | `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` | a cell |
 //!
-//! An importer takes its tensors out of the map; after an error those it had taken are gone from it.
+//! An importer removes the tensors it takes. After an error, those it has taken are gone.
 
 pub mod flax;
 pub mod keras;

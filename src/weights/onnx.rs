@@ -4,14 +4,14 @@
 //! |---|---|---|
 //! | `W` | (directions, gates · hidden, input) | RNN: one; LSTM: i, o, f, c; GRU: z, r, h |
 //! | `R` | (directions, gates · hidden, hidden) | the same |
-//! | `B` | (directions, 2 · gates · hidden), optional | W's bias, then R's; both are added |
+//! | `B` | (directions, 2 · gates · hidden), optional | W's bias, then R's; they are added |
 //! | `P` | (directions, 3 · hidden), optional, LSTM | peepholes i, o, f |
 //!
-//! Direction 0 is forward (or the only one), 1 backward. Matrices are transposed against ours. c is our j; z is our u,
-//! h' = (1 − z) ⊙ h̃ + z ⊙ h. There is no `forget_bias`. What the operator keeps in attributes is in [`Options`]. `clip`
-//! (which cuts the sums before the activations, not c) and `input_forget` = 1 have no counterpart here.
+//! Direction 0 is forward (or the only one), direction 1 backward. Matrices are the transpose of ours. c is our j; z is
+//! our u, h' = (1 − z) ⊙ h̃ + z ⊙ h. There is no `forget_bias`. [`Options`] holds what the operator keeps in
+//! attributes. `clip`, which clips the sums before the activations, and `input_forget` = 1 have no counterpart here.
 //!
-//! In a graph these tensors are initializers with names of any kind; the script below calls them `{node}/W` and so on.
+//! In a graph these tensors are initializers with arbitrary names. The script below names them `{node}/W` and so on.
 //!
 //! # Writing the file
 //!
@@ -21,7 +21,7 @@
 //!
 //! graph = onnx.load("model.onnx").graph
 //! arrays = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-//! inputs = {"W": 1, "R": 2, "B": 3, "P": 7}  # where each stands among the operator's inputs
+//! inputs = {"W": 1, "R": 2, "B": 3, "P": 7}  # position among the operator's inputs
 //! save_file({f"{node.name}/{name}": arrays[node.input[at]] for node in graph.node if node.op_type in ("RNN", "LSTM", "GRU")
 //!            for name, at in inputs.items() if at < len(node.input) and node.input[at]}, "model.safetensors")
 //! ```
@@ -34,14 +34,14 @@ use crate::cells::{BasicRnnWeights, LstmWeights, Peepholes};
 use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array2, ArrayD, ArrayView1, ArrayView2, Axis};
 
-/// What an operator keeps in its attributes; the default is ONNX's own.
+/// Options that an operator keeps in its attributes. The defaults are ONNX's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Of the candidate and of c (`g` and `h` in `activations`, which must be the same); tanh by default.
+    /// The activation of the candidate and of c (`g` and `h` in `activations`, which must be equal). Default: tanh.
     pub activation: Activation,
-    /// Of the gates (`f` in `activations`); sigmoid by default. An `RNN` has none.
+    /// The activation of the gates (`f` in `activations`). Default: sigmoid. An `RNN` has none.
     pub gate_activation: Activation,
-    /// `linear_before_reset` of `GRU`: the reset gate stands after the product; false by default. (PyTorch writes true.)
+    /// `linear_before_reset` of `GRU`: the reset gate comes after the product. Default: false. (PyTorch writes true.)
     pub linear_before_reset: bool,
 }
 
@@ -51,15 +51,16 @@ impl Default for Options {
     }
 }
 
-/// An `RNN` of one direction; of the options only the activation matters.
+/// Imports an `RNN` with one direction. Of the options, only `activation` matters.
 ///
 /// # Errors
-/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+/// - [`Error::MissingWeight`] if a tensor is missing.
+/// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
 pub fn rnn<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<BasicRnn<E>, Error> {
     rnn_directions(tensors, prefix, options).map(|[cell]| cell)
 }
 
-/// An `RNN` of both directions, forward and backward.
+/// Imports an `RNN` with both directions, forward and backward.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -71,7 +72,7 @@ pub fn bidirectional_rnn<E: Float>(
     rnn_directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
 }
 
-/// An `LSTM` of one direction, with peepholes if there is a `P`.
+/// Imports an `LSTM` with one direction, and with peepholes if there is a `P`.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -79,7 +80,7 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Opti
     lstm_directions(tensors, prefix, options).map(|[cell]| cell)
 }
 
-/// An `LSTM` of both directions, forward and backward.
+/// Imports an `LSTM` with both directions, forward and backward.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -91,7 +92,7 @@ pub fn bidirectional_lstm<E: Float>(
     lstm_directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
 }
 
-/// A `GRU` of one direction.
+/// Imports a `GRU` with one direction.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -99,7 +100,7 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Optio
     gru_directions(tensors, prefix, options).map(|[cell]| cell)
 }
 
-/// A `GRU` of both directions, forward and backward.
+/// Imports a `GRU` with both directions, forward and backward.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -184,10 +185,10 @@ fn each<T, C, const N: usize>(
     mut cell: impl FnMut(usize, T) -> Result<C, Error>,
 ) -> Result<[C; N], Error> {
     let cells: Result<Vec<C>, Error> = parts.into_iter().enumerate().map(|(i, part)| cell(i, part)).collect();
-    Ok(cells?.try_into().unwrap_or_else(|_| unreachable!("one cell a direction")))
+    Ok(cells?.try_into().unwrap_or_else(|_| unreachable!("one cell per direction")))
 }
 
-/// An operator of `N` directions: its prefix, and its sizes as the checked shapes tell them.
+/// An operator with `N` directions: its prefix and its sizes, which come from the checked shapes.
 struct Node<'p, const N: usize> {
     prefix: &'p str,
     gates: usize,
@@ -200,7 +201,7 @@ struct Node<'p, const N: usize> {
 struct Biases<E>(Array2<E>);
 
 impl<E: Float> Biases<E> {
-    /// W's and R's bias of a direction.
+    /// The biases of W and R for one direction.
     fn direction(&self, direction: usize) -> [ArrayView1<'_, E>; 2] {
         let (w, r) = self.0.index_axis(Axis(0), direction).split_at(Axis(0), self.0.ncols() / 2);
         [w, r]
@@ -221,7 +222,7 @@ impl<'p, const N: usize> Node<'p, N> {
         Ok(Self { prefix, gates, input, hidden, use_bias })
     }
 
-    /// `put` is called with each direction's weight matrices, transposed, and the rows of our kernel where they belong.
+    /// Calls `put` with each direction's weight matrices, transposed, and the row of our kernel where each begins.
     fn matrices<E: Float>(
         &self,
         tensors: &mut Tensors<'_, E>,

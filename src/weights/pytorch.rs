@@ -4,19 +4,19 @@
 //! |---|---|---|
 //! | `weight_ih_l{k}` | (gates · hidden, input) | RNN: one; LSTM: i, f, g, o; GRU: r, z, n |
 //! | `weight_hh_l{k}` | (gates · hidden, output) | the same |
-//! | `bias_ih_l{k}`, `bias_hh_l{k}` | (gates · hidden) | the same; both are added |
-//! | `weight_hr_l{k}` | (output, hidden) | LSTM with `proj_size`: `output` is it, else `hidden` |
+//! | `bias_ih_l{k}`, `bias_hh_l{k}` | (gates · hidden) | the same; they are added |
+//! | `weight_hr_l{k}` | (output, hidden) | LSTM with `proj_size`, which is then `output`; otherwise `output` is `hidden` |
 //!
 //! The backward direction's names end in `_reverse`. Layer k > 0 takes the outputs of layer k − 1, forward and backward
 //! side by side. All matrices are transposed against ours. g is our j. PyTorch's GRU resets after the product
 //! ([`GruReset::After`](crate::GruReset::After)) and blends h' = (1 − z) ⊙ n + z ⊙ h, so z is our u. There is no
 //! `forget_bias`.
 //!
-//! Number of layers, sizes, biases and `proj_size` are read from the names and shapes. A prefix stands before every name:
-//! `encoder.` for the module `self.encoder`, `""` for a bare module.
+//! The number of layers, sizes, biases and `proj_size` are read from the names and shapes. A prefix precedes every
+//! name: `encoder.` for the module `self.encoder`, `""` for a bare module.
 //!
-//! Our one bias is the sum of PyTorch's two; on the way out it is all in `bias_ih`, and `bias_hh` is 0, except the
-//! candidate's recurrent bias of a GRU, which stands inside the reset gate and is kept apart.
+//! Our one bias is the sum of PyTorch's two. Exports put all of it in `bias_ih` and set `bias_hh` to 0, except for a
+//! GRU's recurrent candidate bias, which is inside the reset gate and stays separate.
 //!
 //! # Writing the file
 //!
@@ -26,7 +26,7 @@
 //! save_file({k: v.contiguous() for k, v in module.state_dict().items()}, "model.safetensors")
 //! ```
 //!
-//! The script is `tools/pytorch_fixture.py`; `tools/pytorch_load.py` goes the other way.
+//! The script is `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
 use super::Tensors;
 use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
@@ -37,11 +37,12 @@ mod layer;
 
 pub use export::{export_gru, export_lstm, export_rnn};
 
-/// The layers of an `nn.RNN` as a stack; `activation` is tanh, or relu for `nonlinearity="relu"`, which the weights do not tell.
+/// Imports the layers of an `nn.RNN` as a stack. `activation` is its `nonlinearity`, which weights do not record.
 ///
 /// # Errors
-/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says;
-/// [`Error::UnexpectedWeight`] for one that has such a name but no place, a backward direction's among them.
+/// - [`Error::MissingWeight`] if a tensor is missing.
+/// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
+/// - [`Error::UnexpectedWeight`] if one has such a name but no place, such as a backward direction's.
 pub fn rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -50,7 +51,7 @@ pub fn rnn<E: Float>(
     layers(tensors, prefix, 1, |tensors, layer| layer.rnn(tensors, activation))
 }
 
-/// The layers of a bidirectional `nn.RNN`, forward and backward.
+/// Imports the layers of a bidirectional `nn.RNN`, forward and backward.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -62,7 +63,7 @@ pub fn bidirectional_rnn<E: Float>(
     both(tensors, prefix, 1, |tensors, layer| layer.rnn(tensors, activation))
 }
 
-/// The layers of an `nn.LSTM` as a stack, with or without `proj_size`.
+/// Imports the layers of an `nn.LSTM` as a stack, with or without `proj_size`.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -70,7 +71,7 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Mult
     layers(tensors, prefix, 4, |tensors, layer| layer.lstm(tensors))
 }
 
-/// The layers of a bidirectional `nn.LSTM`, forward and backward.
+/// Imports the layers of a bidirectional `nn.LSTM`, forward and backward.
 ///
 /// ```
 /// use rnn_cell::{stack_bidirectional_dynamic_rnn, weights::pytorch};
@@ -93,7 +94,7 @@ pub fn bidirectional_lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) 
     both(tensors, prefix, 4, |tensors, layer| layer.lstm(tensors))
 }
 
-/// The layers of an `nn.GRU` as a stack.
+/// Imports the layers of an `nn.GRU` as a stack.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -101,7 +102,7 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Multi
     layers(tensors, prefix, 3, |tensors, layer| layer.gru(tensors))
 }
 
-/// The layers of a bidirectional `nn.GRU`, forward and backward.
+/// Imports the layers of a bidirectional `nn.GRU`, forward and backward.
 ///
 /// # Errors
 /// As [`rnn`].
@@ -109,7 +110,7 @@ pub fn bidirectional_gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -
     both(tensors, prefix, 3, |tensors, layer| layer.gru(tensors))
 }
 
-/// The layers of two directions, as [`stack_bidirectional_dynamic_rnn`](crate::stack_bidirectional_dynamic_rnn) runs them.
+/// Layers of two directions for [`stack_bidirectional_dynamic_rnn`](crate::stack_bidirectional_dynamic_rnn).
 type Layers<C> = Bidirectional<Vec<C>>;
 
 const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
@@ -125,7 +126,7 @@ fn layers<E: Float, C: RnnCell>(
     gates: usize,
     cell: impl FnMut(&mut Tensors<'_, E>, &Layer) -> Result<C, Error>,
 ) -> Result<MultiRnnCell<Vec<C>>, Error> {
-    // Layers above the first are twice as wide in such a module: without this their shapes would be blamed.
+    // In such a module, layers above the first are twice as wide. Without this check their shapes would be blamed.
     let backward = KINDS.map(|kind| name(prefix, kind, 0, true)).into_iter().find(|name| tensors.contains(name));
     if let Some(name) = backward {
         let kind = match gates {
@@ -157,7 +158,7 @@ fn both<E: Float, C>(
     Ok(both)
 }
 
-/// Layer by layer the cells of the directions asked for; nothing with such a name may be left over.
+/// The cells of the requested directions, layer by layer. No tensor with such a name may be left over.
 fn directions<E: Float, C>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -190,7 +191,7 @@ fn directions<E: Float, C>(
     }
 }
 
-/// The first tensor of one of these kinds, of any layer.
+/// The first tensor of one of these kinds, in any layer.
 fn find<'t, E: Float>(tensors: &'t Tensors<'_, E>, prefix: &str, kinds: &[&str]) -> Option<&'t str> {
     kinds.iter().filter_map(|kind| tensors.first_with(&format!("{prefix}{kind}_l"))).min()
 }

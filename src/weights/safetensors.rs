@@ -1,16 +1,16 @@
-//! Files: the parameters of anything to and from [safetensors](https://github.com/huggingface/safetensors), and a file's
-//! tensors to the importers.
+//! Saves and loads parameters as [safetensors](https://github.com/huggingface/safetensors), and reads the tensors of a
+//! file for the importers.
 //!
-//! [`save`] and [`load`] go by parameter name, through [`Parameters`]: a cell, a stack, a pair of directions, an optimizer.
-//! The round trip is bit-exact. [`read_tensors`] opens a file of another framework for the importers.
+//! [`save`] and [`load`] go by parameter name and take any [`Parameters`]: a cell, a stack, a pair of directions, an
+//! optimizer. The round trip is bit-exact. [`read_tensors`] opens a file of another framework for the importers.
 //!
-//! Types: what fits without loss is converted. An `f32` cell reads F32, F16 and BF16, an `f64` cell F64 too; F64 into `f32`
-//! would round and is refused ([`Tensors::cast`] rounds where that is wanted), and so are integers.
+//! Types are converted if nothing is lost. An `f32` cell reads F32, F16 and BF16; an `f64` cell reads F64 too. F64 for
+//! an `f32` cell would be rounded and is refused ([`Tensors::cast`] rounds on request), as are integers.
 //!
-//! Files are not trusted. A wrong shape or type, a missing or an extra tensor, a truncated or hostile file is an error that
-//! names the tensor, what was expected and what came. All of it is checked before the first parameter is written: after an
-//! error a cell is what it was. No claim of a file is believed before its bytes are there: opening a file sets aside a list
-//! of its tensors, and nothing that is larger than the file.
+//! Files are not trusted. A wrong shape or type, a missing or extra tensor, a truncated or hostile file is an error
+//! that names the tensor, what was expected and what was found. All of it is checked before the first parameter is
+//! written, so an error leaves the cell as it was. Nothing a file claims is believed before its bytes are there:
+//! opening a file allocates a list of its tensors, and nothing larger than the file.
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -42,25 +42,25 @@ mod header;
 
 /// Writes the parameters to a file, each under its name.
 ///
-/// The old file is replaced at once, when the new one is complete and on disk. A full disk, a killed process or a power cut
-/// before that leaves the old file as it was. Symbolic links are followed: the target is replaced. The new file keeps the old
-/// one's permissions, but not its owner; without an old file it gets those of any new file. Other hard links keep the old
-/// contents. If several processes save to one path at the same time, all succeed and the last one wins.
+/// The old file is replaced in one step, once the new one is complete and on disk. A full disk, a killed process or a
+/// power cut before that leaves the old file as it was. Symbolic links are followed: the target is replaced. The new
+/// file keeps the old one's permissions, but not its owner; without an old file it gets the defaults. Other hard links
+/// keep the old contents. If several processes save to one path at the same time, all succeed and the last one wins.
 ///
-/// The new file is first written beside the old one, named `.rnn-cell-`, 16 hexadecimal digits and `.tmp`. An error removes
-/// it. A killed process leaves it behind, and the next save to that folder removes it: it is no longer locked. (On a file
-/// system without locks it stays.)
+/// The new file is first written beside the old one, named `.rnn-cell-`, 16 hexadecimal digits and `.tmp`. An error
+/// removes it. A killed process leaves it behind, no longer locked, and the next save to that folder removes it. (On a
+/// file system without locks it stays.)
 ///
 /// # Errors
-/// - [`Error::RepeatedParameter`] if two parameters have one name.
-/// - [`Error::InvalidFile`] if the names take more than 100 MB together, or one of them is `__metadata__`.
+/// - [`Error::RepeatedParameter`] if two parameters have the same name.
+/// - [`Error::InvalidFile`] if the names together take more than 100 MB, or one of them is `__metadata__`.
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
 /// - [`Error::Io`] if the file cannot be written. A read-only file is not replaced.
 pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRef<Path>) -> Result<(), Error> {
     save_arrays(&named(parameters)?, path.as_ref())
 }
 
-/// The bytes that [`save`] writes.
+/// Returns the bytes that [`save`] writes.
 ///
 /// # Errors
 /// [`Error::RepeatedParameter`] and [`Error::InvalidFile`], as [`save`].
@@ -71,21 +71,24 @@ pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<V
     Ok(bytes)
 }
 
-/// Reads the parameters from a file: exactly those, by name.
+/// Reads the parameters from a file, by name. It must hold exactly these.
 ///
 /// # Errors
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
-/// - [`Error::Io`] if the file cannot be read, or is larger than memory.
+/// - [`Error::Io`] if the file cannot be read, or does not fit in memory.
 /// - Those of [`from_bytes`].
 pub fn load<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, path: impl AsRef<Path>) -> Result<(), Error> {
     from_bytes(parameters, &file::read(path.as_ref())?)
 }
 
-/// Reads the parameters from the bytes of a file, read or mapped; nothing is allocated but the list of its tensors.
+/// Reads the parameters from the bytes of a file, read or mapped. Allocates only a list of its tensors.
 ///
 /// # Errors
-/// [`Error::InvalidFile`] for bytes that are no safetensors file, [`Error::MissingWeight`], [`Error::UnexpectedWeight`],
-/// [`Error::TensorShape`], [`Error::TensorDtype`], [`Error::RepeatedParameter`]. The parameters then are what they were.
+/// An error leaves the parameters as they were.
+/// - [`Error::InvalidFile`] if the bytes are not a safetensors file.
+/// - [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if the names are not those of the parameters.
+/// - [`Error::TensorShape`] or [`Error::TensorDtype`] if a tensor has another shape or cannot be read without loss.
+/// - [`Error::RepeatedParameter`] if two parameters have the same name.
 pub fn from_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, bytes: &[u8]) -> Result<(), Error> {
     let tensors = read_tensors::<E>(bytes)?;
     check(parameters, &tensors)?;
@@ -98,7 +101,7 @@ pub fn from_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, bytes
     result
 }
 
-/// `Ok` if each parameter has its tensor and each tensor its parameter.
+/// Checks that each parameter has its tensor and each tensor its parameter.
 fn check<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, tensors: &Tensors<'_, E>) -> Result<(), Error> {
     let mut names = BTreeSet::new();
     let mut result = Ok(());
@@ -120,10 +123,10 @@ fn check<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, tensors: &Tensors<
     }
 }
 
-/// The tensors in the bytes of a file, read or mapped. Each stays there until it is taken; types are checked then.
+/// Lists the tensors in the bytes of a file, read or mapped. A tensor is read, and its type checked, when it is taken.
 ///
 /// # Errors
-/// [`Error::InvalidFile`].
+/// [`Error::InvalidFile`] if the bytes are not a safetensors file.
 pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
     let header = Header::read(bytes)?;
     let mut tensors = Tensors::new();
@@ -133,10 +136,10 @@ pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
     Ok(tensors)
 }
 
-/// Writes tensors to a file, each under its name: what the exporters made.
+/// Writes tensors to a file, each under its name, such as those that an exporter returned.
 ///
 /// # Errors
-/// Those of [`save`]; [`Error::TensorDtype`] if a tensor of another file cannot be read.
+/// Those of [`save`], and of [`Tensors::take`] for tensors of another file.
 pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path>) -> Result<(), Error> {
     let names: Vec<String> = tensors.names().map(String::from).collect();
     let arrays: Result<Vec<_>, _> = names.iter().map(|name| tensors.take(name)).collect();
@@ -152,18 +155,18 @@ fn save_arrays<E: Float>(arrays: &Named<'_, E>, path: &Path) -> Result<(), Error
     })
 }
 
-/// The metadata of a file: strings by name, none if there are none.
+/// Reads the metadata of a file: strings by name, none if it has none.
 ///
 /// # Errors
-/// [`Error::InvalidFile`].
+/// [`Error::InvalidFile`] if the bytes are not a safetensors file.
 pub fn read_metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
     Ok(Header::read(bytes)?.metadata)
 }
 
-/// Arrays by name, in the order in which they are written.
+/// Arrays by name, in the order they are written.
 type Named<'a, E> = BTreeMap<String, ArrayViewD<'a, E>>;
 
-/// The parameters under their names.
+/// The parameters by name.
 fn named<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Named<'_, E>, Error> {
     let mut arrays = BTreeMap::new();
     let mut result = Ok(());

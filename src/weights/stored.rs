@@ -1,4 +1,4 @@
-//! [`Stored`]: a tensor where it lies in a file.
+//! [`Stored`]: a tensor that is still in its file.
 
 use crate::{Error, Float};
 use half::{bf16, f16};
@@ -6,7 +6,7 @@ use ndarray::{ArrayD, ArrayViewMutD};
 use std::any::Any;
 use std::borrow::Cow;
 
-/// A tensor where it lies in a file.
+/// A tensor that is still in its file.
 #[derive(Debug, Clone)]
 pub(super) struct Stored<'a> {
     pub dtype: Cow<'a, str>,
@@ -34,7 +34,7 @@ impl Stored<'_> {
 
     pub(super) fn read<E: Float>(&self, name: &str) -> Result<ArrayD<E>, Error> {
         self.check_dtype::<E>(name)?;
-        // An empty tensor may claim any other axis, more than an array can have.
+        // If one axis is 0, the others may claim more than an array can have.
         let product = self.shape.iter().filter(|&&len| len > 0).try_fold(1_usize, |all, &len| all.checked_mul(len));
         if product.is_none_or(|product| product > isize::MAX as usize) {
             let expected = format!("axes whose product is at most {}", isize::MAX);
@@ -45,7 +45,7 @@ impl Stored<'_> {
         Ok(array)
     }
 
-    /// Copies the numbers to `to`, which has this shape.
+    /// Copies the numbers to `to`, which has the tensor's shape.
     pub(super) fn copy_to<E: Float>(&self, name: &str, to: ArrayViewMutD<'_, E>) -> Result<(), Error> {
         self.check_dtype::<E>(name)?;
         match &*self.dtype {
@@ -65,7 +65,7 @@ impl Stored<'_> {
     }
 }
 
-/// The same number in a type at least as wide, bit for bit if the types are the same.
+/// The same number in a type at least as wide; the same bits if the types are equal.
 fn widened<F: Copy + Into<f64> + 'static, E: Float>(number: F) -> E {
     let same: Option<&E> = (&number as &dyn Any).downcast_ref();
     same.copied().unwrap_or_else(|| E::of(number.into()))

@@ -10,8 +10,8 @@
 //! | GRU `gates/kernel`, `gates/bias` | (input + hidden, 2 · hidden) | r, u |
 //! | GRU `candidate/kernel`, `candidate/bias` | (input + hidden, hidden) | one |
 //!
-//! Names, layout and gate order are this crate's own. The GRU resets before the product. `forget_bias` is not in `bias`: it
-//! is an option, 1 by default there and here. Before each name stand the scopes, and they are the prefix:
+//! Names, layout and gate order are the same as here. The GRU resets before the product. `forget_bias` is not in
+//! `bias`: it is an option, 1 by default in both. The scopes before each name are the prefix:
 //!
 //! | graph | prefix |
 //! |---|---|
@@ -32,8 +32,8 @@
 //! save_file({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}, "model.safetensors")
 //! ```
 //!
-//! The other way, [`safetensors::save`](super::safetensors::save) writes names that differ from TensorFlow's only in the
-//! scopes:
+//! For the other direction, [`safetensors::save`](super::safetensors::save) writes names that differ from TensorFlow's
+//! only in the scopes:
 //!
 //! ```python
 //! from safetensors.numpy import load_file
@@ -44,17 +44,18 @@
 //!     variable.load(file[name], session)
 //! ```
 //!
-//! A checkpoint of a training run also holds `global_step` and the optimizer's slots: [`drop_training_variables`].
+//! A training checkpoint also holds `global_step` and the optimizer's slots: [`drop_training_variables`] drops them.
 //! The scripts are `tools/tensorflow_fixture.py` and `tools/tensorflow_load.py`.
 
 use super::Tensors;
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
 use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
 
-/// A `BasicRNNCell`. `options` sets what the variables do not tell: the activation.
+/// Imports a `BasicRNNCell`. `options` sets what the variables do not record: the activation.
 ///
 /// # Errors
-/// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`] for a tensor that is not as the table says.
+/// - [`Error::MissingWeight`] if a tensor is missing.
+/// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
 pub fn basic_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -68,8 +69,8 @@ pub fn basic_rnn<E: Float>(
     options(BasicRnn::<E>::builder(input, hidden)).build_from(BasicRnnWeights { kernel, bias })
 }
 
-/// An `LSTMCell` or `BasicLSTMCell`, with peepholes and a projection if there are variables for them. `options` sets what
-/// the variables do not tell: forget_bias, the clips and the activation.
+/// Imports an `LSTMCell` or `BasicLSTMCell`, with peepholes and a projection if there are variables for them. `options`
+/// sets what the variables do not record: forget_bias, the clips and the activation.
 ///
 /// ```
 /// # use ndarray::{Array1, Array2};
@@ -122,7 +123,7 @@ pub fn lstm<E: Float>(
     })
 }
 
-/// A `GRUCell`. `options` sets what the variables do not tell: the activation.
+/// Imports a `GRUCell`. `options` sets what the variables do not record: the activation.
 ///
 /// # Errors
 /// As [`basic_rnn`].
@@ -145,7 +146,7 @@ pub fn gru<E: Float>(
     options(Gru::<E>::builder(input, hidden)).build_from(weights)
 }
 
-/// The cells of a `MultiRNNCell`: calls `cell` with the prefix of `cell_0`, `cell_1`, … for as long as there are any.
+/// Imports the cells of a `MultiRNNCell`. Calls `cell` with the prefixes of `cell_0`, `cell_1`, … while there are any.
 ///
 /// ```
 /// # use ndarray::{Array1, Array2};
@@ -164,7 +165,7 @@ pub fn gru<E: Float>(
 /// ```
 ///
 /// # Errors
-/// Those of `cell`; [`Error::MissingWeight`] if there is no `cell_0`.
+/// Those of `cell`, which is called for `cell_0` even if there is none.
 pub fn multi<'a, E: Float, C>(
     tensors: &mut Tensors<'a, E>,
     prefix: &str,
@@ -180,7 +181,7 @@ pub fn multi<'a, E: Float, C>(
     }
 }
 
-/// Both sides of a `bidirectional_dynamic_rnn`: calls `cell` with the prefixes of `fw` and `bw`.
+/// Imports both directions of a `bidirectional_dynamic_rnn`. Calls `cell` with the prefixes of `fw` and `bw`.
 ///
 /// # Errors
 /// Those of `cell`.
@@ -193,10 +194,10 @@ pub fn bidirectional<'a, E: Float, C>(
     Ok(Bidirectional { fw, bw: cell(tensors, &format!("{prefix}bw/"))? })
 }
 
-/// Removes what a checkpoint holds only to go on training: `global_step`, `beta1_power` and `beta2_power`, and the slots
-/// that TensorFlow's optimizers keep for each variable (`…/Adam`, `…/Adam_1`, `…/Momentum`, `…/RMSProp`, …).
+/// Removes what a checkpoint holds only to resume training: `global_step`, `beta1_power` and `beta2_power`, and the
+/// slots that TensorFlow's optimizers keep for each variable (`…/Adam`, `…/Adam_1`, `…/Momentum`, `…/RMSProp`, …).
 ///
-/// Moving averages (`…/ExponentialMovingAverage`) stay: they are weights somebody may want.
+/// Moving averages (`…/ExponentialMovingAverage`) stay: they are weights that you may want.
 pub fn drop_training_variables<E: Float>(tensors: &mut Tensors<'_, E>) {
     const SLOTS: [&str; 8] =
         ["Adam", "Momentum", "RMSProp", "Adagrad", "Adadelta", "Ftrl", "AdaMax", "GradientDescent"];
@@ -210,11 +211,11 @@ pub fn drop_training_variables<E: Float>(tensors: &mut Tensors<'_, E>) {
     });
 }
 
-/// Rows of a kernel less those of the state, at least 1.
+/// The rows of a kernel minus those of the state, at least 1.
 fn input_size<E: Float>(tensors: &Tensors<'_, E>, kernel: &str, rows: usize, state: usize) -> Result<usize, Error> {
     rows.checked_sub(state).filter(|&input| input > 0).ok_or_else(|| Error::TensorShape {
         name: kernel.into(),
-        expected: format!("more than {state} rows, input + {state}"),
+        expected: format!("more than {state} rows (input + {state})"),
         found: tensors.shape(kernel).unwrap_or_default().into(),
     })
 }

@@ -1,4 +1,4 @@
-//! [`Tensors`]: named arrays, from memory or from a file, for the importers to take from.
+//! [`Tensors`]: named arrays from memory or a file, for the importers.
 
 use crate::error::list;
 use crate::{Error, Float};
@@ -9,11 +9,11 @@ use std::ops::Bound;
 #[cfg(feature = "safetensors")]
 use super::stored::Stored;
 
-/// Named tensors, the way a framework hands its weights over.
+/// Named tensors: the weights of a framework, ready to import.
 ///
-/// An importer takes what it knows by name and leaves the rest, so that one file may hold several modules. After the last
-/// one [`finish`](Self::finish) makes sure that nothing was overlooked. Tensors of a file stay in the file until they are
-/// taken: only one at a time is in memory beside it.
+/// An importer takes the tensors whose names it knows and leaves the rest, so one file can hold several modules. After
+/// the last import, [`finish`](Self::finish) checks that nothing was overlooked. Tensors of a file are not loaded until
+/// they are taken: only one at a time is in memory besides the file.
 ///
 /// ```
 /// use ndarray::array;
@@ -35,7 +35,7 @@ pub struct Tensors<'a, E: Float> {
 
 #[derive(Debug, Clone)]
 pub(super) enum Tensor<'a, E: Float> {
-    // A `CowArray`; spelled out it is covariant in 'a, as the alias is not.
+    // A `CowArray`, spelled out to be covariant in 'a, which the alias is not.
     Array(ArrayBase<CowRepr<'a, E>, IxDyn, E>),
     #[cfg(feature = "safetensors")]
     Stored(Stored<'a>),
@@ -58,13 +58,13 @@ impl<E: Float> Default for Tensors<'_, E> {
 }
 
 impl<'a, E: Float> Tensors<'a, E> {
-    /// No tensors.
+    /// Creates an empty map.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an array or a view of one; a tensor of the same name is replaced.
+    /// Adds an array or a view. It replaces a tensor of the same name.
     pub fn insert<D: Dimension>(&mut self, name: impl Into<String>, array: impl Into<CowArray<'a, E, D>>) {
         self.map.insert(name.into(), Tensor::Array(array.into().into_dyn()));
     }
@@ -79,7 +79,7 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.map.keys().map(String::as_str)
     }
 
-    /// The first name that begins so. A search, where a file may have as many modules as tensors.
+    /// The first name with this beginning. A search, because a file may have as many modules as tensors.
     pub(super) fn first_with(&self, beginning: &str) -> Option<&str> {
         let (name, _) = self.map.range::<str, _>((Bound::Included(beginning), Bound::Unbounded)).next()?;
         Some(&**name).filter(|name| name.starts_with(beginning))
@@ -91,13 +91,13 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.map.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no tensors.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
     }
 
-    /// Whether there is a tensor of this name.
+    /// Whether there is a tensor with this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.map.contains_key(name)
@@ -106,22 +106,22 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// The shape of a tensor.
     ///
     /// # Errors
-    /// [`Error::MissingWeight`].
+    /// [`Error::MissingWeight`] if there is no such tensor.
     pub fn shape(&self, name: &str) -> Result<&[usize], Error> {
         self.map.get(name).map(Tensor::shape).ok_or_else(|| self.missing(name))
     }
 
-    /// Gives a tensor another name, such as the one an importer looks for; a tensor that has it is replaced.
+    /// Renames a tensor, for example to what an importer looks for. It replaces a tensor of that name.
     ///
     /// # Errors
-    /// [`Error::MissingWeight`].
+    /// [`Error::MissingWeight`] if there is no such tensor.
     pub fn rename(&mut self, from: &str, to: impl Into<String>) -> Result<(), Error> {
         let tensor = self.map.remove(from).ok_or_else(|| self.missing(from))?;
         self.map.insert(to.into(), tensor);
         Ok(())
     }
 
-    /// Keeps only the tensors whose names `keep` says yes to.
+    /// Keeps only the tensors whose names `keep` returns true for.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.map.retain(|name, _| keep(name));
     }
@@ -129,7 +129,9 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// Removes and returns a tensor of any shape.
     ///
     /// # Errors
-    /// [`Error::MissingWeight`]; [`Error::TensorDtype`] for a tensor of a file whose numbers cannot be read without loss.
+    /// - [`Error::MissingWeight`] if there is no such tensor.
+    /// - [`Error::TensorDtype`] if it comes from a file and cannot be read without loss.
+    /// - [`Error::TensorShape`] if it comes from a file, is empty, and no array can have its shape.
     pub fn take(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
         match self.map.remove(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => Ok(array.into_owned()),
@@ -141,7 +143,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// Removes and returns a matrix of the given shape.
     ///
     /// # Errors
-    /// As [`take`](Self::take), and [`Error::TensorShape`].
+    /// As [`take`](Self::take), and [`Error::TensorShape`] if its shape differs.
     pub fn take_matrix(&mut self, name: &str, (rows, columns): (usize, usize)) -> Result<Array2<E>, Error> {
         self.check(name, &[rows, columns])?;
         Ok(self.take(name)?.into_dimensionality().expect("two axes were checked"))
@@ -150,16 +152,18 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// Removes and returns a vector of the given length.
     ///
     /// # Errors
-    /// As [`take`](Self::take), and [`Error::TensorShape`].
+    /// As [`take`](Self::take), and [`Error::TensorShape`] if its shape differs.
     pub fn take_vector(&mut self, name: &str, len: usize) -> Result<Array1<E>, Error> {
         self.check(name, &[len])?;
         Ok(self.take(name)?.into_dimensionality().expect("one axis was checked"))
     }
 
-    /// `Ok` if a tensor is there, has this shape and can be read.
+    /// Checks that a tensor exists, has this shape and can be read.
     ///
     /// # Errors
-    /// [`Error::MissingWeight`], [`Error::TensorShape`] or [`Error::TensorDtype`].
+    /// - [`Error::MissingWeight`] if there is no such tensor.
+    /// - [`Error::TensorShape`] if its shape differs.
+    /// - [`Error::TensorDtype`] if it cannot be read without loss.
     pub fn check(&self, name: &str, shape: &[usize]) -> Result<(), Error> {
         let found = self.shape(name)?;
         if found != shape {
@@ -176,20 +180,20 @@ impl<'a, E: Float> Tensors<'a, E> {
         }
     }
 
-    /// The lengths of the `N` axes of a tensor that can be read, none of them 0; `expected` words its shape for the error.
+    /// The lengths of the `N` axes of a readable tensor, none of them 0. The error describes its shape as `expected`.
     pub(super) fn axes<const N: usize>(&self, name: &str, expected: &str) -> Result<[usize; N], Error> {
         let found = self.shape(name)?;
         let axes = found.try_into().ok().filter(|axes: &[usize; N]| axes.iter().all(|&len| len > 0));
         let axes = axes.ok_or_else(|| Error::TensorShape {
             name: name.into(),
-            expected: format!("{expected}, no axis 0"),
+            expected: format!("{expected} with no axis of length 0"),
             found: found.into(),
         })?;
         self.check_dtype(name)?;
         Ok(axes)
     }
 
-    /// Copies a tensor whose shape was checked to `to`.
+    /// Copies a tensor, whose shape was checked, to `to`.
     #[cfg(feature = "safetensors")]
     pub(super) fn copy_to(&self, name: &str, mut to: ndarray::ArrayViewMutD<'_, E>) -> Result<(), Error> {
         match self.map.get(name).ok_or_else(|| self.missing(name))? {
@@ -199,31 +203,30 @@ impl<'a, E: Float> Tensors<'a, E> {
         Ok(())
     }
 
-    /// `Err` if a tensor is left that nothing took.
+    /// Checks that every tensor was taken.
     ///
     /// # Errors
-    /// [`Error::UnexpectedWeight`].
+    /// [`Error::UnexpectedWeight`] if one is left.
     pub fn finish(self) -> Result<(), Error> {
         match self.map.into_keys().next() {
-            Some(name) => Err(Error::UnexpectedWeight { name, reason: "nothing takes it".into() }),
+            Some(name) => Err(Error::UnexpectedWeight { name, reason: "nothing took it".into() }),
             None => Ok(()),
         }
     }
 
     fn missing(&self, name: &str) -> Error {
         let reason = if self.is_empty() {
-            "no tensor is left".into()
+            "no tensors are left".into()
         } else {
-            format!("what is left is {}", list(self.names()))
+            format!("the tensors left are {}", list(self.names()))
         };
         Error::MissingWeight { name: name.into(), reason }
     }
 
-    /// All tensors as arrays of another element type, each number rounded to the nearest one: the way to run weights that
-    /// were trained in `f64` in `f32`.
+    /// Converts all tensors to another element type, rounding to nearest, for example to run `f64` weights in `f32`.
     ///
     /// # Errors
-    /// [`Error::TensorDtype`], as [`take`](Self::take).
+    /// [`Error::TensorDtype`] and [`Error::TensorShape`], as [`take`](Self::take).
     pub fn cast<T: Float>(mut self) -> Result<Tensors<'static, T>, Error> {
         let mut cast = Tensors::new();
         while let Some(name) = self.map.keys().next().cloned() {

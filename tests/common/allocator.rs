@@ -1,7 +1,6 @@
-//! The allocator of tests about memory: the system's, counting what each thread asks of it. (The test harness has threads
-//! of its own.)
+//! The allocator of memory tests: the system's, with a count per thread. (The test harness has threads of its own.)
 
-// Each test file uses a part of it.
+// Each test file uses only a part of this.
 #![allow(dead_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -11,7 +10,7 @@ thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
     /// Bytes in use; below 0 where a thread frees what another allocated.
     static LIVE: Cell<isize> = const { Cell::new(0) };
-    /// The most since [`measured`] began.
+    /// The maximum since [`measured`] began.
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
@@ -43,7 +42,7 @@ pub fn allocations(run: impl FnOnce()) -> usize {
     ALLOCATIONS.get() - before
 }
 
-/// The result, the bytes it keeps, and the most that were in use on the way, both above what was in use before.
+/// The result, the bytes it keeps, and the peak on the way, both relative to what was in use before.
 pub fn measured<T>(run: impl FnOnce() -> T) -> (T, usize, usize) {
     let before = LIVE.get();
     PEAK.set(before);

@@ -1,6 +1,6 @@
-//! A random cell as a value, that proptest draws, prints and shrinks: any cell, any option, wrapped and stacked at will.
+//! A random cell as a value that proptest draws, prints and shrinks: any cell and option, wrapped and stacked freely.
 
-// Each test file uses a part of it.
+// Each test file uses only a part of this.
 #![allow(dead_code)]
 
 use crate::common::{Rng, randomized};
@@ -17,8 +17,8 @@ use rnn_cell::{
 };
 use std::ops::Range;
 
-/// The same `cases` cases at every run, so that a change is judged by itself; with `PROPTEST_CASES` or `PROPTEST_RNG_SEED`
-/// set, new ones. What fails is kept in a file beside the test and tried first from then on.
+/// Runs the same `cases` cases every time, so that only the change is judged. `PROPTEST_CASES` or `PROPTEST_RNG_SEED`
+/// give new ones. Failures are kept in a file beside the test and tried first from then on.
 pub fn config(cases: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     let search = ["PROPTEST_CASES", "PROPTEST_RNG_SEED"].map(|name| std::env::var_os(name).is_some());
@@ -30,7 +30,7 @@ pub fn config(cases: u32) -> ProptestConfig {
     }
 }
 
-/// 0..seq in pieces, some perhaps empty.
+/// Cuts 0..seq into pieces, some possibly empty.
 pub fn pieces(seq: usize, cuts: &[Index]) -> Vec<Range<usize>> {
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(seq + 1)).chain([0, seq]).collect();
     ends.sort_unstable();
@@ -39,7 +39,7 @@ pub fn pieces(seq: usize, cuts: &[Index]) -> Vec<Range<usize>> {
 
 #[derive(Debug, Clone)]
 pub enum Description {
-    /// A cell of a user's, of which only the step is written.
+    /// A user's cell that implements only the step.
     Leaky {
         hidden: usize,
     },
@@ -67,7 +67,7 @@ pub enum Description {
         activation: Activation,
     },
     Stack(Vec<Description>),
-    /// A stack of one to four, each of a type of its own.
+    /// A stack of one to four cells of different types.
     Tuple(Vec<Description>),
     Residual(Box<Description>),
     Highway {
@@ -96,7 +96,7 @@ pub struct LstmDescription {
     proj_clip: Option<f64>,
 }
 
-/// Around a description's cell, what cannot be trained.
+/// Wrappers around the cell of a description that cannot be trained.
 #[derive(Debug, Clone, Copy)]
 pub enum Around {
     Nothing,
@@ -120,7 +120,7 @@ pub fn description(hidden: impl Strategy<Value = usize> + Clone + 'static) -> im
         .prop_recursive(3, 8, 3, |inner| (vec(inner, 1..=4), wrap()).prop_map(|(layers, wrap)| wrap.around(layers)))
 }
 
-/// What is made of some layers. Shrinking ends at `Bare`, and so at what was inside.
+/// What is built from some layers. Shrinking ends at `Bare`, and thus at what was inside.
 #[derive(Debug, Clone)]
 enum Wrap {
     Bare,
@@ -202,7 +202,7 @@ fn lstm(hidden: impl Strategy<Value = usize> + Clone) -> impl Strategy<Value = L
         })
 }
 
-/// Those that keep a gate within bounds: others let a state grow without end, and gradients beyond what differences show.
+/// Only activations that bound a gate. Others let states grow without end, and gradients beyond what differences show.
 fn gate_activation() -> impl Strategy<Value = Activation> {
     prop_oneof![3 => Just(Activation::Sigmoid), 2 => select(&ACTIVATIONS[..4])]
 }
@@ -217,7 +217,7 @@ impl Description {
         self.sized(input, false, rng)
     }
 
-    /// The same, and around it what cannot be trained.
+    /// The same, inside a wrapper that cannot be trained.
     pub fn build_around<E: Float>(&self, around: Around, input: usize, rng: &mut Rng) -> BoxedCell<E> {
         let cell = self.build(input, rng);
         match around {
@@ -255,7 +255,7 @@ impl Description {
                 let builder = LayerNormLstm::builder(input, width(*hidden)).layer_norm(*layer_norm);
                 let builder = builder.dropout_keep_prob(*keep).activation(*activation);
                 let mut cell = randomized(builder.build(rng).unwrap(), rng);
-                // A row that hardly varies is normalized so steeply that no differences show the gradient; large sums vary.
+                // Normalizing a nearly constant row is too steep for differences to show gradients. Large sums vary.
                 cell.visit_parameters_mut(&mut |name, mut weight| {
                     if *layer_norm && name == "kernel" {
                         weight.mapv_inplace(|weight| weight * E::of(4.0));
@@ -275,7 +275,7 @@ impl Description {
                 BoxedTrainableCell::new(ResidualWrapper::new(cell.sized(input, true, rng)).unwrap())
             }
             Self::Highway { cell, coupled } => {
-                // In a stack of one, whose parameters have a prefix: a highway around a highway needs names of its own.
+                // In a stack of one, whose parameters have a prefix: nested highways need different names.
                 let inner = MultiRnnCell::new(vec![cell.sized(input, true, rng)]).unwrap();
                 let builder = HighwayWrapper::builder(inner).couple_carry_transform_gates(*coupled);
                 random_box(builder.build(rng).unwrap(), rng)
@@ -318,7 +318,7 @@ impl Description {
 impl LstmDescription {
     fn build<E: Float>(&self, input: usize, square: bool, rng: &mut Rng) -> Lstm<E> {
         let number = |number: f64| E::of(number);
-        // With a projection that is what sets the output's width.
+        // With a projection, that sets the output's width.
         let hidden = if square && self.num_proj.is_none() { input } else { self.hidden };
         let mut builder = Lstm::builder(input, hidden)
             .activation(self.activation)

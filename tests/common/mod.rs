@@ -1,7 +1,7 @@
-//! Every cell with every option, and every wrapper, in one list: a test written over the list covers a new cell by one
-//! line here.
+//! Every cell with every option, and every wrapper, in one list. A new cell takes one line here, and every test over
+//! the list covers it.
 
-// Each test file uses a part of it.
+// Each test file uses only a part of this.
 #![allow(dead_code)]
 
 use ndarray::{Array2, Array3, ArrayRef2, ArrayView3, Axis};
@@ -16,7 +16,7 @@ use rnn_cell::{
 use std::ffi::OsStr;
 use std::process::{Command, Output};
 
-/// All that this machine has.
+/// All instruction sets of this machine.
 pub fn instruction_sets() -> Vec<&'static str> {
     let mut all = vec!["scalar"];
     #[cfg(target_arch = "x86_64")]
@@ -29,7 +29,7 @@ pub fn instruction_sets() -> Vec<&'static str> {
     all
 }
 
-/// Runs an ignored test of this program in a process of its own, on one instruction set.
+/// Runs an ignored test of this program in its own process, on one instruction set.
 pub fn run_child(test: &str, isa: impl AsRef<OsStr>) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture"])
@@ -38,7 +38,7 @@ pub fn run_child(test: &str, isa: impl AsRef<OsStr>) -> Output {
         .unwrap()
 }
 
-/// The generator of all tests.
+/// The random generator of all tests.
 pub type Rng = Xoshiro256PlusPlus;
 
 pub fn rng(seed: u64) -> Rng {
@@ -61,7 +61,7 @@ pub trait CheckTrainable<E: Float> {
         C: TrainableCell<Elem = E> + Send + Sync + 'static;
 }
 
-/// [`Check`] of a cell that can be trained as well.
+/// [`Check`] for a cell that can be trained as well.
 struct Any<'a, T>(&'a mut T);
 
 impl<E: Float, T: Check<E>> CheckTrainable<E> for Any<'_, T> {
@@ -76,7 +76,7 @@ impl<E: Float, T: Check<E>> CheckTrainable<E> for Any<'_, T> {
 /// Builds a cell for an input size and a hidden size, and erases it.
 pub type MakeBoxed<'a, E> = &'a dyn Fn(usize, usize, &mut Rng) -> BoxedTrainableCell<E>;
 
-/// The cells that can be trained, each erased: a test of them all that is compiled once.
+/// The trainable cells, erased, so that a test over all of them is compiled only once.
 pub fn each_boxed_cell<E: Float>(check: &mut dyn FnMut(&str, MakeBoxed<E>)) {
     struct Boxing<'a, E: Float>(&'a mut dyn FnMut(&str, MakeBoxed<E>));
     impl<E: Float> CheckTrainable<E> for Boxing<'_, E> {
@@ -172,7 +172,7 @@ pub fn each_cell<E: Float>(check: &mut impl Check<E>) {
     });
 }
 
-/// Runs `check` over what of the list can be trained.
+/// Runs `check` over the trainable part of the list.
 pub fn each_trainable_cell<E: Float>(check: &mut impl CheckTrainable<E>) {
     for (name, options) in basic_rnn_options() {
         check.check(name, |i, h, rng| randomized(options(BasicRnn::<E>::builder(i, h)).build(rng).unwrap(), rng));
@@ -233,7 +233,7 @@ pub fn highway<C: RnnCell + Parameters<C::Elem>>(cell: C, coupled: bool, rng: &m
     randomized(highway, rng)
 }
 
-/// The cell with random numbers in all its weights: initial biases are 0 and would hide mistakes.
+/// The cell with random numbers in all its weights. Initial biases of 0 would hide mistakes.
 pub fn randomized<E: Float, P: Parameters<E>>(mut cell: P, rng: &mut Rng) -> P {
     cell.visit_parameters_mut(&mut |_, mut weight| weight.mapv_inplace(|_| number(rng, 0.5)));
     cell
@@ -248,7 +248,7 @@ pub fn array<E: Float>(shape: (usize, usize, usize), rng: &mut Rng) -> Array3<E>
     Array3::from_shape_simple_fn(shape, || number(rng, 2.0))
 }
 
-/// A state of random numbers, with dropout on where the cell has any.
+/// A state of random numbers, with dropout on if the cell has any.
 pub fn state<C: RnnCell>(cell: &C, batch: usize, rng: &mut Rng) -> C::State {
     let mut state = cell.training_state(batch, rng.random());
     state.visit_mut(&mut |mut leaf| leaf.mapv_inplace(|_| number(rng, 1.0)));
@@ -278,7 +278,7 @@ pub fn by_steps<C: RnnCell>(cell: &C, x: ArrayView3<C::Elem>, mut state: C::Stat
     (outputs, state)
 }
 
-/// A cell whose output and state are its input: shows what a wrapper did to it.
+/// A cell whose output and state are its input. It shows what a wrapper did to the input.
 #[derive(Debug, Clone)]
 pub struct Echo(pub usize);
 

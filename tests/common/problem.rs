@@ -1,4 +1,4 @@
-//! A random cell and what it runs over: any shape, lengths, numbers and layout.
+//! A random cell and its inputs, with any shape, lengths, numbers and layout.
 
 use crate::common::{Rng, array, by_steps, numbers, rng, state};
 use crate::description::{Around, Description, description};
@@ -9,7 +9,7 @@ use proptest::sample::select;
 use rand::RngExt;
 use rnn_cell::{BoxedCell, DynState, Float, Parameters, RnnCell, State};
 
-/// A cell and what it runs over, as proptest draws it.
+/// A cell and its inputs, as proptest draws them.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub cell: Description,
@@ -17,7 +17,7 @@ pub struct Problem {
     pub input: usize,
     /// One for each row.
     pub lengths: Vec<usize>,
-    /// Steps past the longest row.
+    /// Steps after the longest row.
     pub extra: usize,
     pub dropout: bool,
     /// Largest weight, and largest input.
@@ -37,7 +37,7 @@ pub enum Layout {
 }
 
 pub fn problem() -> impl Strategy<Value = Problem> {
-    // Kernels cut units in vectors, steps by the 24 and rows by the 6, and treat sixteen inputs and more in another way.
+    // Kernels cut units into vectors, steps by 24 and rows by 6. They treat sixteen or more inputs differently.
     let size = prop_oneof![3 => 1..=9_usize, 1 => select(&[15, 16, 17, 31, 32, 33, 65][..])];
     let length = prop_oneof![3 => 0..=7_usize, 1 => 0..=60_usize];
     let limit = |usual| prop_oneof![8 => Just(usual), 1 => select(&[0.0, 1e-30, 20.0, 1e10][..])];
@@ -54,7 +54,7 @@ pub fn problem() -> impl Strategy<Value = Problem> {
         })
 }
 
-/// The same in arrays.
+/// The same as arrays.
 pub struct Run<E: Float> {
     pub cell: BoxedCell<E>,
     /// (batch, seq, input), in the problem's layout.
@@ -81,7 +81,7 @@ impl Problem {
         Run { cell, x: laid_out(x, self.layout), initial, rng }
     }
 
-    /// The same, and in the padding no good number.
+    /// The same, with bad numbers in the padding.
     pub fn run_with_poison<E: Float>(&self) -> Run<E> {
         let mut run = self.run();
         for (row, &length) in self.lengths.iter().enumerate() {
@@ -117,7 +117,7 @@ pub fn laid_out<E: Float>(x: Array3<E>, layout: Layout) -> Array3<E> {
     other
 }
 
-/// The same bits; but one NaN is as good as another, as no machine says whose payload a sum of two keeps.
+/// Compares bits, but any NaN equals any other: machines differ in whose payload a sum of two keeps.
 #[track_caller]
 pub fn assert_same<E: Float>(expected: &[E], found: &[E]) {
     let bits = |numbers: &[E]| -> Vec<u64> {
@@ -126,8 +126,8 @@ pub fn assert_same<E: Float>(expected: &[E], found: &[E]) {
     assert!(bits(expected) == bits(found), "{expected:?}\nbecame\n{found:?}");
 }
 
-/// Asserts that two states have the same leaves, and that what they carry besides (dropout's row keys and steps) gives the
-/// same next step.
+/// Asserts that two states have the same leaves, and the same next step, as they carry more than leaves (dropout's row
+/// keys and steps).
 #[track_caller]
 pub fn assert_same_state<E: Float>(cell: &BoxedCell<E>, expected: &DynState<E>, found: &DynState<E>) {
     let x = Array3::from_elem((expected.batch_size(), 1, cell.input_size()), E::of(0.25));

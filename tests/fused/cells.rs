@@ -1,10 +1,10 @@
-//! Cells as a user may write them: two products, a projection, whole rows.
+//! Cells that a user might write: two products, a projection, whole rows.
 
 use ndarray::{Array1, Array2};
 use rnn_cell::fused::*;
 use rnn_cell::{Activation, Arrays, Error, Float};
 
-/// Sizes and the zero state of a cell whose state is h, `units` wide.
+/// Sizes and the zero state of a cell whose only state is h, `units` wide.
 macro_rules! sizes {
     ($linear:ident, $output:ident) => {
         type Elem = E;
@@ -23,7 +23,7 @@ macro_rules! sizes {
 }
 
 rnn_cell::parameters! {
-    /// TensorFlow's GRU, which resets before the candidate's product: that multiplies r ⊙ h, a temporary.
+    /// TensorFlow's GRU. It resets before the candidate's product, which multiplies the temporary r ⊙ h.
     cell pub struct TwoProducts {
         "gates" gates: Linear<E>,
         "candidate" candidate: Linear<E>,
@@ -111,7 +111,7 @@ impl<E: Float> TrainableFusedCell for TwoProducts<E> {
 rnn_cell::trainable_fused_cell!([E: Float] TwoProducts<E>);
 
 rnn_cell::parameters! {
-    /// h' = tanh(\[x, h\] · kernel + bias) · projection: a stage that is wider than the state.
+    /// h' = tanh(\[x, h\] · kernel + bias) · projection: its stage is wider than its state.
     cell pub struct Projected {
         "" sum: Linear<E>,
         "projection" projection: Linear<E>,
@@ -181,8 +181,8 @@ impl<E: Float> TrainableFusedCell for Projected<E> {
 rnn_cell::trainable_fused_cell!([E: Float] Projected<E>);
 
 rnn_cell::parameters! {
-    /// h' = tanh(gamma ⊙ n + beta), where n is \[x, h\] · kernel with a row's mean 0 and deviation 1: whole rows, one number at
-    /// a time. The state is h and a leaf of another width, which halves and adds 1.
+    /// h' = tanh(gamma ⊙ n + beta), where n is \[x, h\] · kernel scaled to mean 0 and deviation 1 per row. It needs
+    /// whole rows and goes number by number. The state is h and a leaf of another width, which halves and adds 1.
     cell pub struct Normed {
         "" sum: Linear<E>,
         "gamma" gamma: Array1<E>,

@@ -1,6 +1,6 @@
-//! The simple recurrent unit of Lei et al. (2018), as tf.contrib.rnn's `SRUCell`: one product, of the inputs alone. With
-//! quarters x̃, f, r, s of x · kernel: f = σ(f + b_f), r = σ(r + b_r), c' = f ⊙ c + (1 − f) ⊙ x̃; the output is
-//! r ⊙ act(c') + (1 − r) ⊙ s. The state is c.
+//! The simple recurrent unit of Lei et al. (2018), like tf.contrib.rnn's `SRUCell`: one product, of the inputs only.
+//! x · kernel has the quarters x̃, f, r, s. Then f = σ(f + b_f), r = σ(r + b_r), c' = f ⊙ c + (1 − f) ⊙ x̃, and the
+//! output is r ⊙ act(c') + (1 − r) ⊙ s. The state is c.
 
 use ndarray::{Array1, Array2};
 use rnn_cell::fused::*;

@@ -1,7 +1,7 @@
-//! A case through the recorded drivers, and back from the cotangents in the file.
+//! Runs a case through the recorded drivers, and backward from the cotangents in the file.
 //!
-//! What no recorded driver is the twin of (static_rnn, raw_rnn, time-major ones, a stack of both directions) gives the
-//! numbers of one that is, by law: that one runs.
+//! Some drivers have no recorded twin (static_rnn, raw_rnn, time-major ones, a stack of both directions). By law they
+//! give the numbers of one that has, so that one runs.
 
 use crate::case::{Case, Fault, Merge};
 use crate::drive::{
@@ -12,12 +12,12 @@ use ndarray::{Array3, Axis, Ix3, s};
 use rnn_cell::train::{self, Gradients};
 use rnn_cell::{DynState, Float, RnnCell, concat_outputs};
 
-/// Outputs, final states and the gradients of everything that was given, computed in `E`.
+/// Outputs, final states and the gradients of all arguments, computed in `E`.
 pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
     let lengths = case.lengths()?;
     let lengths = lengths.as_deref();
     let mut x = swapped(&case.array::<E, Ix3>("x")?, case.time_major).to_owned();
-    // TensorFlow's gradients would become NaN from what stands in the padding; no number here may.
+    // The padding would turn TensorFlow's gradients into NaN. Here it must not affect any number.
     for (row, &length) in lengths.into_iter().flatten().enumerate() {
         x.slice_mut(s![row, length.., ..]).fill(E::of(f64::NAN));
     }
@@ -31,7 +31,7 @@ pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
     Ok(results)
 }
 
-/// Adds to the results; the gradient of `x`.
+/// Adds to the results and returns the gradient of `x`.
 fn one_way<E: Float>(
     case: &Case,
     x: &Array3<E>,
@@ -55,7 +55,7 @@ fn one_way<E: Float>(
     Ok(back.inputs)
 }
 
-/// The lowest of `layers` and, on its outputs, those above. Adds to the results; the gradient of `x`.
+/// Runs the lowest of `layers` and those above on its outputs. Adds to the results and returns the gradient of `x`.
 fn both_ways<E: Float>(
     case: &Case,
     layers: &[Layer<E>],
@@ -94,7 +94,7 @@ fn by_file<E: Float>(case: &Case, outputs: &Array3<E>) -> Array3<E> {
     swapped(outputs, case.time_major).to_owned()
 }
 
-/// The cotangent of outputs, batch-major, of all `seq` steps; at a step whose output stands at several, their sum.
+/// The cotangent of outputs, batch-major, of all `seq` steps. An output at several steps gets the sum of theirs.
 fn cotangent<E: Float>(case: &Case, outputs: &str, seq: usize) -> Result<Array3<E>, Fault> {
     let cotangent = case.array::<E, Ix3>(&format!("cotangent/{outputs}"))?;
     let cotangent = swapped(&cotangent, case.time_major);
@@ -124,7 +124,7 @@ fn put_states<E: Float>(results: &mut Results, this: &Direction<E>, finals: &Dyn
     }
 }
 
-/// The gradients of the parameters of a cell, or of both, whose names begin with `prefix`.
+/// The gradients of the parameters of a cell, or of both, with names under `prefix`.
 fn put_parameters<E: Float>(
     results: &mut Results,
     case: &Case,

@@ -1,4 +1,4 @@
-//! From a `cell_spec` to a cell.
+//! Builds a cell from a `cell_spec`.
 
 use crate::case::{Case, Fault};
 use crate::import;
@@ -14,13 +14,13 @@ use rnn_cell::{
 };
 use serde_json::Value;
 
-/// Where a leaf of the state stands in the file: a tensor and the leaf's first column.
+/// The place of a leaf of the state in the file: a tensor and the leaf's first column.
 pub struct Leaf {
     pub tensor: String,
     pub column: usize,
 }
 
-/// A cell's specification, and what its weights' names begin with.
+/// A cell's specification and the prefix of its weights' names.
 struct Spec<'a> {
     case: &'a Case,
     value: &'a Value,
@@ -50,7 +50,7 @@ pub fn build<E: Float>(case: &Case, value: &Value, prefix: &str, input: usize) -
     }
 }
 
-/// A generator of weights that the file's replace.
+/// A generator for weights that the file's replace.
 fn any() -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(1)
 }
@@ -78,7 +78,7 @@ impl Spec<'_> {
         self.value["kind"].as_str().unwrap_or("a cell without a kind")
     }
 
-    /// An option that this harness does not know must not be passed over.
+    /// Options that this harness does not know must not be ignored.
     fn only(&self, known: &[&str]) -> Result<(), Fault> {
         let keys = self.value.as_object().into_iter().flat_map(|spec| spec.keys());
         match keys.into_iter().find(|key| *key != "kind" && !known.contains(&key.as_str())) {
@@ -131,7 +131,7 @@ impl Spec<'_> {
         self.case.array(&format!("{}{name}", self.prefix))
     }
 
-    /// A weight that may be missing: the cell's builder says whether that is right.
+    /// A weight that may be missing: the cell's builder checks whether that is right.
     fn optional<E: Float, D: Dimension>(&self, name: &str) -> Result<Option<ndarray::Array<E, D>>, Fault> {
         let there = self.case.tensors.contains_key(&format!("{}{name}", self.prefix));
         there.then(|| self.weight(name)).transpose()
@@ -141,7 +141,7 @@ impl Spec<'_> {
         E::of(self.value[key].as_f64().unwrap_or(default))
     }
 
-    /// The cell with the file's weights in place of its own.
+    /// The cell with the file's weights instead of its own.
     fn filled<E: Float, C: Parameters<E>>(&self, mut cell: C) -> Result<C, Fault> {
         let mut result = Ok(());
         cell.visit_parameters_mut(&mut |name, mut weight| match self.weight::<E, IxDyn>(name) {
@@ -172,7 +172,7 @@ impl Spec<'_> {
         Ok(BoxedTrainableCell::new(ResidualWrapper::new(self.inner::<E>(input)?)?))
     }
 
-    /// Keep probabilities of 1 only: what another framework drops cannot be known.
+    /// Only keep probabilities of 1: nobody can know what another framework drops.
     fn dropout<E: Float>(&self, input: usize) -> Result<BoxedTrainableCell<E>, Fault> {
         self.only(&["cell", "input_keep_prob", "output_keep_prob", "state_keep_prob"])?;
         let keep = |key: &str| self.value[key].as_f64().unwrap_or(1.0);
@@ -201,14 +201,14 @@ impl Spec<'_> {
         self.filled(builder.build(&mut any())?)
     }
 
-    /// Not a built-in cell: one of `tests/fused`.
+    /// A cell of `tests/fused`, not a built-in one.
     fn sru<E: Float>(&self, input: usize) -> Result<Sru<E>, Fault> {
         self.only(&["num_units", "activation"])?;
         let activation = self.activation("activation", Activation::Tanh)?;
         self.filled(Sru::new(input, self.units()?, activation, &mut any())?)
     }
 
-    /// A keep probability of 1 only, as of [`dropout`](Self::dropout).
+    /// Only a keep probability of 1, as for [`dropout`](Self::dropout).
     fn layer_norm_lstm<E: Float>(&self, input: usize) -> Result<LayerNormLstm<E>, Fault> {
         let options = ["num_units", "activation", "forget_bias", "layer_norm", "norm_gain", "norm_shift"];
         self.only(&[&options[..], &["dropout_keep_prob"]].concat())?;

@@ -8,18 +8,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
-/// Why a case has no result to compare.
+/// The reason why a case has no result to compare.
 #[derive(Debug)]
 pub enum Fault {
-    /// This kind of case is not there yet.
+    /// This kind of case is not supported yet.
     NotSupported(String),
     /// The crate refuses it.
     Refused(Refusal, String),
-    /// The file is not what its metadata says.
+    /// The file does not match its metadata.
     Broken(String),
 }
 
-/// What TensorFlow takes and the crate does not.
+/// What TensorFlow accepts and the crate refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     NegativeLength,
@@ -51,17 +51,17 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A Keras mask: what stands at the steps it hides.
+/// A Keras mask: the values at the steps it hides.
 #[derive(Clone)]
 pub struct Mask {
     /// (batch, seq), false where the step is hidden.
     pub valid: Vec<Vec<bool>>,
-    /// A hidden step repeats the last valid output; else it is 0.
+    /// A hidden step repeats the last valid output; otherwise it is 0.
     pub repeat: bool,
 }
 
 impl Mask {
-    /// Where outputs stand: row, step, and the row's valid step whose output it is. `repeats` are those of hidden steps.
+    /// Places of outputs: row, step, and the row's valid step whose output it is. `repeats` is for hidden steps.
     pub fn places(&self, repeats: bool) -> Vec<(usize, usize, usize)> {
         let mut places = Vec::new();
         for (row, valid) in self.valid.iter().enumerate() {
@@ -77,7 +77,7 @@ impl Mask {
     }
 }
 
-/// How one output is made of two directions.
+/// How two directions are merged to one output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Merge {
     /// `outputs/fw` and `outputs/bw`.
@@ -87,18 +87,18 @@ pub enum Merge {
     Sum,
 }
 
-/// A case, in TensorFlow 1's words whoever made it.
+/// A case in TensorFlow 1's terms, whichever framework made it.
 #[derive(Clone)]
 pub struct Case {
     pub f64: bool,
     pub api: String,
-    /// The cell, nested; of the backward direction `spec_bw`.
+    /// The cell, nested. `spec_bw` is that of the backward direction.
     pub spec: Value,
     pub spec_bw: Value,
     pub time_major: bool,
     pub merge: Merge,
     pub mask: Option<Mask>,
-    /// All tensors. Every number of an `f32` file is exact in `f64`.
+    /// All tensors. `f64` holds every number of an `f32` file exactly.
     pub tensors: BTreeMap<String, ArrayD<f64>>,
     pub meta: HashMap<String, String>,
 }
@@ -142,7 +142,7 @@ impl Case {
         })
     }
 
-    /// A metadata value, if set.
+    /// A metadata value, if it is set.
     pub fn option(&self, key: &str) -> Option<&str> {
         self.meta.get(key).map(String::as_str).filter(|value| !matches!(*value, "none" | "None"))
     }
@@ -156,7 +156,7 @@ impl Case {
         value.ok_or_else(|| Fault::Broken(format!("metadata {key} is no number")))
     }
 
-    /// A tensor, numbers of type `E`.
+    /// A tensor with numbers of type `E`.
     pub fn array<E: Float, D: Dimension>(&self, name: &str) -> Result<Array<E, D>, Fault> {
         let tensor = self.tensors.get(name).ok_or_else(|| Fault::Broken(format!("tensor {name} is missing")))?;
         let array = tensor.mapv(E::of).into_dimensionality();
@@ -169,12 +169,12 @@ impl Case {
         Ok(if self.time_major { (b, a, features) } else { (a, b, features) })
     }
 
-    /// `sequence_length` as it stands in the file.
+    /// `sequence_length` as in the file.
     pub fn raw_lengths(&self) -> Option<Vec<i64>> {
         self.tensors.get("sequence_length").map(|lengths| lengths.iter().map(|&length| length as i64).collect())
     }
 
-    /// Lengths that the crate refuses become what TensorFlow takes them for.
+    /// Replaces lengths that the crate refuses with what TensorFlow takes them for.
     pub fn clamp_lengths(&mut self) -> Result<(), Fault> {
         let (_, seq, _) = self.sizes()?;
         if let Some(lengths) = self.tensors.get_mut("sequence_length") {
@@ -183,7 +183,7 @@ impl Case {
         Ok(())
     }
 
-    /// `sequence_length` as a user of the crate has to convert it.
+    /// `sequence_length` as a user of the crate must convert it.
     pub fn lengths(&self) -> Result<Option<Vec<usize>>, Fault> {
         let Some(lengths) = self.raw_lengths() else { return Ok(None) };
         let lengths: Result<Vec<usize>, _> = lengths.into_iter().map(usize::try_from).collect();

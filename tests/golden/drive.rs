@@ -12,7 +12,7 @@ use rnn_cell::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a run gave, under the names of the file.
+/// The results of a run, under the file's names.
 pub type Results = BTreeMap<String, ArrayD<f64>>;
 
 /// A cell, the names of its state's leaves, and its initial state if the file has one.
@@ -22,7 +22,7 @@ pub struct Direction<E: Float> {
     pub initial: Option<DynState<E>>,
 }
 
-/// A layer of both directions, and what the names of its tensors begin with.
+/// A layer with both directions, and the prefix of its tensors' names.
 pub struct Layer<E: Float> {
     pub prefix: String,
     pub fw: Direction<E>,
@@ -63,7 +63,7 @@ fn one_way<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, 
     Ok(results)
 }
 
-/// What the generator's `loop_fn` does, over time-major `x`: a row reads its inputs and finishes at its length.
+/// Does what the generator's `loop_fn` does, over time-major `x`: a row reads its inputs and finishes at its length.
 fn up_to_lengths<E: Float>(
     cell: &BoxedTrainableCell<E>,
     x: ArrayView3<E>,
@@ -134,7 +134,7 @@ fn stacked_both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result
     Ok(results)
 }
 
-/// The layers of a bidirectional case, the lowest first.
+/// The layers of a bidirectional case, from the lowest up.
 pub fn layers<E: Float>(case: &Case) -> Result<Vec<Layer<E>>, Fault> {
     let (_, _, mut width) = case.sizes()?;
     let mut layers = Vec::new();
@@ -161,23 +161,23 @@ pub fn time_axis(case: &Case) -> Axis {
     Axis(if case.time_major { 0 } else { 1 })
 }
 
-/// Batch and time exchanged, or not.
+/// Swaps batch and time, or does not.
 pub fn swapped<E: Float>(array: &Array3<E>, swap: bool) -> ArrayView3<'_, E> {
     if swap { array.view().permuted_axes([1, 0, 2]) } else { array.view() }
 }
 
-/// A list of steps as one array.
+/// Joins a list of steps to one array.
 fn joined<E: Float>(case: &Case, steps: &[ndarray::Array2<E>]) -> Result<Array3<E>, Fault> {
     let views: Vec<_> = steps.iter().map(|step| step.view()).collect();
     stack(time_axis(case), &views).map_err(|error| Fault::Broken(error.to_string()))
 }
 
-/// Outputs as they stand in the file.
+/// Outputs as the file has them.
 pub fn widen<E: Float>(case: &Case, outputs: Array3<E>) -> ArrayD<f64> {
     placed(case, outputs.mapv(E::as_f64), true)
 }
 
-/// Values of each step, where a mask had them; those of hidden steps repeat the last one, or are 0.
+/// Puts the values of each step where the mask had them. Hidden steps repeat the last one, or are 0.
 pub fn placed(case: &Case, values: Array3<f64>, repeats: bool) -> ArrayD<f64> {
     let Some(mask) = &case.mask else { return values.into_dyn() };
     let mut placed = Array3::zeros(values.dim());
@@ -211,7 +211,7 @@ pub fn direction<E: Float>(case: &Case, spec: &Value, prefix: &str, input: usize
     Ok(Direction { cell, leaves, initial })
 }
 
-/// The state of `cell` whose leaves are the file's tensors in `group`, if there are any.
+/// The state of `cell` with the file's tensors in `group` as leaves, if there are any.
 pub fn state<E: Float>(
     case: &Case,
     group: &str,

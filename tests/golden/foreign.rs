@@ -1,11 +1,11 @@
-//! PyTorch's, Keras's and the fused ops' cases in TensorFlow 1's words: other drivers, states and masks. The weights of
-//! PyTorch and Keras stay as they are: `import.rs` builds their cells.
+//! Translates cases of PyTorch, Keras and the fused ops to TensorFlow 1's terms: other drivers, states and masks.
+//! PyTorch's and Keras's weights stay as they are: `import.rs` builds their cells.
 
 use crate::case::{Case, Fault, Mask, Merge};
 use ndarray::{ArrayD, Axis, Ix2};
 use serde_json::{Value, json};
 
-/// Rewrites a case that another framework made; leaves TensorFlow 1's own as they are.
+/// Rewrites a case from another framework. TensorFlow 1's own cases do not change.
 pub fn translate(case: &mut Case) -> Result<(), Fault> {
     match case.api.as_str() {
         "torch.nn" => torch(case),
@@ -25,7 +25,7 @@ fn columns(gates: &[usize], units: usize) -> Vec<usize> {
     gates.iter().flat_map(|gate| gate * units..(gate + 1) * units).collect()
 }
 
-/// An array with its last axis cut into gates of `units` and put together again in another order.
+/// Cuts the last axis of an array into gates of `units` and joins them in another order.
 pub fn reorder(array: &ArrayD<f64>, gates: &[usize], units: usize) -> ArrayD<f64> {
     array.select(Axis(array.ndim() - 1), &columns(gates, units))
 }
@@ -114,7 +114,7 @@ fn keras(case: &mut Case) -> Result<(), Fault> {
     keras_mask(case, merge.is_none() && !option("zero_output_for_mask", false))
 }
 
-/// Moves each row's valid steps to the front: a hidden step changes nothing, wherever it stands.
+/// Moves each row's valid steps to the front: a hidden step changes nothing, wherever it is.
 fn keras_mask(case: &mut Case, repeat: bool) -> Result<(), Fault> {
     if !case.tensors.contains_key("mask") {
         return Ok(());
@@ -140,7 +140,7 @@ fn fused(case: &mut Case) -> Result<(), Fault> {
     let units: usize = case.number("num_units")?;
     let activation = case.option("activation").unwrap_or("tanh").to_owned();
     let kind = case.option("cell").unwrap_or_default().to_owned();
-    // The op's own gradient passes straight through its clip; that of the cell does not.
+    // The op's own gradient passes straight through its clip; the cell's does not.
     let names = case.tensors.keys().filter_map(|name| name.strip_prefix("plain_"));
     let plain: Vec<String> = names.map(str::to_owned).collect();
     if !plain.is_empty() {

@@ -1,4 +1,4 @@
-//! PyTorch's and Keras's cells, by `rnn_cell::weights`; and the gradients of their parameters on the way back.
+//! Builds PyTorch's and Keras's cells with `rnn_cell::weights`, and converts the gradients of their parameters back.
 
 use crate::case::{Case, Fault};
 use crate::drive::Results;
@@ -9,7 +9,7 @@ use rnn_cell::weights::{Tensors, keras, pytorch};
 use rnn_cell::{Activation, Bidirectional, Float};
 use std::collections::BTreeMap;
 
-/// All tensors of a case, numbers of type `E`.
+/// All tensors of a case, with numbers of type `E`.
 fn tensors<E: Float>(case: &Case) -> Tensors<'static, E> {
     let mut tensors = Tensors::new();
     for (name, tensor) in &case.tensors {
@@ -45,7 +45,7 @@ pub fn torch<E: Float>(case: &Case, prefix: &str, activation: Activation) -> Res
     })
 }
 
-/// The cell of a Keras layer whose weights' names begin with `prefix`.
+/// The cell of a Keras layer at the prefix of its weights' names.
 pub fn keras<E: Float>(case: &Case, prefix: &str, options: &keras::Options) -> Result<BoxedTrainableCell<E>, Fault> {
     let t = &mut tensors::<E>(case);
     Ok(match case.option("cell").unwrap_or_default() {
@@ -55,7 +55,7 @@ pub fn keras<E: Float>(case: &Case, prefix: &str, options: &keras::Options) -> R
     })
 }
 
-/// Gradients of the crate's parameters as those of the weights in the file.
+/// Converts gradients of the crate's parameters to those of the weights in the file.
 pub fn gradients(case: &Case, ours: Results) -> Result<Results, Fault> {
     let torch = case.option("api") == Some("torch.nn");
     if !torch && case.option("api") != Some("keras.layers") {
@@ -80,7 +80,7 @@ pub fn gradients(case: &Case, ours: Results) -> Result<Results, Fault> {
 struct Blocks {
     kernel: Array2<f64>,
     bias: Option<ArrayD<f64>>,
-    /// Of the bias inside a GRU's reset gate, which for all other gates is the same bias again.
+    /// The gradient of the bias inside a GRU's reset gate. For all other gates it is the same as `bias`.
     recurrent_bias: Option<ArrayD<f64>>,
     projection: Option<ArrayD<f64>>,
 }
@@ -100,7 +100,7 @@ impl Blocks {
         if let Some(name) = cell.keys().find(|name| ![&known[..], &candidate[..]].concat().contains(&name.as_str())) {
             return Err(Fault::Broken(format!("no weight has the gradient {name}")));
         }
-        // Those that are there side by side.
+        // Joins those that exist.
         let joined = |names: &[&str]| {
             let parts: Vec<_> = names.iter().filter_map(|name| cell.get(*name)).map(|part| part.view()).collect();
             let axis = Axis(parts.first()?.ndim() - 1);
@@ -140,7 +140,7 @@ impl Blocks {
         let (kernel, recurrent) = self.kernel.view().split_at(Axis(0), input);
         theirs.insert(format!("{prefix}kernel"), kernel.to_owned().into_dyn());
         theirs.insert(format!("{prefix}recurrent_kernel"), recurrent.to_owned().into_dyn());
-        // `reset_after` has both biases in one array.
+        // `reset_after` keeps both biases in one array.
         let rows = case.tensors.get(&format!("{prefix}bias")).map_or(1, |bias| bias.ndim());
         let bias = match (self.bias, self.recurrent_bias) {
             (Some(bias), Some(recurrent)) if rows == 2 => {

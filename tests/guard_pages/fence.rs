@@ -1,4 +1,4 @@
-//! An allocator that puts pages which nobody may touch before and behind everything.
+//! An allocator that puts inaccessible pages before and after every allocation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
@@ -24,19 +24,19 @@ const MAP_FIXED: c_int = 0x10;
 const MAP_ANONYMOUS: c_int = 0x20;
 const MAP_NORESERVE: c_int = 0x4000;
 
-/// A multiple of the pages of every machine.
+/// A multiple of the page size of every machine.
 const PAGE: usize = 1 << 16;
-/// Addresses, not memory: each is used once, so that what was freed stays fenced off.
+/// Addresses, not memory. Each is used only once, so that freed memory stays fenced off.
 const REGION: usize = 1 << 42;
 
-/// Where the fence stands close to what is allocated.
+/// The side of an allocation that touches the fence.
 #[derive(Debug, Clone, Copy)]
 pub enum Side {
     Before = 1,
     Behind = 2,
 }
 
-/// Fences off what is allocated within [`fenced`]; elsewhere the system's allocator.
+/// Fences off what is allocated within [`fenced`]. Everything else goes to the system's allocator.
 pub struct Fenced;
 
 /// The `Side`, or 0 without a fence.
@@ -44,14 +44,14 @@ static SIDE: AtomicUsize = AtomicUsize::new(0);
 /// Bytes of the region given out so far.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs `run` with everything that it allocates, on any thread, fenced off.
+/// Runs `run` and fences off everything that it allocates, on any thread.
 pub fn fenced(side: Side, run: impl FnOnce()) {
     SIDE.store(side as usize, Ordering::SeqCst);
     run();
     SIDE.store(0, Ordering::SeqCst);
 }
 
-/// The first address of the region, all of which is a fence at first.
+/// The first address of the region, all of which starts as a fence.
 fn region() -> usize {
     static START: OnceLock<usize> = OnceLock::new();
     *START.get_or_init(|| {
@@ -67,8 +67,8 @@ fn pages(layout: Layout) -> usize {
     layout.size().div_ceil(PAGE) * PAGE
 }
 
-// SAFETY: memory that is fenced off is given out once, `pages` long and behind a page that is not; it is as large and as
-// aligned as asked for. All else goes to the system's allocator unchanged.
+// SAFETY: fenced memory is given out once. It is `pages` long, follows an inaccessible page, and has the requested size
+// and alignment. Everything else goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Fenced {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let side = SIDE.load(Ordering::SeqCst);
@@ -79,7 +79,7 @@ unsafe impl GlobalAlloc for Fenced {
         let length = pages(layout);
         let used = USED.fetch_add(length + PAGE, Ordering::SeqCst);
         let start = region() + used + PAGE;
-        // SAFETY: these pages are in the region and nobody else's.
+        // SAFETY: these pages are in the region and belong to nobody else.
         if used + length + 3 * PAGE > REGION || unsafe { mprotect(start as *mut c_void, length, PROT_READ_WRITE) } != 0
         {
             return std::ptr::null_mut();
@@ -89,13 +89,13 @@ unsafe impl GlobalAlloc for Fenced {
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         if !(region()..region() + REGION).contains(&(pointer as usize)) {
-            // SAFETY: the caller's promise; it is none of ours.
+            // SAFETY: the caller's promise; it is not in the region.
             return unsafe { System.dealloc(pointer, layout) };
         }
         let start = (pointer as usize & !(PAGE - 1)) as *mut c_void;
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-        // SAFETY: the pages that `alloc` gave out: what it left free before the pointer is less than one. A new mapping gives
-        // their memory back.
+        // SAFETY: these are the pages that `alloc` gave out: it left less than a page free before the pointer. A new
+        // mapping gives their memory back.
         if unsafe { mmap(start, pages(layout), PROT_NONE, flags, -1, 0) } != start {
             std::process::abort();
         }

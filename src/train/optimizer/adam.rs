@@ -1,4 +1,4 @@
-//! [`Adam`]: steps of a size of their own for each number.
+//! [`Adam`]: an optimizer with its own step size for each number.
 
 use super::slots::Slots;
 use super::{Optimizer, check_decay, check_learning_rate};
@@ -7,7 +7,7 @@ use crate::train::Gradients;
 use crate::{Error, Float, Parameters};
 use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
 
-/// Adam (Kingma and Ba, 2015), in the form of TensorFlow 1's `AdamOptimizer`: ε is added to √v before its bias correction.
+/// Adam (Kingma and Ba, 2015) in the form of TensorFlow 1's `AdamOptimizer`: ε is added to √v before bias correction.
 ///
 /// ```text
 /// step = step + 1
@@ -17,8 +17,8 @@ use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
 /// p = p − rate · m/p / (√v/p + epsilon)
 /// ```
 ///
-/// It remembers `m/<parameter>` and `v/<parameter>` for each parameter, 0 at first, of its shape, and `step`, of shape ().
-/// (An `f32` counts steps up to 2²⁴; the corrections are long 1 by then.)
+/// It remembers `m/<parameter>` and `v/<parameter>` for each parameter, with its shape, and `step`, with shape (). All
+/// start at 0. (An `f32` counts up to 2²⁴ steps; with the default betas the corrections are 1 long before.)
 #[derive(Debug, Clone)]
 pub struct Adam<E> {
     options: AdamOptions,
@@ -27,16 +27,16 @@ pub struct Adam<E> {
     step: Array0<E>,
 }
 
-/// Options of [`Adam`]; TensorFlow's by default.
+/// Options of [`Adam`]. The defaults are TensorFlow's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamOptions {
-    /// The learning rate, finite and at least 0; 0.001 by default.
+    /// The learning rate, finite and at least 0. Default: 0.001.
     pub learning_rate: f64,
-    /// How much of m stays at each step, at least 0 and below 1; 0.9 by default.
+    /// How much of m stays at each step, at least 0 and below 1. Default: 0.9.
     pub beta1: f64,
-    /// How much of v stays at each step, at least 0 and below 1; 0.999 by default.
+    /// How much of v stays at each step, at least 0 and below 1. Default: 0.999.
     pub beta2: f64,
-    /// Keeps the division from exploding, finite and above 0; 1e-8 by default.
+    /// Keeps the division from exploding; finite and above 0. Default: 1e-8.
     pub epsilon: f64,
 }
 
@@ -47,10 +47,10 @@ impl Default for AdamOptions {
 }
 
 impl<E: Float> Adam<E> {
-    /// The optimizer of the parameters of `model`.
+    /// Creates an optimizer for the parameters of `model`.
     ///
     /// # Errors
-    /// [`Error::InvalidNumber`] for an option outside its range.
+    /// [`Error::InvalidNumber`] if an option is out of range.
     pub fn new<P: Parameters<E> + ?Sized>(model: &P, options: AdamOptions) -> Result<Self, Error> {
         check_learning_rate(options.learning_rate)?;
         check_decay("beta1", options.beta1)?;

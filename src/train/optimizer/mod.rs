@@ -1,4 +1,4 @@
-//! [`Optimizer`]: what turns gradients into better parameters; [`Sgd`] and [`Adam`].
+//! [`Optimizer`]: updates parameters from gradients; [`Sgd`] and [`Adam`].
 
 mod adam;
 mod sgd;
@@ -11,24 +11,23 @@ use super::Gradients;
 use crate::checks::check_number;
 use crate::{Error, Float, Parameters};
 
-/// Changes the parameters of the model it was built for, step by step, by their gradients.
+/// Updates the parameters of the model it was built for, step by step, from their gradients.
 ///
-/// What it remembers from step to step are [`Parameters`] of its own: with the model's they are all of a half-done
-/// training. Loaded into a model and an optimizer of the same sizes and options, training goes on with the same bits as if
-/// it had not stopped.
+/// What it remembers between steps are [`Parameters`] of its own. Save them with the model's to interrupt training.
+/// Load both into a model and an optimizer of the same sizes and options, and training continues with the same bits as
+/// if it had not stopped.
 pub trait Optimizer<E: Float>: Parameters<E> {
-    /// One step: changes the parameters of `model` by `gradients`. Neither is changed after an error.
+    /// Takes one step: updates the parameters of `model` with `gradients`. An error changes nothing.
     ///
     /// # Errors
-    /// [`Error::OptimizerParameter`] if the names or shapes of `model` or `gradients` are not those of the model that the
-    /// optimizer was built for.
+    /// [`Error::OptimizerParameter`] if `model` or `gradients` have other names or shapes than the optimizer's model.
     fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error>;
 
     /// The learning rate.
     #[must_use]
     fn learning_rate(&self) -> f64;
 
-    /// Changes the learning rate, for a schedule. It is no parameter: who resumes sets it again.
+    /// Sets the learning rate, for a schedule. It is not saved with the parameters: set it again when you resume.
     ///
     /// # Errors
     /// [`Error::InvalidNumber`] unless it is finite and at least 0.
@@ -40,7 +39,7 @@ fn check_learning_rate(learning_rate: f64) -> Result<f64, Error> {
     check_number("learning_rate", learning_rate, right, "finite and at least 0")
 }
 
-/// Of a moving average: how much of the old value stays.
+/// Checks how much of the old value a moving average keeps.
 fn check_decay(argument: &'static str, decay: f64) -> Result<f64, Error> {
     check_number(argument, decay, (0.0..1.0).contains(&decay), "at least 0 and below 1")
 }

@@ -13,7 +13,7 @@ use ndarray::{ArrayViewD, ArrayViewMutD, Zip};
 /// p = p − learning_rate · momentum/p
 /// ```
 ///
-/// It remembers `momentum/<parameter>` for each parameter, 0 at first, of its shape.
+/// It remembers `momentum/<parameter>` for each parameter, with its shape, 0 at first.
 #[derive(Debug, Clone)]
 pub struct Sgd<E> {
     learning_rate: f64,
@@ -22,11 +22,11 @@ pub struct Sgd<E> {
 }
 
 impl<E: Float> Sgd<E> {
-    /// The optimizer of the parameters of `model`. `learning_rate` is finite and at least 0, `momentum` at least 0 and
-    /// below 1.
+    /// Creates an optimizer for the parameters of `model`. `learning_rate` must be finite and at least 0, `momentum` at
+    /// least 0 and below 1.
     ///
     /// # Errors
-    /// [`Error::InvalidNumber`] for a number outside its range.
+    /// [`Error::InvalidNumber`] if a number is out of range.
     pub fn new<P: Parameters<E> + ?Sized>(model: &P, learning_rate: f64, momentum: f64) -> Result<Self, Error> {
         Ok(Self {
             learning_rate: check_learning_rate(learning_rate)?,

@@ -1,10 +1,10 @@
-//! What optimizers remember of each parameter.
+//! What optimizers remember for each parameter.
 
 use crate::train::Gradients;
 use crate::{Error, Float, Parameters};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-/// An array for each parameter, of its name and shape.
+/// An array for each parameter, with its name and shape.
 #[derive(Debug, Clone)]
 pub(super) struct Slots<E> {
     prefix: &'static str,

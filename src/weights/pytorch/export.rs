@@ -1,4 +1,4 @@
-//! The way out: cells to a PyTorch state dict.
+//! Exports cells to a PyTorch state dict.
 
 use super::super::Tensors;
 use super::super::layout::{IFCO, pick, put};
@@ -10,11 +10,11 @@ use ndarray::{Array1, Array2, Axis, concatenate, s};
 /// Where our i, j, f, o stand as PyTorch's i, f, g, o. (The order is its own inverse.)
 const IFGO: [usize; 4] = IFCO;
 
-/// The state dict of the `nn.RNN` that computes what these layers compute; `backward` for a bidirectional one.
+/// Exports layers to the state dict of an `nn.RNN` that computes the same. `backward` makes it bidirectional.
 ///
 /// # Errors
-/// [`Error::NotRepresentable`] for layers that are none, differ in hidden size or options, do not fit on one another, or
-/// have an activation other than tanh and relu.
+/// [`Error::NotRepresentable`] if there are no layers, or they differ in hidden size or options, do not fit together,
+/// or have an activation other than tanh and relu.
 pub fn export_rnn<E: Float>(
     forward: &[BasicRnn<E>],
     backward: Option<&[BasicRnn<E>]>,
@@ -34,12 +34,13 @@ pub fn export_rnn<E: Float>(
     })
 }
 
-/// The state dict of the `nn.LSTM` that computes what these layers compute; `backward` for a bidirectional one.
+/// Exports layers to the state dict of an `nn.LSTM` that computes the same. `backward` makes it bidirectional.
 /// `forget_bias` goes into `bias_ih`.
 ///
 /// # Errors
-/// [`Error::NotRepresentable`] for layers that are none, differ in hidden size, projection or bias, do not fit on one
-/// another, or have peepholes, clips or other activations than tanh and sigmoid, or a forget_bias without a bias.
+/// [`Error::NotRepresentable`] if there are no layers, or they differ in hidden size, projection or bias, do not fit
+/// together, have peepholes, clips, or activations other than tanh and sigmoid, have a projection that is not smaller
+/// than the hidden size, or have a forget_bias but no bias.
 pub fn export_lstm<E: Float>(
     forward: &[Lstm<E>],
     backward: Option<&[Lstm<E>]>,
@@ -72,7 +73,7 @@ pub fn export_lstm<E: Float>(
         }
         if bias.is_none() && options.forget_bias != E::zero() {
             let found = format!("forget_bias {} and no bias", options.forget_bias);
-            return Err(refused("nn.LSTM", "no forget_bias but what is in the bias", found));
+            return Err(refused("nn.LSTM", "no forget_bias without a bias", found));
         }
         let mut to = Array2::zeros(kernel.dim());
         put(&mut to, 0, kernel.view(), &IFGO);
@@ -87,11 +88,11 @@ pub fn export_lstm<E: Float>(
     })
 }
 
-/// The state dict of the `nn.GRU` that computes what these layers compute; `backward` for a bidirectional one.
+/// Exports layers to the state dict of an `nn.GRU` that computes the same. `backward` makes it bidirectional.
 ///
 /// # Errors
-/// [`Error::NotRepresentable`] for layers that are none, differ in hidden size or bias, do not fit on one another, reset
-/// before the product, or have other activations than tanh and sigmoid.
+/// [`Error::NotRepresentable`] if there are no layers, or they differ in hidden size or bias, do not fit together,
+/// reset before the product, or have activations other than tanh and sigmoid.
 pub fn export_gru<E: Float>(
     forward: &[Gru<E>],
     backward: Option<&[Gru<E>]>,
@@ -125,7 +126,7 @@ pub fn export_gru<E: Float>(
     })
 }
 
-const ALIKE: &str = "layers that are alike in hidden size and options";
+const ALIKE: &str = "layers with the same hidden size and options";
 
 fn refused(module: &'static str, expected: &'static str, found: String) -> Error {
     Error::NotRepresentable { module, expected, found }
@@ -139,7 +140,7 @@ struct Blocks<E> {
     bias: Option<Array1<E>>,
 }
 
-/// What a layer in one direction writes, in the order of [`KINDS`].
+/// The tensors of a layer in one direction, in the order of [`KINDS`].
 struct LayerTensors<E> {
     weight_ih: Array2<E>,
     weight_hh: Array2<E>,
@@ -170,7 +171,7 @@ fn export<C: RnnCell<Elem = E>, E: Float>(
     let directions: Vec<(&[C], bool)> = [(forward, false)].into_iter().chain(backward.map(|b| (b, true))).collect();
     if forward.is_empty() || backward.is_some_and(|backward| backward.len() != forward.len()) {
         let found = format!("{} forward and {:?} backward layers", forward.len(), backward.map(<[C]>::len));
-        return Err(refused(module, "one layer or more, as many backward as forward", found));
+        return Err(refused(module, "at least one layer, and as many backward as forward", found));
     }
     for layer in 0..forward.len() {
         for &(cells, reverse) in &directions {
@@ -181,7 +182,7 @@ fn export<C: RnnCell<Elem = E>, E: Float>(
             };
             if cell.input_size() != below || cell.output_size() != forward[0].output_size() {
                 let found = format!("layer {layer} of {} to {}", cell.input_size(), cell.output_size());
-                return Err(refused(module, "layers that fit on one another and are equally wide", found));
+                return Err(refused(module, "layers that fit together and have the same output size", found));
             }
             let LayerTensors { weight_ih, weight_hh, biases, projection } = convert(cell)?;
             let [ih, hh, bias_ih, bias_hh, hr] = KINDS.map(|kind| name(prefix, kind, layer, reverse));

@@ -1,4 +1,4 @@
-//! Files, read whole and replaced at once.
+//! Files: read whole, and replaced in one step.
 
 use crate::Error;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`Error::NotRegularFile`] and [`Error::Io`].
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    // Checked before it is opened: opening a pipe waits for a writer.
+    // Checked before opening: opening a pipe waits for a writer.
     check_regular(path)?;
     let read = || {
         let file = File::open(path)?;
@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     read().map_err(|error| failed(path, error))
 }
 
-/// Writes a file beside the one at `path`, and puts it in that one's place when it is complete and on the disk.
+/// Writes a file beside the one at `path`, and moves it there once it is complete and on disk.
 ///
 /// # Errors
 /// [`Error::NotRegularFile`] and [`Error::Io`].
@@ -36,7 +36,7 @@ pub(super) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> 
     };
     let replace = || {
         let target = followed(path);
-        // The folder's permissions would let a read-only file be replaced: opening it for writing finds out.
+        // A rename needs only the folder's permissions. Opening the old file for writing finds out if it is read-only.
         let old = exists.then(|| OpenOptions::new().write(true).open(&target)?.metadata()).transpose()?;
         let folder = folder(&target);
         clear(folder);
@@ -79,7 +79,7 @@ fn described(kind: FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "something else" }
 }
 
-/// Where the path leads through links, whether or not there is a file.
+/// Where the path leads after links are followed, whether or not a file is there.
 fn followed(path: &Path) -> PathBuf {
     let mut target = path.to_path_buf();
     while let Ok(link) = fs::read_link(&target) {
@@ -92,7 +92,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != "").unwrap_or(Path::new("."))
 }
 
-/// A file that is locked while it is written, and gone when this is, unless it was renamed.
+/// A file that is locked while it is written. Dropping this removes it, unless it was renamed.
 struct Temporary {
     path: PathBuf,
     file: File,
@@ -106,7 +106,7 @@ impl Temporary {
             #[cfg(unix)]
             if let Some(permissions) = &permissions {
                 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-                // From the start it can be read only by those who can read the old one.
+                // From the start, only those who can read the old one can read it.
                 options.mode(permissions.mode() & 0o777);
             }
             let path = folder.join(temporary_name(RandomState::new().hash_one(())));
@@ -115,12 +115,12 @@ impl Temporary {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             };
-            // Before it was locked, another save may have cleared it as left behind. Without locks nothing is cleared.
+            // Before it was locked, another save may have removed it as left behind. Without locks nothing is removed.
             let is_taken = matches!(new.file.try_lock(), Err(TryLockError::WouldBlock));
             if is_taken || !new.path.try_exists()? {
                 continue;
             }
-            // Some file systems refuse to change them, and need not be asked.
+            // Some file systems refuse to change permissions, so change them only if they differ.
             if let Some(permissions) =
                 permissions.filter(|p| new.file.metadata().is_ok_and(|new| new.permissions() != *p))
             {
@@ -149,7 +149,7 @@ fn is_temporary_name(name: &OsStr) -> bool {
         .is_some_and(|number| name == &*temporary_name(number))
 }
 
-/// Removes the temporary files of killed processes: those that are not locked.
+/// Removes the temporary files of killed processes, which are those that are not locked.
 fn clear(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         // Opening a pipe would wait.
@@ -164,13 +164,13 @@ fn clear(folder: &Path) {
     }
 }
 
-/// Puts a renamed file's new name on the disk, as far as the system can.
+/// Makes sure that a renamed file's new name is on disk, as far as the system can.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }
     match File::open(folder).and_then(|folder| folder.sync_all()) {
-        // A folder that may not be read, a file system that has nothing to sync.
+        // The folder may be unreadable, or the file system may have nothing to sync.
         Err(error)
             if matches!(
                 error.kind(),

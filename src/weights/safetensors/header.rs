@@ -3,11 +3,11 @@
 //! ```text
 //! 8 bytes  length of the header, little endian
 //! header   {"__metadata__": {"key": "value", …}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
-//! data     numbers of all tensors, with no byte between or behind them
+//! data     numbers of all tensors, with no bytes between or after them
 //! ```
 //!
-//! It is read here and not by the library, whose reader takes up to some sixty times the header's length in memory and
-//! does not tell which tensor is wrong. Here nothing is set aside but what is listed, name by name.
+//! It is read here because the library's reader takes up to about sixty times the header's length in memory, and does
+//! not say which tensor is wrong. Here only what is listed is allocated, name by name.
 
 use crate::error::quoted;
 use crate::{Error, Float};
@@ -18,10 +18,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The key in a header that is no tensor.
+/// The key in a header that is not a tensor.
 const METADATA: &str = "__metadata__";
 
-/// What a file says of its tensors, checked against the bytes that are there.
+/// What a file says about its tensors, checked against its bytes.
 pub(super) struct Header<'a> {
     pub tensors: BTreeMap<String, Info<'a>>,
     pub metadata: BTreeMap<String, String>,
@@ -49,10 +49,10 @@ impl<'a> Header<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let (len, rest) = bytes
             .split_first_chunk()
-            .ok_or_else(|| format!("it must have 8 bytes or more, but has {}", bytes.len()))?;
+            .ok_or_else(|| format!("it must have at least 8 bytes, but has {}", bytes.len()))?;
         let len = u64::from_le_bytes(*len);
         let split = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
-        let (text, data) = split.ok_or_else(|| format!("its header must have {len} bytes, but {} came", rest.len()))?;
+        let (text, data) = split.ok_or_else(|| format!("its header must have {len} bytes, but has {}", rest.len()))?;
         let List { tensors, metadata } =
             serde_json::from_slice(text).map_err(|error| format!("its header cannot be read: {error}"))?;
         let header = Self { tensors, metadata: metadata.map_or_else(BTreeMap::new, |Metadata(map)| map), data };
@@ -70,20 +70,19 @@ impl<'a> Header<'a> {
         for (name, [start, end]) in tensors {
             if start != at {
                 return Err(format!(
-                    "tensor {} must begin at byte {at} of the data, but does at {start}",
+                    "tensor {} must begin at byte {at} of the data, but begins at {start}",
                     quoted(name)
                 ));
             }
             at = end;
         }
         let len = self.data.len();
-        if at == len { Ok(()) } else { Err(format!("its tensors end at byte {at} of the data, which has {len}")) }
+        if at == len { Ok(()) } else { Err(format!("its tensors end at byte {at} of the data, which has {len} bytes")) }
     }
 }
 
 impl Info<'_> {
-    /// `Err` unless the tensor lies in `len` bytes of data and has as many bytes as its shape says. A type that nobody here
-    /// reads has bytes of a number that nobody here knows.
+    /// `Err` unless the tensor lies in `len` bytes of data and is as long as its shape says, if its type is read here.
     fn check(&self, len: usize) -> Result<(), String> {
         let Self { dtype, shape: Shape(shape), offsets: [start, end] } = self;
         if start > end || *end > len {
@@ -96,17 +95,17 @@ impl Info<'_> {
             Some(bytes) => {
                 Err(format!("{shape:?} of {dtype} takes {bytes} bytes, but data_offsets are [{start}, {end}]"))
             }
-            None => Err(format!("{shape:?} of {dtype} takes more bytes than can be counted")),
+            None => Err(format!("{shape:?} of {dtype} takes more bytes than memory has addresses for")),
         }
     }
 }
 
-/// What a file of these arrays begins with: its header's length and its header.
+/// The beginning of a file with these arrays: its header's length and its header.
 ///
 /// # Errors
-/// [`Error::InvalidFile`] if the header is longer than the format allows, or an array has the name of its metadata.
+/// [`Error::InvalidFile`] if the header is longer than the format allows, or an array is named like the metadata.
 pub(super) fn beginning<E: Float>(arrays: &BTreeMap<String, ArrayViewD<'_, E>>) -> Result<Vec<u8>, Error> {
-    /// Longer headers are refused by the format's library.
+    /// The format's library refuses longer headers.
     const MAX_BYTES: usize = 100_000_000;
     if arrays.contains_key(METADATA) {
         return Err(Error::InvalidFile { reason: format!("no tensor may be named {METADATA}") });
@@ -125,13 +124,13 @@ pub(super) fn beginning<E: Float>(arrays: &BTreeMap<String, ArrayViewD<'_, E>>) 
     // Data begins at a multiple of 8.
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() > MAX_BYTES {
-        let reason = format!("its header would have {} bytes, but may have {MAX_BYTES}", header.len());
+        let reason = format!("its header would have {} bytes, but at most {MAX_BYTES} are allowed", header.len());
         return Err(Error::InvalidFile { reason });
     }
     Ok([&(header.len() as u64).to_le_bytes(), &header[..]].concat())
 }
 
-/// Bytes of a number of a type that is read here.
+/// Bytes per number, for the types that are read here.
 pub(super) fn width(dtype: &str) -> Option<usize> {
     match dtype {
         "F64" => Some(8),
@@ -141,7 +140,7 @@ pub(super) fn width(dtype: &str) -> Option<usize> {
     }
 }
 
-/// The header's JSON. Nothing in it may come twice, which a map of serde's own would allow.
+/// The header's JSON. No name may appear twice, which serde's own maps would allow.
 struct List<'a> {
     tensors: BTreeMap<String, Info<'a>>,
     metadata: Option<Metadata>,
@@ -168,7 +167,7 @@ impl<'de> Deserialize<'de> for List<'de> {
                         list.tensors.insert(name, info).is_some()
                     };
                     if twice {
-                        return Err(A::Error::custom(format_args!("{shown} came twice")));
+                        return Err(A::Error::custom(format_args!("{shown} appears twice")));
                     }
                 }
                 Ok(list)
@@ -195,7 +194,7 @@ impl<'de> Deserialize<'de> for Metadata {
                 while let Some(name) = map.next_key::<String>()? {
                     let shown = quoted(&name);
                     if strings.insert(name, map.next_value()?).is_some() {
-                        return Err(A::Error::custom(format_args!("{METADATA}: {shown} came twice")));
+                        return Err(A::Error::custom(format_args!("{METADATA}: {shown} appears twice")));
                     }
                 }
                 Ok(Metadata(strings))
@@ -205,11 +204,11 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// The axes of a tensor. A list of any length would take more memory than its text.
+/// The axes of a tensor. A list of unlimited length would take more memory than its text.
 #[derive(Serialize)]
 pub(super) struct Shape(pub Vec<usize>);
 
-/// Most axes of a tensor: as many as NumPy and PyTorch can have.
+/// The most axes a tensor may have: as many as in NumPy and PyTorch.
 const MAX_AXES: usize = 64;
 
 impl<'de> Deserialize<'de> for Shape {
