@@ -47,7 +47,7 @@ pub use dropout::DropoutState;
 pub use error::Error;
 pub use float::Float;
 pub use kernel::{Activation, instruction_set};
-pub use logits::{argmax, softmax, top_k};
+pub use logits::{TopK, argmax, softmax, top_k};
 pub use ndarray;
 pub use one_hot::one_hot;
 pub use parameters::{Arrays, Field, Parameters, joined};

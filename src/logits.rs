@@ -56,22 +56,30 @@ pub(crate) fn exponentials<E: Float>(logits: &ArrayRef1<E>, to: &mut ArrayViewMu
 pub fn argmax<E: Float, D: RemoveAxis>(logits: &ArrayRef<E, D>) -> Result<Array<usize, D::Smaller>, Error> {
     let last = Axis(logits.ndim() - 1);
     check_sizes(&[("classes", logits.len_of(last))])?;
-    Ok(logits.map_axis(last, |logits| {
-        let best = (1..logits.len())
-            .fold(0, |best, at| if descending(&logits[at], &logits[best]) == Ordering::Less { at } else { best });
-        best
-    }))
+    let larger = |logits: &ArrayRef1<E>, best: usize, at: usize| match descending(&logits[at], &logits[best]) {
+        Ordering::Less => at,
+        _ => best,
+    };
+    Ok(logits.map_axis(last, |logits| (1..logits.len()).fold(0, |best, at| larger(&logits, best, at))))
 }
 
-/// The `k` largest numbers along the last axis, the largest first, and their positions: TensorFlow's `tf.nn.top_k`. Logits (…,
-/// classes) give two arrays (…, k).
+/// What [`top_k`] finds, (…, k) each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopK<E, D: Dimension> {
+    /// The numbers, the largest first.
+    pub values: Array<E, D>,
+    /// Their positions along the last axis.
+    pub indices: Array<usize, D>,
+}
+
+/// Finds the `k` largest numbers along the last axis, (…, classes): TensorFlow's `tf.nn.top_k`.
 ///
 /// Of equal numbers the one with the lower position comes first. A NaN counts as larger than any number. Only the `k` are
 /// sorted.
 ///
 /// ```
-/// let (values, classes) = rnn_cell::top_k(&ndarray::array![0.1, 0.7, 0.2, 0.7], 3)?;
-/// assert_eq!((values, classes), (ndarray::array![0.7, 0.7, 0.2], ndarray::array![1, 3, 2]));
+/// let best = rnn_cell::top_k(&ndarray::array![0.1, 0.7, 0.2, 0.7], 3)?;
+/// assert_eq!((best.values, best.indices), (ndarray::array![0.7, 0.7, 0.2], ndarray::array![1, 3, 2]));
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 ///
@@ -80,19 +88,16 @@ pub fn argmax<E: Float, D: RemoveAxis>(logits: &ArrayRef<E, D>) -> Result<Array<
 ///
 /// # Panics
 /// If `logits` has no axes.
-pub fn top_k<E: Float, D: Dimension>(
-    logits: &ArrayRef<E, D>,
-    k: usize,
-) -> Result<(Array<E, D>, Array<usize, D>), Error> {
+pub fn top_k<E: Float, D: Dimension>(logits: &ArrayRef<E, D>, k: usize) -> Result<TopK<E, D>, Error> {
     let last = Axis(logits.ndim() - 1);
     let classes = logits.len_of(last);
     check_number("k", k as f64, k <= classes, "at most the number of classes")?;
     let mut shape = logits.raw_dim();
     shape[last.index()] = k;
-    let (mut values, mut positions) = (Array::zeros(shape.clone()), Array::zeros(shape));
+    let mut best = TopK { values: Array::zeros(shape.clone()), indices: Array::zeros(shape) };
     let mut order: Vec<usize> = Vec::with_capacity(classes);
-    let rows = Zip::from(values.lanes_mut(last)).and(positions.lanes_mut(last)).and(logits.lanes(last));
-    rows.for_each(|mut values, mut positions, logits| {
+    let rows = Zip::from(best.values.lanes_mut(last)).and(best.indices.lanes_mut(last)).and(logits.lanes(last));
+    rows.for_each(|mut values, mut indices, logits| {
         let by_size = |a: &usize, b: &usize| descending(&logits[*a], &logits[*b]).then(a.cmp(b));
         order.clear();
         order.extend(0..classes);
@@ -101,10 +106,10 @@ pub fn top_k<E: Float, D: Dimension>(
         }
         order[..k].sort_unstable_by(by_size);
         for (at, &position) in order[..k].iter().enumerate() {
-            (values[at], positions[at]) = (logits[position], position);
+            (values[at], indices[at]) = (logits[position], position);
         }
     });
-    Ok((values, positions))
+    Ok(best)
 }
 
 /// The larger first, NaN before all.
@@ -144,13 +149,13 @@ mod tests {
             let turned = x.view().reversed_axes().as_standard_layout().into_owned().reversed_axes();
             let best = argmax(&turned).unwrap();
             for k in 0..=classes {
-                let (values, positions) = top_k(&turned, k).unwrap();
+                let TopK { values, indices } = top_k(&turned, k).unwrap();
                 assert_eq!(values.dim(), (4, 3, k));
                 for row in 0..4 {
                     for step in 0..3 {
                         let logits = x.slice(s![row, step, ..]).to_owned();
                         let expected = sorted(&logits);
-                        assert_eq!(positions.slice(s![row, step, ..]).to_vec(), expected[..k]);
+                        assert_eq!(indices.slice(s![row, step, ..]).to_vec(), expected[..k]);
                         assert_eq!(best[[row, step]], expected[0]);
                         for (value, &position) in values.slice(s![row, step, ..]).iter().zip(&expected) {
                             assert_eq!(value.to_bits(), logits[position].to_bits());
@@ -185,6 +190,6 @@ mod tests {
         let error = top_k(&array![1.0, 2.0], 3).unwrap_err();
         assert_eq!(error.to_string(), "k is 3, but must be at most the number of classes");
         assert_eq!(argmax(&Array2::<f32>::zeros((0, 0))).unwrap_err(), Error::ZeroSize { argument: "classes" });
-        assert_eq!(top_k(&Array2::<f32>::zeros((0, 2)), 1).unwrap().1.dim(), (0, 1));
+        assert_eq!(top_k(&Array2::<f32>::zeros((0, 2)), 1).unwrap().indices.dim(), (0, 1));
     }
 }
