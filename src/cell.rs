@@ -49,7 +49,7 @@ pub trait RnnCell: Sync {
     type Elem: Float;
     /// What the cell carries from step to step.
     type State: State<Self::Elem>;
-    /// Buffers that steps reuse, empty at first; `()` if the cell needs none. Results never depend on its contents.
+    /// Buffers that steps reuse, empty at first; `()` if the cell needs none. Results never depend on their contents.
     type Workspace: Default + Send;
 
     /// Features of an input row.

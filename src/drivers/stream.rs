@@ -14,7 +14,7 @@ use ndarray::{Array2, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 /// The stream may own, borrow or share its cell (`C`, `&C` and `Arc<C>` are all cells), so a thousand streams can run
 /// on one set of weights. If their steps arrive together, one stream of many rows is faster than many streams.
 ///
-/// A stream knows no lengths: every push steps every row. Once a row has ended, ignore its output. Copy any state you
+/// A stream knows no lengths: every push runs every row. Once a row has ended, ignore its output. Copy any state you
 /// still need before the next push. [`reset_row`](Self::reset_row) starts the row's next sequence.
 ///
 /// ```

@@ -8,7 +8,7 @@
 //! | `weight_hr_l{k}` | (output, hidden) | LSTM with `proj_size`, which is then `output`; otherwise `output` is `hidden` |
 //!
 //! The backward direction's names end in `_reverse`. Layer k > 0 takes the outputs of layer k − 1, forward and backward
-//! side by side. All matrices are transposed against ours. g is our j. PyTorch's GRU resets after the product
+//! side by side. All matrices are ours, transposed. g is our j. PyTorch's GRU resets after the product
 //! ([`GruReset::After`](crate::GruReset::After)) and blends h' = (1 − z) ⊙ n + z ⊙ h, so z is our u. There is no
 //! `forget_bias`.
 //!

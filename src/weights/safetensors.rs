@@ -47,7 +47,7 @@ mod header;
 /// file keeps the old one's permissions, but not its owner; without an old file it gets the defaults. Other hard links
 /// keep the old contents. If several processes save to one path at the same time, all succeed and the last one wins.
 ///
-/// The new file is first written beside the old one, named `.rnn-cell-`, 16 hexadecimal digits and `.tmp`. An error
+/// The new file is first written beside the old one, as `.rnn-cell-<16 hex digits>.tmp`. An error
 /// removes it. A killed process leaves it behind, no longer locked, and the next save to that folder removes it. (On a
 /// file system without locks it stays.)
 ///
