@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 ///
 /// Implemented for `Array2`, [`LstmState`], tuples and `Vec`s of states. Drivers never look inside: they visit leaves,
 /// and select, drop and copy rows. A state may hold other data for each row, as a [`DropoutState`](crate::DropoutState)
-/// does. It moves with the rows but is not a leaf.
+/// does. Such data moves with the rows but is not a leaf.
 pub trait State<E: Float>: Clone + Send + Sync + 'static {
     /// Number of rows.
     #[must_use]

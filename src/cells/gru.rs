@@ -126,7 +126,7 @@ impl<E: Float> Gru<E> {
         }
     }
 
-    /// A cell of existing weights, its sizes read from their shapes. Reset gate, biases and activations are the defaults.
+    /// A cell from existing weights, sized by their shapes. Reset gate, biases and activations are the defaults.
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if a weight is empty.

@@ -144,7 +144,7 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     /// The state passed as [`initial_state`](Self::initial_state) comes back as the final state, in the same memory.
     /// Without one, a zero state is allocated. Three things still allocate. The initial state is checked against a
     /// [`zero_state`](RnnCell::zero_state) of no rows, which may hold a list or a box. If lengths differ or rows reset,
-    /// [`copy_from`](State::copy_from) may allocate. So does sharing work between threads, with the feature `rayon`.
+    /// [`copy_from`](State::copy_from) may allocate. So may sharing work between threads, with the feature `rayon`.
     ///
     /// ```
     /// use ndarray::Array3;
@@ -169,7 +169,7 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     /// - As [`run`](Self::run).
     /// - [`Error::ArrayShape`] if `outputs` are not laid out as the inputs, or not as wide as the cell's output.
     ///
-    /// `outputs` are then as before. The initial state is dropped.
+    /// `outputs` stay unchanged. The initial state is dropped.
     pub fn run_into(
         mut self,
         inputs: &ArrayRef3<C::Elem>,

@@ -37,7 +37,7 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
 /// Runs `cell` on the inputs that a closure gives until all rows finish. Returns what was emitted, (steps, batch,
 /// emitted), and the final state.
 ///
-/// TensorFlow 1's `tf.nn.raw_rnn`, for decoders that feed their output back, sampling and sequences of unknown length:
+/// TensorFlow 1's `tf.nn.raw_rnn`, for sampling, sequences of unknown length and decoders that feed their output back:
 ///
 /// ```text
 /// loop_fn(time 0)                                     // finished? first input, initial state
@@ -77,7 +77,7 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
 ///
 /// # Errors
 /// - [`Error::StateShape`] or [`Error::StateLeaves`] if the closure leaves a state of the wrong shape.
-/// - [`Error::ArrayShape`] if it emits another batch, or another width than the step before.
+/// - [`Error::ArrayShape`] if it emits a wrong batch size, or changes the width.
 pub fn raw_rnn<C: RnnCell>(
     cell: &C,
     batch: usize,

@@ -84,7 +84,7 @@ impl<C: RnnCell> Stream<C> {
     /// Runs a chunk of steps on `inputs` (seq, batch, input), with any strides. Returns the outputs, (seq, batch,
     /// output), which stay in the stream until the next chunk.
     ///
-    /// Gives the same as pushing the steps one by one, to the bit for a built-in cell, but faster: the cell unrolls the
+    /// Gives the same as pushing the steps one by one, bit for bit in a built-in cell, but faster: the cell unrolls the
     /// whole chunk. Later chunks of the same strides and at most this size allocate nothing for built-in cells, unless
     /// the feature `rayon` shares a large chunk between threads. A chunk of no steps is fine and changes nothing.
     ///

@@ -1,7 +1,7 @@
 //! Everything a cell of your own needs to run and train as fast as the built-in ones.
 //!
 //! The built-in cells use this module too. A cell supplies its equation as a [`FusedCell`]; the crate supplies packed
-//! [`Linear`] products, input halves for many steps at once, ragged batches, threads, records and weight gradients.
+//! [`Linear`] products, input products over many steps at once, ragged batches, threads, records and weight gradients.
 //! After the first step nothing is allocated, except where the feature `rayon` shares a large step among threads.
 //!
 //! | | |

@@ -65,7 +65,7 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
 ///
 /// For T steps it holds T / `every` states and the records of `every` steps; about √T makes the smallest tape. Each
 /// step runs forward twice. Gradients are those of [`dynamic_rnn`] up to rounding. With many windows, the backward pass
-/// also holds an `f64` sum for each number of the parameters.
+/// also holds an `f64` sum per parameter value.
 ///
 /// # Errors
 /// As [`dynamic_rnn`], and [`Error::ZeroSize`] if `every` is 0.

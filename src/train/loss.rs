@@ -47,7 +47,7 @@ pub enum Average {
 ///
 /// # Errors
 /// - [`Error::ArrayShape`] if `targets` or `weights` are not (batch, seq).
-/// - [`Error::OutOfBounds`] if the target of a step whose weight is not 0 is not a class.
+/// - [`Error::OutOfBounds`] if a step of nonzero weight has a target that is not a class.
 pub fn sequence_loss<E: Float>(
     logits: &ArrayRef3<E>,
     targets: &ArrayRef2<usize>,

@@ -8,7 +8,7 @@
 //! an `f32` cell would be rounded and is refused ([`Tensors::cast`] rounds on request), as are integers.
 //!
 //! Files are not trusted. A wrong shape or type, a missing or extra tensor, a truncated or hostile file is an error
-//! that names the tensor, what was expected and what was found. All of it is checked before the first parameter is
+//! that names the tensor, what was expected and what was found. Everything is checked before the first parameter is
 //! written, so an error leaves the cell as it was. Nothing a file claims is believed before its bytes are there:
 //! opening a file allocates a list of its tensors, and nothing larger than the file.
 //!
@@ -155,7 +155,7 @@ fn save_arrays<E: Float>(arrays: &Named<'_, E>, path: &Path) -> Result<(), Error
     })
 }
 
-/// Reads the metadata of a file: strings by name, none if it has none.
+/// Reads the metadata of a file: strings by name, empty if absent.
 ///
 /// # Errors
 /// [`Error::InvalidFile`] if the bytes are not a safetensors file.

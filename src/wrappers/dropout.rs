@@ -109,7 +109,7 @@ impl<C> DropoutWrapperBuilder<C> {
     /// Wraps the cell.
     ///
     /// # Errors
-    /// [`Error::InvalidNumber`] if a keep probability is not above 0 and at most 1.
+    /// [`Error::InvalidNumber`] if a keep probability is not in (0, 1].
     pub fn build(self) -> Result<DropoutWrapper<C>, Error> {
         let keep = |argument, probability| Keep::new(argument, probability, self.variational_recurrent);
         Ok(DropoutWrapper {
