@@ -5,7 +5,7 @@ use crate::{Error, Float};
 use ndarray::{Array, ArrayD, ArrayViewD, ArrayViewMutD, Dimension};
 use std::borrow::Cow;
 
-/// Visits weights by name, in a fixed order. Saving, loading, optimizers and gradient clipping all use it.
+/// Visits weights by name, in a fixed order. Saving, loading and optimizers all use it.
 ///
 /// Names are TensorFlow's (`kernel`, `gates/kernel`, …). Stacks and pairs of cells prefix them (`cell_0/kernel`,
 /// `fw/bias`). Before it returns, `visit_parameters_mut` rebuilds what a cell derives from its weights (packed copies).

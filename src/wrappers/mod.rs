@@ -1,5 +1,8 @@
 //! Builders and weights of the wrappers, which are cells made of cells. The wrappers themselves are at the crate root.
-//! They nest in any order and keep the fast path of the cells inside.
+//! They nest wherever their sizes fit. The cells inside keep their fast path, except that a [`DropoutWrapper`] that drops from
+//! the state goes step by step.
+//!
+//! [`DropoutWrapper`]: crate::DropoutWrapper
 
 pub(crate) mod boxed;
 pub(crate) mod dropout;
