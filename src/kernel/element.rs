@@ -102,7 +102,7 @@ pub trait Family {
     type Of<E: Element>;
 }
 
-/// A value of a [`Family`], with its number type known.
+/// A generic value with its number type known.
 pub enum Concrete<A, B> {
     F32(A),
     F64(B),

@@ -264,7 +264,7 @@ impl<'a, E: Element> Multiply<'a, E> {
     }
 }
 
-/// Panels of one row's tile, of the `left` ones: as many as have sums that fit the registers.
+/// Panels in a tile of one row, out of the `left` ones: as many as the registers hold the sums of.
 #[inline(always)]
 fn most_panels<S: Simd>(left: usize) -> usize {
     match S::REGISTER_COUNT {

@@ -169,7 +169,7 @@ impl<E: Element> Packed<E> {
         self.shape.depth() * self.shape.vectors(self.lanes) * self.lanes
     }
 
-    /// The biases of a panel, one vector for each of weights and the split one last, and of all panels after it.
+    /// The biases of a panel (a vector for each of weights, the split one last) and of all panels after it.
     #[inline(always)]
     pub(super) fn bias_from(&self, panel: usize) -> &[E] {
         &self.bias.as_slice()[panel * self.panel_bias()..]

@@ -143,9 +143,9 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
     let mut acc = *sums;
     let mut weights = weights.as_ptr();
     for k in 0..depth {
-        // Holds the fewer of the two, rows' numbers or weights, at once, and loads the others one by one: min(R, V) + 1
-        // registers besides the sums. Of sixteen, twelve sums leave just that many. One more, and the sums get moved
-        // about. SAFETY: the caller's promise; the weights move on by as many vectors as were read.
+        // Holds the fewer of rows' numbers and weights at once, and loads the others one by one: min(R, V) + 1
+        // registers besides the sums. Of sixteen, twelve sums leave just that many; one more would move the sums about.
+        // SAFETY: the caller's promise; the weights move on by as many vectors as were read.
         unsafe {
             if R <= V {
                 let mut a = [E::splat(s, E::number(0.0)); R];

@@ -7,7 +7,7 @@ use crate::kernel::vector::Units;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Rows of weights packed at a time. In a large matrix each row is on a page of its own, and few pages are at hand.
+/// Rows of weights packed at a time. In a large matrix each row is on a page of its own, and the TLB holds few pages.
 const BLOCK: usize = 16;
 
 /// Packs all weights and biases.
