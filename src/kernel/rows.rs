@@ -83,7 +83,7 @@ impl<E> Lines<'_, E> {
         self
     }
 
-    /// Asserts in debug builds that there are at least so many rows, at least so wide.
+    /// Asserts in debug builds that there are `rows` rows of `width` numbers.
     #[inline(always)]
     pub(super) fn debug_assert_inside(&self, rows: usize, width: usize) {
         #[cfg(debug_assertions)]

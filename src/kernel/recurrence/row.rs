@@ -101,16 +101,16 @@ impl At {
 
 impl<'a, E> Forward<'a, E> {
     /// # Safety
-    /// Row and step exist. For `'a`, nobody writes the old state, inputs and what earlier stages finished elsewhere.
-    /// Nobody else has these units of this row in the sums, the new state, temporaries and output.
+    /// Row and step exist. For `'a`, nobody writes the old state, inputs or what earlier stages finished elsewhere, and
+    /// nobody else has these units of this row in the sums, the new state, temporaries or output.
     #[inline(always)]
     pub(super) unsafe fn new(step: &'a Step<'a, E>, at: At) -> Self {
         Self { step, at }
     }
 
-    /// The sums of stage number `stage`: this one, or an earlier one that left them so. One slice per gate, in the
+    /// The sums of stage number `stage`: this stage's, or an earlier one's as it left them. One slice per gate, in the
     /// order of the product's columns: `let [r, u] = row.sums(0);`. Backward finds them as you leave them. In a run
-    /// without backward ([`is_recording`](Self::is_recording)), what you leave does not matter.
+    /// without backward (see [`is_recording`](Self::is_recording)), what you leave does not matter.
     ///
     /// # Panics
     /// If the stage does not have `N` sums, or they were handed out before.
@@ -192,15 +192,15 @@ impl<'a, E> Forward<'a, E> {
 
 impl<'a, E> Backward<'a, E> {
     /// # Safety
-    /// Row and step exist. For `'a`, nobody writes states and the output's gradient, and nobody else has this row of
-    /// everything else.
+    /// Row and step exist. For `'a`, nobody writes states or the output's gradient, and nobody else has this row of
+    /// anything else.
     #[inline(always)]
     pub(super) unsafe fn new(step: &'a Step<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
         Self { step, ways, at }
     }
 
-    /// What forward left in the sums of stage number `stage`. Turn them into the gradients of these sums before that
-    /// stage ends. Until then, any stage may read them or replace a value by a gradient. One slice per gate.
+    /// What forward left in the sums of stage number `stage`. Turn them into their gradients before that stage's
+    /// backward ends. Until then, any stage may read them or replace a value by a gradient. One slice per gate.
     ///
     /// # Panics
     /// If the stage does not have `N` sums, or they were handed out before.

@@ -77,8 +77,8 @@ impl<'a, E: Kernels> Samples<'a, E> {
         }
     }
 
-    /// Adds accumulator number `accumulator`, summed over all rows, to a gradient: the numbers from `from` on, as many
-    /// as `to` has.
+    /// Adds accumulator number `accumulator`, summed over all rows, to a gradient. Takes the numbers from `from` on, as
+    /// many as `to` has.
     ///
     /// # Panics
     /// If the accumulator has fewer.
