@@ -9,7 +9,7 @@ use std::ops::Range;
 #[repr(C, align(64))]
 struct Line<E>([E; 16]);
 
-/// Zeroed, 64-byte aligned, grows and never shrinks.
+/// A zeroed, 64-byte aligned buffer that grows and never shrinks.
 #[derive(Clone)]
 pub(crate) struct Buffer<E>(Vec<Line<E>>);
 
@@ -20,13 +20,13 @@ impl<E> Default for Buffer<E> {
 }
 
 impl<E: Element> Buffer<E> {
-    /// Whole lines of numbers, and nothing between them: what the pointers and slices below rely on.
+    /// Lines are whole and hold nothing but numbers: the pointers and slices below rely on it.
     const NUMBERS_ONLY: () = assert!(size_of::<Line<E>>() == 16 * size_of::<E>());
 
-    /// Makes room for an array of this shape; what was there stays, the rest is 0.
+    /// Makes room for an array of this shape. Existing numbers stay; new ones are 0.
     ///
     /// # Panics
-    /// If there cannot be so many numbers.
+    /// If the shape is larger than memory can be.
     pub(crate) fn grow<const N: usize>(&mut self, shape: [usize; N]) {
         let lines = count(shape).div_ceil(16);
         if lines > self.0.len() {
@@ -45,7 +45,7 @@ impl<E: Element> Buffer<E> {
 
     pub(crate) fn as_slice(&self) -> &[E] {
         let () = Self::NUMBERS_ONLY;
-        // SAFETY: the vector's lines, borrowed as long as the slice: sixteen `E` each.
+        // SAFETY: these are the vector's lines, sixteen `E` each, borrowed for as long as the slice.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), 16 * self.0.len()) }
     }
 
@@ -56,34 +56,34 @@ impl<E: Element> Buffer<E> {
     }
 }
 
-/// Numbers of an array of this shape. Kernels compute places in it without looking for overflow.
+/// Counts the numbers of an array of this shape. Kernels then compute places in it without checking for overflow.
 ///
 /// # Panics
-/// If a `usize` cannot count them: a few steps too many on a 32-bit machine.
+/// If a `usize` cannot count them. On a 32-bit machine a few steps too many are enough.
 pub(crate) fn count<const N: usize>(shape: [usize; N]) -> usize {
     let product = shape.iter().try_fold(1, |product: usize, &size| product.checked_mul(size));
     product.unwrap_or_else(|| panic!("an array {shape:?} is larger than memory can be"))
 }
 
-/// Room for numbers of this shape that are written before they are read, on huge pages where they are many.
+/// Uninitialized room for an array of this shape, on huge pages if it is large.
 ///
 /// # Panics
-/// If there cannot be so many numbers.
+/// If the shape is larger than memory can be.
 pub(crate) fn uninit<E: Element, const N: usize>(shape: [usize; N]) -> Box<[MaybeUninit<E>]> {
     let mut room = Box::new_uninit_slice(count(shape));
     prefer_huge_pages(&mut room);
     room
 }
 
-/// `ndarray`'s zeros, on huge pages where they are many.
+/// `ndarray`'s zeros, on huge pages if the array is large.
 pub(crate) fn zeros<E: LinalgScalar, D: Dimension>(shape: impl ShapeBuilder<Dim = D>) -> Array<E, D> {
     let mut array = Array::zeros(shape);
     prefer_huge_pages(array.as_slice_memory_order_mut().expect("a new array is contiguous"));
     array
 }
 
-/// Asks for huge pages where memory is large and new: the faults for each 4 KiB of a large batch's record cost a twentieth
-/// of training it, and more where threads share them.
+/// Asks for huge pages if memory is large and new. Page faults for each 4 KiB of a large batch's record cost a
+/// twentieth of its training time, and more if threads share them.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn prefer_huge_pages<T>(memory: &mut [T]) {
     use std::ffi::{c_int, c_void};
@@ -98,8 +98,8 @@ fn prefer_huge_pages<T>(memory: &mut [T]) {
     let start = start.wrapping_add(start.align_offset(HUGE_PAGE));
     let length = (end as usize).saturating_sub(start as usize) / HUGE_PAGE * HUGE_PAGE;
     if length > 0 {
-        // SAFETY: both ends lie inside `memory`, which is ours alone, on boundaries of 2 MiB and so of pages. The advice
-        // changes nothing of what they hold. A system that cannot follow it says so: no matter.
+        // SAFETY: both ends lie inside `memory`, which is ours alone, on 2 MiB boundaries and so on page boundaries.
+        // The advice does not change the contents. A system that cannot follow it returns an error, which is ignored.
         unsafe { madvise(start.cast(), length, MADV_HUGEPAGE) };
     }
 }

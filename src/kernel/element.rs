@@ -5,11 +5,11 @@ use pulp::{MemMask, Simd};
 
 /// A number the kernels compute with: pulp's operations without the type in their names.
 ///
-/// [`Float`](crate::Float) brings these into scope for users: no name here is one of `std::ops` or `num_traits::Float`.
+/// [`Float`](crate::Float) brings these names into users' scope, so none is one of `std::ops` or `num_traits::Float`.
 pub trait Element: Copy + Default + Send + Sync + 'static {
-    /// As many as a register of `S` holds.
+    /// As many numbers as a register of `S` holds.
     type Vector<S: Simd>: Copy + Send;
-    /// One boolean a lane.
+    /// One boolean per lane.
     type Mask<S: Simd>: Copy;
 
     /// Terms of exp's Taylor series after the linear one, highest first: 1/n!, …, 1/2!.
@@ -20,22 +20,22 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     const MINUS_LN_2: [Self; 2];
     /// 1.5 · 2^(mantissa bits): adding and subtracting it rounds to the nearest whole number.
     const ROUND: Self;
-    /// What, added to a whole number n, puts n + exponent bias where a shift by `EXPONENT_SHIFT` makes it 2ⁿ.
+    /// Adding it to a whole number n puts n + exponent bias where a shift by `EXPONENT_SHIFT` makes it 2ⁿ.
     const EXPONENT: Self;
     /// Left shift, in 32-bit lanes, from the bits of n + `EXPONENT` to those of 2ⁿ.
     const EXPONENT_SHIFT: u32;
-    /// Beyond, e^x overflows or e⁻ˣ is below the smallest normal number.
+    /// For larger x, e^x overflows or e⁻ˣ is below the smallest normal number.
     const EXP_LIMIT: Self;
     /// −`EXP_LIMIT`.
     const MINUS_EXP_LIMIT: Self;
-    /// tanh(x) rounds to ±1 for 2|x| beyond.
+    /// tanh(x) rounds to ±1 for larger 2|x|.
     const TANH_LIMIT: Self;
     /// −`TANH_LIMIT`.
     const MINUS_TANH_LIMIT: Self;
 
     #[doc(hidden)]
     fn number(value: f64) -> Self;
-    /// The value of a number, exactly.
+    /// The exact value of a number.
     #[doc(hidden)]
     fn value(number: Self) -> f64;
     #[doc(hidden)]
@@ -70,39 +70,39 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     fn first<S: Simd>(s: S, n: usize) -> Self::Mask<S>;
 
     /// # Safety
-    /// `from` is readable for a whole vector; no alignment is asked.
+    /// `from` is readable for a whole vector. It need not be aligned.
     #[doc(hidden)]
     #[inline(always)]
     unsafe fn load<S: Simd>(_: S, from: *const Self) -> Self::Vector<S> {
-        // SAFETY: the caller's promise; a vector is plain numbers, whose bits may be any.
+        // SAFETY: the caller's promise; a vector is plain numbers, for which any bits are valid.
         unsafe { from.cast::<Self::Vector<S>>().read_unaligned() }
     }
     /// # Safety
-    /// `to` is writable for a whole vector; no alignment is asked.
+    /// `to` is writable for a whole vector. It need not be aligned.
     #[doc(hidden)]
     #[inline(always)]
     unsafe fn store<S: Simd>(_: S, to: *mut Self, value: Self::Vector<S>) {
         // SAFETY: the caller's promise.
         unsafe { to.cast::<Self::Vector<S>>().write_unaligned(value) }
     }
-    /// The first numbers of a slice, as many as a vector holds; lanes beyond the slice are 0 and not read.
+    /// Loads the first numbers of a slice, as many as a vector holds. Lanes beyond the slice are 0 and not read.
     #[doc(hidden)]
     fn load_slice<S: Simd>(s: S, from: &[Self]) -> Self::Vector<S>;
     /// Writes the first lanes to a slice, as many as it has room for.
     #[doc(hidden)]
     fn store_slice<S: Simd>(s: S, to: &mut [Self], value: Self::Vector<S>);
-    /// A value of what is generic in the number's type, with that type known.
+    /// A value whose type is generic in the number type, with that type known.
     #[doc(hidden)]
     fn concrete<F: Family>(value: &F::Of<Self>) -> Concrete<&F::Of<f32>, &F::Of<f64>>;
 }
 
-/// What is generic in the type of a number.
+/// A type that is generic in the number type.
 pub trait Family {
-    /// That of one type.
+    /// The type for one number type.
     type Of<E: Element>;
 }
 
-/// What is generic, of the type it is.
+/// A generic value with its number type known.
 pub enum Concrete<A, B> {
     F32(A),
     F64(B),
@@ -173,8 +173,8 @@ macro_rules! element {
             #[inline(always)]
             fn exp2_whole<S: Simd>(s: S, n: S::$vector) -> S::$vector {
                 let bits = s.$add(n, s.$splat(Self::EXPONENT));
-                // Where a vector is one lane (`Scalar` alone), it is the number itself, and as wide as its unsigned twin; else
-                // it is a register, as wide as the same register of words.
+                // A vector of one lane (only `Scalar`) is the number itself, as wide as its unsigned twin. Any other
+                // vector is a register, as wide as a register of words.
                 if S::$lanes == 1 {
                     let bits: $uint = cast(bits);
                     cast(bits << Self::EXPONENT_SHIFT)
@@ -250,7 +250,7 @@ element!(
     const LOG2_E: f64 = std::f64::consts::LOG2_E;
     const MINUS_LN_2: [f64; 2] = [-6.931_471_803_691_238e-1, -1.908_214_929_270_587_8e-10];
     const ROUND: f64 = 6_755_399_441_055_744.0;
-    // 2^20 · 1.5: one ULP is 2^-32, so n stands in the upper 32-bit word, whose shift leaves the lower one 0.
+    // 2^20 · 1.5: one ULP is 2^-32, so n is in the upper 32-bit word, and the lower one stays 0 when shifted.
     const EXPONENT: f64 = 1_572_864.0 + 1023.0;
     const EXPONENT_SHIFT: u32 = 20;
     const EXP_LIMIT: f64 = 708.0;

@@ -1,12 +1,12 @@
-//! Which instruction set runs: chosen once, at run time.
+//! The instruction set that runs, chosen once, at run time.
 
 use pulp::{Simd, WithSimd};
 use std::sync::OnceLock;
 
 /// The instruction set the kernels run on here: `"avx512"`, `"avx2"`, `"neon"` or `"scalar"`.
 ///
-/// The widest this machine has, unless the environment variable `RNN_CELL_ISA` names another of them before the first
-/// cell is made; an empty variable is as none. Results on different instruction sets differ in the last bits.
+/// The widest one this machine has, unless the environment variable `RNN_CELL_ISA` names another before the first cell
+/// is made. An empty variable counts as unset. Results on different instruction sets differ in the last bits.
 ///
 /// # Panics
 /// If the variable names one that this machine does not have.
@@ -40,13 +40,13 @@ impl Isa {
             if name.is_empty() {
                 return Self::available()[0];
             }
-            // No quiet way back: a test that asked for a path must not run another.
+            // No silent fallback: a test that asks for one path must not run another.
             let asked_for = Self::available().into_iter().find(|isa| name == isa.name());
             asked_for.unwrap_or_else(|| panic!("RNN_CELL_ISA is {name:?}, which this machine does not have"))
         })
     }
 
-    /// All of this machine's, widest first.
+    /// All instruction sets of this machine, widest first.
     pub(crate) fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -106,7 +106,7 @@ pub(super) mod tests {
     use std::cell::Cell;
 
     thread_local! {
-        /// What [`Isa::get`] gives on this thread.
+        /// What [`Isa::get`] returns on this thread, if set.
         pub(in crate::kernel) static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
     }
 

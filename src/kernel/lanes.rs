@@ -31,7 +31,7 @@ impl<S: Simd, E: Element> Lanes<S, E> {
         Self { v, s: self.s }
     }
 
-    /// Of the number nearest to `value`.
+    /// The number nearest to `value`, in every lane.
     #[inline(always)]
     pub(super) fn number(value: f64) -> Self {
         Self::of(E::number(value))
@@ -42,8 +42,8 @@ impl<S: Simd, E: Element> Lanes<S, E> {
 #[inline(always)]
 fn token<S: Simd>() -> S {
     const { assert!(size_of::<S>() == 0) };
-    // SAFETY: nothing is read, as asserted. `S` is a private part of the `Lanes` that an equation is generic over, and `Isa`,
-    // which chooses it, has asked the machine for it.
+    // SAFETY: `S` has no bytes, as asserted, so nothing is read. `S` is a private part of `Lanes`, over which equations
+    // are generic, and `Isa`, which chooses it, has asked the machine for it.
     unsafe { std::ptr::NonNull::<S>::dangling().read() }
 }
 

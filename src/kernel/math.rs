@@ -1,7 +1,7 @@
 //! exp, tanh, sigmoid and the other activations of a vector, in registers.
 //!
 //! All build on e^y = 2ⁿ·(1 + p(r)), where y = n·ln 2 + r, |r| ≤ ln 2 / 2, and p is exp's Taylor series without its 1.
-//! e^y − 1 = 2ⁿ·p(r) + (2ⁿ − 1): near 0 n is 0 and nothing cancels, so tanh keeps its relative accuracy down to the
+//! e^y − 1 = 2ⁿ·p(r) + (2ⁿ − 1). Near 0, n is 0 and nothing cancels, so tanh keeps its relative accuracy down to the
 //! smallest numbers. NaN stays NaN: every limit is a comparison that a NaN fails.
 //!
 //! | largest error | f32, all numbers | f64, a table |
@@ -9,9 +9,9 @@
 //! | tanh | 1.5e-7, 2.5 ULP | 2.3e-16, 2 ULP |
 //! | sigmoid | 9.0e-8, 2.5 ULP | 1.2e-16, 2 ULP |
 //!
-//! Below `MINUS_EXP_LIMIT` sigmoid is 0, which no ULP counts. Over all of f32 sigmoid is monotone; a tanh may be up to 2 ULP
-//! below that of a smaller number. Both are exact at 0 (tanh of −0 is 0) and ±∞. The same on every instruction set;
-//! tests/math.rs in this room measures it.
+//! Below `MINUS_EXP_LIMIT` sigmoid is 0; the ULPs above leave this out. Over all of f32 sigmoid is monotone; tanh may
+//! be up to 2 ULP below its value at a smaller number. Both are exact at 0 (tanh of −0 is 0) and ±∞. All this holds on
+//! every instruction set. kernel/tests/math.rs measures it.
 
 use super::lanes::Lanes;
 use super::vector::Units;
@@ -56,7 +56,7 @@ pub(super) fn tanh<S: Simd, E: Element>(x: Lanes<S, E>) -> Lanes<S, E> {
     e / (e + E::number(2.0))
 }
 
-/// Any of the activations: the usual two here, the others in a function of their own, compiled once.
+/// Any activation: the usual two inline, the others in a separate function, compiled once.
 #[inline(always)]
 pub(super) fn activate<S: Simd, E: Element>(x: Lanes<S, E>, activation: Activation) -> Lanes<S, E> {
     match activation {
@@ -102,7 +102,7 @@ impl<E: Element> WithSimd for Unusual<'_, E> {
     }
 }
 
-/// The derivative of an activation, from its value `y`. That of relu is 0 at 0, as TensorFlow has it.
+/// The derivative of an activation, from its value `y`. For relu it is 0 at 0, as in TensorFlow.
 #[inline(always)]
 pub(super) fn slope<S: Simd, E: Element>(y: Lanes<S, E>, activation: Activation) -> Lanes<S, E> {
     let (zero, one) = (Lanes::<S, E>::number(0.0), Lanes::<S, E>::number(1.0));

@@ -1,4 +1,4 @@
-//! Memory handed out piece by piece, and arrays as grids: in place, or copied where the numbers of a row are no neighbours.
+//! Memory handed out piece by piece, and arrays as grids: in place, or copied if their rows are not contiguous.
 
 use super::Element;
 use super::rows::{Frozen, Grid};
@@ -7,10 +7,10 @@ use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
 /// Memory, handed out piece by piece.
 pub(super) struct Arena<'a, E>(&'a mut [E]);
 
-/// Numbers of a cache line, or two: every piece of a workspace begins on one.
+/// Numbers in one cache line (`f32`) or two (`f64`). Every piece of a workspace begins on a line.
 const LINE: usize = 16;
 
-/// Numbers of a piece, whole lines.
+/// `numbers` rounded up to whole lines.
 pub(super) fn lines(numbers: usize) -> usize {
     numbers.next_multiple_of(LINE)
 }
@@ -21,25 +21,25 @@ impl<'a, E: Element> Arena<'a, E> {
     }
 
     /// # Panics
-    /// If there is no room.
+    /// If too few are left.
     pub(super) fn take(&mut self, numbers: usize) -> &'a mut [E] {
         let (taken, left) = std::mem::take(&mut self.0).split_at_mut(numbers);
         self.0 = left;
         taken
     }
 
-    /// As [`take`](Self::take), and what is left begins on a line.
+    /// As [`take`](Self::take), but the rest then begins on a line.
     pub(super) fn take_lines(&mut self, numbers: usize) -> &'a mut [E] {
         &mut self.take(lines(numbers))[..numbers]
     }
 }
 
-/// Whether the numbers of a row are neighbours.
+/// Whether the numbers of a row are contiguous.
 pub(super) fn is_contiguous(features: usize, stride: isize) -> bool {
     features <= 1 || stride == 1
 }
 
-/// The array itself if the numbers of a row are neighbours, else a copy in the arena.
+/// The array itself if the numbers of a row are contiguous, else a copy in the arena.
 pub(super) fn readable<'r, 'a: 'r, 'b: 'r, E: Element>(
     array: ArrayView3<'a, E>,
     arena: &mut Arena<'b, E>,
@@ -56,12 +56,12 @@ fn copy<'a, 'b, E: Element>(numbers: impl IntoIterator<Item = &'b E>, to: &'a mu
     to
 }
 
-/// Numbers that [`readable`] or [`writable`] takes.
+/// Numbers that [`readable`] or [`writable`] takes from the arena.
 pub(super) fn copy_numbers(dim: (usize, usize, usize), stride: isize) -> usize {
     if is_contiguous(dim.2, stride) { 0 } else { lines(dim.0 * dim.1 * dim.2) }
 }
 
-/// The array itself if the numbers of a row are neighbours, else room in the arena, to be [`copied_back`].
+/// The array itself if the numbers of a row are contiguous, else room in the arena, to be [`copied_back`].
 pub(super) fn writable<'r, 'a: 'r, 'b: 'r, E: Element>(
     array: &mut ArrayViewMut3<'a, E>,
     arena: &mut Arena<'b, E>,
@@ -69,13 +69,13 @@ pub(super) fn writable<'r, 'a: 'r, 'b: 'r, E: Element>(
     let dim = array.dim();
     let strides = [array.strides()[0], array.strides()[1], array.strides()[2]];
     if is_contiguous(dim.2, strides[2]) {
-        // SAFETY: the array is borrowed mutably as long as the grid.
+        // SAFETY: the array is borrowed mutably for as long as the grid.
         return unsafe { Grid::new(array.as_mut_ptr(), (strides[0], strides[1]), dim) };
     }
     Grid::of(arena.take_lines(array.len()), dim)
 }
 
-/// Copies what was written to a [`writable`] grid to the array, if it was not the array itself.
+/// Copies a [`writable`] grid to its array, unless the grid is the array itself.
 pub(super) fn copied_back<E: Element>(grid: Frozen<'_, E>, array: &mut ArrayViewMut3<'_, E>) {
     if is_contiguous(array.dim().2, array.strides()[2]) {
         return;
@@ -85,13 +85,13 @@ pub(super) fn copied_back<E: Element>(grid: Frozen<'_, E>, array: &mut ArrayView
     }
 }
 
-/// A state's leaf as step 0 of a grid of many steps in the same memory, if the numbers of a row are neighbours.
+/// A state's leaf as a grid whose steps all share the leaf's memory, if the numbers of a row are contiguous.
 pub(super) fn leaf_in_place<'r, 'a: 'r, E: Element>(
     leaf: &mut ArrayViewMut2<'a, E>,
     steps: usize,
 ) -> Option<Grid<'r, E>> {
     let ((rows, width), strides) = (leaf.dim(), [leaf.strides()[0], leaf.strides()[1]]);
-    // SAFETY: the leaf is borrowed mutably as long as the grid.
+    // SAFETY: the leaf is borrowed mutably for as long as the grid.
     is_contiguous(width, strides[1])
         .then(|| unsafe { Grid::new(leaf.as_mut_ptr(), (0, strides[0]), (steps, rows, width)) })
 }
@@ -104,7 +104,7 @@ pub(super) fn leaf_copied<'a, E: Element>(leaf: &ArrayViewMut2<'_, E>, arena: &m
 /// Copies a leaf to a step of a grid.
 ///
 /// # Safety
-/// The step is there, as wide as the leaf, and nobody else has it.
+/// The step exists and is as wide as the leaf, and nobody else has it.
 pub(super) unsafe fn load_leaf<E: Element>(leaf: &ArrayViewMut2<'_, E>, grid: Grid<'_, E>, step: usize) {
     for (row, from) in leaf.rows().into_iter().enumerate() {
         // SAFETY: the caller's promise.

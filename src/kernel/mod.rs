@@ -1,21 +1,21 @@
-//! The kernel room: packed weights, products, exp, tanh and sigmoid in registers, and the one driver of steps over the
-//! equation of any cell. The only room with `unsafe`.
+//! The kernels: packed weights, products, exp, tanh and sigmoid in registers, and the one driver that steps the
+//! equation of any cell. The only module with `unsafe`.
 //!
-//! It knows arrays and numbers, not cells. One generic source serves `f32` and `f64` and every instruction set. From the
-//! ground up, each file knowing only those above it in this list (a folder of the same name holds a file's parts):
+//! It knows arrays and numbers, not cells. One generic source serves `f32`, `f64` and every instruction set. The files
+//! from the ground up; each knows only those above it (a folder of the same name holds a file's parts):
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `activation`, `element`, `isa`, `buffer` | names; numbers and their vectors; the instruction set; memory |
 //! | `vector`, `lanes`, `math`, `vector_lanes`, `slices` | vectors with operators, as users see them and as registers; the functions; over slices |
-//! | `rows`, `memory` | strided views that know where they end, and what nobody writes; arrays and pieces of memory as these |
+//! | `rows`, `memory` | strided views that know their bounds, some read-only; arrays and memory as such views |
 //! | `tile`, `pack`, `multiply`, `weight_gradients` | a few rows times a panel; weights in panels; whole products, forward and for gradients |
-//! | `registry` | which of these are compiled here, for each number and instruction set |
-//! | `threads`, `team` | who runs a pass |
-//! | `product` | packed weights with their way back |
-//! | `recurrence` | the driver of steps, forward and back, over an equation |
+//! | `registry` | the kernels compiled here, for each number type and instruction set |
+//! | `threads`, `team` | the threads that run a pass |
+//! | `product` | packed weights, forward and backward |
+//! | `recurrence` | the driver that steps an equation, forward and backward |
 
-// Loops over the const generics of a tile index several arrays at once; written so, they unroll.
+// Loops over a tile's const generics index several arrays at once. Written this way, they unroll.
 #![allow(clippy::needless_range_loop)]
 // A macro counts in blocks of 4, 2 and 1; only for the 1 would another comparison be shorter.
 #![allow(clippy::int_plus_one)]

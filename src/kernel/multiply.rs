@@ -1,4 +1,4 @@
-//! [`Multiply`]: rows times packed weights, a tile after the other.
+//! [`Multiply`]: rows times packed weights, one tile after another.
 
 use super::Element;
 use super::isa::Isa;
@@ -16,24 +16,24 @@ mod ends;
 
 pub(super) use ends::{Add, Input, To};
 
-/// A product: rows times packed weights. What does not change from step to step is worked out once.
+/// A product: rows times packed weights. Anything that does not change from step to step is computed once.
 pub struct Multiply<'a, E> {
     isa: Isa,
     shape: PackShape,
     split: bool,
     hoisted: bool,
     rows: usize,
-    /// Of the first tile.
+    /// Those of the first tile.
     operands: Operands<'a, E>,
     out: Out<'a, E>,
     panels: usize,
     /// Room for the units of a slot.
     room: usize,
-    /// What rows have to be wide.
+    /// How wide rows must be.
     widths: Widths,
 }
 
-/// How wide rows must be: of inputs or hoisted sums, of recurrent values, of the sums.
+/// The least widths of rows: of inputs or hoisted sums, of recurrent values, of the sums.
 struct Widths {
     input: usize,
     recurrent: usize,
@@ -47,7 +47,7 @@ pub struct Panels<'m, 'a, E> {
 }
 
 impl<'a, E: Element> Multiply<'a, E> {
-    /// `rows` rows; without `recurrent`, the recurrent half is left out.
+    /// A product of `rows` rows. Without `recurrent`, it leaves out the recurrent half.
     ///
     /// # Panics
     /// If a row is too short or missing.
@@ -97,7 +97,7 @@ impl<'a, E: Element> Multiply<'a, E> {
         multiply
     }
 
-    /// The same of another step: its inputs or hoisted sums, its recurrent values if there are any, and where its sums go.
+    /// Moves on to another step: its inputs or hoisted sums, its recurrent values, if any, and where its sums go.
     ///
     /// # Panics
     /// If a row is too short or missing.
@@ -124,7 +124,7 @@ impl<'a, E: Element> Multiply<'a, E> {
     }
 
     /// # Panics
-    /// If there are fewer.
+    /// If there are fewer panels.
     pub(super) fn some(&self, panels: Range<usize>) -> Panels<'_, 'a, E> {
         assert!(panels.end <= self.panels, "the panels are packed");
         Panels { multiply: self, panels }
@@ -167,7 +167,7 @@ impl<'a, E: Element> Multiply<'a, E> {
         if self.rows == 1 {
             let mut panel = panels.start;
             while panel < panels.end {
-                // One row has too few sums to hide an addition's latency: several panels at once.
+                // One row has too few sums to hide an addition's latency, so take several panels at once.
                 let block = most_panels::<S>(panels.end - panel);
                 self.tile::<S, V, G, SPLIT>(s, (panel, block), (0, 1));
                 panel += block;
@@ -186,7 +186,7 @@ impl<'a, E: Element> Multiply<'a, E> {
         }
     }
 
-    /// One tile: some rows of a panel, or one row of a block of panels, which exist.
+    /// Runs one tile: some rows of a panel, or one row of a block of panels. All must exist.
     #[inline(always)]
     fn tile<S: Simd, const V: usize, const G: usize, const SPLIT: bool>(
         &self,
@@ -223,19 +223,19 @@ impl<'a, E: Element> Multiply<'a, E> {
         let mut sums = MaybeUninit::<[[[E; 16]; MAX_SUMS]; MAX_ROWS]>::uninit();
         let sums: *mut E = sums.as_mut_ptr().cast();
         let (one, all) = (MAX_SUMS * lanes, MAX_ROWS * MAX_SUMS * lanes);
-        // SAFETY: a tile is at most MAX_ROWS rows of one panel, or one row of four panels, and a vector is at most 16 numbers,
-        // as asserted above.
+        // SAFETY: a tile has at most MAX_ROWS rows of one panel, or one row of four panels. A vector has at most 16
+        // numbers, as asserted above.
         let rows = unsafe { Grid::new(sums, (0, one as isize), (1, height, all)) }.step(0).lines();
         let near = Out { rows, panel: one, vectors: std::array::from_fn(|v| v * lanes), add: false };
         tiles!(near; (1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
         for sum in 0..height * block {
             let (panel, row) = if block == 1 { (panel, row + sum) } else { (panel + sum, row) };
-            // SAFETY: the tile wrote these sums. Row and panel exist, and their places in `out` (asserted in `step`).
+            // SAFETY: the tile wrote these sums. Row and panel exist, as do their places in `out` (asserted in `step`).
             unsafe { self.finish::<S, V, G, SPLIT>(sums.add(sum * one), panel, out.rows.at(row)) };
         }
     }
 
-    /// Takes the sums of one row and one panel to the units that exist.
+    /// Writes or adds the sums of one row and one panel to the units that exist.
     ///
     /// # Safety
     /// `sums` holds the panel's sums, one vector each, the split one last; `panel` exists, and `to` is a row of `out`.
@@ -264,7 +264,7 @@ impl<'a, E: Element> Multiply<'a, E> {
     }
 }
 
-/// Panels of one row's tile, of `left`: as many as the registers hold sums of.
+/// Panels in a tile of one row, out of the `left` ones: as many as the registers hold the sums of.
 #[inline(always)]
 fn most_panels<S: Simd>(left: usize) -> usize {
     match S::REGISTER_COUNT {
@@ -274,8 +274,8 @@ fn most_panels<S: Simd>(left: usize) -> usize {
     }
 }
 
-/// Rows whose sums, with a panel's weights and one broadcast, fit the registers. (4 rows of 3 vectors would fit 16 too, but
-/// the compiler finds no order that needs no more.)
+/// Rows whose sums fit the registers, with a panel's weights and one broadcast. (4 rows of 3 vectors would fit 16 too,
+/// but the compiler finds no such order.)
 #[inline(always)]
 fn most_rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { MAX_ROWS } else { 3 }

@@ -7,9 +7,9 @@
 //! ⋮       first the inputs, then the recurrent values
 //! ```
 //!
-//! Units are cut into panels of `groups` vectors; a panel is contiguous. Units past the last are zero weights. What is
-//! computed with the sums does not show here: weights of another kind would be stored and loaded in this file and in
-//! [`tile`](super::tile) alone.
+//! Units are cut into panels of `groups` vectors. A panel is contiguous. Units past the last have zero weights. Nothing
+//! here depends on what the sums are for. Only this file and [`tile`](super::tile) would have to change for weights of
+//! another kind.
 
 use super::Element;
 use super::buffer::Buffer;
@@ -33,7 +33,7 @@ pub(crate) struct Packed<E> {
     bias: Buffer<E>,
 }
 
-/// What is packed.
+/// The shape of packed weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PackShape {
     /// Rows of weights for the inputs.
@@ -44,13 +44,13 @@ pub(crate) struct PackShape {
     pub units: usize,
     /// Gates side by side in a panel.
     pub gates: usize,
-    /// The last gate's sum over the inputs is kept apart from that over the recurrent values, which has a bias of its own.
+    /// Whether the last gate keeps its sum over inputs apart from that over recurrent values, which has its own bias.
     pub split: bool,
 }
 
 impl PackShape {
-    /// Vectors of units in a panel: as many as a tile has sums for, or one if it holds all units. Else a cell of few units
-    /// and many inputs would be padding.
+    /// Vectors of units in a panel: as many as a tile has sums for, or one if it holds all units. Otherwise a cell of
+    /// few units and many inputs would be mostly padding.
     pub(super) fn groups(&self, lanes: usize) -> usize {
         match self.gates {
             _ if self.units <= lanes => 1,
@@ -69,14 +69,14 @@ impl PackShape {
         self.vectors(lanes) + usize::from(self.split)
     }
 
-    /// Sums of a unit: one for each gate, in their order; of split gates the last one's over the inputs first and its over the
-    /// recurrent values last. So the slots that inputs take part in are neighbours, and those that recurrent values do.
+    /// Sums of a unit: one per gate, in order. A split gate has two, the one over inputs first of all and the one over
+    /// recurrent values last. So inputs take part in adjacent slots, and recurrent values do too.
     pub(crate) fn slots(&self) -> usize {
         self.gates + usize::from(self.split)
     }
 
-    /// Where each vector of a panel's sums goes in a row of slots, `stride` apart; the vector of a split gate's input sum, which
-    /// goes to the first slot, is the last.
+    /// Where each vector of a panel's sums goes in a row of slots that are `stride` apart. The last vector is a split
+    /// gate's input sum, which goes to the first slot.
     pub(super) fn places(&self, stride: usize, lanes: usize) -> [usize; MAX_SUMS] {
         match self.gates {
             1 => [0, lanes, 2 * lanes, 3 * lanes],
@@ -86,7 +86,7 @@ impl PackShape {
         }
     }
 
-    /// The slots that inputs take part in, and the gates of these.
+    /// The gates of the slots that inputs take part in, slot by slot.
     pub(super) fn input_gates(&self) -> impl Iterator<Item = usize> {
         let (gates, split) = (self.gates, self.split);
         (0..gates).map(move |slot| if split { (slot + gates - 1) % gates } else { slot })
@@ -100,21 +100,21 @@ impl PackShape {
         self.units.div_ceil(self.groups(lanes) * lanes)
     }
 
-    /// The units of one vector of a panel: as many as it has lanes, but for those past the last.
+    /// The units of one vector of a panel: one per lane, except those past the last unit.
     fn units_of(&self, panel: usize, group: usize, lanes: usize) -> Range<usize> {
         let first = (panel * self.groups(lanes) + group) * lanes;
         first.min(self.units)..(first + lanes).min(self.units)
     }
 }
 
-/// Where one gate's weights stand: a row-major matrix and the gate's first column; its bias, if any.
+/// Where one gate's weights are: a row-major matrix and the gate's first column. Also its bias, if any.
 #[derive(Clone, Copy)]
 pub(crate) struct Gate<'a, E> {
     /// (inputs + recurrent) rows of `width`.
     pub matrix: &'a [E],
     pub width: usize,
     pub column: usize,
-    /// `units` numbers, or none for 0.
+    /// `units` numbers. `None` means 0.
     pub bias: Option<&'a [E]>,
     /// Added to every bias.
     pub offset: f64,
@@ -137,7 +137,7 @@ impl<E: Element> Packed<E> {
         self.lanes
     }
 
-    /// Units of all panels, those past the last too.
+    /// Units of all panels, including those past the last unit.
     pub(super) fn padded_units(&self) -> usize {
         self.panels * self.shape.groups(self.lanes) * self.lanes
     }
@@ -152,12 +152,12 @@ impl<E: Element> Packed<E> {
         self.panels() * self.shape.vectors(self.lanes) * self.lanes
     }
 
-    /// Numbers that a row is multiplied by, tails included.
+    /// Numbers that a row is multiplied by, including padding.
     pub(super) fn numbers(&self) -> usize {
         self.shape.depth() * self.panel_sums()
     }
 
-    /// A panel's weights, and those of the panels behind it.
+    /// The weights of a panel and of all panels after it.
     #[inline(always)]
     pub(super) fn weights_from(&self, panel: usize) -> &[E] {
         &self.weights.as_slice()[panel * self.panel_weights()..]
@@ -169,7 +169,7 @@ impl<E: Element> Packed<E> {
         self.shape.depth() * self.shape.vectors(self.lanes) * self.lanes
     }
 
-    /// A panel's biases, one vector for each of weights and the split one last, and those of the panels behind it.
+    /// The biases of a panel (a vector for each of weights, the split one last) and of all panels after it.
     #[inline(always)]
     pub(super) fn bias_from(&self, panel: usize) -> &[E] {
         &self.bias.as_slice()[panel * self.panel_bias()..]
@@ -187,8 +187,8 @@ impl<E: Element> Packed<E> {
         self.bias.grow([self.panels(), shape.bias_vectors(self.lanes), self.lanes]);
     }
 
-    /// Packs rows `depths` of what `from` holds, transposed: sums of `gates` in, one number for each of these rows out. What
-    /// products run back with.
+    /// Packs rows `depths` of `from`, transposed: sums of `gates` in, one number for each of these rows out. Backward
+    /// multiplies by the result.
     pub(super) fn fill_transposed(
         &mut self,
         from: &Packed<E>,

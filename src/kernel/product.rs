@@ -1,4 +1,4 @@
-//! [`Product`]: packed weights, and the same transposed for the way back.
+//! [`Product`]: packed weights, and the same transposed for backward.
 
 use super::buffer::Buffer;
 use super::isa::Isa;
@@ -14,11 +14,11 @@ use ndarray::{Array1, ArrayView3, ArrayViewMut2, ArrayViewMut3};
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Buffers that steps reuse: empty at first, grown by the first step, opaque.
+/// Opaque buffers that steps reuse: empty at first, grown by the first step.
 #[derive(Default)]
 pub struct Workspace<E> {
     pub(super) numbers: Buffer<E>,
-    /// What accumulators held before the present stretch of steps.
+    /// What accumulators summed before the current stretch of steps.
     pub(super) accumulated: Buffer<f64>,
     pub(super) gradients: GradientWorkspace<E>,
 }
@@ -29,25 +29,25 @@ impl<E> std::fmt::Debug for Workspace<E> {
     }
 }
 
-/// The weights of a product, packed. They are packed transposed by the first run back, and then kept.
+/// The packed weights of a product. The first backward run packs them transposed too, and the product keeps those.
 #[derive(Clone)]
 pub struct Product<E> {
     forward: Packed<E>,
     back: OnceLock<Back<E>>,
 }
 
-/// The weights as backward multiplies by them.
+/// The weights transposed, as backward multiplies by them.
 #[derive(Clone)]
 struct Back<E> {
-    /// Sums' gradients → inputs'.
+    /// From the sums' gradients to the inputs'.
     inputs: Packed<E>,
-    /// Sums' gradients → recurrent values'.
+    /// From the sums' gradients to the recurrent values'.
     recurrent: Packed<E>,
 }
 
 impl<E: Kernels> Product<E> {
     /// # Panics
-    /// If a gate has not as many weights as the shape says.
+    /// If a gate does not have as many weights as the shape says.
     pub(crate) fn new(isa: Isa, shape: PackShape, gates: &[Gate<E>], split_bias: Option<&[E]>) -> Self {
         let mut product = Self { forward: Packed::empty(isa, shape), back: OnceLock::new() };
         product.refill(gates, split_bias);
@@ -78,12 +78,12 @@ impl<E: Kernels> Product<E> {
         &self.forward
     }
 
-    /// The weights as inputs' gradients are multiplied by them.
+    /// The weights that take the sums' gradients to the inputs'.
     pub(super) fn back_to_inputs(&self) -> &Packed<E> {
         &self.back().inputs
     }
 
-    /// The weights as recurrent values' gradients are multiplied by them.
+    /// The weights that take the sums' gradients to the recurrent values'.
     pub(super) fn back_to_recurrent(&self) -> &Packed<E> {
         &self.back().recurrent
     }
@@ -92,7 +92,7 @@ impl<E: Kernels> Product<E> {
         self.back.get_or_init(|| Back::new(&self.forward))
     }
 
-    /// Passes that a team shares, of so many rows each.
+    /// The work of so many passes, of so many rows each, for a team to share.
     pub(super) fn work(&self, passes: usize, rows: usize) -> Work {
         Work { passes, rows, panels: self.forward.panels(), products: self.forward.numbers() }
     }
@@ -118,7 +118,7 @@ impl<E: Kernels> Back<E> {
     }
 }
 
-/// `from` · `weights` for some of the panels, into slots or added to them.
+/// Computes `from` · `weights` for some panels, into slots or added to them.
 pub(super) fn multiply_panels<E: Kernels>(
     weights: &Packed<E>,
     panels: Range<usize>,
@@ -130,17 +130,17 @@ pub(super) fn multiply_panels<E: Kernels>(
     E::multiply(Multiply::new(weights, rows, input, None, to).some(panels));
 }
 
-/// From so many products on each is one thread's, below a product's panels are shared.
+/// From this many products on, one thread runs each. With fewer, threads share the panels of each.
 const SHARED_PRODUCTS: usize = 8;
 
-/// `from` · `weights` for all steps and rows, into `to` or added to it; which of them, `team` says.
+/// Computes a team member's share of `from` · `weights` for all steps and rows, into `to` or added to it.
 pub(super) fn multiply_grid<E: Kernels>(
     weights: &Packed<E>,
     from: Grid<'_, E>,
     (to, add): (Grid<'_, E>, Add),
     team: &mut Team<'_>,
 ) {
-    // Rows of a product are the longer axis: steps of one row, or rows of one step.
+    // A product's rows run along the longer axis: steps of one row, or rows of one step.
     let (steps, rows, _) = from.dim();
     let products = steps.min(rows);
     let views = |product: usize| {
@@ -170,7 +170,7 @@ pub(super) fn multiply_grid<E: Kernels>(
     }
 }
 
-/// As [`multiply_grid`], by a team of its own.
+/// As [`multiply_grid`], with a team of its own.
 ///
 /// # Safety
 /// Nobody else reads or writes `to`.
@@ -182,7 +182,7 @@ unsafe fn multiply_shared<E: Kernels>(weights: &Packed<E>, from: Frozen<'_, E>, 
     unsafe { with_team(work, |mut team| multiply_grid(weights, from.grid(), to, &mut team)) };
 }
 
-/// Adds the gradients of weights and bias, by a team of its own.
+/// Adds the gradients of weights and bias, with a team of its own.
 ///
 /// # Panics
 /// If shapes disagree.
@@ -195,12 +195,12 @@ pub(super) fn add_weight_gradients<E: Kernels>(
     let ((rows, products), (passes, panels)) = (sums.work(), sums.passes(lanes));
     let shared = sums.job(lanes, workspace);
     let work = Work { passes, rows, panels, products };
-    // SAFETY: in a block's first pass members pack samples of their own, in its second they read all of these. What else they
-    // write is behind locks.
+    // SAFETY: in a block's first pass, members pack samples of their own; in its second, they read all of these.
+    // Everything else they write is behind locks.
     unsafe { with_team(work, |team| E::weight_gradients(isa, WeightGradients { shared: &shared, team })) };
 }
 
-/// The product of all steps and rows of `x` (seq, batch, input), to `to` (seq, batch, units).
+/// Multiplies all steps and rows of `x` (seq, batch, input) into `to` (seq, batch, units).
 ///
 /// # Panics
 /// If shapes disagree.
@@ -238,7 +238,7 @@ pub(crate) struct BackArrays<'a, E> {
     pub bias: Option<&'a mut Array1<E>>,
 }
 
-/// The gradients of a product of all steps and rows.
+/// Computes the gradients of a product of all steps and rows.
 ///
 /// # Panics
 /// If shapes disagree.

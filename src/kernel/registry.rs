@@ -1,5 +1,5 @@
-//! [`Kernels`]: every kernel of a number's type, compiled for every instruction set here and once, not again in every crate
-//! that names a cell.
+//! [`Kernels`]: every kernel of a number type, compiled once and here for every instruction set, not again in every
+//! crate that names a cell.
 
 use super::Element;
 use super::isa::Isa;

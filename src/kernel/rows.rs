@@ -1,9 +1,8 @@
-//! [`Rows`] and [`Grid`]: numbers in memory, seen as the rows of a step and as the rows of many steps.
+//! [`Rows`] and [`Grid`]: numbers in memory, seen as the rows of one step and of many steps.
 //!
-//! Both know where they end, and in debug builds they look. Where a row is can be asked for by anybody; to follow that is the
-//! asker's promise. What they point to may be shared among the members of a team,
-//! which write different rows or different places of a row: so they hand out pointers, and slices where the caller promises
-//! that nobody else has these.
+//! Both know their bounds and check them in debug builds. Asking where a row begins is safe; following the pointer
+//! needs the caller's promise. Members of a team may share the memory and write different rows, or different places of
+//! a row. So the views hand out pointers, and slices only if the caller promises that nobody else has them.
 
 use std::marker::PhantomData;
 
@@ -11,7 +10,7 @@ mod frozen;
 
 pub use frozen::Frozen;
 
-/// Rows of `width` neighbouring numbers; row r stands r · `stride` behind the first.
+/// Rows of `width` contiguous numbers. Row r begins r · `stride` numbers after row 0.
 pub struct Rows<'a, E> {
     ptr: *mut E,
     stride: isize,
@@ -20,7 +19,7 @@ pub struct Rows<'a, E> {
     memory: PhantomData<&'a E>,
 }
 
-/// [`Rows`] as a tile reads them: where they end is known in debug builds alone, so that the way to a tile is short.
+/// [`Rows`] as a tile reads them. Only debug builds keep the bounds, so that calling a tile stays cheap.
 pub struct Lines<'a, E> {
     ptr: *mut E,
     stride: isize,
@@ -29,7 +28,7 @@ pub struct Lines<'a, E> {
     memory: PhantomData<&'a E>,
 }
 
-/// Rows of `width` neighbouring numbers for each of some steps.
+/// Rows of `width` contiguous numbers for each of several steps.
 pub struct Grid<'a, E> {
     ptr: *mut E,
     step: isize,
@@ -72,7 +71,7 @@ impl<E> Lines<'_, E> {
         self.ptr.wrapping_offset(row as isize * self.stride)
     }
 
-    /// The rows from `row` on, of the numbers from `column` on.
+    /// The rows from `row` on, with their numbers from `column` on.
     #[inline(always)]
     pub(super) fn from(mut self, row: usize, column: usize) -> Self {
         self.debug_assert_inside(row, column);
@@ -84,7 +83,7 @@ impl<E> Lines<'_, E> {
         self
     }
 
-    /// In debug builds: whether there are so many rows, so wide.
+    /// Asserts in debug builds that there are `rows` rows of `width` numbers.
     #[inline(always)]
     pub(super) fn debug_assert_inside(&self, rows: usize, width: usize) {
         #[cfg(debug_assertions)]
@@ -108,12 +107,12 @@ impl<'a, E> Rows<'a, E> {
     /// No rows.
     pub(super) const NONE: Self = Self { ptr: std::ptr::null_mut(), stride: 0, rows: 0, width: 0, memory: PhantomData };
 
-    /// `rows` times the same row.
+    /// The same row, `rows` times.
     pub(super) fn repeated(row: &'a [E], rows: usize) -> Self {
         Self { ptr: row.as_ptr().cast_mut(), stride: 0, rows, width: row.len(), memory: PhantomData }
     }
 
-    /// The columns of a row-major matrix of `rows` columns, as rows whose numbers stand `rows` apart.
+    /// The columns of a row-major matrix of `rows` columns, as rows whose numbers are `rows` apart.
     pub(super) fn of_columns(matrix: &'a [E], rows: usize) -> Self {
         Self { ptr: matrix.as_ptr().cast_mut(), stride: 1, rows, width: matrix.len() + 1 - rows, memory: PhantomData }
     }
@@ -133,7 +132,7 @@ impl<'a, E> Rows<'a, E> {
         self.ptr.wrapping_offset(row as isize * self.stride)
     }
 
-    /// The rows from `row` on, of the numbers from `column` on.
+    /// The rows from `row` on, with their numbers from `column` on.
     #[inline(always)]
     pub(super) fn from(self, row: usize, column: usize) -> Self {
         debug_assert!(row <= self.rows && column <= self.width, "({row}, {column}) of ({}, {})", self.rows, self.width);
@@ -163,12 +162,12 @@ impl<E> Rows<'_, E> {
 }
 
 impl<'a, E> Grid<'a, E> {
-    /// Nothing.
+    /// No steps.
     pub(super) const NONE: Self =
         Self { ptr: std::ptr::null_mut(), step: 0, row: 0, steps: 0, rows: 0, width: 0, memory: PhantomData };
 
     /// # Safety
-    /// All of these places are of one allocation that is borrowed for `'a`, mutably if they are written.
+    /// All these places lie in one allocation that is borrowed for `'a`, mutably if they are written.
     pub(super) unsafe fn new(
         ptr: *mut E,
         (step, row): (isize, isize),
@@ -177,7 +176,7 @@ impl<'a, E> Grid<'a, E> {
         Self { ptr, step, row, steps, rows, width, memory: PhantomData }
     }
 
-    /// Steps one behind the other, and their rows.
+    /// Steps one after another, each with its rows one after another.
     ///
     /// # Panics
     /// If `numbers` has another length.
@@ -185,10 +184,10 @@ impl<'a, E> Grid<'a, E> {
         Self::spaced(numbers, dim, dim.2)
     }
 
-    /// As [`of`](Self::of), a row taking `stride` numbers.
+    /// As [`of`](Self::of), with rows `stride` numbers apart.
     ///
     /// # Panics
-    /// If `numbers` has another length.
+    /// If `numbers` has another length, or rows overlap.
     pub(super) fn spaced(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize), stride: usize) -> Self {
         assert_eq!(numbers.len(), steps * rows * stride, "a grid is as large as its memory");
         assert!(width <= stride, "rows do not overlap");
@@ -196,7 +195,7 @@ impl<'a, E> Grid<'a, E> {
         Self { ptr: numbers.as_mut_ptr(), step, row, steps, rows, width, memory: PhantomData }
     }
 
-    /// `steps` times the same rows, each taking `stride` numbers.
+    /// The same rows for each of `steps` steps, `stride` numbers apart.
     pub(super) fn repeated(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize), stride: usize) -> Self {
         Self { step: 0, steps, ..Self::spaced(numbers, (1, rows, width), stride) }
     }
@@ -209,7 +208,7 @@ impl<'a, E> Grid<'a, E> {
         self.width
     }
 
-    /// Where the row of a step begins, if they exist.
+    /// Where row `row` of step `step` begins, if both exist.
     #[inline(always)]
     pub(super) fn at(self, step: usize, row: usize) -> *mut E {
         debug_assert!(step < self.steps && row < self.rows, "({step}, {row}) of ({}, {})", self.steps, self.rows);
@@ -240,7 +239,7 @@ impl<'a, E> Grid<'a, E> {
         Self { ptr: self.ptr.wrapping_add(from), width: to - from, ..self }
     }
 
-    /// The first steps.
+    /// The first `steps` steps.
     ///
     /// # Panics
     /// If there are fewer.

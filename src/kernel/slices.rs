@@ -5,12 +5,12 @@ use super::vector::Vector;
 use super::{Activation, Element};
 use pulp::{Simd, WithSimd};
 
-/// What is done to every number of a slice.
+/// The function applied to every number of a slice.
 #[derive(Clone, Copy)]
 pub(crate) enum Function {
     /// The activation's value.
     Value(Activation),
-    /// The derivative of the activation whose value the number is.
+    /// The activation's derivative, from its value.
     Slope(Activation),
 }
 

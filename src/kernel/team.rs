@@ -1,13 +1,13 @@
-//! [`Team`]: who runs the panels of a pass, the calling thread alone or together with the pool's threads.
+//! [`Team`]: the threads that run the panels of a pass, the calling one alone or together with the pool's.
 //!
-//! All members run the same passes in the same order and share the panels of each in blocks. Nobody waits but for blocks
-//! that a running member has claimed; who comes late finds the blocks of earlier passes done and catches up.
+//! All members run the same passes in the same order and share the panels of each in blocks. A member waits only for
+//! blocks claimed by running members. One that joins late finds the blocks of earlier passes done and catches up.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A member's view of the team. After a member has panicked, in an equation of a user's, nothing is left for the others: they
-/// come to their end, and the panic comes back from [`with_team`].
+/// A member's view of the team. Once a member has panicked, in a user's equation, the others get no more blocks and
+/// finish. The panic comes back from [`with_team`].
 #[derive(Clone, Copy)]
 pub(super) struct Team<'a> {
     #[cfg(feature = "rayon")]
@@ -46,7 +46,7 @@ impl<'a> Team<'a> {
 }
 
 impl Turn<'_> {
-    /// The next block of panels to run; `None` when all of the pass are done, by whomever.
+    /// The next block of panels to run. `None` once all blocks of the pass are done, by any member, or after a panic.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
         #[cfg(feature = "rayon")]
@@ -59,25 +59,25 @@ impl Turn<'_> {
     }
 }
 
-/// What is to be run, as far as it matters by how many.
+/// The size of what is run, which decides how many members run it.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "rayon"), allow(dead_code))]
 pub(super) struct Work {
-    /// Passes, each shared by itself.
+    /// Passes, each shared separately.
     pub passes: usize,
     /// Rows of a pass.
     pub rows: usize,
-    /// Panels of a pass: a panel's rows are one member's.
+    /// Panels of a pass. One member computes all rows of a panel.
     pub panels: usize,
-    /// Products, multiply and add, of a row in a pass.
+    /// Multiply-adds of a row in a pass.
     pub products: usize,
 }
 
-/// Calls `run` as a team of one; or, where `work` is worth it, as each member of a team of threads.
+/// Calls `run` as a team of one or, if `work` is worth it, as each member of a team of threads.
 ///
 /// # Safety
 /// `run` may be called on several threads at once, though it need not be `Sync`. Every call runs the same passes in the
-/// same order. Of the memory that calls share and write, a pass writes only what belongs to the blocks its turn hands out,
+/// same order. In memory that calls share and write, a pass writes only what belongs to the blocks its turn hands out,
 /// and reads only what earlier passes wrote or what belongs to the same block.
 #[cfg_attr(not(feature = "rayon"), allow(unused_variables))]
 pub(super) unsafe fn with_team(work: Work, run: impl Fn(Team<'_>)) {
@@ -100,21 +100,21 @@ mod shared {
     use std::ops::Range;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    /// Products of a pass for which a second thread pays, half a microsecond of work each.
+    /// Multiply-adds of a pass for which a second thread pays: half a microsecond of work.
     const PRODUCTS: usize = 24_000;
-    /// Products of a block that is worth claiming by itself.
+    /// Multiply-adds that make a block worth claiming separately.
     const BLOCK: usize = 1_000_000;
-    /// More blocks even out members of different speed.
+    /// Most blocks per member. Several even out members of different speed.
     const MOST_BLOCKS: usize = 4;
 
     impl Work {
-        /// Products of a pass, up to what a `usize` holds.
+        /// Multiply-adds of a pass, at most what a `usize` holds.
         fn pass(&self) -> usize {
             self.rows.saturating_mul(self.products)
         }
     }
 
-    /// As many as pay: each waits for all others after every pass, so that twice as many need four times the work.
+    /// As many members as pay. Each waits for all others after every pass, so twice as many need four times the work.
     pub(super) fn members(work: Work) -> usize {
         if work.passes.saturating_mul(work.pass()) < WORTH_SHARING {
             return 1;
@@ -124,16 +124,16 @@ mod shared {
         threads().min(panels).min(1 + (work.pass() / PRODUCTS).isqrt())
     }
 
-    /// A share of every pass: 2 · pass until somebody claims it, then one more until it is done. Alone in its cache lines.
+    /// A share of every pass: 2 · pass until claimed, 1 more until done, then 2 more. Alone in its cache lines.
     #[repr(align(128))]
     struct Block(AtomicUsize);
 
     #[derive(Clone, Copy)]
     pub(super) struct Member<'a> {
-        /// Every pass has as many, some perhaps empty.
+        /// The same number in every pass; some may be empty.
         blocks: &'a [Block],
         panicked: &'a AtomicBool,
-        /// Where its search begins: the same in every pass, so that a panel's weights stay in one core's cache.
+        /// Where its search begins. The same in every pass, so that a panel's weights stay in one core's cache.
         first: usize,
         pass: usize,
         tried: usize,
@@ -144,8 +144,8 @@ mod shared {
     /// As [`with_team`](super::with_team).
     pub(super) unsafe fn run(members: usize, work: Work, run: &impl Fn(Team<'_>)) {
         struct AnyThread<T>(T);
-        // SAFETY: it is made below and nowhere else, of the `run` that the caller promises may be called on any thread. What
-        // one block writes is seen by whoever goes on to the next pass: blocks are done with Release, awaited with Acquire.
+        // SAFETY: it is made only below, from the `run` that the caller promises may be called on any thread. Members
+        // see what a block wrote once they go on to the next pass: blocks are done with Release, awaited with Acquire.
         unsafe impl<T> Sync for AnyThread<T> {}
         impl<T: Fn(Team<'_>)> AnyThread<&T> {
             fn call(&self, team: Team<'_>) {
@@ -177,7 +177,7 @@ mod shared {
     }
 
     impl Member<'_> {
-        /// This member at the pass it has come to; it itself goes on to the one after.
+        /// A copy of this member at its current pass. The member itself goes on to the next.
         pub(super) fn next_pass(&mut self) -> Self {
             let now = *self;
             self.pass += 1;
@@ -187,7 +187,7 @@ mod shared {
         pub(super) fn next_block(&mut self, panels: usize) -> Option<Range<usize>> {
             let (unclaimed, claimed, done) = (2 * self.pass, 2 * self.pass + 1, 2 * self.pass + 2);
             if let Some(Block(state)) = self.claimed.take() {
-                // Release: who sees it done sees what it wrote.
+                // Release: a member that sees it done sees what it wrote.
                 state.store(done, Ordering::Release);
             }
             let count = self.blocks.len();
@@ -199,7 +199,7 @@ mod shared {
                 self.tried += 1;
                 let block = &self.blocks[index];
                 let Block(state) = block;
-                // The first load spares the others' cache lines. A block of an earlier pass has moved on and stays so.
+                // Loading first spares the others' cache lines. A block that has moved past a pass never returns to it.
                 if state.load(Ordering::Relaxed) == unclaimed
                     && state.compare_exchange(unclaimed, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 {

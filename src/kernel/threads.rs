@@ -1,11 +1,11 @@
-//! Work shared with rayon's pool, without ever waiting for a thread that has not started.
+//! Shares work with rayon's pool without ever waiting for a thread that has not started.
 //!
-//! [`with_helpers`] runs one function on the calling thread and on those pool threads that come in time. The calling
-//! thread can do all of the work alone and does if nobody comes: it is safe from inside a pool, in a pool of one thread,
-//! from many threads at once. (`rayon::join` from outside a pool waits until the pool takes the call.)
+//! [`with_helpers`] runs one function on the calling thread and on the pool threads that join in time. If none joins,
+//! the calling thread does all the work alone. So it is safe inside a pool, in a pool of one thread, and from many
+//! threads at once. (`rayon::join` from outside a pool waits until the pool takes the call.)
 //!
-//! A helper that has been asked for stays in the pool's queue until a thread is free, long after the work is done if the
-//! pool is busy. So only a few are asked for ahead: see [`Place`].
+//! A requested helper stays in the pool's queue until a thread is free: in a busy pool, long after the work is done. So
+//! only a few may wait there: see [`Place`].
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// Products, multiply and add, that are worth sharing: 50 to 100 µs of work.
+/// Multiply-adds that are worth sharing: 50 to 100 µs of work.
 pub(crate) const WORTH_SHARING: usize = 4_000_000;
 
-/// Threads that may share work: those of the current pool, but only this one inside of [`alone`].
+/// Threads that may share work: those of the current pool, or only this one inside [`alone`].
 pub(crate) fn threads() -> usize {
     if ALONE.get() { 1 } else { rayon::current_num_threads() }
 }
@@ -28,7 +28,7 @@ thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls `run`, which shares no work with other threads: they have work of their own.
+/// Calls `run` without letting it share work with other threads, which have work of their own.
 pub(crate) fn alone<R>(run: impl FnOnce() -> R) -> R {
     struct Restore(bool);
     impl Drop for Restore {
@@ -42,21 +42,21 @@ pub(crate) fn alone<R>(run: impl FnOnce() -> R) -> R {
 
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// Runs `work(0)` here, and `work(1)` to `work(helpers)` on whichever pool threads get to it before `work(0)` returns;
-/// on fewer where earlier helpers still wait for a thread. Returns when all that began have ended. `work(0)` must leave
-/// nothing undone but what another has begun.
+/// Runs `work(0)` here, and `work(1)` to `work(helpers)` on the pool threads that get to it before `work(0)` returns.
+/// Asks for fewer helpers if earlier ones still wait for a thread. Returns when all calls that began have ended.
+/// `work(0)` must leave nothing undone except what another call has begun.
 ///
 /// # Panics
-/// If one of them panics.
+/// If one of the calls panics.
 pub(crate) fn with_helpers(helpers: usize, work: &Work<'_>) {
     share(helpers, work, &|helper| rayon::spawn(move || helper.run()));
 }
 
-/// [`with_helpers`], who are handed to `spawn`.
+/// [`with_helpers`], handing the helpers to `spawn`.
 fn share(helpers: usize, work: &Work<'_>, spawn: &dyn Fn(Helper)) {
-    // SAFETY: the same pointer with its lifetime forgotten. It is followed only inside the door. `close` shuts the door and
-    // waits until nobody is inside. It exists before the first helper does, and is dropped before this function is left, by
-    // a panic too: `work` is borrowed until then. Helpers that come later find the door shut and do not look at `work`.
+    // SAFETY: this is the same pointer with its lifetime forgotten, used only inside the door. `close` shuts the door
+    // and waits until nobody is inside. It exists before the first helper and is dropped before this function returns
+    // or unwinds; `work` is borrowed until then. Later helpers find the door shut and do not look at `work`.
     let forgotten = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
     let door = Arc::new(Door { state: AtomicUsize::new(0), work: forgotten, panic: Mutex::new(None) });
     let close = Close(&door);
@@ -65,7 +65,7 @@ fn share(helpers: usize, work: &Work<'_>, spawn: &dyn Fn(Helper)) {
         let Some(place) = queue.place() else { break };
         spawn(Helper { number, door: Arc::clone(&door), place });
     }
-    // Caught so that a helper's panic, if there is one as well, is not dropped while this one unwinds.
+    // Caught so that a helper's panic, if any, is not dropped while this one unwinds.
     let own = catch_unwind(AssertUnwindSafe(|| work(0)));
     drop(close);
     let others = door.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -79,13 +79,13 @@ fn share(helpers: usize, work: &Work<'_>, spawn: &dyn Fn(Helper)) {
     }
 }
 
-/// How many helpers have been queued and have not started.
+/// How many helpers are queued and have not started.
 #[derive(Clone)]
 struct Queue(Arc<AtomicUsize>);
 
 impl Queue {
-    /// That of the pool which the calling thread's helpers go to: threads outside of any pool share one, the global pool's.
-    /// A pool's thread counts its own, as there is no way to know which other threads are of its pool.
+    /// The queue of the pool that the calling thread's helpers go to. Threads outside any pool share the global pool's.
+    /// A pool's thread counts its own helpers only: it cannot know which other threads belong to its pool.
     fn current() -> Self {
         static OUTSIDE: LazyLock<Queue> = LazyLock::new(|| Queue(Arc::default()));
         thread_local! {
@@ -94,8 +94,8 @@ impl Queue {
         if rayon::current_thread_index().is_some() { OF_A_POOLS_THREAD.with(Self::clone) } else { OUTSIDE.clone() }
     }
 
-    /// A place for one helper, unless two for each thread of the pool wait already: the pool is busy, and another would only
-    /// fill its queue.
+    /// A place for one helper, unless two per thread of the pool already wait. Then the pool is busy, and another would
+    /// only fill its queue.
     fn place(&self) -> Option<Place> {
         let most = threads().saturating_mul(2);
         let more = |waiting| (waiting < most).then_some(waiting + 1);
@@ -104,7 +104,7 @@ impl Queue {
     }
 }
 
-/// A helper's place in the queue, left when dropped: when it starts, or when nobody will start it any more.
+/// A helper's place in the queue. Dropping it leaves the queue: when the helper starts, or when it never will.
 struct Place(Queue);
 
 impl Drop for Place {
@@ -114,7 +114,7 @@ impl Drop for Place {
     }
 }
 
-/// Somebody who will help, unless the work is over when a thread is free.
+/// Runs a share of the work on a free thread, unless the work is over by then.
 struct Helper {
     number: usize,
     door: Arc<Door>,
@@ -122,7 +122,7 @@ struct Helper {
 }
 
 impl Helper {
-    /// Never panics: rayon ends the process if what it was given to run does.
+    /// Never panics: rayon ends the process if a spawned function does.
     fn run(self) {
         let Self { number, door, place } = self;
         drop(place);
@@ -130,19 +130,19 @@ impl Helper {
     }
 }
 
-/// How many helpers are inside, and whether another may still come in.
+/// How many helpers are inside, and whether more may enter.
 struct Door {
     /// Helpers inside, plus `SHUT`.
     state: AtomicUsize,
     work: *const Work<'static>,
-    /// The first of the helpers' panics.
+    /// The first panic of a helper.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 const SHUT: usize = 1 << (usize::BITS - 1);
 
-// SAFETY: all fields but `work` are `Send` and `Sync`; `work` points to a function that is `Sync`, that is, may be called
-// from any thread.
+// SAFETY: all fields except `work` are `Send` and `Sync`. `work` points to a function that is `Sync`, so any thread may
+// call it.
 unsafe impl Send for Door {}
 // SAFETY: as above.
 unsafe impl Sync for Door {}
@@ -150,7 +150,7 @@ unsafe impl Sync for Door {}
 impl Door {
     fn help(&self, number: usize) {
         let Some(_inside) = Inside::enter(self) else { return };
-        // SAFETY: we are inside, so that the caller of `with_helpers` waits for us.
+        // SAFETY: we are inside, so the caller of `with_helpers` waits for us.
         let work = unsafe { &*self.work };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(number))) {
             let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,7 +164,7 @@ impl Door {
     }
 }
 
-/// Who is inside, until dropped.
+/// A helper inside the door, until dropped.
 struct Inside<'a>(&'a Door);
 
 impl<'a> Inside<'a> {
@@ -182,7 +182,7 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// Shuts the door when dropped, also by a panic, and waits for those inside: they are running.
+/// Shuts the door when dropped, also by a panic, and waits for the helpers inside, which are running.
 struct Close<'a>(&'a Door);
 
 impl Drop for Close<'_> {
@@ -195,15 +195,15 @@ impl Drop for Close<'_> {
     }
 }
 
-/// Drops what a panic carried, even if that panics again.
+/// Drops the payload of a panic, even if that panics again.
 fn discard(panic: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        // It may be of the same kind.
+        // Dropping this one may panic too.
         std::mem::forget(again);
     }
 }
 
-/// Waits for a running thread: first in a loop, then, in case it was interrupted, leaving it the core.
+/// Waits for a running thread in a loop. Now and then yields the core, in case that thread was interrupted.
 #[derive(Default)]
 pub(super) struct Patience(u32);
 

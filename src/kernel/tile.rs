@@ -1,26 +1,26 @@
-//! The products: a few rows times one panel, or one row times a few panels, every sum in a register.
+//! The products: a few rows times one panel, or one row times a few panels, with every sum in a register.
 
 use super::Element;
 use super::rows::Lines;
 use pulp::{Simd, WithSimd};
 
-/// Most rows of a tile, and most panels of one row.
+/// The most rows of a tile. A tile of one row has no more panels than this.
 pub(super) const MAX_ROWS: usize = 6;
-/// Most sums of a row and a panel: four gates, or three and the split one.
+/// The most sums of a row in a panel: four gates, or three and the split one.
 pub(super) const MAX_SUMS: usize = 4;
 
 /// What the rows of a tile are multiplied by and added to.
 #[derive(Clone, Copy)]
 pub(super) struct Operands<'a, E> {
-    /// Sums start at these vectors: a panel's bias, for all rows the same, or sums so far.
+    /// The vectors that sums start from: a panel's bias, the same for all rows, or the sums so far.
     pub start: Lines<'a, E>,
     /// From one panel's `start` to the next.
     pub start_panel: usize,
-    /// A panel's weights, inputs first, then recurrent; the other panels' behind.
+    /// A panel's weights, inputs first, then recurrent. Those of the other panels follow.
     pub weights: &'a [E],
     /// From one panel's weights to the next.
     pub weights_panel: usize,
-    /// Of a split gate the biases of its recurrent sum, from one panel to the next as far apart as `start`.
+    /// The biases of a split gate's recurrent sum, `split_panel` numbers from one panel to the next.
     pub split: &'a [E],
     pub split_panel: usize,
     pub x: Lines<'a, E>,
@@ -29,26 +29,26 @@ pub(super) struct Operands<'a, E> {
     pub recurrent: usize,
 }
 
-/// Where the sums of a tile go, or are added: whole vectors.
+/// Where a tile writes or adds its sums, in whole vectors.
 #[derive(Clone, Copy)]
 pub(super) struct Out<'a, E> {
     /// The rows of the tile.
     pub rows: Lines<'a, E>,
     /// From one panel's sums to the next.
     pub panel: usize,
-    /// Where in a row each vector of the first panel goes; that of a split gate's input sum is the last.
+    /// Where in a row each vector of the first panel goes. A split gate's input sum is the last.
     pub vectors: [usize; MAX_SUMS],
     pub add: bool,
 }
 
-/// `R` rows, whose numbers stand `STEP` apart, times `P` panels of `V` vectors. With `SPLIT` the last vector's input sum is
-/// kept apart, behind the others.
+/// `R` rows, whose numbers are `STEP` apart, times `P` panels of `V` vectors. With `SPLIT`, the last vector's input sum
+/// is kept apart, after the others.
 ///
-/// A function of its own on every instruction set, compiled once.
+/// A separate function on every instruction set, compiled once.
 ///
-/// Whoever makes one promises, for the `S` it is run on: `start` has `R` rows, of `P` panels of `V` vectors; `x` and `h`
-/// have `R` rows of `inputs` and `recurrent` numbers; each of `P` panels of `weights` has `V` vectors for each of these;
-/// with `SPLIT`, `split` has a vector for each panel; and `out` has `R` rows with room for every vector of every panel.
+/// The maker of a tile promises, for the `S` it runs on: `start` has `R` rows of `P` panels of `V` vectors. `x` and `h`
+/// have `R` rows of `inputs` and `recurrent` numbers. Each of `P` panels of `weights` has `V` vectors for each of them.
+/// With `SPLIT`, `split` has a vector for each panel. `out` has `R` rows with room for every vector of every panel.
 pub(super) struct Tile<'a, E, const V: usize, const R: usize, const P: usize, const STEP: usize, const SPLIT: bool> {
     pub operands: Operands<'a, E>,
     pub out: Out<'a, E>,
@@ -74,7 +74,7 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usi
         }
         let mut sums = [[[E::splat(s, E::number(0.0)); V]; R]; P];
         let mut kept = [[E::splat(s, E::number(0.0)); R]; P];
-        // SAFETY: what whoever made this promised. Nothing is read beyond the last row, panel, vector and number of it.
+        // SAFETY: the promise of the tile's maker. Nothing is read beyond the last row, panel, vector and number of it.
         unsafe {
             for p in 0..P {
                 for r in 0..R {
@@ -124,7 +124,7 @@ unsafe fn put<S: Simd, E: Element>(s: S, to: *mut E, sum: E::Vector<S>, add: boo
 /// sums\[p\]\[r\]\[v\] += Σ rows\[r\]\[k\] · weights\[p\]\[k\]\[v\], k ascending.
 ///
 /// # Safety
-/// `R` rows of `depth` numbers, `STEP` apart, `P` panels of `depth · V` vectors.
+/// There are `R` rows of `depth` numbers, `STEP` apart, and `P` panels of `depth · V` vectors.
 #[inline(always)]
 unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P: usize, const STEP: usize>(
     s: S,
@@ -139,12 +139,12 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
         rows.debug_assert_inside(R, (depth - 1) * STEP + 1);
     }
     debug_assert!(depth == 0 || weights.len() >= (P - 1) * weights_panel + depth * V * lanes);
-    // A copy, so that the compiler sees that nothing else reads the sums and keeps them in registers.
+    // A copy, so that the compiler sees that nothing else reads the sums, and keeps them in registers.
     let mut acc = *sums;
     let mut weights = weights.as_ptr();
     for k in 0..depth {
-        // The fewer of the two, rows' numbers and weights, are held at once, the others come one by one: min(R, V) + 1
-        // registers beside the sums. Of sixteen, twelve sums leave no more; one too many and the sums move about.
+        // Holds the fewer of rows' numbers and weights at once, and loads the others one by one: min(R, V) + 1
+        // registers besides the sums. Of sixteen, twelve sums leave just that many; one more would move the sums about.
         // SAFETY: the caller's promise; the weights move on by as many vectors as were read.
         unsafe {
             if R <= V {

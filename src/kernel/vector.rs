@@ -1,11 +1,11 @@
-//! [`Vector`]: as many numbers as a register holds, so that a formula reads as the formula.
+//! [`Vector`]: as many numbers as a register holds, with operators, so that code reads like its formula.
 
 use super::Activation;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// As many neighbouring numbers as a register of the running instruction set holds: 16 `f32` on AVX-512, 1 on plain Rust.
+/// As many contiguous numbers as a register of the running instruction set holds: 16 `f32` on AVX-512, 1 in plain Rust.
 ///
-/// A cell's equation is written once, generic over it, and compiled for each instruction set:
+/// Write a cell's equation once, generic over `Vector`. It is compiled for each instruction set:
 ///
 /// ```
 /// use rnn_cell::fused::Vector;
@@ -20,7 +20,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 /// }
 /// ```
 ///
-/// Arithmetic is lane by lane and follows IEEE 754. A NaN fails every comparison and passes [`clamp`](Self::clamp). Sealed.
+/// Arithmetic is lane by lane and follows IEEE 754. NaN fails comparisons and passes [`clamp`](Self::clamp). Sealed.
 pub trait Vector<E>:
     Copy
     + Add<Output = Self>
@@ -33,7 +33,7 @@ pub trait Vector<E>:
     + Mul<E, Output = Self>
     + Sealed
 {
-    /// One boolean a lane.
+    /// One boolean per lane.
     type Mask: Copy;
 
     /// Numbers in a vector.
@@ -42,16 +42,16 @@ pub trait Vector<E>:
     /// `value` in every lane.
     fn splat(value: E) -> Self;
 
-    /// The numbers of `row` at `at`. Lanes beyond `at` are 0.
+    /// Loads the numbers of `row` at `at`. Lanes beyond `at` are 0.
     ///
     /// # Panics
-    /// If `row` ends before.
+    /// If `row` ends before `at` does.
     fn load(row: &[E], at: Units) -> Self;
 
-    /// Writes the numbers of `row` at `at`.
+    /// Stores the numbers to `row` at `at`. Lanes beyond `at` are left out.
     ///
     /// # Panics
-    /// If `row` ends before.
+    /// If `row` ends before `at` does.
     fn store(self, row: &mut [E], at: Units);
 
     /// self · factor + term, rounded once.
@@ -62,7 +62,7 @@ pub trait Vector<E>:
     #[must_use]
     fn abs(self) -> Self;
 
-    /// Cut to \[low, high\].
+    /// Clamped to \[low, high\].
     #[must_use]
     fn clamp(self, low: E, high: E) -> Self;
 
@@ -89,17 +89,17 @@ pub trait Vector<E>:
     #[must_use]
     fn slope(self, activation: Activation) -> Self;
 
-    /// The sum of all lanes; of a last, shorter vector those beyond count as they are.
+    /// The sum of all lanes. In a shorter last vector, the lanes beyond its end count with whatever they hold.
     fn sum(self) -> E;
 
-    /// The places of a row of `len` numbers, a vector at a time; the last may be shorter.
+    /// The places of a row of `len` numbers, one vector at a time. The last may be shorter.
     #[inline(always)]
     fn units(len: usize) -> UnitsOf {
         UnitsOf { first: 0, len, lanes: Self::LANES }
     }
 }
 
-/// Up to as many neighbouring places of a row as a vector has lanes.
+/// Contiguous places of a row, at most as many as a vector has lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {
     first: usize,
@@ -126,16 +126,16 @@ impl Units {
     }
 
     /// # Panics
-    /// If `row` ends before.
+    /// If `row` ends before these units.
     #[inline(always)]
     pub(super) fn in_row<E>(self, row: &[E]) -> &[E] {
         self.assert_inside(row.len());
-        // SAFETY: as asserted. Slicing would ask again, in the loops of every equation.
+        // SAFETY: the row has these units, as asserted. Slicing would check again, in the loops of every equation.
         unsafe { row.get_unchecked(self.first..self.first + self.count) }
     }
 
     /// # Panics
-    /// If `row` ends before.
+    /// If `row` ends before these units.
     #[inline(always)]
     pub(super) fn in_row_mut<E>(self, row: &mut [E]) -> &mut [E] {
         self.assert_inside(row.len());
@@ -145,7 +145,7 @@ impl Units {
 
     #[inline(always)]
     fn assert_inside(self, len: usize) {
-        // No overflow: units are the first ones, or of a row, whose length a `usize` holds.
+        // No overflow: units are the first ones or belong to a row, whose length a `usize` holds.
         assert!(self.first + self.count <= len, "the row ends before these units");
     }
 }
@@ -173,5 +173,5 @@ impl Iterator for UnitsOf {
     }
 }
 
-/// Nobody else makes a [`Vector`].
+/// Keeps others from implementing [`Vector`].
 pub trait Sealed {}

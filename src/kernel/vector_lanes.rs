@@ -1,4 +1,4 @@
-//! [`Vector`] as a register.
+//! [`Vector`] for registers.
 
 use super::lanes::Lanes;
 use super::math;

@@ -1,11 +1,11 @@
 //! The product of backward's weight gradients: C += Aᵀ·D over all steps and rows.
 //!
-//! A is \[sources side by side, 1\] and D a matrix of gradients. Both are cut along the samples; a block of A is packed as
-//! tiles read it, a block of D in panels, so that [`Tile`] multiplies them.
+//! A is \[sources side by side, 1\] and D a matrix of gradients. Both are cut along the samples. A block of A is packed
+//! as tiles read it, and a block of D in panels, so that [`Tile`] can multiply them.
 //!
-//! One sum of an f32 over a million samples would be off by a hundredth. So each number of C is summed in three levels: `CHAIN`
-//! samples in a register, the chains of `STRETCH` blocks in memory, all stretches in f64. The levels follow the samples in
-//! their order: how panels are shared among threads changes nothing.
+//! A single f32 sum over a million samples would be off by a hundredth. So each number of C is summed in three levels:
+//! `CHAIN` samples in a register, the chains of `STRETCH` blocks in memory, all stretches in f64. The levels follow the
+//! samples in order, so the way threads share panels changes nothing.
 
 use super::Element;
 use super::buffer::Buffer;
@@ -21,14 +21,14 @@ use std::sync::{Mutex, PoisonError};
 
 mod blocks;
 
-/// Samples of one sum in a register: few enough to round little, and enough to read and write C seldom.
+/// Samples summed in a register: few enough to round little, enough to read and write C rarely.
 const CHAIN: usize = 128;
 /// Blocks of a stretch.
 const STRETCH: usize = 32;
 
 /// What is summed, and where the sums go.
 pub(super) struct Sums<'a, 'b, E> {
-    /// Side by side the rows of the kernel; all have D's steps and rows.
+    /// Side by side, the rows of the kernel. All have D's steps and rows.
     pub sources: &'a [Frozen<'b, E>],
     pub d: Frozen<'b, E>,
     /// (features of all sources, columns of D), added to.
@@ -38,7 +38,7 @@ pub(super) struct Sums<'a, 'b, E> {
 }
 
 impl<E: Element> Sums<'_, '_, E> {
-    /// What the kernel relies on.
+    /// Checks what the kernel relies on.
     ///
     /// # Panics
     /// If shapes disagree.
@@ -59,22 +59,22 @@ impl<E: Element> Sums<'_, '_, E> {
         self.d.dim().0 * self.d.dim().1
     }
 
-    /// Rows of C: the features, the sums of D, and what fills the last tile.
+    /// Rows of C: the features, the sums of D, and padding that fills the last tile.
     fn height(&self) -> usize {
         (self.features() + 1).next_multiple_of(HEIGHTS[0])
     }
 
-    /// Samples of a block and products of each, multiply and add.
+    /// Samples of a block, and multiply-adds of each.
     pub(super) fn work(&self) -> (usize, usize) {
         (BLOCK.min(self.samples()), self.height() * self.d.width())
     }
 
-    /// Passes of a team, panels of a pass, for `lanes`.
+    /// Passes of a team, and panels of a pass, for vectors of `lanes`.
     pub(super) fn passes(&self, lanes: usize) -> (usize, usize) {
         (2 * self.samples().div_ceil(BLOCK), self.d.width().div_ceil(V * lanes))
     }
 
-    /// What the members of a team share, with room in `workspace`.
+    /// Sets up what the members of a team share, with room in `workspace`.
     pub(super) fn job<'s>(&'s mut self, lanes: usize, workspace: &'s mut GradientWorkspace<E>) -> Shared<'s, E> {
         self.check();
         let (height, panels, width) = (self.height(), self.passes(lanes).1, V * lanes);
@@ -109,9 +109,9 @@ impl<E: Element> Sums<'_, '_, E> {
 pub struct Shared<'a, E> {
     sources: Sources<'a, E>,
     d: Frozen<'a, E>,
-    /// One row, of which in turn members write samples of their own, and all read.
+    /// One row. In turn, members write their own samples of it, and all members read it.
     packed: Rows<'a, E>,
-    /// In a pass each is one member's: nobody waits for a lock.
+    /// In a pass, each belongs to one member, so nobody waits for a lock.
     panels: Vec<Mutex<Panel<'a, E>>>,
 }
 
@@ -120,9 +120,9 @@ pub struct Shared<'a, E> {
 pub(super) struct GradientWorkspace<E> {
     /// A block of \[sources, 1\], tile by tile: for each sample the tile's features.
     packed: Buffer<E>,
-    /// C in panels, a row for each feature and the sums of D: of the present stretch.
+    /// C in panels, with a row for each feature and for the sums of D, over the current stretch.
     sums: Buffer<E>,
-    /// The same of earlier stretches.
+    /// The same over earlier stretches.
     earlier: Buffer<f64>,
 }
 
@@ -155,14 +155,14 @@ impl<E: Element> WeightGradients<'_, '_, E> {
             let (block, last) = (first / BLOCK, first + depth == count);
             let mut turn = self.team.turn(depth);
             while let Some(samples) = turn.next() {
-                // SAFETY: `Sums::job` made room for blocks; a block's samples are different members'.
+                // SAFETY: `Sums::job` made room for blocks; each sample of a block belongs to one member.
                 unsafe { sources.pack::<R>(packed, first, samples) };
             }
             let mut turn = self.team.turn(panels.len());
             while let Some(panels_of_turn) = turn.next() {
                 for panel in panels_of_turn {
                     blocks::pack_panel::<S, E>(d, panel * width, first..first + depth, panel_of_d.as_mut_slice());
-                    // SAFETY: all members have packed their samples, and nobody packs others before this pass has ended.
+                    // SAFETY: all members have packed their samples, and nobody packs others before this pass ends.
                     let packed = unsafe { packed.slice(0, 0, packed.width()) };
                     let mut panel = panels[panel].lock().unwrap_or_else(PoisonError::into_inner);
                     let begins = block.is_multiple_of(STRETCH);
@@ -181,17 +181,17 @@ impl<E: Element> WeightGradients<'_, '_, E> {
 
 /// A panel of C.
 struct Panel<'a, E> {
-    /// A row for each feature and the sums of D: of the present stretch.
+    /// A row for each feature and for the sums of D, over the current stretch.
     sums: &'a mut [E],
-    /// Those of earlier stretches, if there is more than one.
+    /// The same over earlier stretches, if there is more than one stretch.
     earlier: Option<&'a mut [f64]>,
-    /// Where C is added in the end.
+    /// Where C is added at the end.
     kernel: ArrayViewMut2<'a, E>,
     bias: Option<&'a mut [E]>,
 }
 
 impl<E: Element> Panel<'_, E> {
-    /// Adds a packed block's products with a panel of D; a block that begins a stretch overwrites the sums.
+    /// Adds a packed block's products with a panel of D. A block that begins a stretch overwrites the sums.
     #[inline(always)]
     fn add_block<S: Simd, const R: usize>(
         &mut self,
@@ -227,7 +227,7 @@ impl<E: Element> Panel<'_, E> {
         }
     }
 
-    /// Moves the sums to those of earlier stretches; after the last stretch, these to the sums.
+    /// Adds the sums to those of earlier stretches. After the last stretch, moves the total to the sums.
     #[inline(always)]
     fn end_stretch(&mut self, last: bool) {
         let Some(earlier) = &mut self.earlier else { return };
@@ -239,7 +239,7 @@ impl<E: Element> Panel<'_, E> {
         }
     }
 
-    /// Adds the sums, now of all samples, to the kernel and the bias.
+    /// Adds the sums, which now cover all samples, to the kernel and the bias.
     #[inline(always)]
     fn add_to_gradients<S: Simd>(&mut self) {
         let lanes = E::lanes::<S>();

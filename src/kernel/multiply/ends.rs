@@ -2,12 +2,12 @@
 
 use crate::kernel::rows::Rows;
 
-/// Where the sums start and the input half comes from.
+/// Where the sums start, and where the input half comes from.
 #[derive(Clone, Copy)]
 pub(in crate::kernel) enum Input<'a, E> {
     /// From the bias, with these input rows.
     Rows(Rows<'a, E>),
-    /// From input products computed before, as [`To::Panels`] left them.
+    /// From input products computed earlier, as [`To::Panels`] left them.
     Hoisted(Rows<'a, E>),
 }
 
@@ -24,8 +24,8 @@ impl<'a, E> Input<'a, E> {
 pub(in crate::kernel) enum To<'a, E> {
     /// To rows of whole vectors, panel after panel.
     Panels(Rows<'a, E>),
-    /// To rows of units, slot after slot, as far apart as said; added to what is there, or not. Of a last panel with fewer
-    /// units only these are written, unless there is room for all of it before the next slot.
+    /// To rows of units, slot after slot, this many numbers apart, written or added. If the last panel has fewer units,
+    /// only these are written, unless the whole panel fits before the next slot.
     Slots(Rows<'a, E>, usize, Add),
 }
 

@@ -1,4 +1,4 @@
-//! [`Fill`]: matrices to packed weights.
+//! [`Fill`]: from matrices to packed weights.
 
 use super::{Gate, Packed};
 use crate::kernel::Element;
@@ -7,7 +7,7 @@ use crate::kernel::vector::Units;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Rows of weights packed at a time: in a large matrix each stands in a page of its own, and few pages are at hand.
+/// Rows of weights packed at a time. In a large matrix each row is on a page of its own, and the TLB holds few pages.
 const BLOCK: usize = 16;
 
 /// Packs all weights and biases.
@@ -33,10 +33,10 @@ impl<E: Element> WithSimd for Fill<'_, E> {
 }
 
 impl<E: Element> Fill<'_, E> {
-    /// Whether all is there.
+    /// Checks that all weights and biases are there.
     ///
     /// # Panics
-    /// If a gate has not as many weights as the shape says.
+    /// If gates, weights or biases are not as many as the shape says.
     fn check(&self) {
         let (shape, gates, split_bias) = (self.packed.shape, self.gates, self.split_bias);
         assert_eq!(gates.len(), shape.gates, "there are as many gates as are packed");

@@ -1,4 +1,4 @@
-//! A run of steps back.
+//! A backward run of steps.
 
 use super::equation::{BackwardRows, EquationBack};
 use super::forward::widths_of;
@@ -15,15 +15,15 @@ use crate::kernel::rows::{Grid, Rows};
 use crate::kernel::team::{Team, Work, with_team};
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
 
-/// The arrays of a run back.
+/// The arrays of a backward run.
 pub struct Back<'a, E> {
-    /// (seq, batch, input), those of the run forward.
+    /// (seq, batch, input), those of the forward run.
     pub inputs: ArrayView3<'a, E>,
     /// (seq, batch, output).
     pub d_outputs: ArrayView3<'a, E>,
     /// (seq, batch, input), overwritten.
     pub d_inputs: ArrayViewMut3<'a, E>,
-    /// The gradients of the state's leaves, from those of the final to those of the initial state.
+    /// The gradients of the state's leaves, updated from those of the final state to those of the initial one.
     pub d_leaves: [Option<ArrayViewMut2<'a, E>>; MOST],
 }
 
@@ -46,7 +46,7 @@ impl<E: Kernels> Back<'_, E> {
     }
 }
 
-/// Runs a record back; then `finish` adds the gradients of weights.
+/// Runs a record backward. Then `finish` adds the gradients of the weights.
 ///
 /// # Panics
 /// If shapes disagree, or the record is of another cell.
@@ -78,8 +78,8 @@ pub(super) fn unroll_backward<E: Kernels>(
     let ways = ways(plan, &mut back, (rows, &widths), &mut arena, long.then_some(&mut accumulated));
     let d_inputs = memory::writable(&mut back.d_inputs, &mut arena);
     let run = Run { equation, plan, isa, places: &places, ways: &ways, d_inputs };
-    // SAFETY: members read weights, the equation's own, inputs and states, which nobody writes. A pass writes rows of its own, or
-    // units of its panels, and reads of what is written only these, or what earlier passes wrote.
+    // SAFETY: members read weights, the equation's own data, inputs and states, which nobody writes. A pass writes rows
+    // of its own or units of its panels. Of what is written, it reads only these or what earlier passes wrote.
     unsafe { with_team(work(plan, steps, rows), |team| run.steps(team)) };
     finish(&mut Samples::new(isa, (&places, &ways), gradients));
     // SAFETY: the run has ended.
@@ -93,8 +93,8 @@ pub(super) fn unroll_backward<E: Kernels>(
     }
 }
 
-/// Places for the gradients that the equation sees. What adds up is 0 at first, and has two levels if there is room for a second
-/// in `accumulated`.
+/// Places for the gradients that the equation sees. Accumulators start at 0, and have a second level if `accumulated`
+/// has room for it.
 fn ways<'r, 'a: 'r, E: Kernels>(
     plan: &Plan<'_, E>,
     back: &mut Back<'a, E>,
@@ -122,10 +122,10 @@ fn zeros<'a, E: Element>(arena: &mut Arena<'a, E>, rows: usize, width: usize) ->
     Grid::of(numbers, (1, rows, width))
 }
 
-/// Steps that an accumulator sums, in its own type, before it moves on to f64. One sum of many steps would be far off.
+/// Steps that an accumulator sums in its own type before moving to f64. One sum over many steps would be far off.
 const STRETCH: usize = 64;
 
-/// Numbers of a workspace that a run back takes.
+/// Numbers that a backward run takes from a workspace.
 fn scratch_numbers<E: Kernels>(plan: &Plan<'_, E>, back: &Back<'_, E>, widths: &Widths, rows: usize) -> usize {
     let copies = [
         (back.inputs.dim(), back.inputs.strides()[2]),
@@ -137,7 +137,7 @@ fn scratch_numbers<E: Kernels>(plan: &Plan<'_, E>, back: &Back<'_, E>, widths: &
     copies + widths.map(|width| memory::lines(rows * width)).sum::<usize>()
 }
 
-/// How much the largest product of a step back is worth sharing; a step is the equation's pass, then the product's.
+/// The work of the largest product of a step backward. A step is two passes: the equation's, then the product's.
 fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Work {
     let products = plan.stages().iter().filter_map(|stage| stage.product);
     let work = products.map(|product| {
@@ -150,7 +150,7 @@ fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Work {
     work.max_by_key(|work| work.products).unwrap_or(Work { passes: 0, rows, panels: 0, products: 0 })
 }
 
-/// A run back, as all members of its team see it.
+/// A backward run, as all members of its team see it.
 struct Run<'a, E> {
     equation: &'a dyn EquationBack<E>,
     plan: &'a Plan<'a, E>,
@@ -173,7 +173,7 @@ impl<E: Kernels> Run<'_, E> {
                     let back = BackwardRows { isa, step, ways, stage: k, rows, width };
                     self.equation.backward_rows(&back);
                     if k == 0 && t.is_multiple_of(STRETCH) {
-                        // SAFETY: this pass, the step's last over rows, has given these to this member.
+                        // SAFETY: this pass, the step's last over rows, has given these rows to this member.
                         unsafe { ways.end_stretch(back.rows) };
                     }
                 }
@@ -185,7 +185,7 @@ impl<E: Kernels> Run<'_, E> {
         self.inputs_back(&mut team);
     }
 
-    /// The gradient of what a stage's product multiplied besides the inputs.
+    /// Computes the gradient of what a stage's product multiplied besides the inputs.
     fn product_back(&self, stage: &Stage<'_, E>, product: &Product<E>, sums: Rows<'_, E>, team: &mut Team<'_>) {
         let (to, add) = match stage.operand {
             Operand::Nothing => return,
@@ -193,7 +193,7 @@ impl<E: Kernels> Run<'_, E> {
             Operand::Temporary(temporary) => (self.ways.temporaries[temporary], Add::No),
         };
         let shape = product.shape();
-        // Of a split gate the first slot is the inputs'.
+        // With a split gate, the first slot belongs to the inputs.
         let from = sums.from(0, (shape.slots() - shape.gates) * shape.units);
         let weights = product.back_to_recurrent();
         let to = to.step(0);
@@ -203,7 +203,7 @@ impl<E: Kernels> Run<'_, E> {
         }
     }
 
-    /// The gradients of the inputs, over all steps.
+    /// Computes the gradients of the inputs, over all steps.
     fn inputs_back(&self, team: &mut Team<'_>) {
         let mut add = Add::No;
         for (k, stage) in self.plan.stages().iter().enumerate() {

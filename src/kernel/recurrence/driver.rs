@@ -1,4 +1,4 @@
-//! [`Driver`]: the driver of steps for each number, compiled here and once for all cells.
+//! [`Driver`]: the driver of steps for each number type, compiled here and once for all cells.
 
 use super::backward::{self, Back};
 use super::equation::{Equation, EquationBack};
@@ -11,7 +11,7 @@ use crate::kernel::registry::Kernels;
 
 /// The driver of `f32` and of `f64`.
 pub trait Driver: Kernels {
-    /// Runs the steps; recorded, if there is to be a way back.
+    /// Runs the steps, and records them if backward is to follow.
     ///
     /// # Panics
     /// If shapes disagree.
@@ -24,7 +24,7 @@ pub trait Driver: Kernels {
         workspace: &'a mut Workspace<Self>,
     );
 
-    /// Runs a record back; then `finish` adds the gradients of weights.
+    /// Runs a record backward. Then `finish` adds the gradients of the weights.
     ///
     /// # Panics
     /// If shapes disagree, or the record is of another cell.

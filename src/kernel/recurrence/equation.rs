@@ -1,4 +1,4 @@
-//! [`Equation`], what is a cell's own, and its loops over rows: what is compiled for each instruction set.
+//! [`Equation`], a cell's own part, and its loops over rows, which are compiled for each instruction set.
 
 use super::places::{Step, Ways};
 use super::row::{At, Backward, Forward};
@@ -10,25 +10,25 @@ use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// What is a cell's own, as the driver calls it: some rows at a time, compiled for every instruction set. The driver is the same
-/// for all cells, and compiled once.
+/// A cell's own part, as the driver calls it: some rows at a time, compiled for every instruction set. The driver is
+/// the same for all cells and compiled once.
 pub trait Equation<E: Element>: Sync {
-    /// From the sums of a stage to what the stage makes of them.
+    /// Computes what a stage makes of its sums.
     fn forward_rows(&self, rows: &ForwardRows<'_, E>);
 }
 
-/// The way back of an [`Equation`].
+/// The backward half of an [`Equation`].
 pub trait EquationBack<E: Element>: Equation<E> {
-    /// From the gradients of what the stage made to those of its sums.
+    /// Turns the gradients of what a stage made into those of its sums.
     fn backward_rows(&self, rows: &BackwardRows<'_, E>);
 }
 
-/// An equation for one row, as it is written.
+/// An equation as it is written, for one row.
 pub(crate) trait RowEquation<E: Element> {
     fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>);
 }
 
-/// The way back of a [`RowEquation`].
+/// The backward half of a [`RowEquation`].
 pub(crate) trait RowEquationBack<E: Element> {
     fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>);
 }
@@ -44,7 +44,7 @@ pub struct ForwardRows<'a, E> {
     pub(super) whole: bool,
 }
 
-/// Some rows of a stage, back.
+/// Some rows of a stage, backward.
 pub struct BackwardRows<'a, E> {
     pub(super) isa: Isa,
     pub(super) step: &'a Step<'a, E>,
@@ -54,14 +54,14 @@ pub struct BackwardRows<'a, E> {
     pub(super) width: usize,
 }
 
-/// [`ForwardRows`] of any number.
+/// [`ForwardRows`] of any number type.
 struct Forwards<'a>(PhantomData<&'a ()>);
 
 impl<'a> Family for Forwards<'a> {
     type Of<E: Element> = ForwardRows<'a, E>;
 }
 
-/// [`BackwardRows`] of any number.
+/// [`BackwardRows`] of any number type.
 struct Backwards<'a>(PhantomData<&'a ()>);
 
 impl<'a> Family for Backwards<'a> {
@@ -73,7 +73,7 @@ impl<'a, E: Element> ForwardRows<'a, E> {
         self.isa.run(Rowwise { rows: self, equation });
     }
 
-    /// The same, of the type it is: so that a cell of this crate is compiled here.
+    /// The same with its number type known, so that the cells of this crate are compiled here.
     pub(crate) fn concrete(&self) -> Concrete<&ForwardRows<'a, f32>, &ForwardRows<'a, f64>> {
         E::concrete::<Forwards<'a>>(self)
     }
@@ -123,7 +123,7 @@ impl<E: Element, Q: RowEquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
         let &BackwardRows { step, ways, stage, ref rows, width, .. } = self.rows;
         for row in rows.clone() {
             let at = At::new(row, 0..width, width, true);
-            // SAFETY: as for the way forward.
+            // SAFETY: as in forward.
             let mut row = unsafe { Backward::new(step, ways, at) };
             self.equation.backward::<Lanes<S, E>>(stage, &mut row);
         }

@@ -1,4 +1,4 @@
-//! A run of steps forward.
+//! A forward run of steps.
 
 use super::equation::{Equation, ForwardRows};
 use super::places::{Leaf, Places, Record, Step};
@@ -16,12 +16,12 @@ use std::ops::Range;
 
 /// Steps whose input products are computed at once: four full tiles of rows.
 const HOISTED_STEPS: usize = 24;
-/// With fewer rows than this a step's input half is hoisted out of the time loop.
+/// With fewer rows than this, the input half is hoisted out of the time loop.
 const HOIST_BELOW: usize = 6;
-/// With fewer inputs than this it is not: the product is less work than storing and loading it.
+/// With fewer inputs than this, it is not: the product is less work than storing and loading it.
 const HOIST_INPUTS: usize = 16;
 
-/// Sums that the equation takes at once, while they are in a near cache: fewer, and the way to each row shows.
+/// Sums that the equation takes at once, while in a near cache. With fewer, the cost of reaching each row shows.
 const CHUNK: usize = 16384;
 
 /// The arrays of a run.
@@ -30,7 +30,7 @@ pub struct Io<'a, E> {
     pub inputs: ArrayView3<'a, E>,
     /// (seq, batch, output), overwritten.
     pub outputs: ArrayViewMut3<'a, E>,
-    /// The state's leaves, (batch, features) each, from old to new.
+    /// The state's leaves, (batch, features) each, updated from old to new.
     pub leaves: [Option<ArrayViewMut2<'a, E>>; MOST],
 }
 
@@ -47,12 +47,12 @@ impl<E> Io<'_, E> {
     }
 }
 
-/// The widths of the leaves, of those that are there.
+/// The widths of the leaves, 0 for those that do not exist.
 pub(super) fn widths_of<E>(leaves: &[Option<ArrayViewMut2<'_, E>>; MOST]) -> [usize; MOST] {
     leaves.each_ref().map(|leaf| leaf.as_ref().map_or(0, |leaf| leaf.ncols()))
 }
 
-/// Runs the steps; recorded, if there is to be a way back.
+/// Runs the steps, and records them if backward is to follow.
 ///
 /// # Panics
 /// If shapes disagree.
@@ -86,8 +86,8 @@ pub(super) fn unroll<'a, E: Kernels>(
     begin(&mut places, &mut io.leaves, steps);
     let chunks = chunks(plan, rows);
     let run = Run { equation, plan, isa, places: &places, hoists: &hoists, hoisted: &hoisted, chunks: &chunks };
-    // SAFETY: members read weights, the equation's own and inputs, which nobody writes. A pass writes units of its panels, or
-    // rows of its own, in all of these places, and reads of them only what earlier passes wrote.
+    // SAFETY: members read weights, the equation's own data and inputs, which nobody writes. In all these places, a
+    // pass writes units of its panels or rows of its own, and reads only these or what earlier passes wrote.
     unsafe { with_team(work(plan, steps, rows), |team| run.steps(team)) };
     // SAFETY: the run has ended.
     unsafe {
@@ -101,7 +101,7 @@ pub(super) fn unroll<'a, E: Kernels>(
     }
 }
 
-/// Numbers of a workspace that a run takes.
+/// Numbers that a run takes from a workspace.
 fn scratch_numbers<E: Kernels>(io: &Io<'_, E>, widths: &Widths, hoists: &Hoists, recording: bool) -> usize {
     let (inputs, outputs) = (io.inputs.strides()[2], io.outputs.strides()[2]);
     let copies = memory::copy_numbers(io.inputs.dim(), inputs) + memory::copy_numbers(io.outputs.dim(), outputs);
@@ -110,7 +110,7 @@ fn scratch_numbers<E: Kernels>(io: &Io<'_, E>, widths: &Widths, hoists: &Hoists,
     copies + scratch + hoists.numbers(rows)
 }
 
-/// Brings the old state to its place: where it can stay, the state's own memory is that place.
+/// Brings the old state to its place. If possible, that place is the state's own memory.
 fn begin<'r, 'a: 'r, E: Kernels>(
     places: &mut Places<'r, E>,
     leaves: &mut [Option<ArrayViewMut2<'a, E>>; MOST],
@@ -125,14 +125,14 @@ fn begin<'r, 'a: 'r, E: Kernels>(
     }
 }
 
-/// How much the largest product is worth sharing.
+/// The work of the largest product, which decides how many threads share a run.
 fn work<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Work {
     let products = plan.stages().iter().filter_map(|stage| stage.product);
     let largest = products.map(|product| product.work(steps, rows)).max_by_key(|work| work.products);
     largest.unwrap_or(Work { passes: 0, rows, panels: 0, products: 0 })
 }
 
-/// Of each stage the panels whose sums the equation takes at once.
+/// For each stage, the panels whose sums the equation takes at once.
 fn chunks<E: Kernels>(plan: &Plan<'_, E>, rows: usize) -> [usize; MOST] {
     let mut chunks = [usize::MAX; MOST];
     for (chunk, stage) in chunks.iter_mut().zip(plan.stages()).filter(|(_, stage)| !stage.whole_rows) {
@@ -143,7 +143,7 @@ fn chunks<E: Kernels>(plan: &Plan<'_, E>, rows: usize) -> [usize; MOST] {
     chunks
 }
 
-/// Of each stage the numbers of a row's input products, if they are computed for many steps at once; else 0.
+/// For each stage, the numbers of a row's input products if they are computed for many steps at once, else 0.
 struct Hoists {
     steps: usize,
     widths: [usize; MOST],
@@ -205,7 +205,7 @@ impl<'a, E: Kernels> Run<'a, E> {
         }
     }
 
-    /// A stage's product, and, unless it wants whole rows, what the equation makes of it, a few panels after the other.
+    /// Runs a stage's product and, unless the stage wants whole rows, the equation on it, a few panels at a time.
     fn product(
         &self,
         (k, stage, weights): (usize, &Stage<'a, E>, &'a Packed<E>),
@@ -215,7 +215,7 @@ impl<'a, E: Kernels> Run<'a, E> {
     ) {
         let (_, rows, _) = self.places.x.dim();
         let input = self.input(weights, k, step, team);
-        // From the run's places, not the step's: these were written a moment ago, and a copy would wait for them.
+        // From the run's places: the step's were written a moment ago, and copying them would wait for those writes.
         let (places, t) = (self.places, step.t);
         let recurrent = match stage.operand {
             Operand::Nothing => None,
@@ -254,7 +254,7 @@ impl<'a, E: Kernels> Run<'a, E> {
         self.equation.forward_rows(&ForwardRows { isa: self.isa, step, stage: k, rows, units, width, whole });
     }
 
-    /// The input half of a step. Steps are asked for in order from 0.
+    /// The input half of a step. Callers must ask for steps in order, from 0.
     fn input(&self, weights: &'a Packed<E>, k: usize, step: &Step<'a, E>, team: &mut Team<'_>) -> Input<'a, E> {
         if self.hoists.widths[k] == 0 {
             return Input::Rows(self.places.x.step(step.t));

@@ -1,17 +1,17 @@
-//! One driver of steps, forward and back, over the equation of any cell.
+//! One driver that steps the equation of any cell, forward and backward.
 //!
 //! ```text
-//! forward, step t                                   back, step t
-//! for each stage                                    for each stage, the last first
+//! forward, step t                                   backward, step t
+//! for each stage                                    for each stage, last first
 //!     sums = bias + x·W (+ h·U)                         sums' gradients   from the equation, row by row
-//!     row by row: the equation makes of its sums        gradient of h     += sums' gradients · Uᵀ
-//!     and the old state the new state and output    then, over all steps: gradients of x, of W, U and bias
+//!     row by row: the equation turns sums and           gradient of h     += sums' gradients · Uᵀ
+//!     old state into new state and output           then, over all steps: gradients of x, W, U and bias
 //! ```
 //!
-//! The driver owns what all cells share: products, input halves computed for many steps at once, memory and records, teams
-//! of threads. **One order of summation:** every sum of a gate is bias, then the inputs in their order, then the recurrent
-//! values in theirs, one fused multiply-add each, in one chain. How many rows share a tile, whether the input half was
-//! computed before, and which thread computes a row change nothing: the bits are the same.
+//! The driver owns what all cells share: products, input halves computed for many steps at once, memory, records and
+//! teams of threads. **One order of summation:** every sum of a gate is the bias, then the inputs in order, then the
+//! recurrent values in order, one fused multiply-add each, in one chain. The bits are the same however many rows share
+//! a tile, whether or not the input half was computed earlier, and whichever thread computes a row.
 
 mod backward;
 mod driver;

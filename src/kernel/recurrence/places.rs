@@ -1,4 +1,4 @@
-//! Where everything of a run is: in buffers that runs reuse, or in a record.
+//! Where a run keeps everything: in buffers that runs reuse, or in a record.
 
 use super::plan::{MOST, Widths};
 use crate::kernel::Element;
@@ -8,14 +8,14 @@ use crate::kernel::rows::{Grid, Rows};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// What a run of steps leaves for the way back: for each step and row the sums as the equation left them, the temporaries, and
-/// the state before and after.
+/// What a run of steps leaves for backward: for each step and row, the sums as the equation left them, the temporaries,
+/// and the state before and after.
 pub struct Record<E> {
     pub(super) steps: usize,
     pub(super) rows: usize,
     pub(super) widths: Widths,
-    /// First the sums, which products write before anybody reads them; the rest is 0 at first. In one piece: allocators keep
-    /// the memory of one large piece for the next run sooner than that of several.
+    /// The sums come first: products write them before anybody reads them. The rest starts as 0. All is one piece,
+    /// because allocators are more likely to keep one large piece for the next run than several.
     numbers: Box<[MaybeUninit<E>]>,
 }
 
@@ -37,12 +37,12 @@ impl<E: Element> Record<E> {
     }
 }
 
-/// Numbers from one row to the next. Rows that are a multiple of 1 KiB apart would share few sets of the first cache.
+/// Numbers from one row to the next. Rows a multiple of 1 KiB apart would share few sets of the L1 cache.
 pub(super) fn spaced(width: usize) -> usize {
     if width > 0 && width.is_multiple_of(256) { width + 16 } else { width }
 }
 
-/// A leaf of the state before the first step and after each: all kept, or the last two in turn.
+/// A leaf of the state before the first step and after each step: all kept, or the last two in turn.
 pub(super) struct Leaf<'a, E> {
     even: Grid<'a, E>,
     odd: Grid<'a, E>,
@@ -65,7 +65,7 @@ impl<'a, E> Leaf<'a, E> {
         Self { even, odd }
     }
 
-    /// Where the state before step `t` is, at step `t` of what is returned.
+    /// The grid whose step `t` is the state before step `t`.
     #[inline(always)]
     pub(super) fn before(self, t: usize) -> Grid<'a, E> {
         if t.is_multiple_of(2) { self.even } else { self.odd }
@@ -81,10 +81,10 @@ impl<'a, E> Leaf<'a, E> {
     }
 }
 
-/// Where everything of a run is that the equation sees on the way forward.
+/// Where a run keeps everything that the equation sees in forward.
 pub(super) struct Places<'a, E> {
     pub recording: bool,
-    /// No stage, leaf or temporary has this number or a larger one.
+    /// The numbers of all stages, leaves and temporaries are below this.
     used: usize,
     pub units: [usize; MOST],
     /// From one slot of a stage's sums to the next.
@@ -96,7 +96,7 @@ pub(super) struct Places<'a, E> {
     pub output: Grid<'a, E>,
 }
 
-/// Where everything of one step is. What a cell does not have is [`Rows::NONE`].
+/// Where everything of one step is. Anything that a cell does not have is [`Rows::NONE`].
 pub(super) struct Step<'a, E> {
     pub t: usize,
     pub recording: bool,
@@ -112,7 +112,7 @@ pub(super) struct Step<'a, E> {
 }
 
 impl<'a, E> Places<'a, E> {
-    /// No step yet: [`go`](Self::go) to one.
+    /// No step yet. [`go`](Self::go) moves it to one.
     pub(super) fn no_step(&self) -> Step<'a, E> {
         let none = [Rows::NONE; MOST];
         let (x, output) = (Rows::NONE, Rows::NONE);
@@ -120,7 +120,7 @@ impl<'a, E> Places<'a, E> {
         Step { t: 0, recording, units, slots, sums: none, temporaries: none, old: none, new: none, x, output }
     }
 
-    /// Makes `step` that of number `t`.
+    /// Moves `step` to step number `t`.
     #[inline(always)]
     pub(super) fn go(&self, step: &mut Step<'a, E>, t: usize) {
         step.t = t;
@@ -144,7 +144,7 @@ impl<'a, E> Places<'a, E> {
 }
 
 impl<'a, E: Element> Places<'a, E> {
-    /// Nothing yet, for a run of these widths.
+    /// No places yet, for a run of these widths.
     pub(super) fn empty(recording: bool, widths: &Widths) -> Self {
         Self {
             recording,
@@ -159,7 +159,7 @@ impl<'a, E: Element> Places<'a, E> {
         }
     }
 
-    /// Puts everything but inputs and output in the memory of a record.
+    /// Puts everything except inputs and output in the memory of a record.
     pub(super) fn record(&mut self, record: &'a mut Record<E>) {
         let Record { steps, rows, widths, numbers } = record;
         let (steps, rows, mut left) = (*steps, *rows, &mut numbers[..]);
@@ -168,8 +168,8 @@ impl<'a, E: Element> Places<'a, E> {
             let (piece, rest) = std::mem::take(&mut left).split_at_mut(lines(steps * rows * stride));
             left = rest;
             let strides = ((rows * stride) as isize, stride as isize);
-            // SAFETY: there is room for every step and row, borrowed mutably. What is not 0 from the start is the sums: a stage's
-            // product writes those of all rows of a step before its equation sees them, and a record that is handed out has all.
+            // SAFETY: there is room for every step and row, borrowed mutably. Only sums are not 0 at first: a stage's
+            // product writes a step's for all rows before its equation sees them, and a record handed out has all.
             unsafe { Grid::new(piece.as_mut_ptr().cast(), strides, (steps, rows, width)) }
         };
         self.sums = widths.sums.map(|width| grid(steps, width));
@@ -188,7 +188,7 @@ impl<'a, E: Element> Places<'a, E> {
         numbers
     }
 
-    /// As [`record`](Self::record), each step in the memory of the last one.
+    /// As [`record`](Self::record), but each step reuses the memory of the last one.
     pub(super) fn scratch(&mut self, (steps, rows): (usize, usize), widths: &Widths, arena: &mut Arena<'a, E>) {
         let mut grid = |steps: usize, width: usize| {
             let stride = spaced(width);
@@ -210,18 +210,18 @@ impl<'a, E: Element> Places<'a, E> {
     }
 }
 
-/// Where the gradients are that the equation sees on the way back: but for the outputs', of one step.
+/// Where the gradients are that the equation sees in backward. All except the outputs' are of one step.
 pub(super) struct Ways<'a, E> {
     pub leaves: [Grid<'a, E>; MOST],
     pub temporaries: [Grid<'a, E>; MOST],
     pub accumulators: [Grid<'a, E>; MOST],
-    /// What they held before the present stretch of steps; nothing in a run of one stretch.
+    /// What accumulators summed before the current stretch of steps. Nothing in a run of one stretch.
     pub accumulated: [Grid<'a, f64>; MOST],
     pub output: Grid<'a, E>,
 }
 
 impl<E: Element> Ways<'_, E> {
-    /// Moves what the accumulators of some rows hold to what they held before.
+    /// Adds what the accumulators of some rows hold to what they summed before, and sets them to 0.
     ///
     /// # Safety
     /// The rows exist, and nobody else has them.

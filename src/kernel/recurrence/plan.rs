@@ -3,16 +3,16 @@
 use crate::kernel::product::Product;
 use crate::kernel::registry::Kernels;
 
-/// Most stages, leaves of a state, and temporaries of a cell.
+/// The most stages, state leaves, temporaries or accumulators of a cell.
 pub const MOST: usize = 4;
 
 /// What a product multiplies besides the inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operand {
     Nothing,
-    /// The old state's leaf of this number.
+    /// The leaf of the old state with this number.
     State(usize),
-    /// The temporary of this number, which an earlier stage has written.
+    /// The temporary with this number, which an earlier stage has written.
     Temporary(usize),
 }
 
@@ -26,13 +26,13 @@ impl std::fmt::Display for Operand {
     }
 }
 
-/// A part of a step: a product, or none, and what the equation makes of its sums.
+/// A part of a step: a product, if any, and what the equation makes of its sums.
 pub struct Stage<'a, E> {
     pub product: Option<&'a Product<E>>,
     pub operand: Operand,
-    /// Units of each sum; of a stage without a product the width of what it works on.
+    /// Units of each sum. In a stage without a product, the width of what it works on.
     pub units: usize,
-    /// The equation wants all units of a row at once.
+    /// Whether the equation wants all units of a row at once.
     pub whole_rows: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct Plan<'a, E> {
     count: usize,
     temporaries: [usize; MOST],
     temporary_count: usize,
-    /// Not of a step: sums over the steps of a row, on the way back.
+    /// Not of one step: sums over the steps of a row, in backward.
     pub(super) accumulators: [usize; MOST],
     accumulator_count: usize,
 }
@@ -100,14 +100,14 @@ impl<'a, E> Plan<'a, E> {
     }
 }
 
-/// How wide everything is that a run holds for each row.
+/// The widths of everything that a run holds for each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Widths {
     pub inputs: usize,
     pub output: usize,
-    /// No stage, leaf or temporary has this number or a larger one.
+    /// The numbers of all stages, leaves and temporaries are below this.
     pub used: usize,
-    /// Of all sums of each stage.
+    /// The width of all sums of each stage.
     pub sums: [usize; MOST],
     pub units: [usize; MOST],
     /// Units of each stage's product in whole panels.

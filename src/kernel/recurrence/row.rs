@@ -1,4 +1,4 @@
-//! What an equation sees of one row: slices of its sums, of the state, of temporaries and of the output.
+//! What an equation sees of one row: slices of its sums, state, temporaries and output.
 
 use super::places::{Step, Ways};
 use super::plan::MOST;
@@ -7,34 +7,34 @@ use std::ops::Range;
 
 /// One row of one step, forward.
 ///
-/// Slices are as long as [`units`](Self::units) says. Where a stage takes whole rows, that is all of them; where it does
-/// not, it is some neighbouring units, the same of every slice, and a slice of another width cannot be had.
+/// Slices are as long as [`units`](Self::units) says. If the stage takes whole rows, these are all units. If not, they
+/// are some contiguous units, the same in every slice, and slices of another width are not available.
 ///
-/// What may be written is handed out once: asking a second time for the same slice panics.
+/// Each writable slice is handed out once. Asking for it a second time panics.
 pub struct Forward<'a, E> {
     step: &'a Step<'a, E>,
     at: At,
 }
 
-/// One row of one step, back. All slices are whole rows.
+/// One row of one step, backward. All slices are whole rows.
 pub struct Backward<'a, E> {
     step: &'a Step<'a, E>,
     ways: &'a Ways<'a, E>,
     at: At,
 }
 
-/// Which row of a step, which units of it, and what has been handed out to be written.
+/// Which row of a step, which units of it, and which writable slices have been handed out.
 pub(super) struct At {
     row: usize,
     units: Range<usize>,
     /// Units of the stage.
     width: usize,
-    /// Whether slices of other widths can be had.
+    /// Whether slices of other widths are available.
     whole: bool,
     taken: u32,
 }
 
-/// Kinds of what may be written, `MOST` of each.
+/// Kinds of writable slices, `MOST` of each.
 const SUMS: usize = 0;
 const STATE: usize = MOST;
 const TEMPORARY: usize = 2 * MOST;
@@ -65,20 +65,20 @@ impl At {
         self.taken |= 1 << what;
     }
 
-    /// What nobody writes for `'a`: of a row that [`Forward::new`] or [`Backward::new`] promised.
+    /// A slice that nobody writes for `'a`, as promised to [`Forward::new`] or [`Backward::new`].
     #[inline(always)]
     fn read<'a, E>(&self, rows: Rows<'a, E>) -> &'a [E] {
         let (from, to) = self.range(rows.width());
-        // SAFETY: the row exists, and nobody writes it: the promise of whoever made the row. `range` keeps to the width.
+        // SAFETY: the row exists and nobody writes it, as its maker promised. `range` stays within the width.
         unsafe { rows.slice(self.row, from, to) }
     }
 
-    /// What is this row's alone, handed out once.
+    /// A slice that belongs to this row alone, handed out once.
     #[inline(always)]
     fn write<'a, E>(&mut self, what: usize, rows: Rows<'a, E>) -> &'a mut [E] {
         self.take(what);
         let (from, to) = self.range(rows.width());
-        // SAFETY: as above, and nobody else has these units; `take` saw that they were not handed out before.
+        // SAFETY: as above, and nobody else has these units; `take` checked that they were not handed out before.
         unsafe { rows.slice_mut(self.row, from, to) }
     }
 
@@ -101,16 +101,16 @@ impl At {
 
 impl<'a, E> Forward<'a, E> {
     /// # Safety
-    /// Row and step exist. For `'a` nobody writes the old state, inputs and what earlier stages finished elsewhere; and of the
-    /// sums, the new state, temporaries and output nobody else has these units of this row.
+    /// Row and step exist. For `'a`, nobody writes the old state, inputs or what earlier stages finished elsewhere, and
+    /// nobody else has these units of this row in the sums, the new state, temporaries or output.
     #[inline(always)]
     pub(super) unsafe fn new(step: &'a Step<'a, E>, at: At) -> Self {
         Self { step, at }
     }
 
-    /// The sums of stage number `stage`: of this one, or what an earlier one left of its own. One slice a gate, in the order of
-    /// the product's columns: `let [r, u] = row.sums(0);`. What is left in them is what the way back finds; in a run without a
-    /// way back it does not matter ([`is_recording`](Self::is_recording)).
+    /// The sums of stage number `stage`: this stage's, or an earlier one's as it left them. One slice per gate, in the
+    /// order of the product's columns: `let [r, u] = row.sums(0);`. Backward finds them as you leave them. In a run
+    /// without backward (see [`is_recording`](Self::is_recording)), what you leave does not matter.
     ///
     /// # Panics
     /// If the stage does not have `N` sums, or they were handed out before.
@@ -126,7 +126,7 @@ impl<'a, E> Forward<'a, E> {
         self.at.read(self.step.old[leaf])
     }
 
-    /// The same leaf after the step, to be written: it holds other numbers before.
+    /// The same leaf after the step, to be written. Until then it holds unrelated numbers.
     ///
     /// # Panics
     /// If it was handed out before.
@@ -135,7 +135,7 @@ impl<'a, E> Forward<'a, E> {
         self.at.write(STATE + leaf, self.step.new[leaf])
     }
 
-    /// A temporary: what a stage hands to a later one of the same step.
+    /// A temporary, which one stage hands to a later one of the same step.
     ///
     /// # Panics
     /// If it was handed out before.
@@ -168,7 +168,7 @@ impl<'a, E> Forward<'a, E> {
         self.at.units.clone()
     }
 
-    /// Whether there will be a way back, that finds what is left in the sums.
+    /// Whether the run is recorded for backward, which finds what is left in the sums.
     #[inline(always)]
     #[must_use]
     pub fn is_recording(&self) -> bool {
@@ -192,15 +192,15 @@ impl<'a, E> Forward<'a, E> {
 
 impl<'a, E> Backward<'a, E> {
     /// # Safety
-    /// Row and step exist. For `'a` nobody writes states and the output's gradient, and of everything else nobody else has this
-    /// row.
+    /// Row and step exist. For `'a`, nobody writes states or the output's gradient, and nobody else has this row of
+    /// anything else.
     #[inline(always)]
     pub(super) unsafe fn new(step: &'a Step<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
         Self { step, ways, at }
     }
 
-    /// What the way forward left in the sums of stage number `stage`, to be made the gradients of these sums before that stage's
-    /// way back ends. Until then any stage may read them, or write a gradient in the place of a value. One slice a gate.
+    /// What forward left in the sums of stage number `stage`. Turn them into their gradients before that stage's
+    /// backward ends. Until then, any stage may read them or replace a value by a gradient. One slice per gate.
     ///
     /// # Panics
     /// If the stage does not have `N` sums, or they were handed out before.
@@ -223,8 +223,8 @@ impl<'a, E> Backward<'a, E> {
         self.at.read(self.step.new[leaf])
     }
 
-    /// The gradient of a leaf: of the new state, to be made that of the old one, as far as the equation goes. What flows
-    /// back through a stage's product is added by the driver, after the stage.
+    /// The gradient of a leaf: of the new state, to be turned into that of the old one, as far as the equation goes.
+    /// After the stage, the driver adds what flows back through the stage's product.
     ///
     /// # Panics
     /// If it was handed out before.
@@ -233,7 +233,7 @@ impl<'a, E> Backward<'a, E> {
         self.at.write(STATE + leaf, self.ways.leaves[leaf].step(0))
     }
 
-    /// What the way forward left in a temporary; may be overwritten.
+    /// What forward left in a temporary. May be overwritten.
     ///
     /// # Panics
     /// If it was handed out before.
@@ -251,9 +251,9 @@ impl<'a, E> Backward<'a, E> {
         self.at.write(D_TEMPORARY + temporary, self.ways.temporaries[temporary].step(0))
     }
 
-    /// Sums over steps of this row: where the gradients of a cell's own weights add up. (Those of its products do not: see
-    /// [`Samples`](crate::fused::Samples).) Add to them and nothing else: between steps they may be moved to a longer sum and
-    /// begin at 0 again.
+    /// Sums over steps of this row, for the gradients of a cell's own weights. (For those of its products see
+    /// [`Samples`](crate::fused::Samples).) Only add to them: between steps they may be moved to a longer sum and start
+    /// again at 0.
     ///
     /// # Panics
     /// If it was handed out before.
@@ -262,7 +262,7 @@ impl<'a, E> Backward<'a, E> {
         self.at.write(ACCUMULATOR + accumulator, self.ways.accumulators[accumulator].step(0))
     }
 
-    /// The gradient of the output: it belongs in one stage, the one that wrote the output.
+    /// The gradient of the output. Use it in one stage only, the one that wrote the output.
     #[inline(always)]
     #[must_use]
     pub fn d_output(&self) -> &'a [E] {

@@ -1,4 +1,4 @@
-//! [`Samples`]: what a run back leaves for the gradients of weights.
+//! [`Samples`]: what a backward run leaves for the gradients of weights.
 
 use super::places::{Places, Ways};
 use crate::kernel::Element;
@@ -10,7 +10,7 @@ use crate::kernel::weight_gradients::{GradientWorkspace, Sums};
 use ndarray::{Array1, ArrayViewMut2, Axis};
 use std::ops::Range;
 
-/// All samples of a run back, a sample being a step of a row: the gradients of the sums, and what was multiplied.
+/// All samples of a backward run: the gradients of the sums, and what was multiplied. A sample is one step of one row.
 pub struct Samples<'a, E> {
     isa: Isa,
     places: &'a Places<'a, E>,
@@ -23,13 +23,13 @@ pub struct Samples<'a, E> {
 pub enum Source {
     /// The inputs.
     Input,
-    /// The old state's leaf of this number.
+    /// The leaf of the old state with this number.
     State(usize),
-    /// The temporary of this number.
+    /// The temporary with this number.
     Temporary(usize),
 }
 
-/// Columns whose rows are summed at once.
+/// Columns summed at once.
 const COLUMNS: usize = 64;
 
 /// Sources that a product can have.
@@ -44,8 +44,8 @@ impl<'a, E: Kernels> Samples<'a, E> {
         Self { isa, places, ways, workspace }
     }
 
-    /// Adds Σ \[sources, 1\]ᵀ · (gradients of the sums of some slots of a stage) to `kernel` (features of all sources, slots ·
-    /// units) and, its last row, to `bias`.
+    /// Adds Σ \[sources, 1\]ᵀ · (gradients of the sums of some slots of a stage) to `kernel` (features of all sources,
+    /// slots · units), and its last row to `bias`.
     ///
     /// # Panics
     /// If a gradient has another shape, or is not contiguous.
@@ -63,7 +63,7 @@ impl<'a, E: Kernels> Samples<'a, E> {
             *grid = self.source(*source, d.dim().0);
         }
         let bias = bias.map(|bias| bias.as_slice_mut().expect("gradients are contiguous"));
-        // SAFETY: the run back has ended: records are only read.
+        // SAFETY: the backward run has ended, so records are only read.
         let (grids, d) = unsafe { (grids.map(|grid| grid.frozen()), d.frozen()) };
         let sums = Sums { sources: &grids[..sources.len()], d, kernel, bias };
         add_weight_gradients(self.isa, sums, self.workspace);
@@ -77,8 +77,8 @@ impl<'a, E: Kernels> Samples<'a, E> {
         }
     }
 
-    /// Adds what the rows have in accumulator number `accumulator` to a gradient: the numbers from number `from` on, as many as
-    /// `to` has.
+    /// Adds accumulator number `accumulator`, summed over all rows, to a gradient. Takes the numbers from `from` on, as
+    /// many as `to` has.
     ///
     /// # Panics
     /// If the accumulator has fewer.
@@ -90,7 +90,7 @@ impl<'a, E: Kernels> Samples<'a, E> {
         for (mut to, from) in to.axis_chunks_iter_mut(Axis(0), COLUMNS).zip((from..end).step_by(COLUMNS)) {
             let (mut sums, end) = ([0.0; COLUMNS], from + to.len());
             for row in 0..grid.dim().1 {
-                // SAFETY: the run back has ended. A run of many stretches has moved all it summed.
+                // SAFETY: the backward run has ended. A run of many stretches has moved all its sums to `before`.
                 unsafe {
                     if before.width() > 0 {
                         add(&mut sums, before.step(0).slice(row, from, end));

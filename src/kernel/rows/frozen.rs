@@ -1,10 +1,10 @@
-//! [`Frozen`]: what is only read.
+//! [`Frozen`]: a grid that is only read.
 
 use super::Grid;
 use ndarray::ArrayView3;
 use std::marker::PhantomData;
 
-/// A [`Grid`] that nobody writes: its rows may be read by anybody.
+/// A [`Grid`] that nobody writes, so anybody may read its rows.
 pub struct Frozen<'a, E>(Grid<'a, E>);
 
 impl<E> Clone for Frozen<'_, E> {
@@ -17,7 +17,7 @@ impl<E> Copy for Frozen<'_, E> {}
 
 impl<'a, E> Grid<'a, E> {
     /// # Safety
-    /// All of these places exist, hold numbers, and nobody writes them as long as what is returned, or a slice of it, is used.
+    /// All these places exist and hold numbers. Nobody writes them while the result, or a slice of it, is in use.
     pub(in crate::kernel) unsafe fn frozen(self) -> Frozen<'a, E> {
         Frozen(self)
     }
@@ -25,7 +25,7 @@ impl<'a, E> Grid<'a, E> {
 
 impl<'a, E> Frozen<'a, E> {
     /// # Panics
-    /// If the numbers of a row are no neighbours.
+    /// If the numbers of a row are not contiguous.
     pub(in crate::kernel) fn of_array(array: ArrayView3<'a, E>) -> Self {
         let ((steps, rows, width), strides) = (array.dim(), array.strides());
         assert!(width <= 1 || strides[2] == 1, "the numbers of a row are neighbours");
@@ -41,7 +41,7 @@ impl<'a, E> Frozen<'a, E> {
         Self(Grid::of(numbers, dim))
     }
 
-    /// To be read by a product.
+    /// The grid, for a product to read.
     pub(in crate::kernel) fn grid(self) -> Grid<'a, E> {
         self.0
     }
@@ -60,7 +60,7 @@ impl<'a, E> Frozen<'a, E> {
     pub(in crate::kernel) fn row(self, step: usize, row: usize) -> &'a [E] {
         let Self(grid) = self;
         assert!(step < grid.steps && row < grid.rows, "({step}, {row}) of ({}, {})", grid.steps, grid.rows);
-        // SAFETY: the row exists, and nobody writes it: so the array or the slice is borrowed, or `Grid::frozen`'s caller said.
+        // SAFETY: the row exists and nobody writes it: the memory is borrowed, or `Grid::frozen`'s caller promised it.
         unsafe { grid.step(step).slice(row, 0, grid.width) }
     }
 }

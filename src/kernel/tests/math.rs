@@ -1,4 +1,4 @@
-//! The stated errors of tanh and sigmoid, on each of this machine's instruction sets.
+//! Checks the stated errors of tanh and sigmoid on each of this machine's instruction sets.
 
 use crate::Float;
 use crate::kernel::Element;
@@ -11,10 +11,10 @@ use pulp::{Simd, WithSimd};
 /// and 0 for sigmoid, the same on AVX-512, AVX2 and scalar.
 const TANH_F32: Error = Error { absolute: 1.5e-7, ulps: 2.5, fall: 2.0 };
 const SIGMOID_F32: Error = Error { absolute: 9.0e-8, ulps: 2.5, fall: 0.0 };
-/// Over a table, whose numbers are too far apart to fall.
+/// For a table, whose numbers are too far apart for values to fall.
 const TANH_F64: Error = Error { absolute: 2.3e-16, ulps: 2.0, fall: 0.0 };
 const SIGMOID_F64: Error = Error { absolute: 1.2e-16, ulps: 2.0, fall: 0.0 };
-/// sigmoid is 0 below, where it is less than 2e-38.
+/// sigmoid returns 0 below this, where its exact value is less than 2e-38.
 const SIGMOID_F32_ZERO: f64 = -87.0;
 
 /// The largest differences from a function over ascending numbers.
@@ -23,7 +23,7 @@ struct Error {
     absolute: f64,
     /// In units of the last place of the exact value.
     ulps: f64,
-    /// How far a value is below one of a smaller number, in units of its last place: 0 for a monotone function.
+    /// How far a value is below that of a smaller number, in units of its last place. 0 for a monotone function.
     fall: f64,
 }
 
@@ -150,7 +150,7 @@ fn f32_errors_are_as_stated() {
     f32_errors(std::iter::once((0..=u32::MAX).step_by(997).map(ascending).collect()));
 }
 
-/// Every number there is: minutes in a release build. `cargo test --release --lib every_f32 -- --ignored --nocapture`
+/// All numbers: minutes in a release build. `cargo test --release --lib every_f32 -- --ignored --nocapture`
 #[test]
 #[ignore = "all 2³² numbers take minutes"]
 fn every_f32() {
@@ -179,7 +179,7 @@ fn f64_errors_are_as_stated() {
 
 fn limits<E: Float>() {
     let n = E::of;
-    // Not 0: e²ˣ − 1 and e²ˣ would have lost them. The cubes of the last two are below half an ULP.
+    // These must not become 0, as e²ˣ − 1 computed from e²ˣ would. The cubes of `tiny` are below half an ULP.
     let small = [1e-8, -1e-8].map(n);
     let tiny = [1e-30, -1e-30].map(n);
     let ends = [0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e4, -1e4].map(n);

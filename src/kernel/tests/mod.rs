@@ -1,4 +1,4 @@
-//! The driver under each cell that is built in, on each of this machine's instruction sets, in `f32` and `f64`.
+//! Tests the driver under each built-in cell, on each of this machine's instruction sets, in `f32` and `f64`.
 
 mod math;
 mod twin;
@@ -31,7 +31,7 @@ struct Case {
     gates: Vec<Dense>,
 }
 
-/// Numbers that both types hold.
+/// A number that both types hold.
 fn number(rng: &mut Xoshiro256PlusPlus) -> f64 {
     f64::from(rng.random_range(-1.0_f32..1.0))
 }
@@ -104,7 +104,7 @@ impl Case {
         [outputs, c, h]
     }
 
-    /// The cell's, all at once or step by step, on the instruction set that is chosen.
+    /// The same from the cell, all at once or step by step, on the chosen instruction set.
     fn found<E: Float>(&self, x: &Array3<E>, c: ArrayView2<E>, h: ArrayView2<E>, stepwise: bool) -> [Array3<E>; 3] {
         let (kernel, bias) = side_by_side(&self.gates);
         let (input, hidden) = (self.input, self.hidden);
@@ -191,7 +191,7 @@ fn run<E: Float, C: RnnCell<Elem = E, Workspace = Workspace<E>>>(
     (outputs, state)
 }
 
-/// Every kernel, of odd sizes and row counts, with the input half hoisted (few rows, some inputs and steps) and not.
+/// Every kernel, at odd sizes and row counts, with the input half hoisted (few rows, some inputs and steps) or not.
 fn all(mut check: impl FnMut(&Case, Array3<f64>, Array2<f64>, Array2<f64>)) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
     let sizes = [(1, 1), (5, 7), (19, 33), (17, 16), (2, 65), (20, 130)];
@@ -199,7 +199,7 @@ fn all(mut check: impl FnMut(&Case, Array3<f64>, Array2<f64>, Array2<f64>)) {
     let sizes = if cfg!(miri) { &[(5, 3), (17, 2)] } else { &sizes[..] };
     for (at, &(input, hidden)) in sizes.iter().enumerate() {
         for case in cases(input, hidden, &mut rng) {
-            // All row counts up to two tiles and one, spread over the sizes.
+            // All row counts up to two tiles plus one, spread over the sizes.
             for rows in (1..=13).filter(|rows| rows % 6 == at || *rows == 1) {
                 let steps = if rows == 1 { 27 } else { 3 };
                 let mut array = |shape| Array3::from_shape_simple_fn(shape, || number(&mut rng));
@@ -222,7 +222,7 @@ fn is_its_equations<E: Float>(tolerance: f64) {
                 // A cell without c leaves it alone.
                 for ((at, found), expected) in found.indexed_iter().zip(expected) {
                     let error = (found.as_f64() - expected).abs();
-                    // Without a bounded activation numbers grow.
+                    // Without a bounded activation, numbers grow.
                     let bound = tolerance * expected.abs().max(1.0);
                     assert!(error <= bound, "{isa:?} {}: {which} {at:?}: {found} {expected}", case.name);
                 }
@@ -241,7 +241,7 @@ fn every_kernel_is_its_equations_in_f32() {
     is_its_equations::<f32>(2e-6);
 }
 
-/// A row alone, a step alone: the same bits as all rows and all steps at once.
+/// One row or one step alone gives the same bits as all rows and all steps at once.
 fn bits_are_the_same<E: Float>() {
     all(|case, x, c, h| {
         let (x, c, h) = (x.mapv(E::of), c.mapv(E::of), h.mapv(E::of));
@@ -267,7 +267,7 @@ fn bits_do_not_depend_on_rows_or_steps_that_share_a_call() {
     bits_are_the_same::<f64>();
 }
 
-/// On a 32-bit machine a long run's record comes to this; its places would wrap around.
+/// A long run's record can get this large on a 32-bit machine. Its places would wrap around.
 #[test]
 #[should_panic(expected = "larger than memory can be")]
 fn a_shape_of_more_numbers_than_there_can_be() {

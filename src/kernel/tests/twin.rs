@@ -11,7 +11,7 @@ pub(super) struct Dense {
 }
 
 impl Dense {
-    /// Σ values · their rows of weights, the first one `first`, without the bias.
+    /// Σ values · their rows of weights, starting at row `first`, without the bias.
     fn product(&self, values: &[f64], first: usize) -> Vec<f64> {
         (0..self.weights.ncols())
             .map(|unit| values.iter().enumerate().map(|(k, value)| value * self.weights[[first + k, unit]]).sum())
@@ -53,7 +53,7 @@ pub(super) struct LstmExtras {
     pub proj_clip: Option<f64>,
 }
 
-/// Gates i, j, f, o; the forget gate's offset is in its bias.
+/// Gates i, j, f, o. The forget gate's offset is in its bias.
 pub(super) fn lstm(gates: &[Dense], extras: &LstmExtras, x: &[f64], c: &mut [f64], h: &mut Vec<f64>) {
     let sums: Vec<Vec<f64>> = gates.iter().map(|gate| gate.sums(x, h)).collect();
     let see = |gate: usize, unit: usize, c: f64| extras.peepholes.as_ref().map_or(0.0, |w| w[gate][unit] * c);
@@ -77,7 +77,7 @@ pub(super) fn lstm(gates: &[Dense], extras: &LstmExtras, x: &[f64], c: &mut [f64
     };
 }
 
-/// Gates r, u and the candidate; with `recurrent_bias` the reset gate comes after the product.
+/// Gates r, u and the candidate. With `recurrent_bias`, the reset gate comes after the product.
 pub(super) fn gru(
     [r, u, n]: [&Dense; 3],
     recurrent_bias: Option<&Array1<f64>>,

@@ -1,4 +1,4 @@
-//! Queues, panics and being alone, in pools of any size.
+//! Queues, panics and [`alone`], in pools of several sizes.
 
 use super::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -14,7 +14,7 @@ fn waiting() -> usize {
     Queue::current().0.load(Ordering::Relaxed)
 }
 
-/// Runs `run` on one thread of a pool, all others being busy.
+/// Runs `run` on one thread of a pool while all others are busy.
 fn in_a_busy_pool(threads: usize, run: impl FnOnce() + Send) {
     let (started, release) = (Arc::new(Barrier::new(threads)), Arc::new(Barrier::new(threads)));
     pool(threads).install(|| {
@@ -48,7 +48,7 @@ fn helpers_leave_the_queue_and_are_asked_for_again() {
     pool(2).install(|| {
         for _ in 0..100 {
             let both = AtomicUsize::new(0);
-            // Nobody who has come goes before the other is there.
+            // Neither returns before the other has come.
             with_helpers(1, &|_| {
                 both.fetch_add(1, Ordering::Relaxed);
                 while both.load(Ordering::Relaxed) < 2 {
@@ -62,7 +62,7 @@ fn helpers_leave_the_queue_and_are_asked_for_again() {
 
 #[test]
 fn a_spawn_that_panics_leaves_no_helper_inside() {
-    // In a pool, for a queue that no other test uses.
+    // In a pool, to have a queue that no other test uses.
     pool(1).install(|| {
         let (kept, called) = (Mutex::new(Vec::new()), AtomicBool::new(false));
         let spawn = |helper: Helper| {
@@ -98,7 +98,7 @@ fn alone_there_is_one_thread_until_it_ends() {
     });
 }
 
-/// All members wait for each other, then those that `fails` says panic, and only after that do the others return.
+/// All members wait for each other. Then those picked by `fails` panic, and the others return.
 fn failing(members: usize, fails: impl Fn(usize) -> bool + Sync) -> Result<(), Box<dyn Any + Send>> {
     let all = Barrier::new(members);
     catch_unwind(AssertUnwindSafe(|| {

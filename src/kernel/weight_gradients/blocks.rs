@@ -1,4 +1,4 @@
-//! Blocks of samples as [`Tile`](crate::kernel::tile::Tile) reads them: of the sources as rows, of D as panels.
+//! Blocks of samples as [`Tile`](crate::kernel::tile::Tile) reads them: the sources as rows, D as panels.
 
 use crate::kernel::Element;
 use crate::kernel::lanes::Lanes;
@@ -10,9 +10,9 @@ use std::ops::Range;
 
 /// Vectors of a panel of D.
 pub(super) const V: usize = MAX_SUMS;
-/// Samples of a block: a panel of D stays in the L2 cache.
+/// Samples of a block: few enough for a panel of D to stay in the L2 cache.
 pub(super) const BLOCK: usize = 256;
-/// Rows of a tile where there are registers for them, and where there are not; one divides the other.
+/// Rows of a tile with many registers, and with few. The second divides the first.
 pub(super) const HEIGHTS: [usize; 2] = [6, 3];
 
 /// From one tile of a packed block to the next: an odd number of cache lines, so that a sample's tiles share no cache set.
@@ -21,7 +21,7 @@ pub(super) const fn tile_stride(height: usize) -> usize {
     16 * (lines + 1 - lines % 2)
 }
 
-/// A block is packed in the tiles of either height: the room for the lower ones is enough for the higher ones.
+/// A block is packed in tiles of either height. Room for the lower ones is enough for the higher ones.
 const ROOM: () = assert!(
     HEIGHTS[0].is_multiple_of(HEIGHTS[1])
         && HEIGHTS[0] / HEIGHTS[1] * tile_stride(HEIGHTS[1]) >= tile_stride(HEIGHTS[0])
@@ -29,7 +29,7 @@ const ROOM: () = assert!(
         && tile_stride(HEIGHTS[0]) >= BLOCK * HEIGHTS[0]
 );
 
-/// Numbers that a packed block of samples of `height` numbers takes, at most.
+/// The most numbers that a packed block takes, for samples of `height` numbers.
 pub(super) fn room(height: usize) -> [usize; 2] {
     let () = ROOM;
     [height / HEIGHTS[1], tile_stride(HEIGHTS[1])]
@@ -40,7 +40,7 @@ pub(super) struct Sources<'a, E> {
     pub grids: &'a [Frozen<'a, E>],
     /// Rows of a step.
     pub rows: usize,
-    /// A number of whole tiles of either height.
+    /// A whole number of tiles of either height.
     pub height: usize,
 }
 
@@ -48,8 +48,8 @@ impl<E: Element> Sources<'_, E> {
     /// Writes some samples of the block that begins at sample `first`: tile by tile, for each sample the tile's features.
     ///
     /// # Safety
-    /// `packed` is one row with [`room`] for the block, and nobody else has these samples of it. All grids are less than
-    /// `height` wide together.
+    /// `packed` is one row with [`room`] for the block, and nobody else has these samples of it. Together, all grids
+    /// are less than `height` wide.
     #[inline(always)]
     pub(super) unsafe fn pack<const R: usize>(&self, packed: Rows<'_, E>, first: usize, samples: Range<usize>) {
         let mut rest = [E::default(); HEIGHTS[0]];
@@ -57,14 +57,14 @@ impl<E: Element> Sources<'_, E> {
         let rest = &rest[..self.height - self.grids.iter().map(Frozen::width).sum::<usize>()];
         for at in samples {
             let (step, row) = ((first + at) / self.rows, (first + at) % self.rows);
-            // The place of a feature: its tile's numbers of this sample, and where in them.
+            // The place of a feature: where its tile's numbers of this sample begin, and where it is among them.
             let (mut tile, mut place) = (at * R, 0);
             for mut from in self.grids.iter().map(|grid| grid.row(step, row)).chain([rest]) {
                 while !from.is_empty() {
                     let (these, behind) = from.split_at(from.len().min(R - place));
                     let end = place + these.len();
-                    // SAFETY: the caller's promise. Tiles are as many as hold `height` numbers, which is what all that is
-                    // written adds up to.
+                    // SAFETY: the caller's promise. There are enough tiles for `height` numbers, and all that is
+                    // written adds up to `height`.
                     let to = unsafe { packed.slice_mut(0, tile + place, tile + end) };
                     match (to.first_chunk_mut::<R>(), these.first_chunk::<R>()) {
                         (Some(to), Some(these)) => *to = *these,
@@ -78,7 +78,7 @@ impl<E: Element> Sources<'_, E> {
     }
 }
 
-/// Writes a panel of D, from `column` on, of some samples: V vectors a sample, 0 past the last column.
+/// Writes a panel of D, from `column` on, for some samples: V vectors per sample, 0 past the last column.
 #[inline(always)]
 pub(super) fn pack_panel<S: Simd, E: Element>(d: Frozen<'_, E>, column: usize, samples: Range<usize>, to: &mut [E]) {
     let lanes = E::lanes::<S>();
