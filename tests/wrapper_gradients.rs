@@ -69,7 +69,9 @@ fn dropout() {
 
 #[test]
 fn layer_norm_lstm() {
-    for norm in [true, false] {
+    // With one seed for both, a sum lies on the kink of softsign's slope, where differences are off by about their step.
+    for (norm, seed) in [(true, 5), (false, 6)] {
+        let rng = || Xoshiro256PlusPlus::seed_from_u64(seed);
         let builder = || LayerNormLstm::<f64>::builder(2, 6).layer_norm(norm);
         check(&format!("norm {norm}"), steady(builder().build(&mut rng()).unwrap()));
         let cell = builder().dropout_keep_prob(0.6).forget_bias(-0.5).build(&mut rng()).unwrap();
