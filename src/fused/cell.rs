@@ -69,8 +69,8 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
     /// - [`Backward::d_state`] holds the gradients of the new state. Overwrite it with those of the old state, without
     ///   the part that flows through products: that is added after the stage. Write 0 where nothing is left.
     /// - With several stages, each finds in `d_state` what the next stage left there, and in [`Backward::d_temporary`]
-    /// the whole gradient of the temporary that the next stage multiplied. If two stages need a value, keep it in a
-    /// temporary: sums hold either a value or its gradient.
+    ///   the whole gradient of the temporary that the next stage multiplied. If two stages need a value, keep it in a
+    ///   temporary: sums hold either a value or its gradient.
     fn backward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Backward<'_, Self::Elem>);
 
     /// Adds the gradients of the parameters after a backward run: those of each [`Linear`] with
