@@ -3,9 +3,9 @@
 //! The cell is not trained. Its weights are set by hand so that `h` is followed by `e`, then `l`, `o` and a full stop.
 //! Trained weights would run in the same loop.
 
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array1, Array2, arr1};
 use rnn_cell::cells::BasicRnnWeights;
-use rnn_cell::{Activation, BasicRnn, Error, raw_rnn};
+use rnn_cell::{Activation, BasicRnn, Error, argmax, raw_rnn};
 
 const ALPHABET: [char; 5] = ['h', 'e', 'l', 'o', '.'];
 const STOP: usize = 4;
@@ -21,11 +21,6 @@ fn speller() -> Result<BasicRnn<f32>, Error> {
     BasicRnn::<f32>::builder(letters, letters).activation(Activation::Linear).build_from(weights)
 }
 
-/// The letter with the largest score.
-fn argmax(scores: ArrayView1<f32>) -> usize {
-    (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
-}
-
 fn main() -> Result<(), Error> {
     let first_letters = [0, 2, 3]; // h, l, o
     let batch = first_letters.len();
@@ -34,14 +29,15 @@ fn main() -> Result<(), Error> {
     let cell = speller()?;
     println!("time   what each row reads next");
     let (outputs, _state) = raw_rnn(&cell, batch, |step| {
+        let letters = match &step.output {
+            None => arr1(&first_letters), // time 0: no step has run yet
+            Some(output) => argmax(output).expect("the alphabet is not empty"),
+        };
         for row in 0..batch {
             if step.finished[row] {
                 continue;
             }
-            let letter = match &step.output {
-                None => first_letters[row], // time 0: no step has run yet
-                Some(output) => argmax(output.row(row)),
-            };
+            let letter = letters[row];
             if step.time > 0 {
                 words[row].push(ALPHABET[letter]);
             }
@@ -49,7 +45,7 @@ fn main() -> Result<(), Error> {
             step.next_input.row_mut(row).fill(0.0);
             step.next_input[[row, letter]] = 1.0;
         }
-        let letter = |row| if step.finished[row] { '-' } else { ALPHABET[argmax(step.next_input.row(row))] };
+        let letter = |row: usize| if step.finished[row] { '-' } else { ALPHABET[letters[row]] };
         println!("   {}   {:?}", step.time, (0..batch).map(letter).collect::<String>());
     })?;
 

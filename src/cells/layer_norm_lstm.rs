@@ -6,12 +6,12 @@ mod run;
 use super::layer_norm::{LayerNorm, LayerNorms};
 use crate::checks::{check_finite, check_sizes};
 use crate::dropout::Keep;
-use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
+use crate::fused::weights::{drawn, drawn_vector, gates_of, matrix_shape, packed_parameters};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::Product;
-use crate::{Activation, Arrays, Error, Float, init, parameters};
-use ndarray::{Array1, Array2, Axis};
+use crate::{Activation, Arrays, Error, Float, parameters};
+use ndarray::{Array1, Array2};
 use rand::Rng;
 
 /// An LSTM with layer normalization and recurrent dropout: tf.contrib.rnn's `LayerNormBasicLSTMCell`, after Ba, Kiros
@@ -198,8 +198,7 @@ impl<E: Float> LayerNormLstmBuilder<E> {
             state: filled(),
         });
         // Not 0: tf.contrib leaves it to the scope's initializer, glorot_uniform.
-        let limit = (3.0 / (4 * hidden) as f64).sqrt();
-        let bias = (!norm).then(|| init::uniform((1, 4 * hidden), limit, rng).remove_axis(Axis(0)));
+        let bias = (!norm).then(|| drawn_vector(4 * hidden, rng));
         self.build_from(LayerNormLstmWeights { kernel, bias, norms })
     }
 

@@ -3,12 +3,12 @@
 mod equation;
 
 use crate::checks::{check_finite, check_positive, check_sizes};
-use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
+use crate::fused::weights::{drawn, drawn_vector, gates_of, matrix_shape, packed_parameters};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape};
 use crate::kernel::product::Product;
-use crate::{Activation, Arrays, Error, Float, init, parameters};
-use ndarray::{Array1, Array2, Axis};
+use crate::{Activation, Arrays, Error, Float, parameters};
+use ndarray::{Array1, Array2};
 use rand::Rng;
 
 /// Long short-term memory: TensorFlow 1's `LSTMCell`, and with default options its `BasicLSTMCell`. After Hochreiter
@@ -29,7 +29,7 @@ use rand::Rng;
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
-/// | `kernel` | (input + output, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](init::glorot_uniform) |
+/// | `kernel` | (input + output, 4 · hidden), columns i, j, f, o | [`glorot_uniform`](crate::init::glorot_uniform) |
 /// | `bias` | (4 · hidden) | 0 |
 /// | `w_f_diag`, `w_i_diag`, `w_o_diag` | (hidden), with `use_peepholes` | uniform in ±√(3 / hidden) |
 /// | `projection/kernel` | (hidden, num_proj), with `num_proj` | `glorot_uniform` |
@@ -247,7 +247,7 @@ impl<E: Float> LstmBuilder<E> {
         let hidden = self.hidden_size;
         let kernel = drawn("kernel", self.kernel_shape(), rng)?;
         let peepholes = self.use_peepholes.then(|| {
-            let mut diagonal = || init::uniform((1, hidden), (3.0 / hidden as f64).sqrt(), rng).remove_axis(Axis(0));
+            let mut diagonal = || drawn_vector(hidden, rng);
             Peepholes { w_f_diag: diagonal(), w_i_diag: diagonal(), w_o_diag: diagonal() }
         });
         let projection = match self.num_proj {

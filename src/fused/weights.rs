@@ -2,7 +2,7 @@
 
 use crate::kernel::pack::Gate;
 use crate::{Error, Float, init};
-use ndarray::{Array, Array1, Array2, Dimension};
+use ndarray::{Array, Array1, Array2, Axis, Dimension};
 use rand::Rng;
 
 /// The shape of a kernel: the sum of `rows` and the product of `columns`, or `usize::MAX` where they overflow.
@@ -24,6 +24,11 @@ pub(crate) fn drawn<E: Float, R: Rng + ?Sized>(name: &str, shape: [usize; 2], rn
         Ok(()) => Ok(init::glorot_uniform((rows, columns), rng)),
         Err(_) => Err(Error::TooLarge { name: name.into(), shape }),
     }
+}
+
+/// TensorFlow's `glorot_uniform` of a vector: uniform in ±√(3 / length).
+pub(crate) fn drawn_vector<E: Float, R: Rng + ?Sized>(length: usize, rng: &mut R) -> Array1<E> {
+    init::uniform((1, length), (3.0 / length as f64).sqrt(), rng).remove_axis(Axis(0))
 }
 
 /// The numbers of a weight, which is in standard layout.

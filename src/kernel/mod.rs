@@ -17,8 +17,6 @@
 
 // Loops over a tile's const generics index several arrays at once. Written this way, they unroll.
 #![allow(clippy::needless_range_loop)]
-// A macro counts in blocks of 4, 2 and 1; only for the 1 would another comparison be shorter.
-#![allow(clippy::int_plus_one)]
 
 mod activation;
 mod buffer;
