@@ -26,14 +26,15 @@ asan:
 
 tsan:
 	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --features rayon \
-		--target x86_64-unknown-linux-gnu --target-dir target/tsan --test threads --test training_threads
+		--target x86_64-unknown-linux-gnu --target-dir target/tsan --test cells --test training threads
 
 VALGRIND = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='valgrind -q --error-exitcode=9'
 
 # The kernels' own tests try each instruction set that valgrind knows, those of backward the widest.
 valgrind:
-	$(VALGRIND) cargo test --lib --test gradients
-	RNN_CELL_ISA=scalar $(VALGRIND) cargo test --test gradients
+	$(VALGRIND) cargo test --lib
+	$(VALGRIND) cargo test --test training gradients
+	RNN_CELL_ISA=scalar $(VALGRIND) cargo test --test training gradients
 
 miri:
 	cargo +nightly miri test --target-dir target/miri --lib every_kernel

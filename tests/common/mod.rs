@@ -1,8 +1,11 @@
 //! Every cell with every option, and every wrapper, in one list. A new cell takes one line here, and every test over
 //! the list covers it.
 
-// Each test file uses only a part of this.
+// Each test program uses only a part of this.
 #![allow(dead_code)]
+
+pub mod description;
+pub mod problem;
 
 use ndarray::{Array2, Array3, ArrayRef2, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;

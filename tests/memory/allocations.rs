@@ -2,15 +2,10 @@
 //!
 //! `RNN_CELL_SOAK_STEPS=20000000 cargo test --test allocations soak` runs streams for that many steps.
 
-#[path = "common/allocator.rs"]
-mod allocator;
-mod common;
-#[path = "common/description.rs"]
-mod description;
-
-use allocator::{allocations, measured};
-use common::{Check, Rng, array, each_cell, rng, state};
-use description::{Description, config, description};
+use crate::allocator::{allocations, measured};
+use crate::one_thread;
+use crate::common::{Check, Rng, array, each_cell, rng, state};
+use crate::common::description::{Description, config, description};
 use ndarray::{Array2, Array3, Axis, ShapeBuilder, s};
 use proptest::prelude::*;
 use rnn_cell::{
@@ -165,17 +160,6 @@ impl<E: Float> Check<E> for NoAllocation {
 fn after_the_first_step_nothing_is_allocated() {
     one_thread(|| each_cell::<f32>(&mut NoAllocation));
     one_thread(|| each_cell::<f64>(&mut NoAllocation));
-}
-
-/// Asking other threads for help allocates: where a large step would be shared, there is nobody to ask.
-#[cfg(feature = "rayon")]
-fn one_thread(run: impl FnOnce() + Send) {
-    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(run);
-}
-
-#[cfg(not(feature = "rayon"))]
-fn one_thread(run: impl FnOnce()) {
-    run();
 }
 
 proptest! {

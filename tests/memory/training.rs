@@ -1,55 +1,26 @@
-//! Training takes as much memory as the recorded drivers say. The allocator counts, so there is only one test here.
+//! Training takes as much memory as the recorded drivers say.
 
+use crate::allocator::measured;
+use crate::one_thread;
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, Optimizer, Sgd, TrainableCell};
 use rnn_cell::{
     BasicRnn, DropoutWrapper, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper, Ugrnn,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Bytes in use, and the maximum since the last reset.
-struct Counting {
-    live: AtomicUsize,
-    peak: AtomicUsize,
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting { live: AtomicUsize::new(0), peak: AtomicUsize::new(0) };
-
-// SAFETY: every call is the system allocator's own; the counters only watch.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = self.live.fetch_add(layout.size(), Relaxed) + layout.size();
-        self.peak.fetch_max(live, Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        self.live.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// The result, the bytes it keeps, and the peak on the way, both relative to what was in use before.
-fn measured<T>(run: impl FnOnce() -> T) -> (T, usize, usize) {
-    let before = ALLOCATOR.live.load(Relaxed);
-    ALLOCATOR.peak.store(before, Relaxed);
-    let result = run();
-    let kept = ALLOCATOR.live.load(Relaxed).saturating_sub(before);
-    (result, kept, ALLOCATOR.peak.load(Relaxed) - before)
+#[test]
+fn tapes_keep_what_their_page_says() {
+    one_thread(tapes);
 }
 
 #[test]
-fn training_takes_the_memory_it_says() {
-    tapes_keep_what_their_page_says();
-    a_hundred_thousand_steps_fit_a_small_machine();
+fn a_hundred_thousand_steps_fit_a_small_machine() {
+    one_thread(checkpoints);
 }
 
 /// Numbers per step and row, as `train::dynamic_rnn` lists them.
-fn tapes_keep_what_their_page_says() {
+fn tapes() {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
     let (size, lstm) = (64, 5 * 64 + 64);
     let mut cell = || Lstm::<f32>::new(size, size, &mut *rng);
@@ -79,7 +50,7 @@ fn tape_keeps<C: TrainableCell<Elem = f32>>(name: &str, cell: &C, numbers: usize
 }
 
 /// Checkpoints about √T apart: besides the results, at most 1 KiB per state and per step of one window.
-fn a_hundred_thousand_steps_fit_a_small_machine() {
+fn checkpoints() {
     const STEPS: usize = 100_000;
     const EVERY: usize = 316;
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);

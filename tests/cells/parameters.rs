@@ -1,8 +1,6 @@
 //! The parameter visitor: what it shows, and that the cell computes with what it changes.
 
-mod common;
-
-use common::{
+use crate::common::{
     Rng, array, basic_rnn_options, dropout, gru, gru_options, highway, layer_norm_lstm_options, lstm, lstm_options,
     number, numbers, randomized, residual, rng, stack, ugrnn_options,
 };

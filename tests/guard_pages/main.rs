@@ -5,8 +5,8 @@
 
 #![cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "guard_pages/fence.rs"]
 mod fence;
 
 use common::{

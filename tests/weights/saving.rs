@@ -1,9 +1,7 @@
 //! What happens to an existing file while another is written: links, permissions, things that are not files, full
 //! disks, killed processes.
 
-mod common;
-
-use common::rng;
+use crate::common::rng;
 use rnn_cell::weights::safetensors;
 use rnn_cell::{Error, Lstm};
 use std::fs::{self, File};
@@ -285,7 +283,7 @@ mod unix {
     fn run_child(settings: &str, folder: &Path) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{settings} exec \"$0\" \"$@\"")]).arg(std::env::current_exe().unwrap());
-        command.args(["--exact", "unix::child", "--ignored", "--nocapture"]).env(FOLDER, folder);
+        command.args(["--exact", "saving::unix::child", "--ignored", "--nocapture"]).env(FOLDER, folder);
         command
     }
 

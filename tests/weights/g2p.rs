@@ -1,11 +1,6 @@
 //! The model of `examples/g2p` gives every expected answer.
 
-#[path = "../examples/g2p/model.rs"]
-mod model;
-#[path = "../examples/g2p/text.rs"]
-mod text;
-
-use model::G2p;
+use crate::model::G2p;
 
 fn model() -> G2p {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/g2p_en/weights.safetensors");
@@ -14,7 +9,7 @@ fn model() -> G2p {
 
 /// Words and the answers that the original package gave.
 fn expected() -> Vec<(&'static str, Vec<&'static str>)> {
-    let lines = include_str!("../examples/g2p_en/expected.tsv").lines();
+    let lines = include_str!("../../examples/g2p_en/expected.tsv").lines();
     lines.map(|line| line.split_once('\t').unwrap()).map(|(word, answer)| (word, answer.split(' ').collect())).collect()
 }
 

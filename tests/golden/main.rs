@@ -3,19 +3,13 @@
 //!
 //! `GOLDEN_DIR` names another folder of such files. `tests/golden/README.md` describes them.
 
-#[path = "golden/back.rs"]
 mod back;
-#[path = "golden/build.rs"]
 mod build;
-#[path = "golden/case.rs"]
 mod case;
-#[path = "golden/drive.rs"]
 mod drive;
-#[path = "golden/foreign.rs"]
 mod foreign;
-#[path = "golden/import.rs"]
 mod import;
-#[path = "fused/sru.rs"]
+#[path = "../fused/sru.rs"]
 mod sru;
 
 use case::{Case, Fault, Refusal};

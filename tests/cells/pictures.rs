@@ -4,9 +4,9 @@
 //! precedes the README in the crate documentation, where the first definition of a name counts.
 
 const PICTURES: [(&str, &str); 3] = [
-    ("unroll", include_str!("../docs/unroll.svg")),
-    ("masking", include_str!("../docs/masking.svg")),
-    ("peers", include_str!("../docs/peers.svg")),
+    ("unroll", include_str!("../../docs/unroll.svg")),
+    ("masking", include_str!("../../docs/masking.svg")),
+    ("peers", include_str!("../../docs/peers.svg")),
 ];
 
 fn data_uri(svg: &str) -> String {
@@ -25,7 +25,7 @@ fn data_uri(svg: &str) -> String {
 #[test]
 fn data_uris_are_those_of_the_svg_files() {
     let expected: String = PICTURES.iter().map(|(name, svg)| format!("[{name}]: {}\n", data_uri(svg))).collect();
-    if include_str!("../docs/pictures.md") != expected {
+    if include_str!("../../docs/pictures.md") != expected {
         let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/pictures.md");
         std::fs::write(path, expected).unwrap();
         panic!("a picture has changed: copy {path} to docs/pictures.md");

@@ -1,25 +1,11 @@
 //! Cells that a user writes with the public API alone keep the laws of the built-in cells. These are the cells of
 //! `examples/fused`, and others with two products, a projection, a product of the inputs only, and whole rows.
 
-#[path = "common/allocator.rs"]
-mod allocator;
-#[path = "fused/cells.rs"]
-mod cells;
-mod common;
-#[path = "../examples/fused/ind_rnn.rs"]
-mod ind_rnn;
-#[path = "../examples/fused/lstm.rs"]
-mod lstm;
-#[path = "fused/sru.rs"]
-mod sru;
-#[path = "../examples/fused/ugrnn.rs"]
-mod ugrnn;
-
-use allocator::allocations;
-use cells::{Normed, Projected, TwoProducts};
-use common::{Rng, array, by_steps, number, numbers, randomized, rng, state};
-use ind_rnn::MyIndRnn;
-use lstm::MyLstm;
+use crate::allocator::allocations;
+use crate::cells::{Normed, Projected, TwoProducts};
+use crate::common::{Rng, array, by_steps, number, numbers, randomized, rng, state};
+use crate::ind_rnn::MyIndRnn;
+use crate::lstm::MyLstm;
 use ndarray::{Array2, Array3, ArrayD, Axis, s};
 use rand::RngExt;
 use rnn_cell::fused::{Forward, FusedCell, Linear, LinearWeights, Stage, Stages, Vector, Workspace};
@@ -28,9 +14,9 @@ use rnn_cell::{
     Activation, Arrays, Error, Float, Gru, Lstm, Parameters, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
     dynamic_rnn_time_major,
 };
-use sru::Sru;
+use crate::sru::Sru;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use ugrnn::MyUgrnn;
+use crate::ugrnn::MyUgrnn;
 
 /// What a test does with each cell.
 trait Check<E: Float> {

@@ -1,9 +1,7 @@
 //! The laws that every cell and driver keeps, over every cell, option and wrapper of `common`'s list, in f32 and f64.
 //! properties.rs tests them over random cells, nestings and numbers.
 
-mod common;
-
-use common::{Check, Rng, array, by_steps, each_cell, leaves, numbers, rng, state};
+use crate::common::{Check, Rng, array, by_steps, each_cell, leaves, numbers, rng, state};
 use ndarray::{Array3, s};
 use rand::RngExt;
 use rnn_cell::{Float, Parameters, RnnCell, State, dynamic_rnn, dynamic_rnn_time_major};

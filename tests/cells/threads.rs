@@ -1,5 +1,4 @@
 //! Threads change only the time: the same bits from any pool, from inside one, and from many callers at once.
-#![cfg(feature = "rayon")]
 
 use ndarray::{Array2, Array3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;

@@ -1,11 +1,7 @@
 //! Compares random operations on a [`Stream`] with a plain model: each row alone, a loop over `step`.
 
-mod common;
-#[path = "common/description.rs"]
-mod description;
-
-use common::{leaves, number, rng, state};
-use description::{Description, config, description};
+use crate::common::{leaves, number, rng, state};
+use crate::common::description::{Description, config, description};
 use ndarray::{Array2, Array3, s};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -2,16 +2,10 @@
 //!
 //! `PROPTEST_CASES=5000 cargo test --test properties` tries more than the few cases of every run.
 
-mod common;
-#[path = "common/description.rs"]
-mod description;
-#[path = "common/problem.rs"]
-mod problem;
-
-use common::{by_steps, numbers, rng};
-use description::{config, pieces};
+use crate::common::{by_steps, numbers, rng};
+use crate::common::description::{config, pieces};
 use ndarray::{Array2, Array3, ArrayRef2, Axis, concatenate, s};
-use problem::{Problem, Run, assert_same, assert_same_state, laid_out, problem, special};
+use crate::common::problem::{Problem, Run, assert_same, assert_same_state, laid_out, problem, special};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -329,8 +323,8 @@ proptest! {
 #[cfg(feature = "rayon")]
 mod threads {
     use super::*;
-    use common::number;
-    use description::description;
+    use crate::common::number;
+    use crate::common::description::description;
 
     proptest! {
         #![proptest_config(config(24))]

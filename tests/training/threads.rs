@@ -1,7 +1,4 @@
 //! Law 8 for training: the number of threads does not change a bit.
-#![cfg(feature = "rayon")]
-
-mod common;
 
 use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;

@@ -6,13 +6,11 @@
 //!
 //! ```sh
 //! for isa in avx512 avx2 scalar; do
-//!     RECORD=1 RNN_CELL_ISA=$isa cargo test --test recorded -- --nocapture | grep " | $isa | "
+//!     RECORD=1 RNN_CELL_ISA=$isa cargo test --test cells recorded -- --nocapture | grep " | $isa | "
 //! done
 //! ```
 
-mod common;
-
-use common::{MakeBoxed, Rng, each_boxed_cell, rng};
+use crate::common::{MakeBoxed, Rng, each_boxed_cell, rng};
 use ndarray::Array3;
 use rand::Rng as _;
 use rnn_cell::{DynState, Float, Parameters, RnnCell, State, dynamic_rnn, instruction_set};
@@ -117,7 +115,7 @@ fn every_bit_is_as_recorded() {
     }
 
     let mut recorded: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-    for line in include_str!("recorded.txt").lines() {
+    for line in include_str!("../recorded.txt").lines() {
         let fields: Vec<&str> = line.split(" | ").collect();
         let [name, isa, hash] = fields[..] else { panic!("recorded.txt: not a case: {line}") };
         assert!(recorded.insert((name, isa), hash).is_none(), "recorded.txt: there twice: {name} on {isa}");

@@ -1,8 +1,6 @@
 //! Every instruction set gives the same numbers up to rounding. This program runs itself under each, and compares.
 
-mod common;
-
-use common::{instruction_sets, run_child};
+use crate::common::{instruction_sets, run_child};
 use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -47,7 +45,7 @@ fn child() {
 
 /// The child's output. Asserts that the child used the requested instruction set.
 fn lines(isa: &str) -> Vec<(String, Vec<f64>)> {
-    let output = run_child("child", isa);
+    let output = run_child("instruction_sets::child", isa);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let output = String::from_utf8(output.stdout).unwrap();
     assert!(output.contains(&format!("\nruns on {isa}\n")), "{output}");
@@ -77,7 +75,7 @@ fn every_path_gives_the_same_numbers() {
 #[test]
 fn a_path_that_is_not_there_is_no_other_path() {
     let refused = |isa: &OsStr, shown: &str| {
-        let output = run_child("child", isa);
+        let output = run_child("instruction_sets::child", isa);
         assert!(!output.status.success());
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(told.contains(&format!("RNN_CELL_ISA is {shown}")), "{told}");
@@ -89,7 +87,7 @@ fn a_path_that_is_not_there_is_no_other_path() {
 
 #[test]
 fn an_empty_variable_is_as_none() {
-    let output = run_child("child", "");
+    let output = run_child("instruction_sets::child", "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let widest = instruction_sets().pop().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("\nruns on {widest}\n")));

@@ -1,8 +1,6 @@
 //! Law 7: every option's gradient agrees with central differences in f64. Also: other promises of backward passes.
 
-mod common;
-
-use common::Echo;
+use crate::common::Echo;
 use ndarray::{Array1, Array2, Array3, ArrayRef2, ArrayViewD, ArrayViewMutD, Axis, array};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};

@@ -1,8 +1,6 @@
 //! The laws of training, over every trainable cell, option and wrapper of `common`'s list, in f32 and f64.
 
-mod common;
-
-use common::{MakeBoxed, array, each_boxed_cell, leaves, number, rng, state};
+use crate::common::{MakeBoxed, array, each_boxed_cell, leaves, number, rng, state};
 use ndarray::{Array3, ArrayRef2, ArrayView3, ArrayViewD, Axis, concatenate, s};
 use rnn_cell::train::{
     self, BoxedTrainableCell, Gradients, Optimizer, Parts, RunGradients, Sgd, StepBack, TrainableCell,

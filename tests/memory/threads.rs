@@ -1,10 +1,6 @@
 //! Requests do not pile up in a busy pool: any number of calls takes the same memory.
-#![cfg(feature = "rayon")]
 
-#[path = "common/allocator.rs"]
-mod allocator;
-
-use allocator::measured;
+use crate::allocator::measured;
 use ndarray::Array3;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rayon::ThreadPoolBuilder;

@@ -1,8 +1,6 @@
 //! Each kind of user mistake has its own `Error`. It names the argument, what was expected and what was found.
 
-mod common;
-
-use common::{Check, Rng, each_cell, rng};
+use crate::common::{Check, Rng, each_cell, rng};
 use ndarray::{Array1, Array2, Array3, ArrayRef2};
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
 use rnn_cell::{BasicRnn, Error, Float, Gru, GruReset, Lstm, LstmState, Parameters, RnnCell};

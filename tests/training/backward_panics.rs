@@ -1,8 +1,6 @@
 //! The arguments of a backward step must fit together. If they do not, it panics and never touches invalid memory.
 
-mod common;
-
-use common::{gru_options, layer_norm_lstm_options, lstm_options, rng};
+use crate::common::{gru_options, layer_norm_lstm_options, lstm_options, rng};
 use ndarray::Array3;
 use rnn_cell::train::{Back, TrainableCell};
 use rnn_cell::{BasicRnn, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper};

@@ -1,8 +1,6 @@
 //! Wrappers: stacks, residuals, dropout, highways, erased cells, and how they nest.
 
-mod common;
-
-use common::Echo;
+use crate::common::Echo;
 use ndarray::{Array1, Array2, Array3, Axis, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};

@@ -1,8 +1,6 @@
 //! Saving and loading by parameter name: bit-exact round trips, and the errors of files that are not ours.
 
-mod common;
-
-use common::{Check, Rng, each_cell, rng};
+use crate::common::{Check, Rng, each_cell, rng};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 use rnn_cell::train::{Adam, AdamOptions, Sgd};
 use rnn_cell::weights::safetensors;

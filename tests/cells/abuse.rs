@@ -1,8 +1,6 @@
 //! Abuse: sizes beyond memory, very long and very wide runs, extreme numbers, and one cell used from many threads.
 
-mod common;
-
-use common::{Check, Echo, Rng, array, by_steps, each_cell, leaves, numbers, randomized, rng, state};
+use crate::common::{Check, Echo, Rng, array, by_steps, each_cell, leaves, numbers, randomized, rng, state};
 use ndarray::{Array1, Array2, Array3, Axis, array, s};
 use rnn_cell::GruReset;
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights};

@@ -1,9 +1,6 @@
 //! What loading takes besides the file: the cell's own arrays and one tensor.
 
-#[path = "common/allocator.rs"]
-mod allocator;
-
-use allocator::measured;
+use crate::allocator::measured;
 use ndarray::ArrayD;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};

@@ -1,12 +1,8 @@
 //! Backward passes over random cells, shapes and lengths: gradients agree with central differences, and with each other
 //! however a batch, a sequence or a tape is cut.
 
-mod common;
-#[path = "common/description.rs"]
-mod description;
-
-use common::{array, leaves, number, rng};
-use description::{Description, config, description, pieces};
+use crate::common::{array, leaves, number, rng};
+use crate::common::description::{Description, config, description, pieces};
 use ndarray::{Array3, s};
 use proptest::collection::vec;
 use proptest::prelude::*;

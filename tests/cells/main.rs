@@ -1,0 +1,19 @@
+//! Cells, wrappers and drivers, forward.
+
+mod abuse;
+mod auto_traits;
+#[path = "../common/mod.rs"]
+mod common;
+mod drivers;
+mod errors;
+mod instruction_sets;
+mod laws;
+mod layer_norm_lstm;
+mod parameters;
+mod pictures;
+mod properties;
+mod recorded;
+mod stream;
+#[cfg(feature = "rayon")]
+mod threads;
+mod wrappers;

@@ -1,0 +1,33 @@
+//! What counts allocations, and the cells of `fused`.
+
+mod allocations;
+#[path = "../common/allocator.rs"]
+mod allocator;
+#[path = "../fused/cells.rs"]
+mod cells;
+#[path = "../common/mod.rs"]
+mod common;
+mod fused;
+#[path = "../../examples/fused/ind_rnn.rs"]
+mod ind_rnn;
+#[path = "../../examples/fused/lstm.rs"]
+mod lstm;
+#[path = "../fused/sru.rs"]
+mod sru;
+#[cfg(feature = "rayon")]
+mod threads;
+mod training;
+#[path = "../../examples/fused/ugrnn.rs"]
+mod ugrnn;
+mod weights;
+
+/// Runs where no other thread can help: asking for help allocates, and counts are per thread.
+#[cfg(feature = "rayon")]
+fn one_thread(run: impl FnOnce() + Send) {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(run);
+}
+
+#[cfg(not(feature = "rayon"))]
+fn one_thread(run: impl FnOnce()) {
+    run();
+}

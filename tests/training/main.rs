@@ -1,0 +1,13 @@
+//! Training: gradients, tapes, losses, optimizers.
+
+mod backward_panics;
+#[path = "../common/mod.rs"]
+mod common;
+mod gradients;
+mod laws;
+mod long_sums;
+mod properties;
+mod recorded_runs;
+#[cfg(feature = "rayon")]
+mod threads;
+mod wrapper_gradients;

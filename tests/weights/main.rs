@@ -1,0 +1,12 @@
+//! Reading and writing weight files.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod files;
+mod g2p;
+mod importers;
+#[path = "../../examples/g2p/model.rs"]
+mod model;
+mod saving;
+#[path = "../../examples/g2p/text.rs"]
+mod text;
