@@ -43,7 +43,7 @@ fn weights_beyond_memory_are_an_error() {
     }
     assert_too_large(Lstm::<f32>::builder(2, 3).num_proj(usize::MAX / 2).build(rng));
     assert_too_large(Lstm::<f32>::builder(2, 3).num_proj(usize::MAX).build(rng));
-    assert!(catch_unwind(|| Dense::<f32>::new(usize::MAX / 2, 5, &mut common::rng(1))).is_err());
+    assert!(catch_unwind(|| Dense::<f32>::new(usize::MAX / 2, 5, &mut crate::common::rng(1))).is_err());
     let error = Lstm::<f32>::builder(usize::MAX, 1).build(rng).unwrap_err();
     let message = "weight \"kernel\" would have shape [18446744073709551615, 4], which is more than memory can hold";
     if usize::BITS == 64 {

@@ -170,7 +170,7 @@ fn all_wrappers<E: Float>() {
         cell.visit_parameters(&mut |_, weight| weights.push(weight.to_owned()));
         let mut weights = weights.into_iter();
         let mut next = |input| {
-            let mut cell = Gru::<E>::new(input, 5, &mut common::rng(1)).weights().clone();
+            let mut cell = Gru::<E>::new(input, 5, &mut crate::common::rng(1)).weights().clone();
             cell.gates_kernel = weights.next().unwrap().into_dimensionality().unwrap();
             cell.gates_bias = Some(weights.next().unwrap().into_dimensionality().unwrap());
             cell.candidate_kernel = weights.next().unwrap().into_dimensionality().unwrap();

@@ -2,10 +2,10 @@
 //!
 //! `PROPTEST_CASES=5000 cargo test --test properties` tries more than the few cases of every run.
 
-use crate::common::{by_steps, numbers, rng};
 use crate::common::description::{config, pieces};
-use ndarray::{Array2, Array3, ArrayRef2, Axis, concatenate, s};
 use crate::common::problem::{Problem, Run, assert_same, assert_same_state, laid_out, problem, special};
+use crate::common::{by_steps, numbers, rng};
+use ndarray::{Array2, Array3, ArrayRef2, Axis, concatenate, s};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -323,8 +323,8 @@ proptest! {
 #[cfg(feature = "rayon")]
 mod threads {
     use super::*;
-    use crate::common::number;
     use crate::common::description::description;
+    use crate::common::number;
 
     proptest! {
         #![proptest_config(config(24))]

@@ -80,7 +80,7 @@ fn hash<E: Float>(
         initial = Some(state);
     }
     let (outputs, state) = dynamic_rnn(&cell, &x, lengths.as_deref(), initial).unwrap();
-    let numbers = common::numbers(outputs.view(), &state);
+    let numbers = crate::common::numbers(outputs.view(), &state);
     assert!(numbers.iter().all(|number| number.is_finite()), "{name}: not a case that shows anything");
     fnv1a(numbers.iter().flat_map(|number| number.as_f64().to_bits().to_le_bytes()))
 }

@@ -1,7 +1,7 @@
 //! Compares random operations on a [`Stream`] with a plain model: each row alone, a loop over `step`.
 
-use crate::common::{leaves, number, rng, state};
 use crate::common::description::{Description, config, description};
+use crate::common::{leaves, number, rng, state};
 use ndarray::{Array2, Array3, s};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -125,7 +125,7 @@ fn run<E: Float>(
     let mut rng = rng(seed);
     let cell = description.build::<E>(input, &mut rng);
     let random_state = |seed: u64, dropout: bool| {
-        let mut state = state(&cell, batch, &mut common::rng(seed));
+        let mut state = state(&cell, batch, &mut crate::common::rng(seed));
         if !dropout {
             state.seed_dropout(None);
         }
@@ -148,7 +148,7 @@ fn run<E: Float>(
     for operation in operations {
         match *operation {
             Operation::Push { seed, columns } => {
-                let rng = &mut common::rng(seed);
+                let rng = &mut crate::common::rng(seed);
                 let mut x = Array2::from_shape_simple_fn((batch, input), || number(rng, 2.0));
                 if columns {
                     x = x.t().as_standard_layout().into_owned().reversed_axes();
@@ -157,7 +157,7 @@ fn run<E: Float>(
                 assert_eq!(stream.push(&x).unwrap(), model.output);
             }
             Operation::PushSteps { seed, steps, columns } => {
-                let rng = &mut common::rng(seed);
+                let rng = &mut crate::common::rng(seed);
                 let mut x = Array3::from_shape_simple_fn((steps, batch, input), || number(rng, 2.0));
                 if columns {
                     x = x.t().as_standard_layout().into_owned().reversed_axes();

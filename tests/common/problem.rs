@@ -1,7 +1,7 @@
 //! A random cell and its inputs, with any shape, lengths, numbers and layout.
 
-use crate::common::{Rng, array, by_steps, numbers, rng, state};
 use crate::common::description::{Around, Description, description};
+use crate::common::{Rng, array, by_steps, numbers, rng, state};
 use ndarray::{Array3, Axis, s};
 use proptest::collection::vec;
 use proptest::prelude::*;

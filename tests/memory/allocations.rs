@@ -3,9 +3,9 @@
 //! `RNN_CELL_SOAK_STEPS=20000000 cargo test --test allocations soak` runs streams for that many steps.
 
 use crate::allocator::{allocations, measured};
-use crate::one_thread;
-use crate::common::{Check, Rng, array, each_cell, rng, state};
 use crate::common::description::{Description, config, description};
+use crate::common::{Check, Rng, array, each_cell, rng, state};
+use crate::one_thread;
 use ndarray::{Array2, Array3, Axis, ShapeBuilder, s};
 use proptest::prelude::*;
 use rnn_cell::{

@@ -6,6 +6,8 @@ use crate::cells::{Normed, Projected, TwoProducts};
 use crate::common::{Rng, array, by_steps, number, numbers, randomized, rng, state};
 use crate::ind_rnn::MyIndRnn;
 use crate::lstm::MyLstm;
+use crate::sru::Sru;
+use crate::ugrnn::MyUgrnn;
 use ndarray::{Array2, Array3, ArrayD, Axis, s};
 use rand::RngExt;
 use rnn_cell::fused::{Forward, FusedCell, Linear, LinearWeights, Stage, Stages, Vector, Workspace};
@@ -14,9 +16,7 @@ use rnn_cell::{
     Activation, Arrays, Error, Float, Gru, Lstm, Parameters, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
     dynamic_rnn_time_major,
 };
-use crate::sru::Sru;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use crate::ugrnn::MyUgrnn;
 
 /// What a test does with each cell.
 trait Check<E: Float> {
@@ -533,7 +533,7 @@ fn linear_refuses() {
     assert!(matches!(two().build_from(weights((3, 2), None)), Err(Error::MissingWeight { .. })));
     let unexpected = two().use_bias(false).build_from(weights((3, 2), Some(2)));
     assert!(matches!(unexpected, Err(Error::UnexpectedWeight { .. })));
-    let recurrent = two().recurrent_size(2).build(&mut common::rng(1)).unwrap();
+    let recurrent = two().recurrent_size(2).build(&mut crate::common::rng(1)).unwrap();
     let (x, mut to) = (Array3::zeros((1, 1, 3)), Array3::zeros((1, 1, 2)));
     assert!(message(|| recurrent.forward(&x, &mut to, &mut Workspace::<f32>::default())).is_some());
 }

@@ -62,8 +62,8 @@ impl<E: Float> Problem<E> {
 
 /// Outputs, final state and every gradient in one row.
 fn numbers<E: Float, S: State<E>>(outputs: ArrayView3<E>, finals: &S, back: &RunGradients<E, S>) -> Vec<E> {
-    let mut numbers = common::numbers(outputs, finals);
-    numbers.extend(common::numbers(back.inputs.view(), &back.initial_state));
+    let mut numbers = crate::common::numbers(outputs, finals);
+    numbers.extend(crate::common::numbers(back.inputs.view(), &back.initial_state));
     numbers.extend(back.parameters.arrays().iter().flatten());
     numbers
 }
@@ -100,7 +100,7 @@ fn recording_changes_no_bit() {
     fn law<E: Float>(name: &str, p: &mut Problem<E>) {
         let (outputs, finals) =
             rnn_cell::dynamic_rnn(&p.cell, &p.x, p.lengths.as_deref(), Some(p.initial.clone())).unwrap();
-        let expected = common::numbers(outputs.view(), &finals);
+        let expected = crate::common::numbers(outputs.view(), &finals);
         assert_eq!(p.run()[..expected.len()], expected, "{name}");
     }
     each_problem(law, law);
@@ -288,9 +288,9 @@ fn both_ways<E: Float>(p: &Problem<E>, every: Option<usize>) -> Vec<E> {
     .unwrap();
     let (d, d_final) = (&p.d_outputs, || Some(p.d_final.clone()));
     let back = tape.backward(d, d, d_final(), d_final()).unwrap();
-    let mut numbers = common::numbers(fw.view(), &finals.0);
-    numbers.extend(common::numbers(bw.view(), &finals.1));
-    numbers.extend(common::numbers(back.inputs.view(), &back.initial_states.0));
+    let mut numbers = crate::common::numbers(fw.view(), &finals.0);
+    numbers.extend(crate::common::numbers(bw.view(), &finals.1));
+    numbers.extend(crate::common::numbers(back.inputs.view(), &back.initial_states.0));
     numbers.extend(leaves(&back.initial_states.1).iter().flatten());
     numbers.extend(back.parameters.arrays().iter().flatten());
     numbers

@@ -193,12 +193,12 @@ fn cells<E: Float>() -> Vec<(&'static str, BoxedTrainableCell<E>)> {
     let after = Gru::<E>::builder(2, 3).reset(GruReset::After).build(rng).unwrap();
     let stack = MultiRnnCell::new((BasicRnn::<E>::new(2, 2, rng), Ugrnn::new(2, 3, rng))).unwrap();
     vec![
-        ("lstm", BoxedTrainableCell::new(common::randomized(lstm, rng))),
-        ("layer_norm_lstm", BoxedTrainableCell::new(common::randomized(normed, rng))),
-        ("gru", BoxedTrainableCell::new(common::gru::<E>(2, 3, rng))),
-        ("gru, reset after", BoxedTrainableCell::new(common::randomized(after, rng))),
-        ("stack", BoxedTrainableCell::new(common::randomized(stack, rng))),
-        ("highway", BoxedTrainableCell::new(common::highway(Gru::<E>::new(2, 2, rng), false, rng))),
+        ("lstm", BoxedTrainableCell::new(crate::common::randomized(lstm, rng))),
+        ("layer_norm_lstm", BoxedTrainableCell::new(crate::common::randomized(normed, rng))),
+        ("gru", BoxedTrainableCell::new(crate::common::gru::<E>(2, 3, rng))),
+        ("gru, reset after", BoxedTrainableCell::new(crate::common::randomized(after, rng))),
+        ("stack", BoxedTrainableCell::new(crate::common::randomized(stack, rng))),
+        ("highway", BoxedTrainableCell::new(crate::common::highway(Gru::<E>::new(2, 2, rng), false, rng))),
     ]
 }
 
@@ -219,7 +219,7 @@ fn gradients_of_every_cell() {
 #[test]
 fn gradients_with_dropout() {
     fn cell<E: Float>() -> DropoutWrapper<BasicRnn<E>> {
-        common::dropout(BasicRnn::new(1, 1, &mut rng(1)), 0.9, false)
+        crate::common::dropout(BasicRnn::new(1, 1, &mut rng(1)), 0.9, false)
     }
     let shape = Shape { batch: 100, seq: samples() / 100, every: checkpoints(100) };
     check("dropout", &cell(), (cell(), 100), shape);
@@ -228,12 +228,13 @@ fn gradients_with_dropout() {
 /// Sums over the steps of one row, over the rows of one step, and over windows.
 #[test]
 fn gradients_of_long_rows_many_rows_and_many_windows() {
-    let lstm = common::randomized(Lstm::builder(1, 1).use_peepholes(true).build(&mut rng(1)).unwrap(), &mut rng(2));
+    let lstm =
+        crate::common::randomized(Lstm::builder(1, 1).use_peepholes(true).build(&mut rng(1)).unwrap(), &mut rng(2));
     let in_f64 = Lstm::builder(1, 1).use_peepholes(true).build(&mut rng(1)).unwrap();
     let long = Shape { batch: 1, seq: samples(), every: checkpoints(1) };
     check("one row", &lstm, (in_f64.clone(), 1), long);
     check("many rows", &lstm, (in_f64, 1), Shape { batch: samples(), seq: 1, every: None });
-    let gru = common::randomized(Gru::<f32>::new(1, 1, &mut rng(1)), &mut rng(2));
+    let gru = crate::common::randomized(Gru::<f32>::new(1, 1, &mut rng(1)), &mut rng(2));
     check("many windows", &gru, (Gru::new(1, 1, &mut rng(1)), 1), Shape { every: Some(10), ..long });
 }
 

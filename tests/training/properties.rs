@@ -1,8 +1,8 @@
 //! Backward passes over random cells, shapes and lengths: gradients agree with central differences, and with each other
 //! however a batch, a sequence or a tape is cut.
 
-use crate::common::{array, leaves, number, rng};
 use crate::common::description::{Description, config, description, pieces};
+use crate::common::{array, leaves, number, rng};
 use ndarray::{Array3, s};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -61,7 +61,7 @@ fn so_have_those_of_many_samples() {
 
 #[test]
 fn so_have_those_of_every_cell_and_wrapper() {
-    common::each_boxed_cell::<f32>(&mut |name, make| check(name, &make(40, 72, &mut common::rng(5))));
+    crate::common::each_boxed_cell::<f32>(&mut |name, make| check(name, &make(40, 72, &mut crate::common::rng(5))));
 }
 
 #[test]

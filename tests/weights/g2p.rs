@@ -37,10 +37,10 @@ fn a_word_alone_is_answered_as_in_a_batch() {
 #[test]
 fn lines_in_lines_out() {
     let mut output = Vec::new();
-    text::answer_lines(&model(), &b"hello\r\n\nTensorflow\n"[..], &mut output).unwrap();
+    crate::text::answer_lines(&model(), &b"hello\r\n\nTensorflow\n"[..], &mut output).unwrap();
     let output = String::from_utf8(output).unwrap();
     assert_eq!(output, "hello\tHH EH1 L OW0\nTensorflow\tT EH1 N S ER0 L OW0 F\n");
     let mut output = Vec::new();
-    text::answer_lines(&model(), &b""[..], &mut output).unwrap();
+    crate::text::answer_lines(&model(), &b""[..], &mut output).unwrap();
     assert!(output.is_empty());
 }
