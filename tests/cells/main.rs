@@ -9,6 +9,7 @@ mod errors;
 mod instruction_sets;
 mod laws;
 mod layer_norm_lstm;
+mod options;
 mod parameters;
 mod pictures;
 mod properties;
