@@ -17,6 +17,7 @@ use rnn_cell::{
     MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State, Ugrnn,
 };
 use std::ffi::OsStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 
 /// All instruction sets of this machine.
@@ -39,6 +40,13 @@ pub fn run_child(test: &str, isa: impl AsRef<OsStr>) -> Output {
         .env("RNN_CELL_ISA", isa)
         .output()
         .unwrap()
+}
+
+/// The panic's message, or `None` without a panic.
+pub fn message(run: impl FnOnce()) -> Option<String> {
+    let payload = catch_unwind(AssertUnwindSafe(run)).err()?;
+    let text = payload.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| payload.downcast_ref::<&str>().map(|&text| text.into())).unwrap_or_default())
 }
 
 /// The random generator of all tests.
