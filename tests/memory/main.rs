@@ -19,6 +19,7 @@ mod threads;
 mod training;
 #[path = "../../examples/fused/ugrnn.rs"]
 mod ugrnn;
+#[cfg(feature = "safetensors")]
 mod weights;
 
 /// Runs where no other thread can help: asking for help allocates, and counts are per thread.
