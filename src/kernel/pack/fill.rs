@@ -45,7 +45,10 @@ impl<E: Element> Fill<'_, E> {
             assert!(shape.units <= gate.width && last_row + shape.units <= gate.matrix.len(), "a gate has its weights");
             assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units), "a bias has one number per unit");
         }
-        assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units), "a bias has one number per unit");
+        assert!(
+            split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units),
+            "a bias has one number per unit"
+        );
     }
 
     #[inline(always)]

@@ -153,7 +153,7 @@ fn weights_of_a_gate() {
 fn bias_of_a_gate() {
     for units in [4, 6] {
         let gate = Gate { bias: Some(&MATRIX[..units]), ..gates()[0] };
-        refuses("a bias is a number a unit", || Product::new(Isa::get(), SHAPE, &[gate, gate], None));
+        refuses("a bias has one number per unit", || Product::new(Isa::get(), SHAPE, &[gate, gate], None));
     }
 }
 
@@ -161,7 +161,7 @@ fn bias_of_a_gate() {
 fn bias_of_a_split_gate() {
     for (split, units) in [(false, 5), (true, 4), (true, 6)] {
         let (shape, bias) = (PackShape { split, ..SHAPE }, Some(&MATRIX[..units]));
-        refuses("a bias is a number a unit", || Product::new(Isa::get(), shape, &gates(), bias));
+        refuses("a bias has one number per unit", || Product::new(Isa::get(), shape, &gates(), bias));
     }
 }
 
