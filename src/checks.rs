@@ -87,7 +87,7 @@ pub(crate) fn checked_state<C: RnnCell>(
 }
 
 /// Whether [`check_state`] will succeed. Does not allocate.
-fn fits<E: Float, S: State<E>>(expected: &S, batch: usize, state: &S) -> bool {
+pub(crate) fn fits<E: Float, S: State<E>>(expected: &S, batch: usize, state: &S) -> bool {
     let shape = |wanted: usize| {
         let (mut leaf, mut shape) = (0, None);
         state.visit(&mut |found| {

@@ -4,7 +4,7 @@ use crate::checks::{check_shape, check_sizes};
 use crate::fused::{Linear, LinearBuilder, LinearWeights, Workspace};
 use crate::kernel::zeros;
 use crate::train::Gradients;
-use crate::{Arrays, Error, Float, Parameters};
+use crate::{Arrays, Error, Float, Parameters, ParametersMut};
 use ndarray::{Array, Array1, Array2, Array3, ArrayRef, ArrayViewD, ArrayViewMutD, CowArray, Dimension, Ix3};
 use rand::Rng;
 
@@ -130,6 +130,9 @@ impl<E: Float> Parameters<E> for Dense<E> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.0.visit_parameters(visit);
     }
+}
+
+impl<E: Float> ParametersMut<E> for Dense<E> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.0.visit_parameters_mut(visit);
     }

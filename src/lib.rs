@@ -4,6 +4,7 @@
 #![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
+#![warn(unnameable_types)]
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -20,7 +21,8 @@ mod float;
 pub mod fused;
 pub mod guide;
 pub mod init;
-#[allow(unsafe_code)]
+// What the public `Float` needs of the kernels is sealed.
+#[allow(unsafe_code, unnameable_types)]
 mod kernel;
 mod logits;
 mod one_hot;
@@ -50,7 +52,7 @@ pub use kernel::{Activation, instruction_set};
 pub use logits::{TopK, argmax, softmax, top_k};
 pub use ndarray;
 pub use one_hot::one_hot;
-pub use parameters::{Arrays, Field, Parameters, joined};
+pub use parameters::{Arrays, Field, Parameters, ParametersMut, joined};
 pub use state::{LstmState, State};
 pub use wrappers::boxed::BoxedCell;
 pub use wrappers::dropout::DropoutWrapper;

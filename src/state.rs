@@ -162,7 +162,7 @@ impl<E: Float, S: State<E>> State<E> for Vec<S> {
     }
     fn seed_dropout(&mut self, seed: Option<u64>) {
         for (index, state) in self.iter_mut().enumerate() {
-            state.seed_dropout(child_seed(seed, index));
+            state.seed_dropout(seed.map(|seed| child_seed(seed, index)));
         }
     }
 }
@@ -195,7 +195,7 @@ macro_rules! tuple_state {
                 $(self.$index.visit_droppable_mut(visit);)+
             }
             fn seed_dropout(&mut self, seed: Option<u64>) {
-                $(self.$index.seed_dropout(child_seed(seed, $index));)+
+                $(self.$index.seed_dropout(seed.map(|seed| child_seed(seed, $index)));)+
             }
         }
     };

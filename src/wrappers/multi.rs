@@ -2,8 +2,9 @@
 
 use super::workspace::{Buffer, WrapperWorkspace};
 use crate::cell::step_as_run;
-use crate::{Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
+use crate::seed::child_seed;
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell, State};
+use ndarray::{ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 
 /// Stacks cells, each of which reads the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
 ///
@@ -83,6 +84,9 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.cells.zero_state(batch)
     }
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        self.cells.training_state(batch, seed)
+    }
 
     step_as_run!();
 
@@ -113,15 +117,19 @@ pub trait Layers: Sync + sealed::Sealed {
     #[doc(hidden)]
     fn zero_state(&self, batch: usize) -> Self::State;
     #[doc(hidden)]
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State;
+    #[doc(hidden)]
     fn unroll(&self, pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace);
 }
 
+#[allow(unnameable_types)]
 mod sealed {
     pub trait Sealed {}
 }
 
 /// What flows through the layers: from `inputs` to `outputs`, through two buffers in turn.
 #[doc(hidden)]
+#[allow(unnameable_types)]
 pub struct Pipe<'a, E> {
     inputs: ArrayView3<'a, E>,
     outputs: ArrayViewMut3<'a, E>,
@@ -166,6 +174,9 @@ impl<C: RnnCell> Layers for Vec<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.iter().map(|cell| cell.zero_state(batch)).collect()
     }
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        self.iter().enumerate().map(|(index, cell)| cell.training_state(batch, child_seed(seed, index))).collect()
+    }
     fn unroll(&self, mut pipe: Pipe<'_, C::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
         assert_eq!(state.len(), self.len(), "the state must have as many layers as the stack");
         workspaces.resize_with(self.len(), C::Workspace::default);
@@ -179,6 +190,12 @@ impl<E: Float, Cells: Parameters<E>> Parameters<E> for MultiRnnCell<Cells> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cells.visit_parameters(visit);
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.cells.take_parameters(take);
+    }
+}
+
+impl<E: Float, Cells: ParametersMut<E>> ParametersMut<E> for MultiRnnCell<Cells> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cells.visit_parameters_mut(visit);
     }
@@ -199,6 +216,12 @@ macro_rules! tuple_layers {
             }
             fn zero_state(&self, batch: usize) -> Self::State {
                 (self.0.zero_state(batch), $(self.$index.zero_state(batch),)*)
+            }
+            fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+                (
+                    self.0.training_state(batch, child_seed(seed, 0)),
+                    $(self.$index.training_state(batch, child_seed(seed, $index)),)*
+                )
             }
             fn unroll(&self, mut pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
                 pipe.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);

@@ -13,7 +13,7 @@ use rand::RngExt;
 use rnn_cell::fused::{Forward, FusedCell, Linear, LinearWeights, Stage, Stages, Vector, Workspace};
 use rnn_cell::train::{self, Back, TrainableCell, gradient_error};
 use rnn_cell::{
-    Activation, Arrays, Error, Float, Gru, Lstm, Parameters, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
+    Activation, Arrays, Error, Float, Gru, Lstm, Parameters, ParametersMut, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
     dynamic_rnn_time_major,
 };
 

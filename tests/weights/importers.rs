@@ -7,7 +7,9 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::GruReset;
 use rnn_cell::cells::LstmBuilder;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
-use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
+use rnn_cell::{
+    Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, ParametersMut, RnnCell,
+};
 use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};
 use std::path::PathBuf;
 
@@ -174,7 +176,7 @@ fn flax_files() {
 }
 
 /// Random weights, biases too.
-fn randomize<P: Parameters<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
+fn randomize<P: ParametersMut<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
     for cell in cells {
         cell.visit_parameters_mut(&mut |_, mut array| {
             let len = array.len();
