@@ -15,6 +15,7 @@ mod checks;
 mod dense;
 mod drivers;
 mod dropout;
+mod embedding;
 mod error;
 mod float;
 pub mod fused;
@@ -44,6 +45,7 @@ pub use drivers::{
     stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
 };
 pub use dropout::DropoutState;
+pub use embedding::Embedding;
 pub use error::Error;
 pub use float::Float;
 pub use kernel::{Activation, instruction_set};
