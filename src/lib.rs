@@ -27,6 +27,7 @@ mod logits;
 mod one_hot;
 mod parameters;
 mod seed;
+pub mod seq2seq;
 mod state;
 pub mod train;
 pub mod weights;

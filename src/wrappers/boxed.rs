@@ -1,7 +1,7 @@
 //! [`BoxedCell`]: a cell whose type is known at run time only.
 
 use super::dyn_state::DynState;
-use crate::{Float, Parameters, RnnCell};
+use crate::{Error, Float, Parameters, RnnCell};
 use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use std::any::{Any, type_name};
 use std::fmt;
@@ -67,6 +67,9 @@ macro_rules! erased_cell {
             fn zero_state(&self, batch: usize) -> DynState<E> {
                 self.0.erased_zero_state(batch)
             }
+            fn check_state(&self, state: &DynState<E>) -> Result<(), crate::Error> {
+                self.0.erased_check_state(state)
+            }
             fn step(
                 &self,
                 input: &ArrayRef2<E>,
@@ -107,6 +110,7 @@ pub(crate) trait ErasedCell<E: Float>: Parameters<E> + Send + Sync {
     fn erased_name(&self) -> &'static str;
     fn erased_sizes(&self) -> (usize, usize);
     fn erased_zero_state(&self, batch: usize) -> DynState<E>;
+    fn erased_check_state(&self, state: &DynState<E>) -> Result<(), Error>;
     fn erased_step(
         &self,
         input: &ArrayRef2<E>,
@@ -132,6 +136,10 @@ impl<E: Float, C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static> Era
     }
     fn erased_zero_state(&self, batch: usize) -> DynState<E> {
         DynState::new(self.zero_state(batch))
+    }
+    fn erased_check_state(&self, state: &DynState<E>) -> Result<(), Error> {
+        // A state of another type fails where it is used.
+        state.downcast_ref().map_or(Ok(()), |state| self.check_state(state))
     }
     fn erased_step(
         &self,

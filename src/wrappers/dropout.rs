@@ -213,6 +213,9 @@ impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         DropoutState::new(self.cell.zero_state(batch))
     }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.cell.check_state(&state.inner)
+    }
 
     step_as_run!();
 

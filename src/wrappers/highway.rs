@@ -228,6 +228,9 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
     fn zero_state(&self, batch: usize) -> C::State {
         self.cell.zero_state(batch)
     }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.cell.check_state(state)
+    }
 
     step_as_run!();
 

@@ -83,6 +83,9 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.cells.zero_state(batch)
     }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.cells.check_state(state)
+    }
 
     step_as_run!();
 
@@ -112,6 +115,8 @@ pub trait Layers: Sync + sealed::Sealed {
     fn sizes(&self) -> Vec<(usize, usize)>;
     #[doc(hidden)]
     fn zero_state(&self, batch: usize) -> Self::State;
+    #[doc(hidden)]
+    fn check_state(&self, state: &Self::State) -> Result<(), Error>;
     #[doc(hidden)]
     fn unroll(&self, pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace);
 }
@@ -166,6 +171,9 @@ impl<C: RnnCell> Layers for Vec<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.iter().map(|cell| cell.zero_state(batch)).collect()
     }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.iter().zip(state).try_for_each(|(cell, state)| cell.check_state(state))
+    }
     fn unroll(&self, mut pipe: Pipe<'_, C::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
         assert_eq!(state.len(), self.len(), "the state must have as many layers as the stack");
         workspaces.resize_with(self.len(), C::Workspace::default);
@@ -199,6 +207,11 @@ macro_rules! tuple_layers {
             }
             fn zero_state(&self, batch: usize) -> Self::State {
                 (self.0.zero_state(batch), $(self.$index.zero_state(batch),)*)
+            }
+            fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+                self.0.check_state(&state.0)?;
+                $(self.$index.check_state(&state.$index)?;)*
+                Ok(())
             }
             fn unroll(&self, mut pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
                 pipe.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);

@@ -116,6 +116,9 @@ impl<C: RnnCell, F: ResidualFn<C::Elem>> RnnCell for ResidualWrapper<C, F> {
     fn zero_state(&self, batch: usize) -> C::State {
         self.cell.zero_state(batch)
     }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.cell.check_state(state)
+    }
     fn step(
         &self,
         input: &ArrayRef2<C::Elem>,
