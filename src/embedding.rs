@@ -31,7 +31,7 @@ use rand::Rng;
 /// assert_eq!(features[[0, 0, 1]], 2.5);
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
-#[derive(Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Embedding<E>(EmbeddingWeights<E>);
 
 parameters! {
@@ -166,12 +166,6 @@ impl<E: Float> Parameters<E> for Embedding<E> {
     }
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.0.visit_parameters_mut(visit);
-    }
-}
-
-impl<E: Float> std::fmt::Debug for Embedding<E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Embedding").field("embeddings", self.embeddings()).finish()
     }
 }
 

@@ -93,6 +93,15 @@ pub enum Error {
         /// The row.
         row: usize,
     },
+    /// A decoder that may never end has no limit.
+    Endless,
+    /// The logits of a row are all NaN, so that none can be chosen.
+    AllNan {
+        /// The row of the batch.
+        row: usize,
+        /// The step.
+        time: usize,
+    },
     /// A number is outside the range its option allows.
     InvalidNumber {
         /// Name of the option.

@@ -35,6 +35,8 @@ messages! {
         "memory_sequence_length[{row}] is {length}, but must be from 1 to {} (the memory is {memory:?})", memory.1;
     NoMemory { mechanism, row } =>
         "row {row} of the state has no memory for mechanism {mechanism}: start from a state of AttentionWrapper::attend";
+    Endless { } => "the decoder can go on for ever, but maximum_iterations is not set";
+    AllNan { row, time } => "the logits of row {row} at step {time} are all NaN";
     ZeroSize { argument } => "{argument} is 0, but must be at least 1";
     InvalidNumber { argument, expected, found } => "{argument} is {found}, but must be {expected}";
     UnequalSizes { wrapper, input_size, output_size } =>

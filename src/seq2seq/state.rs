@@ -311,6 +311,9 @@ impl<E: Float, S: State<E>> State<E> for AttentionState<S, E> {
         visit(self.attention.view_mut());
         self.heads.iter_mut().for_each(|head| visit(head.alignments.view_mut()));
     }
+    fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.heads.iter().for_each(|head| visit(head.alignments.view()));
+    }
     fn seed_dropout(&mut self, seed: Option<u64>) {
         self.cell_state.seed_dropout(child_seed(seed, 0));
     }
