@@ -16,6 +16,7 @@ mod checks;
 mod dense;
 mod drivers;
 mod dropout;
+mod embedding;
 mod error;
 mod float;
 pub mod fused;
@@ -28,6 +29,7 @@ mod logits;
 mod one_hot;
 mod parameters;
 mod seed;
+pub mod seq2seq;
 mod state;
 pub mod train;
 pub mod weights;
@@ -46,6 +48,7 @@ pub use drivers::{
     stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
 };
 pub use dropout::DropoutState;
+pub use embedding::Embedding;
 pub use error::Error;
 pub use float::Float;
 pub use kernel::{Activation, instruction_set};

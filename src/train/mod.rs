@@ -8,6 +8,7 @@
 //! Over ten million samples in `f32`, losses and norms are accurate to 1e-6, and gradients to 1e-5 of the largest
 //! number in their array. If your own [`TrainableCell`] overrides `unroll_backward`, its sums are up to you.
 
+mod attention;
 mod bidirectional;
 mod boxed;
 mod cell;
@@ -26,6 +27,7 @@ mod residual;
 mod runs;
 
 pub use crate::back::Back;
+pub use attention::{AttentionGradient, AttentionRecord};
 pub use bidirectional::{
     BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_checkpointed,
 };

@@ -87,6 +87,9 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
     fn training_state(&self, batch: usize, seed: u64) -> Self::State {
         self.cells.training_state(batch, seed)
     }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.cells.check_state(state)
+    }
 
     step_as_run!();
 
@@ -118,6 +121,8 @@ pub trait Layers: Sync + sealed::Sealed {
     fn zero_state(&self, batch: usize) -> Self::State;
     #[doc(hidden)]
     fn training_state(&self, batch: usize, seed: u64) -> Self::State;
+    #[doc(hidden)]
+    fn check_state(&self, state: &Self::State) -> Result<(), Error>;
     #[doc(hidden)]
     fn unroll(&self, pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace);
 }
@@ -177,6 +182,9 @@ impl<C: RnnCell> Layers for Vec<C> {
     fn training_state(&self, batch: usize, seed: u64) -> Self::State {
         self.iter().enumerate().map(|(index, cell)| cell.training_state(batch, child_seed(seed, index))).collect()
     }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.iter().zip(state).try_for_each(|(cell, state)| cell.check_state(state))
+    }
     fn unroll(&self, mut pipe: Pipe<'_, C::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
         assert_eq!(state.len(), self.len(), "the state must have as many layers as the stack");
         workspaces.resize_with(self.len(), C::Workspace::default);
@@ -222,6 +230,11 @@ macro_rules! tuple_layers {
                     self.0.training_state(batch, child_seed(seed, 0)),
                     $(self.$index.training_state(batch, child_seed(seed, $index)),)*
                 )
+            }
+            fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+                self.0.check_state(&state.0)?;
+                $(self.$index.check_state(&state.$index)?;)*
+                Ok(())
             }
             fn unroll(&self, mut pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
                 pipe.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);

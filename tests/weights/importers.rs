@@ -494,3 +494,23 @@ fn a_kernel_of_no_whole_gates_is_named() {
     let message = "tensor \"kernel\" has shape [2, 8], but must have more than 2 rows (input + 2)";
     assert_eq!(error.to_string(), message);
 }
+
+/// The table has the same layout everywhere; only its name differs.
+#[test]
+fn embeddings() {
+    let table = ndarray::array![[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]];
+    let mut tensors = Tensors::new();
+    for name in ["model.emb.weight", "model/embedding/embeddings", "decoder/table"] {
+        tensors.insert(name, table.clone());
+    }
+    tensors.insert("flat/embeddings", ndarray::array![1.0]);
+    for embedding in [
+        pytorch::embedding(&mut tensors, "model.emb.").unwrap(),
+        keras::embedding(&mut tensors, "model/embedding/").unwrap(),
+        tensorflow::embedding(&mut tensors, "decoder/table").unwrap(),
+    ] {
+        assert_eq!(embedding.embeddings(), table);
+    }
+    assert!(matches!(keras::embedding(&mut tensors, "flat/"), Err(Error::TensorShape { .. })));
+    assert!(matches!(keras::embedding(&mut tensors, "none/"), Err(Error::MissingWeight { .. })));
+}
