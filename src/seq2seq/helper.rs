@@ -228,11 +228,15 @@ impl<E: Float> Helper for TrainingHelper<'_, E> {
 pub struct InferenceHelper<'a, E> {
     start_inputs: &'a ArrayRef2<E>,
     sample_fn: RowFn<'a, E>,
-    end_fn: Box<dyn FnMut(&[E]) -> bool + 'a>,
+    end_fn: EndFn<'a, E>,
     next_inputs_fn: Option<RowFn<'a, E>>,
 }
 
-type RowFn<'a, E> = Box<dyn FnMut(&[E]) -> Vec<E> + 'a>;
+/// Whether a row is the last.
+type EndFn<'a, E> = Box<dyn FnMut(&[E]) -> bool + 'a>;
+
+/// Makes one row of another.
+pub(super) type RowFn<'a, E> = Box<dyn FnMut(&[E]) -> Vec<E> + 'a>;
 
 impl<'a, E: Float> InferenceHelper<'a, E> {
     /// `start_inputs` (batch, input); `sample_fn` makes a sample of an output; `end_fn` says whether a sample is a row's

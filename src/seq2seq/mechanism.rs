@@ -1,9 +1,9 @@
 //! [`AttentionMechanism`]: scores a memory by a query.
 
 use super::align::Align;
+use super::head::Head;
 use super::memory::AttentionMemory;
 use super::score::HeadBuffers;
-use super::state::Head;
 use crate::fused::{Linear, LinearWeights, Workspace};
 use crate::{Error, Float, parameters};
 use ndarray::{Array0, Array1, ArrayRef3, ArrayView3, Axis, s};

@@ -1,6 +1,6 @@
 //! Scheduled sampling (Bengio et al., 2015): training on a mixture of given inputs and the model's own outputs.
 
-use super::helper::{Draws, Helper, HelperStep, Source, check_input, check_probability};
+use super::helper::{Draws, Helper, HelperStep, RowFn, Source, check_input, check_probability};
 use crate::checks::check_shape;
 use crate::{Embedding, Error, Float};
 use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, aview1, s};
@@ -91,7 +91,7 @@ pub struct ScheduledOutputTrainingHelper<'a, E> {
     source: Source<'a, E>,
     sampling_probability: f64,
     draws: Draws,
-    next_inputs_fn: Option<Box<dyn FnMut(&[E]) -> Vec<E> + 'a>>,
+    next_inputs_fn: Option<RowFn<'a, E>>,
     auxiliary_inputs: Option<ArrayView3<'a, E>>,
 }
 

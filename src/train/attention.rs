@@ -4,74 +4,21 @@ use super::cell::{RunBack, TrainableCell};
 use super::long_sum::LongSum;
 use super::runs::steps_as_runs;
 use crate::back::Back;
-use crate::fused::{LinearWeights, Workspace};
+use crate::fused::Workspace;
 use crate::kernel::zeros;
 use crate::seq2seq::{
     Aligned, AttentionMechanism, AttentionMechanismWeights, AttentionState, AttentionWrapper,
-    AttentionWrapperWorkspace, BUFFERS, Head, HeadBuffers, HeadRow, MemoryRow, ScoreGradients, prefix,
+    AttentionWrapperWorkspace, BUFFERS, Head, HeadBuffers, MemoryRow, ScoreGradients,
 };
-use crate::{Arrays, Float, Parameters, ParametersMut, joined};
-use ndarray::{Array2, Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, s};
+use crate::wrappers::workspace::Buffer;
+use crate::{Arrays, Float};
+use memory::MemoryBack;
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis, s};
 
-/// The gradients of an [`AttentionWrapper`]'s parameters: the cell's, then each mechanism's and its layer's.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AttentionGradient<G, E> {
-    /// The gradients of the cell's parameters.
-    pub cell: G,
-    /// The gradients of each mechanism's parameters.
-    pub mechanisms: Vec<AttentionMechanismWeights<E>>,
-    /// The gradients of each attention layer; empty without layers.
-    pub layers: Vec<LinearWeights<E>>,
-}
+mod gradient;
+mod memory;
 
-impl<G, E: Float> AttentionGradient<G, E> {
-    /// Calls `visit` with each part's prefix and the part.
-    fn parts<'a>(
-        &'a self,
-    ) -> impl Iterator<Item = (String, &'a AttentionMechanismWeights<E>, Option<&'a LinearWeights<E>>)> {
-        let count = self.mechanisms.len();
-        self.mechanisms.iter().enumerate().map(move |(at, part)| (prefix(at, count), part, self.layers.get(at)))
-    }
-}
-
-impl<E: Float, G: Parameters<E>> Parameters<E> for AttentionGradient<G, E> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        self.cell.visit_parameters(visit);
-        for (prefix, mechanism, layer) in self.parts() {
-            mechanism.visit_parameters(&mut |name, array| visit(&joined(&prefix, name), array));
-            if let Some(layer) = layer {
-                let prefix = joined(&prefix, "attention_layer");
-                layer.visit_parameters(&mut |name, array| visit(&joined(&prefix, name), array));
-            }
-        }
-    }
-    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
-        self.cell.take_parameters(take);
-        let (count, mut layers) = (self.mechanisms.len(), self.layers.into_iter());
-        for (at, mechanism) in self.mechanisms.into_iter().enumerate() {
-            let prefix = prefix(at, count);
-            mechanism.take(&prefix, take);
-            if let Some(layer) = layers.next() {
-                layer.take(&joined(&prefix, "attention_layer"), take);
-            }
-        }
-    }
-}
-
-impl<E: Float, G: ParametersMut<E>> ParametersMut<E> for AttentionGradient<G, E> {
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        self.cell.visit_parameters_mut(visit);
-        let count = self.mechanisms.len();
-        for (at, mechanism) in self.mechanisms.iter_mut().enumerate() {
-            let prefix = prefix(at, count);
-            mechanism.visit_parameters_mut(&mut |name, array| visit(&joined(&prefix, name), array));
-            if let Some(layer) = self.layers.get_mut(at) {
-                let prefix = joined(&prefix, "attention_layer");
-                layer.visit_parameters_mut(&mut |name, array| visit(&joined(&prefix, name), array));
-            }
-        }
-    }
-}
+pub use gradient::AttentionGradient;
 
 /// What a recorded step of an [`AttentionWrapper`] keeps.
 pub struct AttentionRecord<R, E> {
@@ -97,9 +44,7 @@ struct HeadRecord<E> {
 impl<E: Float> HeadRecord<E> {
     fn new(mechanism: &AttentionMechanism<E>, buffers: &HeadBuffers<E>, head: &Head<E>, queries: usize) -> Self {
         let (batch, time) = head.alignments.dim();
-        let copy = |buffer: &crate::wrappers::workspace::Buffer<E>, width| {
-            buffer.written((1, batch, width)).index_axis_move(Axis(0), 0).to_owned()
-        };
+        let copy = |buffer: &Buffer<E>, width| buffer.written((1, batch, width)).index_axis_move(Axis(0), 0).to_owned();
         let monotonic = mechanism.is_monotonic().then(|| (copy(&buffers.scores, time), copy(&buffers.previous, time)));
         Self {
             query: copy(&buffers.query, mechanism.num_units()),
@@ -164,10 +109,10 @@ impl<C: TrainableCell> TrainableCell for AttentionWrapper<C> {
             .mechanisms()
             .iter()
             .zip(&last.heads)
-            .map(|(mechanism, head)| MemoryBack::new(mechanism, head))
+            .map(|(mechanism, head)| MemoryBack::new(mechanism, &head.memory, head.alignments.ncols()))
             .collect();
         for (head, memory) in d_state.heads.iter_mut().zip(&memories) {
-            head.widen(memory.d_keys.dim().1);
+            head.widen(memory.time());
         }
         let mut sum = LongSum::<C::Elem, _>::new(gradient);
         for step in (0..steps).rev() {
@@ -336,55 +281,4 @@ struct RowGradients<'a, E> {
     v: &'a mut [E],
     g: &'a mut E,
     score_bias: &'a mut E,
-}
-
-/// The gradients of a mechanism's memory while a run goes backward, by row of the state.
-struct MemoryBack<E> {
-    rows: Vec<MemoryRow<E>>,
-    /// (batch, time, units).
-    d_keys: Array3<E>,
-    /// (batch, time, depth).
-    d_values: Array3<E>,
-}
-
-impl<E: Float> MemoryBack<E> {
-    fn new(mechanism: &AttentionMechanism<E>, head: &HeadRecord<E>) -> Self {
-        let (batch, time) = head.alignments.dim();
-        Self {
-            rows: head.memory.clone(),
-            d_keys: zeros((batch, time, mechanism.num_units())),
-            d_values: zeros((batch, time, mechanism.memory_depth())),
-        }
-    }
-
-    /// The gradients of the keys and values of a row's valid steps.
-    fn row(&mut self, row: usize, length: usize) -> (&mut [E], &mut [E]) {
-        fn of<E>(array: &mut Array3<E>, row: usize, length: usize) -> &mut [E] {
-            let (_, time, width) = array.dim();
-            let numbers = array.as_slice_mut().expect(BUFFERS);
-            &mut numbers[row * time * width..][..length * width]
-        }
-        (of(&mut self.d_keys, row, length), of(&mut self.d_values, row, length))
-    }
-
-    /// Takes the keys' gradients through the memory layer, and adds all to the gradient of the state.
-    fn finish(
-        self,
-        mechanism: &AttentionMechanism<E>,
-        gradient: &mut LinearWeights<E>,
-        to: &mut [HeadRow<E>],
-        products: &mut Workspace<E>,
-    ) {
-        let mut values = zeros(self.d_values.raw_dim());
-        for (mut to, row) in values.outer_iter_mut().zip(&self.rows) {
-            to.iter_mut().zip(row.values()).for_each(|(to, &value)| *to = value);
-        }
-        let mut d_values = zeros(values.raw_dim());
-        mechanism.memory_layer().backward(&values, &self.d_keys, &mut d_values, gradient, products);
-        d_values += &self.d_values;
-        for (to, d) in to.iter_mut().zip(d_values.outer_iter()) {
-            to.d_memory.resize(d.len(), E::zero());
-            to.d_memory.iter_mut().zip(d).for_each(|(to, &d)| *to += d);
-        }
-    }
 }

@@ -113,10 +113,10 @@ fn histories_are_those_of_the_steps() {
     for step in 0..4 {
         cell.step(&x.index_axis(Axis(1), step), &mut state, &mut output, &mut Default::default());
         for mechanism in 0..2 {
-            for row in 0..3 {
+            for (row, &length) in lengths.iter().enumerate() {
                 let history = last.alignment_history(mechanism);
                 let entry = history.slice(s![step, row, ..]);
-                if step < lengths[row] {
+                if step < length {
                     assert_eq!(entry, state.alignments(mechanism).row(row));
                 } else {
                     assert!(entry.iter().all(|&a| a == 0.0));

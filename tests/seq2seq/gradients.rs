@@ -4,7 +4,7 @@ use crate::models::{DEPTH, INPUT, array, each_model, memory, rng, two_mechanisms
 use ndarray::{Array3, s};
 use rnn_cell::seq2seq::{AttentionState, AttentionWrapper};
 use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{Parameters, State, dynamic_rnn};
+use rnn_cell::{Parameters, ParametersMut, State, dynamic_rnn};
 
 const STEP: f64 = 1e-5;
 

@@ -4,3 +4,4 @@ mod attention;
 mod decoders;
 mod gradients;
 mod models;
+mod transducers;

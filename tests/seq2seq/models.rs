@@ -7,7 +7,7 @@ use rnn_cell::seq2seq::{
     AttentionMechanism, AttentionWrapper, BahdanauAttention, BahdanauMonotonicAttention, LuongAttention,
     LuongMonotonicAttention, MonotonicMode, Probability,
 };
-use rnn_cell::{Float, Gru, Lstm, Parameters, RnnCell};
+use rnn_cell::{Float, Gru, Lstm, ParametersMut, RnnCell};
 
 pub type Rng = Xoshiro256PlusPlus;
 
@@ -53,7 +53,7 @@ pub fn mechanisms<E: Float>(rng: &mut Rng) -> Vec<(String, AttentionMechanism<E>
 }
 
 /// Moves every weight off its initial value: a 0 or a 1 hides mistakes.
-pub fn scatter<E: Float, P: Parameters<E>>(model: &mut P, rng: &mut Rng) {
+pub fn scatter<E: Float, P: ParametersMut<E>>(model: &mut P, rng: &mut Rng) {
     model.visit_parameters_mut(&mut |_, mut array| {
         array.mapv_inplace(|weight| weight + E::of(rng.random_range(-0.3..0.3)));
     });
