@@ -43,9 +43,9 @@ pub use cells::lstm::Lstm;
 pub use cells::ugrnn::Ugrnn;
 pub use dense::Dense;
 pub use drivers::{
-    Bidirectional, DynamicRnn, DynamicRnnWorkspace, RawStep, Stream, bidirectional_dynamic_rnn,
-    bidirectional_dynamic_rnn_time_major, concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn,
-    stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
+    Bidirectional, BidirectionalRnn, DynamicRnn, DynamicRnnWorkspace, RawRnn, RawStep, StackBidirectionalRnn, Stream,
+    bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, raw_rnn, stack_bidirectional_dynamic_rnn,
+    static_bidirectional_rnn, static_rnn,
 };
 pub use dropout::DropoutState;
 pub use embedding::Embedding;

@@ -31,8 +31,8 @@ pub use mechanism::{AttentionMechanism, AttentionMechanismWeights};
 pub use memory::AttentionMemory;
 pub(crate) use memory::MemoryRow;
 pub use options::{
-    AlignOptions, Bahdanau, BahdanauAttention, BahdanauMonotonicAttention, Luong, LuongAttention, LuongMonotonicAttention,
-    MechanismBuilder, Monotonic, Plain, ScoreOptions,
+    AlignOptions, Bahdanau, BahdanauAttention, BahdanauMonotonicAttention, Luong, LuongAttention,
+    LuongMonotonicAttention, MechanismBuilder, Monotonic, Plain, ScoreOptions,
 };
 pub use scheduled_helper::{ScheduledEmbeddingTrainingHelper, ScheduledOutputTrainingHelper};
 pub(crate) use score::{HeadBuffers, ScoreGradients};

@@ -31,19 +31,42 @@ use crate::{Activation, BasicRnn, Embedding, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
 
 /// Options of a Keras layer that its weights do not record. The defaults are Keras's.
+///
+/// ```
+/// use rnn_cell::weights::keras::Options;
+/// let of_compat_v1 = Options::default().reset_after(false);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
 pub struct Options {
-    /// `activation`. Default: tanh.
-    pub activation: Activation,
-    /// `recurrent_activation` of LSTM and GRU. Default: sigmoid. (`tf.compat.v1.keras`: hard sigmoid.)
-    pub recurrent_activation: Activation,
-    /// `reset_after` of GRU. Default: true. (`tf.compat.v1.keras`: false.)
-    pub reset_after: bool,
+    activation: Activation,
+    recurrent_activation: Activation,
+    reset_after: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self { activation: Activation::Tanh, recurrent_activation: Activation::Sigmoid, reset_after: true }
+    }
+}
+
+impl Options {
+    /// `activation`. Default: tanh.
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// `recurrent_activation` of LSTM and GRU. Default: sigmoid. (`tf.compat.v1.keras`: hard sigmoid.)
+    pub fn recurrent_activation(mut self, recurrent_activation: Activation) -> Self {
+        self.recurrent_activation = recurrent_activation;
+        self
+    }
+
+    /// `reset_after` of GRU. Default: true. (`tf.compat.v1.keras`: false.)
+    pub fn reset_after(mut self, reset_after: bool) -> Self {
+        self.reset_after = reset_after;
+        self
     }
 }
 

@@ -13,8 +13,9 @@ use rand::{RngExt, SeedableRng};
 use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder, UgrnnBuilder};
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
-    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm, Lstm,
-    MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell, State, Ugrnn,
+    Activation, BasicRnn, BidirectionalRnn, BoxedCell, DropoutWrapper, DynamicRnn, Float, Gru, GruReset,
+    HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell, State,
+    Ugrnn,
 };
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -315,3 +316,39 @@ impl RnnCell for Echo {
 impl Parameters<f64> for Echo {}
 
 impl ParametersMut<f64> for Echo {}
+
+/// [`DynamicRnn`] with options that may be left out.
+pub fn driver<'a, C: RnnCell>(
+    cell: &'a C,
+    lengths: Option<&'a [usize]>,
+    initial: Option<C::State>,
+) -> DynamicRnn<'a, 'a, C> {
+    let mut driver = DynamicRnn::new(cell);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    if let Some(initial) = initial {
+        driver = driver.initial_state(initial);
+    }
+    driver
+}
+
+/// The same for both directions with one cell.
+pub fn driver_both<'a, C: RnnCell>(
+    cell: &'a C,
+    lengths: Option<&'a [usize]>,
+    initial: [Option<C::State>; 2],
+) -> BidirectionalRnn<'a, 'a, C> {
+    let mut driver = BidirectionalRnn::new(cell, cell);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    let [fw, bw] = initial;
+    if let Some(fw) = fw {
+        driver = driver.initial_state_fw(fw);
+    }
+    if let Some(bw) = bw {
+        driver = driver.initial_state_bw(bw);
+    }
+    driver
+}

@@ -4,7 +4,7 @@ use crate::models::{DEPTH, INPUT, array, each_model, memory, rng, two_mechanisms
 use ndarray::{Array3, s};
 use rnn_cell::seq2seq::{AttentionState, AttentionWrapper};
 use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{Parameters, ParametersMut, State, dynamic_rnn};
+use rnn_cell::{DynamicRnn, Parameters, ParametersMut, State, dynamic_rnn};
 
 const STEP: f64 = 1e-5;
 
@@ -54,10 +54,10 @@ fn loss<C: TrainableCell<Elem = f64>>(cell: &AttentionWrapper<C>, start: &Start)
 /// The largest error of any gradient, relative to max(1, |gradient|).
 fn worst<C: TrainableCell<Elem = f64>>(cell: &mut AttentionWrapper<C>, start: &Start, every: Option<usize>) -> f64 {
     let initial = start.state(cell);
-    let (lengths, initial) = (Some(&start.lengths[..]), Some(initial));
+    let driver = DynamicRnn::new(cell).sequence_length(&start.lengths).initial_state(initial);
     let (outputs, last, tape) = match every {
-        None => train::dynamic_rnn(cell, &start.x, lengths, initial).unwrap(),
-        Some(every) => train::dynamic_rnn_checkpointed(cell, &start.x, lengths, initial, every).unwrap(),
+        None => driver.record(&start.x).unwrap(),
+        Some(every) => driver.checkpoint_every(every).record(&start.x).unwrap(),
     };
     let d_outputs = Array3::from_shape_vec(outputs.raw_dim(), (0..outputs.len()).map(weight).collect()).unwrap();
     let mut d_last = last.clone();

@@ -80,9 +80,9 @@ fn keras_cases<E: Float>(file: &str) {
     let bytes = fixture(file);
     let t = &mut safetensors::read_tensors::<E>(&bytes).unwrap();
     let default = keras::Options::default();
-    let relu = keras::Options { activation: Activation::Relu, ..default };
-    let hard = keras::Options { recurrent_activation: Activation::HardSigmoid, ..default };
-    let before = keras::Options { reset_after: false, ..default };
+    let relu = default.activation(Activation::Relu);
+    let hard = default.recurrent_activation(Activation::HardSigmoid);
+    let before = default.reset_after(false);
     check(t, "simple_rnn", |t, x| {
         run(&keras::simple_rnn(t, "simple_rnn/simple_rnn/simple_rnn_cell/", &relu).unwrap(), x)
     });
@@ -147,8 +147,8 @@ fn onnx_files() {
     let bytes = fixture("onnx_f32");
     let t = &mut safetensors::read_tensors::<f32>(&bytes).unwrap();
     let default = onnx::Options::default();
-    let relu = onnx::Options { activation: Activation::Relu, ..default };
-    let after = onnx::Options { linear_before_reset: true, ..default };
+    let relu = default.activation(Activation::Relu);
+    let after = default.linear_before_reset(true);
     check(t, "rnn", |t, x| run(&onnx::rnn(t, "rnn/", &default).unwrap(), x));
     check(t, "rnn_relu_both", |t, x| pair(&onnx::bidirectional_rnn(t, "rnn_relu_both/", &relu).unwrap(), x));
     check(t, "lstm", |t, x| run(&onnx::lstm(t, "lstm/", &default).unwrap(), x));
@@ -451,7 +451,7 @@ fn the_tensor_that_does_not_fit_is_named() {
     each_misfit("pytorch_f32", "lstm_proj.", &projections, |t, p| pytorch::bidirectional_lstm(t, p).map(drop));
     each_misfit("pytorch_f32", "gru.", &[], |t, p| pytorch::gru(t, p).map(drop));
 
-    let (keras, before) = (keras::Options::default(), keras::Options { reset_after: false, ..Default::default() });
+    let (keras, before) = (keras::Options::default(), keras::Options::default().reset_after(false));
     each_misfit("keras_f32", "simple_rnn/simple_rnn/simple_rnn_cell/", &["bias"], |t, p| {
         keras::simple_rnn(t, p, &keras).map(drop)
     });
