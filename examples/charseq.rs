@@ -4,7 +4,7 @@ mod training;
 
 use ndarray::{Array2, Array3, ArrayRef1};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss};
+use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss};
 use rnn_cell::{Dense, Error, Lstm, MultiRnnCell, ParametersMut, dynamic_rnn, one_hot};
 use training::Progress;
 
@@ -114,8 +114,7 @@ pub fn learn(steps: usize) -> Result<(Model, f64), Error> {
     letters.dedup();
     let mut model = Model::new(letters.iter().collect(), &mut Xoshiro256PlusPlus::seed_from_u64(1))?;
     let lesson = Lesson::new(SENTENCE, &model.letters)?;
-    let options = AdamOptions { learning_rate: 0.01, ..AdamOptions::default() };
-    let mut adam = Adam::new(&model.parts(), options)?;
+    let mut adam = Adam::builder().learning_rate(0.01).build(&model.parts())?;
 
     let progress = Progress::new(steps);
     let mut accuracy = 0.0;

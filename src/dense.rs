@@ -5,7 +5,9 @@ use crate::fused::{Linear, LinearBuilder, LinearWeights, Workspace};
 use crate::kernel::zeros;
 use crate::train::Gradients;
 use crate::{Arrays, Error, Float, Parameters, ParametersMut};
-use ndarray::{Array, Array1, Array2, Array3, ArrayRef, ArrayViewD, ArrayViewMutD, CowArray, Dimension, Ix3};
+use ndarray::{
+    Array, Array1, Array2, Array3, ArrayRef, ArrayRef2, ArrayViewD, ArrayViewMutD, Axis, CowArray, Dimension, Ix3,
+};
 use rand::Rng;
 
 /// A fully connected layer without activation: TensorFlow 1's `tf.layers.dense`.
@@ -84,6 +86,20 @@ impl<E: Float> Dense<E> {
         let mut y = zeros((1, x_rows.dim().1, self.0.units()));
         self.0.forward(&x_rows, &mut y, &mut Workspace::default());
         Ok(like(x, y))
+    }
+
+    /// [`forward`](Self::forward) of the rows of one step into an array, without allocating after the first call.
+    ///
+    /// # Panics
+    /// If shapes disagree.
+    pub(crate) fn forward_rows(&self, x: &ArrayRef2<E>, y: &mut ArrayRef2<E>, workspace: &mut Workspace<E>) {
+        let (x, mut y) = (x.view().insert_axis(Axis(0)), y.view_mut().insert_axis(Axis(0)));
+        self.0.forward(&x, &mut y, workspace);
+    }
+
+    /// `Err` unless `argument` is as wide as the layer's input.
+    pub(crate) fn check_input(&self, argument: &str, width: usize) -> Result<(), Error> {
+        check_shape(format_args!("the input of the layer for {argument}"), &[width], &[self.0.input_size()])
     }
 
     /// Computes the gradients of `x` and of the parameters from `d_y`, the gradient of y.

@@ -95,6 +95,9 @@ impl<E: Float, S: State<E>> State<E> for DropoutState<S> {
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.inner.visit_droppable_mut(visit);
     }
+    fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.inner.visit_alignments(visit);
+    }
     fn seed_dropout(&mut self, seed: Option<u64>) {
         self.inner.seed_dropout(seed.map(|seed| child_seed(seed, 0)));
         let batch = self.inner.batch_size();

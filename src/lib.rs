@@ -16,6 +16,7 @@ mod checks;
 mod dense;
 mod drivers;
 mod dropout;
+mod embedding;
 mod error;
 mod float;
 pub mod fused;
@@ -28,6 +29,7 @@ mod logits;
 mod one_hot;
 mod parameters;
 mod seed;
+pub mod seq2seq;
 mod state;
 pub mod train;
 pub mod weights;
@@ -41,11 +43,12 @@ pub use cells::lstm::Lstm;
 pub use cells::ugrnn::Ugrnn;
 pub use dense::Dense;
 pub use drivers::{
-    Bidirectional, DynamicRnn, DynamicRnnWorkspace, RawStep, Stream, bidirectional_dynamic_rnn,
-    bidirectional_dynamic_rnn_time_major, concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn,
-    stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
+    Bidirectional, BidirectionalRnn, DynamicRnn, DynamicRnnWorkspace, RawRnn, RawStep, StackBidirectionalRnn, Stream,
+    bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, raw_rnn, stack_bidirectional_dynamic_rnn,
+    static_bidirectional_rnn, static_rnn,
 };
 pub use dropout::DropoutState;
+pub use embedding::Embedding;
 pub use error::Error;
 pub use float::Float;
 pub use kernel::{Activation, instruction_set};

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{Adam, AdamOptions};
+use rnn_cell::train::Adam;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
 use rnn_cell::{Activation, BasicRnn, Error, Float, Gru, Lstm, ParametersMut};
 use safetensors_library::{Dtype, SafeTensors};
@@ -79,7 +79,7 @@ static MODELS: LazyLock<Models> = LazyLock::new(|| {
     let rnn = BasicRnn::new(1, 1, rng);
     Models {
         stack: vec![Lstm::new(1, 1, rng), Lstm::new(1, 1, rng)],
-        adam: Adam::new(&rnn, AdamOptions::default()).expect("TensorFlow's options are in range"),
+        adam: Adam::builder().build(&rnn).expect("TensorFlow's options are in range"),
         rnn,
         gru: Gru::new(1, 1, rng),
     }

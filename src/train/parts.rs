@@ -12,13 +12,13 @@ use std::borrow::Cow;
 ///
 /// ```
 /// use rand::SeedableRng;
-/// use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts};
+/// use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts};
 /// use rnn_cell::{Dense, Lstm, Parameters, one_hot};
 ///
 /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
 /// let (mut cell, mut dense) = (Lstm::<f32>::new(4, 8, &mut rng), Dense::new(8, 4, &mut rng));
-/// let options = AdamOptions { learning_rate: 0.1, ..AdamOptions::default() };
-/// let mut adam = Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), options)?;
+/// let model = Parts::new([("cell", &mut cell), ("dense", &mut dense)]);
+/// let mut adam = Adam::builder().learning_rate(0.1).build(&model)?;
 ///
 /// let x = one_hot(&["hell"], "helo")?;
 /// let (targets, weights) = (ndarray::array![[1, 2, 2, 3]], train::sequence_weights(&[4], 4)?); // e, l, l, o

@@ -1,7 +1,7 @@
 //! [`BoxedCell`]: a cell whose type is known at run time only.
 
 use super::dyn_state::DynState;
-use crate::{Float, Parameters, ParametersMut, RnnCell};
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use std::any::{Any, type_name};
 use std::fmt;
@@ -70,6 +70,9 @@ macro_rules! erased_cell {
             fn training_state(&self, batch: usize, seed: u64) -> DynState<E> {
                 self.0.erased_training_state(batch, seed)
             }
+            fn check_state(&self, state: &DynState<E>) -> Result<(), crate::Error> {
+                self.0.erased_check_state(state)
+            }
             fn step(
                 &self,
                 input: &ArrayRef2<E>,
@@ -118,6 +121,7 @@ pub(crate) trait ErasedCell<E: Float>: ParametersMut<E> + Send + Sync {
     fn erased_zero_state(&self, batch: usize) -> DynState<E>;
     fn erased_training_state(&self, batch: usize, seed: u64) -> DynState<E>;
     fn erased_take(self: Box<Self>, take: &mut dyn FnMut(&str, ArrayD<E>));
+    fn erased_check_state(&self, state: &DynState<E>) -> Result<(), Error>;
     fn erased_step(
         &self,
         input: &ArrayRef2<E>,
@@ -149,6 +153,10 @@ impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E> + Send + Sync + 'static> 
     }
     fn erased_take(self: Box<Self>, take: &mut dyn FnMut(&str, ArrayD<E>)) {
         (*self).take_parameters(take);
+    }
+    fn erased_check_state(&self, state: &DynState<E>) -> Result<(), Error> {
+        // A state of another type fails where it is used.
+        state.downcast_ref().map_or(Ok(()), |state| self.check_state(state))
     }
     fn erased_step(
         &self,

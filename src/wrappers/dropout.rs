@@ -240,6 +240,9 @@ impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
     fn training_state(&self, batch: usize, seed: u64) -> Self::State {
         DropoutState::seeded(seed, |seed| self.cell.training_state(batch, seed))
     }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.cell.check_state(&state.inner)
+    }
 
     step_as_run!();
 

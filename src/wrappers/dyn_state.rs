@@ -75,6 +75,9 @@ impl<E: Float> State<E> for DynState<E> {
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.0.erased_visit_droppable_mut(visit);
     }
+    fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.0.erased_visit_alignments(visit);
+    }
     fn seed_dropout(&mut self, seed: Option<u64>) {
         self.0.erased_seed_dropout(seed);
     }
@@ -95,6 +98,7 @@ trait ErasedState<E: Float>: Send + Sync {
     /// Returns false, and copies nothing, if `from` is of another type.
     fn erased_copy_from(&mut self, from: &DynState<E>) -> bool;
     fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
+    fn erased_visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>));
     fn erased_seed_dropout(&mut self, seed: Option<u64>);
 }
 
@@ -140,6 +144,9 @@ impl<E: Float, S: State<E>> ErasedState<E> for S {
     }
     fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.visit_droppable_mut(visit);
+    }
+    fn erased_visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.visit_alignments(visit);
     }
     fn erased_seed_dropout(&mut self, seed: Option<u64>) {
         self.seed_dropout(seed);

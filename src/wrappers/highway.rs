@@ -244,6 +244,9 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
     fn training_state(&self, batch: usize, seed: u64) -> C::State {
         self.cell.training_state(batch, seed)
     }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.cell.check_state(state)
+    }
 
     step_as_run!();
 

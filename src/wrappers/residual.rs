@@ -119,6 +119,9 @@ impl<C: RnnCell, F: ResidualFn<C::Elem>> RnnCell for ResidualWrapper<C, F> {
     fn training_state(&self, batch: usize, seed: u64) -> C::State {
         self.cell.training_state(batch, seed)
     }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.cell.check_state(state)
+    }
     fn step(
         &self,
         input: &ArrayRef2<C::Elem>,

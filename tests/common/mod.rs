@@ -13,10 +13,12 @@ use rand::{RngExt, SeedableRng};
 use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder, UgrnnBuilder};
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
-    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm, Lstm,
-    MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell, State, Ugrnn,
+    Activation, BasicRnn, BidirectionalRnn, BoxedCell, DropoutWrapper, DynamicRnn, Float, Gru, GruReset,
+    HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell, State,
+    Ugrnn,
 };
 use std::ffi::OsStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 
 /// All instruction sets of this machine.
@@ -39,6 +41,13 @@ pub fn run_child(test: &str, isa: impl AsRef<OsStr>) -> Output {
         .env("RNN_CELL_ISA", isa)
         .output()
         .unwrap()
+}
+
+/// The panic's message, or `None` without a panic.
+pub fn message(run: impl FnOnce()) -> Option<String> {
+    let payload = catch_unwind(AssertUnwindSafe(run)).err()?;
+    let text = payload.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| payload.downcast_ref::<&str>().map(|&text| text.into())).unwrap_or_default())
 }
 
 /// The random generator of all tests.
@@ -307,3 +316,39 @@ impl RnnCell for Echo {
 impl Parameters<f64> for Echo {}
 
 impl ParametersMut<f64> for Echo {}
+
+/// [`DynamicRnn`] with options that may be left out.
+pub fn driver<'a, C: RnnCell>(
+    cell: &'a C,
+    lengths: Option<&'a [usize]>,
+    initial: Option<C::State>,
+) -> DynamicRnn<'a, 'a, C> {
+    let mut driver = DynamicRnn::new(cell);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    if let Some(initial) = initial {
+        driver = driver.initial_state(initial);
+    }
+    driver
+}
+
+/// The same for both directions with one cell.
+pub fn driver_both<'a, C: RnnCell>(
+    cell: &'a C,
+    lengths: Option<&'a [usize]>,
+    initial: [Option<C::State>; 2],
+) -> BidirectionalRnn<'a, 'a, C> {
+    let mut driver = BidirectionalRnn::new(cell, cell);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    let [fw, bw] = initial;
+    if let Some(fw) = fw {
+        driver = driver.initial_state_fw(fw);
+    }
+    if let Some(bw) = bw {
+        driver = driver.initial_state_bw(bw);
+    }
+    driver
+}

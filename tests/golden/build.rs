@@ -120,11 +120,10 @@ impl Spec<'_> {
     }
 
     fn keras_options(&self) -> Result<keras::Options, Fault> {
-        Ok(keras::Options {
-            activation: self.activation("activation", Activation::Tanh)?,
-            recurrent_activation: self.activation("gate_activation", Activation::Sigmoid)?,
-            reset_after: self.flag("reset_after", true),
-        })
+        Ok(keras::Options::default()
+            .activation(self.activation("activation", Activation::Tanh)?)
+            .recurrent_activation(self.activation("gate_activation", Activation::Sigmoid)?)
+            .reset_after(self.flag("reset_after", true)))
     }
 
     fn weight<E: Float, D: Dimension>(&self, name: &str) -> Result<ndarray::Array<E, D>, Fault> {

@@ -2,7 +2,7 @@
 
 use crate::common::{Check, Rng, each_cell, rng};
 use ndarray::{ArrayViewD, ArrayViewMutD};
-use rnn_cell::train::{Adam, AdamOptions, Sgd};
+use rnn_cell::train::{Adam, Sgd};
 use rnn_cell::weights::safetensors;
 use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, ParametersMut, RnnCell};
 use std::path::PathBuf;
@@ -125,10 +125,10 @@ fn optimizers_are_saved_with_all_they_remember() {
     let model = Bidirectional { fw: gru(1), bw: gru(2) };
     let shape =
         |bytes: &[u8], name: &str| safetensors::read_tensors::<f64>(bytes).unwrap().shape(name).unwrap().to_vec();
-    let adam = check(&Adam::new(&model, AdamOptions::default()).unwrap());
+    let adam = check(&Adam::builder().build(&model).unwrap());
     assert_eq!(shape(&adam, "step"), [0; 0]);
     assert_eq!(shape(&adam, "v/bw/gates/kernel"), [7, 8]);
-    let sgd = check(&Sgd::new(&model, 0.1, 0.9).unwrap());
+    let sgd = check(&Sgd::builder(0.1).momentum(0.9).build(&model).unwrap());
     assert_eq!(shape(&sgd, "momentum/fw/candidate/bias"), [4]);
 }
 

@@ -104,10 +104,10 @@ pub(super) fn unroll<'a, E: Kernels>(
 /// Numbers that a run takes from a workspace.
 fn scratch_numbers<E: Kernels>(io: &Io<'_, E>, widths: &Widths, hoists: &Hoists, recording: bool) -> usize {
     let (inputs, outputs) = (io.inputs.strides()[2], io.outputs.strides()[2]);
-    let copies = memory::copy_numbers(io.inputs.dim(), inputs) + memory::copy_numbers(io.outputs.dim(), outputs);
+    let copies = [memory::copy_numbers(io.inputs.dim(), inputs), memory::copy_numbers(io.outputs.dim(), outputs)];
     let rows = io.inputs.dim().1;
     let scratch = if recording { 0 } else { Places::<E>::scratch_numbers(rows, widths) };
-    copies + scratch + hoists.numbers(rows)
+    memory::total([memory::total(copies), scratch, hoists.numbers(rows)])
 }
 
 /// Brings the old state to its place. If possible, that place is the state's own memory.
@@ -162,7 +162,7 @@ impl Hoists {
     }
 
     fn numbers(&self, rows: usize) -> usize {
-        self.widths.iter().map(|width| memory::lines(self.steps * rows * width)).sum()
+        memory::total(self.widths.map(|width| memory::room([self.steps, rows, width])))
     }
 
     fn grids<'a, E: Kernels>(&self, rows: usize, arena: &mut Arena<'a, E>) -> [Grid<'a, E>; MOST] {

@@ -4,8 +4,8 @@ mod adam;
 mod sgd;
 mod slots;
 
-pub use adam::{Adam, AdamOptions};
-pub use sgd::Sgd;
+pub use adam::{Adam, AdamBuilder};
+pub use sgd::{Sgd, SgdBuilder};
 
 use super::Gradients;
 use crate::checks::check_number;

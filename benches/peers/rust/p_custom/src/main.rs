@@ -4,7 +4,7 @@ use common::*;
 use ndarray::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{LayerNormLstm, Lstm, ParametersMut, State, Stream, Ugrnn, dynamic_rnn_time_major};
+use rnn_cell::{DynamicRnn, LayerNormLstm, Lstm, ParametersMut, State, Stream, Ugrnn};
 use std::hint::black_box;
 
 #[path = "../../../../../examples/fused/lstm.rs"]
@@ -39,7 +39,7 @@ fn measure<C: TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Custom, mode: &s
         (_, "stream") => measure_stream(bench, c, &cell),
         _ => {
             let x = time_major(c, "x", c.i);
-            let run = || dynamic_rnn_time_major(&cell, black_box(&x), None, None).unwrap();
+            let run = || DynamicRnn::new(&cell).time_major(true).run(black_box(&x)).unwrap();
             check("y", &numbers(run().0.view()), &c.read("y"), 1e-4)?;
             bench.time_row(c.cell, c.wl, mode, || {
                 black_box(run());
