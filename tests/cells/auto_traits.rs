@@ -3,7 +3,9 @@
 use ndarray::{Array2, Array3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{GruBuilder, GruWeights, LayerNormLstmBuilder, LayerNormLstmWeights, LstmBuilder, LstmWeights};
-use rnn_cell::train::{self, Adam, BidirectionalTape, BoxedTrainableCell, Gradients, Parts, RunGradients, Sgd, Tape};
+use rnn_cell::train::{
+    self, Adam, BidirectionalTape, BoxedTrainableCell, Gradients, Parts, RunGradients, Sgd, Tape, TrainableCell,
+};
 use rnn_cell::weights::Tensors;
 use rnn_cell::{
     BasicRnn, Bidirectional, BoxedCell, Dense, DropoutState, DropoutWrapper, DynState, DynamicRnn, DynamicRnnWorkspace,
@@ -54,6 +56,8 @@ fn what_is_printed_names_the_type_and_its_options() {
     printed(&ResidualWrapper::new(gru.clone()).unwrap(), &["ResidualWrapper", "Gru"]);
     printed(&DropoutWrapper::builder(gru.clone()).build().unwrap(), &["DropoutWrapper", "Gru"]);
     printed(&BoxedCell::new(gru.clone()), &["BoxedCell"]);
+    let gradient = BoxedTrainableCell::new(gru.clone()).zero_gradient();
+    printed(&gradient, &["DynGradient", "\"gates/kernel\"", "\"candidate/bias\""]);
     printed(&<Lstm<f32> as RnnCell>::Workspace::default(), &["Workspace"]);
     printed(&<HighwayWrapper<Gru<f32>> as RnnCell>::Workspace::default(), &["WrapperWorkspace"]);
     printed(&<BoxedCell<f32> as RnnCell>::Workspace::default(), &["DynWorkspace"]);

@@ -49,11 +49,13 @@ fn helpers_leave_the_queue_and_are_asked_for_again() {
         for _ in 0..100 {
             let both = AtomicUsize::new(0);
             // Neither returns before the other has come.
-            with_helpers(1, &|_| {
+            with_helpers(1, &|number| {
                 both.fetch_add(1, Ordering::Relaxed);
                 while both.load(Ordering::Relaxed) < 2 {
                     std::thread::yield_now();
                 }
+                // The helper has left it by starting, not by ending.
+                assert!(number > 0 || waiting() == 0);
             });
             assert_eq!(waiting(), 0);
         }
