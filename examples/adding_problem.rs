@@ -9,7 +9,7 @@ mod training;
 use ndarray::{Array2, Array3, s};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{
-    self, Adam, AdamOptions, Gradients, Optimizer, Parts, TrainableCell, clip_by_global_norm, mean_squared_error,
+    self, Adam, Gradients, Optimizer, Parts, TrainableCell, clip_by_global_norm, mean_squared_error,
 };
 use rnn_cell::{BasicRnn, Dense, Error, Lstm, dynamic_rnn};
 use training::Progress;
@@ -52,8 +52,8 @@ fn sequences(count: usize, rng: &mut Xoshiro256PlusPlus) -> (Array3<f32>, Array2
 fn learn<C: TrainableCell<Elem = f32>>(name: &str, mut cell: C, at_most: usize) -> Result<(f32, usize), Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(2);
     let mut dense = Dense::new(HIDDEN, 1, &mut rng);
-    let options = AdamOptions { learning_rate: 0.005, ..AdamOptions::default() };
-    let mut adam = Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), options)?;
+    let model = Parts::new([("cell", &mut cell), ("dense", &mut dense)]);
+    let mut adam = Adam::builder().learning_rate(0.005).build(&model)?;
 
     let progress = Progress::new(at_most);
     let (mut running, mut batches) = (1.0 / 6.0, 0);

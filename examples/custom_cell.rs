@@ -6,8 +6,8 @@ use common::{draw, draw_rows};
 use ndarray::{Array1, Array2, ArrayRef2, Axis, arr1};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::{
-    DynamicRnn, Error, RnnCell, Stream, bidirectional_dynamic_rnn, dynamic_rnn, dynamic_rnn_time_major, init, one_hot,
-    raw_rnn, stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
+    DynamicRnn, Error, RnnCell, Stream, bidirectional_dynamic_rnn, dynamic_rnn, init, one_hot, raw_rnn,
+    stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
 };
 
 /// An independently recurrent network, after Li et al. (2018), with tanh: h' = tanh(x · w + u ⊙ h).
@@ -50,11 +50,10 @@ fn main() -> Result<(), Error> {
 
     println!("The other drivers take it unchanged:\n");
     let by_time = x.view().permuted_axes([1, 0, 2]);
-    let (outputs, _) = dynamic_rnn_time_major(&cell, &by_time, Some(&lengths), None)?;
-    println!("dynamic_rnn_time_major           {:?} = (seq, batch, hidden)", outputs.dim());
-
-    let (_, states, _) = DynamicRnn::new(&cell).sequence_length(&lengths).run_with_states(&x)?;
-    println!("DynamicRnn                       {} states of {:?} = (batch, hidden)", states.len(), states[0].dim());
+    let (outputs, states, _) =
+        DynamicRnn::new(&cell).sequence_length(&lengths).time_major(true).run_with_states(&by_time)?;
+    println!("DynamicRnn                       {:?} = (seq, batch, hidden)", outputs.dim());
+    println!("                                 and {} states of {:?} = (batch, hidden)", states.len(), states[0].dim());
 
     let ((fw, bw), _) = bidirectional_dynamic_rnn(&cell, &cell, &x, Some(&lengths), None, None)?;
     println!("bidirectional_dynamic_rnn        {:?} forward, {:?} backward", fw.dim(), bw.dim());

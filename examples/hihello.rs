@@ -7,7 +7,7 @@ mod training;
 
 use ndarray::{Array2, Array3, Axis};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, sequence_loss};
+use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts, sequence_loss};
 use rnn_cell::{Dense, Error, Lstm, dynamic_rnn, one_hot};
 use training::Progress;
 
@@ -31,8 +31,8 @@ pub fn learn(steps: usize) -> Result<f64, Error> {
 
     let mut cell = Lstm::<f32>::new(5, 8, &mut rng);
     let mut dense = Dense::new(8, 5, &mut rng); // from the cell's outputs to a score for each letter
-    let options = AdamOptions { learning_rate: 0.05, ..AdamOptions::default() };
-    let mut adam = Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), options)?;
+    let model = Parts::new([("cell", &mut cell), ("dense", &mut dense)]);
+    let mut adam = Adam::builder().learning_rate(0.05).build(&model)?;
 
     println!("it reads           {READS}");
     println!("it should write    {SAYS}");

@@ -8,7 +8,7 @@ mod training;
 use ndarray::{Array2, Array3};
 use plotters::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, mean_squared_error};
+use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts, mean_squared_error};
 use rnn_cell::{Dense, Lstm, LstmState, dynamic_rnn};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -40,8 +40,8 @@ pub fn forecast(steps: usize, path: &Path) -> Result<(f64, f64), Box<dyn Error>>
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let mut cell = Lstm::<f64>::new(1, HIDDEN, &mut rng);
     let mut dense = Dense::new(HIDDEN, 1, &mut rng);
-    let options = AdamOptions { learning_rate: 0.01, ..AdamOptions::default() };
-    let mut adam = Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), options)?;
+    let model = Parts::new([("cell", &mut cell), ("dense", &mut dense)]);
+    let mut adam = Adam::builder().learning_rate(0.01).build(&model)?;
 
     let progress = Progress::new(steps);
     for step in 1..=steps {

@@ -4,6 +4,7 @@
 #![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
+#![warn(unnameable_types)]
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -15,17 +16,20 @@ mod checks;
 mod dense;
 mod drivers;
 mod dropout;
+mod embedding;
 mod error;
 mod float;
 pub mod fused;
 pub mod guide;
 pub mod init;
-#[allow(unsafe_code)]
+// What the public `Float` needs of the kernels is sealed.
+#[allow(unsafe_code, unnameable_types)]
 mod kernel;
 mod logits;
 mod one_hot;
 mod parameters;
 mod seed;
+pub mod seq2seq;
 mod state;
 pub mod train;
 pub mod weights;
@@ -39,18 +43,19 @@ pub use cells::lstm::Lstm;
 pub use cells::ugrnn::Ugrnn;
 pub use dense::Dense;
 pub use drivers::{
-    Bidirectional, DynamicRnn, DynamicRnnWorkspace, RawStep, Stream, bidirectional_dynamic_rnn,
-    bidirectional_dynamic_rnn_time_major, concat_outputs, dynamic_rnn, dynamic_rnn_time_major, raw_rnn,
-    stack_bidirectional_dynamic_rnn, static_bidirectional_rnn, static_rnn,
+    Bidirectional, BidirectionalRnn, DynamicRnn, DynamicRnnWorkspace, RawRnn, RawStep, StackBidirectionalRnn, Stream,
+    bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, raw_rnn, stack_bidirectional_dynamic_rnn,
+    static_bidirectional_rnn, static_rnn,
 };
 pub use dropout::DropoutState;
+pub use embedding::Embedding;
 pub use error::Error;
 pub use float::Float;
 pub use kernel::{Activation, instruction_set};
 pub use logits::{TopK, argmax, softmax, top_k};
 pub use ndarray;
 pub use one_hot::one_hot;
-pub use parameters::{Arrays, Field, Parameters, joined};
+pub use parameters::{Arrays, Field, Parameters, ParametersMut, joined};
 pub use state::{LstmState, State};
 pub use wrappers::boxed::BoxedCell;
 pub use wrappers::dropout::DropoutWrapper;

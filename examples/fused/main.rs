@@ -7,7 +7,7 @@ mod ugrnn;
 
 use ndarray::{Array3, s};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{self, Adam, AdamOptions, Optimizer, TrainableCell, mean_squared_error};
+use rnn_cell::train::{self, Adam, Optimizer, TrainableCell, mean_squared_error};
 use rnn_cell::{Error, dynamic_rnn, one_hot};
 
 const WORDS: [&str; 3] = ["hello", "eolll", "lleel"];
@@ -41,7 +41,7 @@ fn show<C: TrainableCell<Elem = f64>>(name: &str, code: &str, mut cell: C) -> Re
 pub fn learn(steps: usize) -> Result<Vec<f32>, Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let mut cell = lstm::MyLstm::<f32>::new(4, 4, &mut rng)?;
-    let mut adam = Adam::new(&cell, AdamOptions { learning_rate: 0.05, ..AdamOptions::default() })?;
+    let mut adam = Adam::builder().learning_rate(0.05).build(&cell)?;
     let word: Array3<f32> = one_hot(&["hello"], "helo")?;
     let (x, next) = (word.slice(s![.., ..4, ..]), word.slice(s![.., 1.., ..]).to_owned());
     let mut losses = Vec::new();

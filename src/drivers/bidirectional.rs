@@ -1,12 +1,13 @@
-//! [`bidirectional_dynamic_rnn`]: one cell runs from the first step forward, another from the last step back.
+//! [`bidirectional_dynamic_rnn`]: one cell runs from the first step forward, another from the last step back;
+//! [`BidirectionalRnn`]: the same with options.
 
 use super::order::{Direction, by_step};
 use super::run::{Buffers, Run};
 use super::schedule::Schedule;
 use super::walk::Watch;
 use crate::checks::{check_directions, check_inputs, checked_state};
-use crate::{Error, Float, Parameters, RnnCell};
-use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate};
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
+use ndarray::{Array3, ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate};
 
 /// What two directions return: (forward, backward) outputs and (forward, backward) final states.
 type UnrolledBoth<C, D> =
@@ -14,7 +15,8 @@ type UnrolledBoth<C, D> =
 
 /// Pairs a forward and a backward cell and visits their parameters together, under `fw/` and `bw/`.
 ///
-/// Save, load and train the two as one. To run them, pass `&pair.fw` and `&pair.bw` to [`bidirectional_dynamic_rnn`].
+/// Save, load and train the two as one. To run them, pass `&pair.fw` and `&pair.bw` to [`BidirectionalRnn::new`] or
+/// [`bidirectional_dynamic_rnn`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bidirectional<F, B = F> {
     /// Runs from the first step forward.
@@ -28,6 +30,13 @@ impl<E: Float, F: Parameters<E>, B: Parameters<E>> Parameters<E> for Bidirection
         self.fw.visit_parameters(&mut |name, weight| visit(&format!("fw/{name}"), weight));
         self.bw.visit_parameters(&mut |name, weight| visit(&format!("bw/{name}"), weight));
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.fw.take_parameters(&mut |name, weight| take(&format!("fw/{name}"), weight));
+        self.bw.take_parameters(&mut |name, weight| take(&format!("bw/{name}"), weight));
+    }
+}
+
+impl<E: Float, F: ParametersMut<E>, B: ParametersMut<E>> ParametersMut<E> for Bidirectional<F, B> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.fw.visit_parameters_mut(&mut |name, weight| visit(&format!("fw/{name}"), weight));
         self.bw.visit_parameters_mut(&mut |name, weight| visit(&format!("bw/{name}"), weight));
@@ -48,7 +57,8 @@ impl<E: Float, F: Parameters<E>, B: Parameters<E>> Parameters<E> for Bidirection
 ///
 /// So `outputs_bw` at step t has seen steps t to the row's last, and `state_bw` is the state after step 0. Concatenate
 /// the outputs with [`concat_outputs`]. The cells may differ in type and size. Lengths, padding and initial states work
-/// as in [`dynamic_rnn`](crate::dynamic_rnn). With the feature `rayon`, a large batch's directions run in parallel.
+/// as in [`dynamic_rnn`](crate::dynamic_rnn). [`BidirectionalRnn`] has more options. With the feature `rayon`, a large
+/// batch's directions run in parallel.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -74,22 +84,107 @@ pub fn bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<UnrolledBoth<C, D>, Error> {
-    run(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), false)
+    let driver = BidirectionalRnn::new(cell_fw, cell_bw);
+    BidirectionalRnn { sequence_length, initial_state_fw, initial_state_bw, ..driver }.run(inputs)
 }
 
-/// [`bidirectional_dynamic_rnn`] for time-major arrays: `inputs` (seq, batch, input), outputs (seq, batch, output).
+/// [`bidirectional_dynamic_rnn`] with more options, in any combination.
 ///
-/// # Errors
-/// As [`bidirectional_dynamic_rnn`].
-pub fn bidirectional_dynamic_rnn_time_major<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
-    cell_fw: &C,
-    cell_bw: &D,
-    inputs: &ArrayRef3<C::Elem>,
-    sequence_length: Option<&[usize]>,
-    initial_state_fw: Option<C::State>,
-    initial_state_bw: Option<D::State>,
-) -> Result<UnrolledBoth<C, D>, Error> {
-    run(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), true)
+/// Choose what you get with the last call: [`run`](Self::run), [`run_steps`](Self::run_steps) over a list of steps, or
+/// [`record`](Self::record) to train [`TrainableCell`](crate::train::TrainableCell)s.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{BidirectionalRnn, Gru, Lstm};
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let (forward, backward) = (Lstm::<f32>::new(4, 3, &mut rng), Gru::new(4, 2, &mut rng));
+/// let x = rnn_cell::one_hot(&["hello", "eolll"], "helo")?;
+/// let by_step = x.view().permuted_axes([1, 0, 2]);                  // (seq, batch, input) = (5, 2, 4)
+/// let driver = BidirectionalRnn::new(&forward, &backward).sequence_length(&[5, 3]).time_major(true);
+/// let ((fw, bw), _) = driver.run(&by_step)?;
+/// assert_eq!((fw.dim(), bw.dim()), ((5, 2, 3), (5, 2, 2)));
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+///
+/// `'c` is the lifetime of the cells, `'o` that of the lengths.
+#[must_use = "a builder does nothing until it runs"]
+pub struct BidirectionalRnn<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem> = C> {
+    pub(crate) cell_fw: &'c C,
+    pub(crate) cell_bw: &'c D,
+    pub(crate) sequence_length: Option<&'o [usize]>,
+    pub(crate) initial_state_fw: Option<C::State>,
+    pub(crate) initial_state_bw: Option<D::State>,
+    pub(crate) time_major: bool,
+}
+
+impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'c, 'o, C, D> {
+    /// Starts a run of `cell_fw` forward and `cell_bw` backward. Every option has a default.
+    pub fn new(cell_fw: &'c C, cell_bw: &'c D) -> Self {
+        let (initial_state_fw, initial_state_bw) = (None, None);
+        Self { cell_fw, cell_bw, sequence_length: None, initial_state_fw, initial_state_bw, time_major: false }
+    }
+
+    /// Steps of each row, (batch), each at most `seq`. Default: `seq`.
+    pub fn sequence_length(mut self, sequence_length: &'o [usize]) -> Self {
+        self.sequence_length = Some(sequence_length);
+        self
+    }
+
+    /// The forward cell's state before the first step. Default: [`RnnCell::zero_state`].
+    pub fn initial_state_fw(mut self, initial_state: C::State) -> Self {
+        self.initial_state_fw = Some(initial_state);
+        self
+    }
+
+    /// The backward cell's state before the last valid step, which it reads first. Default: [`RnnCell::zero_state`].
+    pub fn initial_state_bw(mut self, initial_state: D::State) -> Self {
+        self.initial_state_bw = Some(initial_state);
+        self
+    }
+
+    /// Whether inputs and outputs are (seq, batch, features), instead of (batch, seq, features). Default: false.
+    pub fn time_major(mut self, time_major: bool) -> Self {
+        self.time_major = time_major;
+        self
+    }
+
+    /// Runs both cells. Returns ((outputs_fw, outputs_bw), (state_fw, state_bw)). Outputs are laid out as `inputs`.
+    ///
+    /// # Errors
+    /// As [`bidirectional_dynamic_rnn`].
+    pub fn run(mut self, inputs: &ArrayRef3<C::Elem>) -> Result<UnrolledBoth<C, D>, Error> {
+        let (schedule, mut states) = self.check(inputs)?;
+        let Self { cell_fw, cell_bw, time_major, .. } = self;
+        let (rows, columns, _) = inputs.dim();
+        let mut fw = Array3::zeros((rows, columns, cell_fw.output_size()));
+        let mut bw = Array3::zeros((rows, columns, cell_bw.output_size()));
+        let outputs = (by_step(fw.view_mut(), time_major), by_step(bw.view_mut(), time_major));
+        let inputs = by_step(inputs.view(), time_major);
+        let both = Both { cells: (cell_fw, cell_bw), schedule: &schedule, inputs, outputs };
+        both.run((&mut states.0, &mut states.1));
+        Ok(((fw, bw), states))
+    }
+
+    /// Schedules the run and returns the initial states if all arguments fit.
+    pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<(Schedule, (C::State, D::State)), Error> {
+        let Self { cell_fw, cell_bw, sequence_length, time_major, .. } = *self;
+        let (seq, batch, _) = by_step(inputs.view(), time_major).dim();
+        check_directions(cell_fw, cell_bw)?;
+        check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
+        let state_fw = checked_state("initial_state_fw", cell_fw, batch, self.initial_state_fw.take())?;
+        let state_bw = checked_state("initial_state_bw", cell_bw, batch, self.initial_state_bw.take())?;
+        Ok((Schedule::new(seq, batch, sequence_length), (state_fw, state_bw)))
+    }
+}
+
+impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> std::fmt::Debug for BidirectionalRnn<'_, '_, C, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BidirectionalRnn")
+            .field("sequence_length", &self.sequence_length)
+            .field("time_major", &self.time_major)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Joins the outputs of two directions: \[fw, bw\] along the last axis.
@@ -100,31 +195,6 @@ pub fn bidirectional_dynamic_rnn_time_major<C: RnnCell, D: RnnCell<Elem = C::Ele
 pub fn concat_outputs<E: Float>(outputs_fw: &ArrayRef3<E>, outputs_bw: &ArrayRef3<E>) -> Array3<E> {
     concatenate(Axis(2), &[outputs_fw.view(), outputs_bw.view()])
         .unwrap_or_else(|_| panic!("outputs_fw are {:?}, but outputs_bw are {:?}", outputs_fw.dim(), outputs_bw.dim()))
-}
-
-fn run<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
-    cell_fw: &C,
-    cell_bw: &D,
-    inputs: &ArrayRef3<C::Elem>,
-    sequence_length: Option<&[usize]>,
-    initial: (Option<C::State>, Option<D::State>),
-    time_major: bool,
-) -> Result<UnrolledBoth<C, D>, Error> {
-    let x = by_step(inputs.view(), time_major);
-    let (seq, batch, _) = x.dim();
-    check_directions(cell_fw, cell_bw)?;
-    check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
-    let mut states = (
-        checked_state("initial_state_fw", cell_fw, batch, initial.0)?,
-        checked_state("initial_state_bw", cell_bw, batch, initial.1)?,
-    );
-    let (rows, columns, _) = inputs.dim();
-    let mut fw = Array3::zeros((rows, columns, cell_fw.output_size()));
-    let mut bw = Array3::zeros((rows, columns, cell_bw.output_size()));
-    let outputs = (by_step(fw.view_mut(), time_major), by_step(bw.view_mut(), time_major));
-    let schedule = Schedule::new(seq, batch, sequence_length);
-    Both { cells: (cell_fw, cell_bw), schedule: &schedule, inputs: x, outputs }.run((&mut states.0, &mut states.1));
-    Ok(((fw, bw), states))
 }
 
 /// Both directions over checked, time-major arrays. Leaves outputs past a row's length alone.

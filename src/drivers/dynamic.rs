@@ -45,21 +45,13 @@ pub fn dynamic_rnn<C: RnnCell>(
     DynamicRnn { sequence_length, initial_state, ..DynamicRnn::new(cell) }.run(inputs)
 }
 
-/// [`dynamic_rnn`] for time-major arrays: `inputs` (seq, batch, input), outputs (seq, batch, output).
+/// [`dynamic_rnn`] with more options, in any combination: time-major arrays and resets in mid-sequence.
 ///
-/// # Errors
-/// As [`dynamic_rnn`].
-pub fn dynamic_rnn_time_major<C: RnnCell>(
-    cell: &C,
-    inputs: &ArrayRef3<C::Elem>,
-    sequence_length: Option<&[usize]>,
-    initial_state: Option<C::State>,
-) -> Result<Unrolled<C>, Error> {
-    DynamicRnn { sequence_length, initial_state, time_major: true, ..DynamicRnn::new(cell) }.run(inputs)
-}
-
-/// [`dynamic_rnn`] with more options: time-major arrays, resets in mid-sequence, the state after every step, and
-/// outputs and buffers to reuse.
+/// Choose what you get with the last call: [`run`](Self::run), [`run_into`](Self::run_into) outputs and buffers that
+/// you reuse, [`run_steps`](Self::run_steps) over a list of steps, [`run_with_states`](Self::run_with_states) for the
+/// state after every step, [`run_with_layers`](Self::run_with_layers) for the outputs of every layer of a
+/// [`MultiRnnCell`](crate::MultiRnnCell), or [`record`](Self::record) to train a
+/// [`TrainableCell`](crate::train::TrainableCell).
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -79,23 +71,26 @@ pub fn dynamic_rnn_time_major<C: RnnCell>(
 /// assert_eq!(states[4].row(1), states[3].row(1));                    // frozen: row 1 is 4 steps long
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
-#[must_use]
-pub struct DynamicRnn<'a, C: RnnCell> {
-    cell: &'a C,
-    sequence_length: Option<&'a [usize]>,
-    initial_state: Option<C::State>,
-    time_major: bool,
-    resets: Option<&'a ArrayRef2<bool>>,
+///
+/// `'c` is the lifetime of the cell, `'o` that of lengths and resets, which a [`Tape`](crate::train::Tape) need not
+/// outlive.
+#[must_use = "a builder does nothing until it runs"]
+pub struct DynamicRnn<'c, 'o, C: RnnCell> {
+    pub(crate) cell: &'c C,
+    pub(crate) sequence_length: Option<&'o [usize]>,
+    pub(crate) initial_state: Option<C::State>,
+    pub(crate) time_major: bool,
+    pub(crate) resets: Option<&'o ArrayRef2<bool>>,
 }
 
-impl<'a, C: RnnCell> DynamicRnn<'a, C> {
+impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
     /// Starts a run of `cell`. Every option has a default.
-    pub fn new(cell: &'a C) -> Self {
+    pub fn new(cell: &'c C) -> Self {
         Self { cell, sequence_length: None, initial_state: None, time_major: false, resets: None }
     }
 
     /// Steps of each row, (batch), each at most `seq`. Default: `seq`.
-    pub fn sequence_length(mut self, sequence_length: &'a [usize]) -> Self {
+    pub fn sequence_length(mut self, sequence_length: &'o [usize]) -> Self {
         self.sequence_length = Some(sequence_length);
         self
     }
@@ -117,7 +112,7 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     /// back to the initial one before the step. Resets past a row's length do nothing. Default: no resets.
     ///
     /// Every reset cuts the run. Between the cuts the cell runs as fast as without resets.
-    pub fn resets(mut self, resets: &'a ArrayRef2<bool>) -> Self {
+    pub fn resets(mut self, resets: &'o ArrayRef2<bool>) -> Self {
         self.resets = Some(resets);
         self
     }
@@ -209,7 +204,7 @@ impl<'a, C: RnnCell> DynamicRnn<'a, C> {
     }
 
     /// Schedules the run and returns the initial state if all arguments fit.
-    fn check(&mut self, inputs: &ArrayRef3<C::Elem>, schedule: &mut Schedule) -> Result<C::State, Error> {
+    pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>, schedule: &mut Schedule) -> Result<C::State, Error> {
         let Self { cell, sequence_length, time_major, resets, .. } = *self;
         let (rows, columns, _) = inputs.dim();
         let (seq, batch) = if time_major { (rows, columns) } else { (columns, rows) };
@@ -265,7 +260,7 @@ impl<C: RnnCell> std::fmt::Debug for DynamicRnnWorkspace<C> {
     }
 }
 
-impl<C: RnnCell> std::fmt::Debug for DynamicRnn<'_, C> {
+impl<C: RnnCell> std::fmt::Debug for DynamicRnn<'_, '_, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DynamicRnn")
             .field("sequence_length", &self.sequence_length)

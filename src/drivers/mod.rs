@@ -2,6 +2,7 @@
 
 mod bidirectional;
 mod dynamic;
+mod layers;
 pub(crate) mod order;
 #[cfg(feature = "rayon")]
 mod parallel;
@@ -13,11 +14,9 @@ mod static_;
 mod stream;
 pub(crate) mod walk;
 
-pub use bidirectional::{
-    Bidirectional, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major, concat_outputs,
-};
-pub use dynamic::{DynamicRnn, DynamicRnnWorkspace, dynamic_rnn, dynamic_rnn_time_major};
-pub use raw::{RawStep, raw_rnn};
-pub use stack_bidirectional::stack_bidirectional_dynamic_rnn;
+pub use bidirectional::{Bidirectional, BidirectionalRnn, bidirectional_dynamic_rnn, concat_outputs};
+pub use dynamic::{DynamicRnn, DynamicRnnWorkspace, dynamic_rnn};
+pub use raw::{RawRnn, RawStep, raw_rnn};
+pub use stack_bidirectional::{StackBidirectionalRnn, stack_bidirectional_dynamic_rnn};
 pub use static_::{static_bidirectional_rnn, static_rnn};
 pub use stream::Stream;

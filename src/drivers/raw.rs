@@ -1,11 +1,12 @@
-//! [`raw_rnn`]: a closure decides what each step reads and emits, and when a row ends.
+//! [`raw_rnn`]: a closure decides what each step reads and emits, and when a row ends; [`RawRnn`]: the same with
+//! options.
 
 use super::dynamic::Unrolled;
-use crate::checks::{check_shape, check_state, leaf_shapes};
+use crate::checks::{check_shape, check_state, checked_state, leaf_shapes};
 use crate::{Error, Float, RnnCell, State};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
-/// What [`raw_rnn`] shows its closure after a step, and what the closure sets for the next.
+/// What [`raw_rnn`] and [`RawRnn`] show their closure after a step, and what the closure sets for the next.
 ///
 /// Finished rows are no longer computed. What you write to them is ignored.
 pub struct RawStep<'a, C: RnnCell> {
@@ -13,7 +14,7 @@ pub struct RawStep<'a, C: RnnCell> {
     pub time: usize,
     /// The cell's output, (batch, output), with 0 in finished rows. `None` in the first call.
     pub output: Option<ArrayView2<'a, C::Elem>>,
-    /// The state before the next step: the zero state in the first call, then the last step's. You may change it.
+    /// The state before the next step: the initial state in the first call, then the last step's. You may change it.
     pub state: &'a mut C::State,
     /// Set to true to finish a row. Setting it back to false has no effect.
     pub finished: &'a mut [bool],
@@ -53,7 +54,8 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
 ///
 /// Differences from TensorFlow: the batch is an argument. The closure captures what TensorFlow passes on as
 /// `loop_state`. It need not hand back the zero state or the cell's output. Outputs are one time-major array instead of
-/// a `TensorArray`. Finished rows are not computed, and `output` is 0 there.
+/// a `TensorArray`. Finished rows are not computed, and `output` is 0 there. [`RawRnn`] takes an initial state, and
+/// closures that can fail.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -81,44 +83,113 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
 pub fn raw_rnn<C: RnnCell>(
     cell: &C,
     batch: usize,
-    mut loop_fn: impl FnMut(&mut RawStep<'_, C>),
+    loop_fn: impl FnMut(&mut RawStep<'_, C>),
 ) -> Result<Unrolled<C>, Error> {
-    let leaves = leaf_shapes(&cell.zero_state(0));
-    let mut state = cell.zero_state(batch);
-    let mut finals = None;
-    let mut rows = Rows::new(cell, batch);
-    let mut input = Array2::zeros((batch, cell.input_size()));
-    let mut output = Array2::zeros((batch, cell.output_size()));
-    let mut finished = vec![false; batch];
-    let mut emitted = Emitted { numbers: Vec::new(), steps: 0, batch, width: None };
-    for time in 0.. {
-        let mut step = RawStep {
-            time,
-            output: (time > 0).then(|| output.view()),
-            state: &mut state,
-            finished: &mut finished,
-            next_input: input.view_mut(),
-            emit: None,
-        };
-        loop_fn(&mut step);
-        let emit = step.emit;
-        check_state(format_args!("the state at time {time}"), &leaves, batch, &state)?;
-        if time > 0 {
-            emitted.push(time, emit.as_deref().unwrap_or(&output), &rows.active)?;
-        }
-        // Only now: the first call may have turned dropout on.
-        let finals = finals.get_or_insert_with(|| state.clone());
-        for &row in rows.active.iter().filter(|&&row| finished[row]) {
-            finals.copy_row(row, &state, row);
-            output.row_mut(row).fill(C::Elem::default());
-        }
-        rows.active.retain(|&row| !finished[row]);
-        if rows.active.is_empty() {
-            break;
-        }
-        rows.step(cell, &input, &mut state, &mut output);
+    RawRnn::new(cell, batch).run(loop_fn)
+}
+
+/// [`raw_rnn`] with an initial state, and with a closure that can fail.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{Gru, RawRnn, RnnCell};
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = Gru::<f32>::new(1, 1, &mut rng);
+/// let mut words = "0.5 0.25 oops".split(' ');
+/// let run = RawRnn::new(&cell, 1).initial_state(cell.zero_state(1) + 0.5).try_run(|step| {
+///     match words.next() {
+///         Some(word) => step.next_input.fill(word.parse()?),
+///         None => step.finished.fill(true),
+///     }
+///     Ok::<_, Box<dyn std::error::Error>>(())
+/// });
+/// assert_eq!(run.unwrap_err().to_string(), "invalid float literal");
+/// ```
+#[must_use = "a builder does nothing until it runs"]
+pub struct RawRnn<'c, C: RnnCell> {
+    cell: &'c C,
+    batch: usize,
+    initial_state: Option<C::State>,
+}
+
+impl<'c, C: RnnCell> RawRnn<'c, C> {
+    /// Starts a run of `cell` over `batch` rows.
+    pub fn new(cell: &'c C, batch: usize) -> Self {
+        Self { cell, batch, initial_state: None }
     }
-    Ok((emitted.into_array(cell.output_size()), finals.unwrap_or(state)))
+
+    /// The state in the closure's first call. Default: [`RnnCell::zero_state`].
+    pub fn initial_state(mut self, initial_state: C::State) -> Self {
+        self.initial_state = Some(initial_state);
+        self
+    }
+
+    /// Runs the cell as [`raw_rnn`] does.
+    ///
+    /// # Errors
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if the initial state does not fit the cell or the batch.
+    /// - As [`raw_rnn`].
+    pub fn run(self, mut loop_fn: impl FnMut(&mut RawStep<'_, C>)) -> Result<Unrolled<C>, Error> {
+        self.try_run(|step| {
+            loop_fn(step);
+            Ok(())
+        })
+    }
+
+    /// Runs the cell as [`raw_rnn`] does, until all rows finish or the closure returns an error of your type `E`.
+    ///
+    /// # Errors
+    /// - The closure's.
+    /// - As [`run`](Self::run), converted to `E`.
+    pub fn try_run<E: From<Error>>(
+        self,
+        mut loop_fn: impl FnMut(&mut RawStep<'_, C>) -> Result<(), E>,
+    ) -> Result<Unrolled<C>, E> {
+        let Self { cell, batch, initial_state } = self;
+        let leaves = leaf_shapes(&cell.zero_state(0));
+        let mut state = checked_state("initial_state", cell, batch, initial_state)?;
+        let mut finals = None;
+        let mut rows = Rows::new(cell, batch);
+        let mut input = Array2::zeros((batch, cell.input_size()));
+        let mut output = Array2::zeros((batch, cell.output_size()));
+        let mut finished = vec![false; batch];
+        let mut emitted = Emitted { numbers: Vec::new(), steps: 0, batch, width: None };
+        for time in 0.. {
+            let mut step = RawStep {
+                time,
+                output: (time > 0).then(|| output.view()),
+                state: &mut state,
+                finished: &mut finished,
+                next_input: input.view_mut(),
+                emit: None,
+            };
+            loop_fn(&mut step)?;
+            let emit = step.emit;
+            check_state(format_args!("the state at time {time}"), &leaves, batch, &state)?;
+            if time > 0 {
+                emitted.push(time, emit.as_deref().unwrap_or(&output), &rows.active)?;
+            }
+            // Only now: the first call may have turned dropout on.
+            let finals = finals.get_or_insert_with(|| state.clone());
+            for &row in rows.active.iter().filter(|&&row| finished[row]) {
+                finals.copy_row(row, &state, row);
+                output.row_mut(row).fill(C::Elem::default());
+            }
+            rows.active.retain(|&row| !finished[row]);
+            if rows.active.is_empty() {
+                break;
+            }
+            rows.step(cell, &input, &mut state, &mut output);
+        }
+        Ok((emitted.into_array(cell.output_size()), finals.unwrap_or(state)))
+    }
+}
+
+impl<C: RnnCell> std::fmt::Debug for RawRnn<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawRnn").field("batch", &self.batch).finish_non_exhaustive()
+    }
 }
 
 /// The unfinished rows, in order, and room to gather them.

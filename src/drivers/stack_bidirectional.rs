@@ -1,4 +1,5 @@
-//! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each of which reads both outputs of the one below.
+//! [`stack_bidirectional_dynamic_rnn`]: bidirectional layers, each of which reads both outputs of the one below;
+//! [`StackBidirectionalRnn`]: the same with options.
 
 use super::bidirectional::Both;
 use super::order::by_step;
@@ -9,6 +10,8 @@ use ndarray::{Array3, ArrayRef3, Axis};
 
 /// What a stack returns: outputs, and each layer's final states, forward and backward.
 type UnrolledStack<C, D> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
+/// The same with the outputs of every layer.
+type UnrolledLayers<C, D> = (Vec<Array3<<C as RnnCell>::Elem>>, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
 
 /// Runs bidirectional layers one above the other: each layer reads the outputs of the one below, \[fw, bw\] along the
 /// last axis. Returns the last layer's outputs (batch, seq, fw output + bw output), C-contiguous, and each layer's
@@ -24,7 +27,8 @@ type UnrolledStack<C, D> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::St
 /// ```
 ///
 /// This differs from `bidirectional_dynamic_rnn` over two stacks of cells, in which no layer sees the other direction.
-/// All cells of one direction have one type; their sizes and options may differ.
+/// All cells of one direction have one type; their sizes and options may differ. [`StackBidirectionalRnn`] has more
+/// options.
 ///
 /// # Errors
 /// - [`Error::ZeroSize`] if there are no layers.
@@ -39,23 +43,123 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     initial_states_fw: Option<Vec<C::State>>,
     initial_states_bw: Option<Vec<D::State>>,
 ) -> Result<UnrolledStack<C, D>, Error> {
-    check_layers(cells_fw, cells_bw)?;
-    let (batch, seq, _) = inputs.dim();
-    check_inputs(&cells_fw[0], inputs.dim(), (batch, seq), sequence_length)?;
-    let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, initial_states_fw)?;
-    let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, initial_states_bw)?;
+    let driver = StackBidirectionalRnn::new(cells_fw, cells_bw);
+    StackBidirectionalRnn { sequence_length, initial_states_fw, initial_states_bw, ..driver }.run(inputs)
+}
 
-    let schedule = Schedule::new(seq, batch, sequence_length);
-    let mut below = None;
-    for (layer, cells) in cells_fw.iter().zip(cells_bw).enumerate() {
-        let (width_fw, width_bw) = (cells.0.output_size(), cells.1.output_size());
-        let mut outputs = Array3::zeros((batch, seq, width_fw.saturating_add(width_bw)));
-        let both = by_step(outputs.view_mut(), false).split_at(Axis(2), width_fw);
-        let inputs = by_step(below.as_ref().map_or(inputs.view(), |below: &Array3<_>| below.view()), false);
-        Both { cells, schedule: &schedule, inputs, outputs: both }.run((&mut states_fw[layer], &mut states_bw[layer]));
-        below = Some(outputs);
+/// [`stack_bidirectional_dynamic_rnn`] with more options, in any combination: time-major arrays and the outputs of every
+/// layer.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{Gru, StackBidirectionalRnn};
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let layers = [Gru::<f32>::new(4, 3, &mut rng), Gru::new(2 * 3, 2, &mut rng)];
+/// let x = rnn_cell::one_hot(&["hello", "eolll"], "helo")?;          // (batch, seq, input) = (2, 5, 4)
+/// let driver = StackBidirectionalRnn::new(&layers, &layers).sequence_length(&[5, 3]);
+/// let (outputs, states_fw, _) = driver.run_with_layers(&x)?;
+/// assert_eq!((outputs[0].dim(), outputs[1].dim()), ((2, 5, 6), (2, 5, 4)));
+/// assert_eq!(states_fw.len(), 2);
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+#[must_use = "a builder does nothing until it runs"]
+pub struct StackBidirectionalRnn<'a, C: RnnCell, D: RnnCell<Elem = C::Elem> = C> {
+    cells_fw: &'a [C],
+    cells_bw: &'a [D],
+    sequence_length: Option<&'a [usize]>,
+    initial_states_fw: Option<Vec<C::State>>,
+    initial_states_bw: Option<Vec<D::State>>,
+    time_major: bool,
+}
+
+impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D> {
+    /// Starts a run of layers, the lowest first, with one cell per layer and direction. Every option has a default.
+    pub fn new(cells_fw: &'a [C], cells_bw: &'a [D]) -> Self {
+        let (initial_states_fw, initial_states_bw) = (None, None);
+        Self { cells_fw, cells_bw, sequence_length: None, initial_states_fw, initial_states_bw, time_major: false }
     }
-    Ok((below.unwrap_or_default(), states_fw, states_bw))
+
+    /// Steps of each row, (batch), each at most `seq`. Default: `seq`.
+    pub fn sequence_length(mut self, sequence_length: &'a [usize]) -> Self {
+        self.sequence_length = Some(sequence_length);
+        self
+    }
+
+    /// The state of each layer's forward cell before the first step. Default: [`RnnCell::zero_state`] of each.
+    pub fn initial_states_fw(mut self, initial_states: Vec<C::State>) -> Self {
+        self.initial_states_fw = Some(initial_states);
+        self
+    }
+
+    /// The state of each layer's backward cell before the last valid step, which it reads first. Default:
+    /// [`RnnCell::zero_state`] of each.
+    pub fn initial_states_bw(mut self, initial_states: Vec<D::State>) -> Self {
+        self.initial_states_bw = Some(initial_states);
+        self
+    }
+
+    /// Whether inputs and outputs are (seq, batch, features), instead of (batch, seq, features). Default: false.
+    pub fn time_major(mut self, time_major: bool) -> Self {
+        self.time_major = time_major;
+        self
+    }
+
+    /// Runs the layers. Returns the last layer's outputs, laid out as `inputs`, and each layer's final states, forward
+    /// and backward.
+    ///
+    /// # Errors
+    /// As [`stack_bidirectional_dynamic_rnn`].
+    pub fn run(self, inputs: &ArrayRef3<C::Elem>) -> Result<UnrolledStack<C, D>, Error> {
+        let (mut layers, states_fw, states_bw) = self.layers(inputs, false)?;
+        Ok((layers.pop().unwrap_or_default(), states_fw, states_bw))
+    }
+
+    /// Runs the layers. Returns the outputs of every layer, the lowest first, each laid out as `inputs` and as wide as
+    /// the layer's two outputs together, and each layer's final states, forward and backward.
+    ///
+    /// # Errors
+    /// As [`stack_bidirectional_dynamic_rnn`].
+    pub fn run_with_layers(self, inputs: &ArrayRef3<C::Elem>) -> Result<UnrolledLayers<C, D>, Error> {
+        self.layers(inputs, true)
+    }
+
+    /// The outputs of all layers, or of the last one.
+    fn layers(self, inputs: &ArrayRef3<C::Elem>, all: bool) -> Result<UnrolledLayers<C, D>, Error> {
+        let Self { cells_fw, cells_bw, sequence_length, initial_states_fw, initial_states_bw, time_major } = self;
+        check_layers(cells_fw, cells_bw)?;
+        let (rows, columns, _) = inputs.dim();
+        let inputs = by_step(inputs.view(), time_major);
+        let (seq, batch, _) = inputs.dim();
+        check_inputs(&cells_fw[0], (rows, columns, inputs.dim().2), (batch, seq), sequence_length)?;
+        let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, initial_states_fw)?;
+        let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, initial_states_bw)?;
+
+        let schedule = Schedule::new(seq, batch, sequence_length);
+        let mut layers: Vec<Array3<C::Elem>> = Vec::new();
+        let states = states_fw.iter_mut().zip(&mut states_bw);
+        for (cells, states) in cells_fw.iter().zip(cells_bw).zip(states) {
+            let (width_fw, width_bw) = (cells.0.output_size(), cells.1.output_size());
+            let mut outputs = Array3::zeros((rows, columns, width_fw.saturating_add(width_bw)));
+            let both = by_step(outputs.view_mut(), time_major).split_at(Axis(2), width_fw);
+            let inputs = layers.last().map_or(inputs, |below| by_step(below.view(), time_major));
+            Both { cells, schedule: &schedule, inputs, outputs: both }.run(states);
+            if !all {
+                layers.clear();
+            }
+            layers.push(outputs);
+        }
+        Ok((layers, states_fw, states_bw))
+    }
+}
+
+impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> std::fmt::Debug for StackBidirectionalRnn<'_, C, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StackBidirectionalRnn")
+            .field("sequence_length", &self.sequence_length)
+            .field("time_major", &self.time_major)
+            .finish_non_exhaustive()
+    }
 }
 
 fn check_layers<C: RnnCell, D: RnnCell>(cells_fw: &[C], cells_bw: &[D]) -> Result<(), Error> {
@@ -86,8 +190,11 @@ fn checked_states<C: RnnCell>(
     batch: usize,
     initial_states: Option<Vec<C::State>>,
 ) -> Result<Vec<C::State>, Error> {
-    let Some(states) = initial_states else { return Ok(cells.iter().map(|cell| cell.zero_state(batch)).collect()) };
+    let states: Vec<_> = match initial_states {
+        None => cells.iter().map(|_| None).collect(),
+        Some(states) => states.into_iter().map(Some).collect(),
+    };
     check_count(argument, cells.len(), states.len())?;
-    let checked = |(layer, (cell, state))| checked_state(format_args!("{argument}[{layer}]"), cell, batch, Some(state));
+    let checked = |(layer, (cell, state))| checked_state(format_args!("{argument}[{layer}]"), cell, batch, state);
     cells.iter().zip(states).enumerate().map(checked).collect()
 }

@@ -1,9 +1,9 @@
 //! [`static_rnn`] and [`static_bidirectional_rnn`]: sequences as lists of steps.
 
-use super::bidirectional::Both;
-use super::dynamic::dynamic_rnn_time_major;
-use super::schedule::Schedule;
-use crate::checks::{check_directions, check_inputs, check_shape, checked_state};
+use super::bidirectional::{BidirectionalRnn, Both};
+use super::dynamic::DynamicRnn;
+use super::order::by_step;
+use crate::checks::check_shape;
 use crate::{Error, Float, RnnCell};
 use ndarray::{Array2, Array3, ArrayRef2, Axis};
 use std::ops::Deref;
@@ -17,7 +17,8 @@ type UnrolledLists<C, D> = (Vec<Array2<<C as RnnCell>::Elem>>, <C as RnnCell>::S
 /// final state.
 ///
 /// This is TensorFlow 1's `tf.nn.static_rnn`. It equals [`dynamic_rnn`](crate::dynamic_rnn) over the stacked steps,
-/// with the same lengths, padding and initial state. `inputs` may be arrays or views:
+/// with the same lengths, padding and initial state. [`DynamicRnn::run_steps`] has more options. `inputs` may be arrays
+/// or views:
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -40,8 +41,7 @@ pub fn static_rnn<C: RnnCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<UnrolledList<C>, Error> {
-    let (outputs, state) = dynamic_rnn_time_major(cell, &stacked(inputs)?, sequence_length, initial_state)?;
-    Ok((outputs.outer_iter().map(|output| output.to_owned()).collect(), state))
+    DynamicRnn { sequence_length, initial_state, ..DynamicRnn::new(cell) }.run_steps(inputs)
 }
 
 /// Runs one cell forward and one backward over a list of steps, each (batch, input). Returns the outputs of each step,
@@ -49,6 +49,7 @@ pub fn static_rnn<C: RnnCell>(
 ///
 /// This is TensorFlow 1's `tf.nn.static_bidirectional_rnn`. It equals
 /// [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn) with its outputs concatenated.
+/// [`BidirectionalRnn::run_steps`] is the same as a builder.
 ///
 /// # Errors
 /// As [`static_rnn`] and [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn).
@@ -60,21 +61,54 @@ pub fn static_bidirectional_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<UnrolledLists<C, D>, Error> {
-    let x = stacked(inputs)?;
-    let (seq, batch, _) = x.dim();
-    check_directions(cell_fw, cell_bw)?;
-    check_inputs(cell_fw, x.dim(), (batch, seq), sequence_length)?;
-    let (mut state_fw, mut state_bw) = (
-        checked_state("initial_state_fw", cell_fw, batch, initial_state_fw)?,
-        checked_state("initial_state_bw", cell_bw, batch, initial_state_bw)?,
-    );
-    let width_fw = cell_fw.output_size();
-    let mut outputs = Array3::zeros((seq, batch, width_fw.saturating_add(cell_bw.output_size())));
-    let schedule = Schedule::new(seq, batch, sequence_length);
-    let both = outputs.view_mut().split_at(Axis(2), width_fw);
-    let both = Both { cells: (cell_fw, cell_bw), schedule: &schedule, inputs: x.view(), outputs: both };
-    both.run((&mut state_fw, &mut state_bw));
-    Ok((outputs.outer_iter().map(|output| output.to_owned()).collect(), state_fw, state_bw))
+    let driver = BidirectionalRnn::new(cell_fw, cell_bw);
+    BidirectionalRnn { sequence_length, initial_state_fw, initial_state_bw, ..driver }.run_steps(inputs)
+}
+
+impl<C: RnnCell> DynamicRnn<'_, '_, C> {
+    /// Runs the cell over a list of steps, each (batch, input). Returns the outputs of each step, (batch, output), and
+    /// the final state: [`static_rnn`].
+    ///
+    /// [`time_major`](Self::time_major) says how resets are laid out, and as what a message describes the inputs.
+    ///
+    /// # Errors
+    /// - [`Error::ZeroSize`] if `inputs` has no steps, which would leave the batch unknown.
+    /// - [`Error::ArrayShape`] if the steps differ in shape.
+    /// - As [`run`](Self::run).
+    pub fn run_steps(self, inputs: &[impl Deref<Target = ArrayRef2<C::Elem>>]) -> Result<UnrolledList<C>, Error> {
+        let (x, time_major) = (stacked(inputs)?, self.time_major);
+        let (outputs, state) = self.run(&by_step(x.view(), time_major))?;
+        Ok((list(&by_step(outputs, time_major)), state))
+    }
+}
+
+impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'_, '_, C, D> {
+    /// Runs both cells over a list of steps, each (batch, input). Returns the outputs of each step, \[fw, bw\] along the
+    /// last axis, (batch, fw output + bw output), and the final states, forward and backward:
+    /// [`static_bidirectional_rnn`].
+    ///
+    /// [`time_major`](Self::time_major) only says as what a message describes the inputs.
+    ///
+    /// # Errors
+    /// As [`DynamicRnn::run_steps`] and [`run`](Self::run).
+    pub fn run_steps(
+        mut self,
+        inputs: &[impl Deref<Target = ArrayRef2<C::Elem>>],
+    ) -> Result<UnrolledLists<C, D>, Error> {
+        let x = stacked(inputs)?;
+        let (schedule, (mut state_fw, mut state_bw)) = self.check(&by_step(x.view(), self.time_major))?;
+        let cells = (self.cell_fw, self.cell_bw);
+        let (width_fw, width_bw) = (cells.0.output_size(), cells.1.output_size());
+        let mut outputs = Array3::zeros((x.dim().0, x.dim().1, width_fw.saturating_add(width_bw)));
+        let both = outputs.view_mut().split_at(Axis(2), width_fw);
+        Both { cells, schedule: &schedule, inputs: x.view(), outputs: both }.run((&mut state_fw, &mut state_bw));
+        Ok((list(&outputs), state_fw, state_bw))
+    }
+}
+
+/// The steps of (seq, batch, features).
+fn list<E: Float>(steps: &Array3<E>) -> Vec<Array2<E>> {
+    steps.outer_iter().map(|step| step.to_owned()).collect()
 }
 
 /// The steps as one array, (seq, batch, input).

@@ -7,7 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `activation`, `element`, `isa`, `buffer` | names; numbers and their vectors; the instruction set; memory |
-//! | `vector`, `lanes`, `math`, `vector_lanes`, `slices` | vectors with operators, as users see them and as registers; the functions; over slices |
+//! | `vector`, `lanes`, `math`, `vector_lanes`, `slices`, `attend` | vectors with operators, as users see them and as registers; the functions; over slices; over the rows of a memory |
 //! | `rows`, `memory` | strided views that know their bounds, some read-only; arrays and memory as such views |
 //! | `tile`, `pack`, `multiply`, `weight_gradients` | a few rows times a panel; weights in panels; whole products, forward and for gradients |
 //! | `registry` | the kernels compiled here, for each number type and instruction set |
@@ -19,6 +19,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod activation;
+pub(crate) mod attend;
 mod buffer;
 mod element;
 pub(crate) mod isa;

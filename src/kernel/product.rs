@@ -1,5 +1,6 @@
 //! [`Product`]: packed weights, and the same transposed for backward.
 
+use super::attend::Attend;
 use super::buffer::Buffer;
 use super::isa::Isa;
 use super::memory::{self, Arena};
@@ -268,4 +269,12 @@ pub(crate) fn backward<E: Kernels>(product: &Product<E>, arrays: BackArrays<'_, 
 /// Applies a function to every number.
 pub(crate) fn apply<E: Kernels>(function: Function, values: &mut [E]) {
     E::apply(Isa::get(), Apply { function, values });
+}
+
+/// Works on the rows of a memory.
+///
+/// # Panics
+/// If a slice is too short.
+pub(crate) fn attend<E: Kernels>(attend: Attend<'_, E>) {
+    E::attend(Isa::get(), attend);
 }

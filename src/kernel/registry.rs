@@ -2,6 +2,7 @@
 //! crate that names a cell.
 
 use super::Element;
+use super::attend::Attend;
 use super::isa::Isa;
 use super::multiply::Panels;
 use super::pack::Fill;
@@ -18,6 +19,8 @@ pub trait Kernels: Element {
     fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, '_, Self>);
     #[doc(hidden)]
     fn apply(isa: Isa, apply: Apply<'_, Self>);
+    #[doc(hidden)]
+    fn attend(isa: Isa, attend: Attend<'_, Self>);
 }
 
 macro_rules! kernels {
@@ -34,6 +37,9 @@ macro_rules! kernels {
             }
             fn apply(isa: Isa, apply: Apply<'_, Self>) {
                 isa.run(apply);
+            }
+            fn attend(isa: Isa, attend: Attend<'_, Self>) {
+                isa.run(attend);
             }
         }
     )+};

@@ -1,11 +1,9 @@
-//! [`bidirectional_dynamic_rnn`], recorded.
+//! [`bidirectional_dynamic_rnn`] and [`BidirectionalRnn`], recorded.
 
 use super::dynamic::record;
-use super::{Gradients, RunGradients, Tape, TrainableCell};
-use crate::checks::{check_directions, check_inputs, check_sizes, checked_state};
+use super::{Checkpointed, Gradients, RunGradients, Tape, TrainableCell};
 use crate::drivers::order::Direction;
-use crate::drivers::schedule::Schedule;
-use crate::{Error, RnnCell};
+use crate::{BidirectionalRnn, Error, RnnCell};
 use ndarray::{Array3, ArrayRef3};
 
 /// What the recorded driver returns: outputs and final states of the forward and the backward direction, and the tape.
@@ -16,7 +14,8 @@ type Recorded<'a, C, D> = (
 );
 
 /// Runs [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn) and records it for training. `inputs` are
-/// (batch, seq, input), the outputs of each direction (batch, seq, output).
+/// (batch, seq, input), the outputs of each direction (batch, seq, output). [`BidirectionalRnn::record`] has more
+/// options.
 ///
 /// The backward direction reads each row from its last valid step to its first. Each direction treats padding and uses
 /// memory as [`dynamic_rnn`] does.
@@ -50,49 +49,63 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<Recorded<'a, C, D>, Error> {
-    record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), None)
+    let driver = BidirectionalRnn::new(cell_fw, cell_bw);
+    BidirectionalRnn { sequence_length, initial_state_fw, initial_state_bw, ..driver }.record(inputs)
 }
 
-/// Like [`bidirectional_dynamic_rnn`], but checkpoints both directions as [`dynamic_rnn_checkpointed`] does.
-///
-/// # Errors
-/// As [`bidirectional_dynamic_rnn`], and [`Error::ZeroSize`] if `every` is 0.
-///
-/// [`dynamic_rnn_checkpointed`]: super::dynamic_rnn_checkpointed
-pub fn bidirectional_dynamic_rnn_checkpointed<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
-    cell_fw: &'a C,
-    cell_bw: &'a D,
-    inputs: &'a ArrayRef3<C::Elem>,
-    sequence_length: Option<&[usize]>,
-    initial_state_fw: Option<C::State>,
-    initial_state_bw: Option<D::State>,
-    every: usize,
-) -> Result<Recorded<'a, C, D>, Error> {
-    check_sizes(&[("every", every)])?;
-    record_both(cell_fw, cell_bw, inputs, sequence_length, (initial_state_fw, initial_state_bw), Some(every))
+impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalRnn<'c, 'o, C, D> {
+    /// Runs both cells and records them for training. Returns ((outputs_fw, outputs_bw), (state_fw, state_bw)), outputs
+    /// laid out as `inputs`, and the tape. [`train::bidirectional_dynamic_rnn`](bidirectional_dynamic_rnn) has an
+    /// example.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn record<'a>(self, inputs: &'a ArrayRef3<C::Elem>) -> Result<Recorded<'a, C, D>, Error>
+    where
+        'c: 'a,
+    {
+        self.record_cut(inputs, None)
+    }
+
+    /// Checkpoints both directions, as [`DynamicRnn::checkpoint_every`](crate::DynamicRnn::checkpoint_every) does one.
+    /// Set it last: only [`record`](Checkpointed::record) follows.
+    pub fn checkpoint_every(self, steps: usize) -> Checkpointed<Self> {
+        Checkpointed::new(self, steps)
+    }
+
+    fn record_cut<'a>(
+        mut self,
+        inputs: &'a ArrayRef3<C::Elem>,
+        every: Option<usize>,
+    ) -> Result<Recorded<'a, C, D>, Error>
+    where
+        'c: 'a,
+    {
+        let (mut schedule, (state_fw, state_bw)) = self.check(inputs)?;
+        schedule.cut_every(every);
+        let inputs = (inputs, self.time_major);
+        let (fw, state_fw, tape_fw) = record(self.cell_fw, inputs, schedule.clone(), Direction::Forward, state_fw);
+        let (bw, state_bw, tape_bw) = record(self.cell_bw, inputs, schedule, Direction::Backward, state_bw);
+        Ok(((fw, bw), (state_fw, state_bw), BidirectionalTape { fw: tape_fw, bw: tape_bw }))
+    }
 }
 
-fn record_both<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
-    cell_fw: &'a C,
-    cell_bw: &'a D,
-    inputs: &'a ArrayRef3<C::Elem>,
-    sequence_length: Option<&[usize]>,
-    initial_states: (Option<C::State>, Option<D::State>),
-    every: Option<usize>,
-) -> Result<Recorded<'a, C, D>, Error> {
-    let (batch, seq, _) = inputs.dim();
-    check_directions(cell_fw, cell_bw)?;
-    check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
-    let state_fw = checked_state("initial_state_fw", cell_fw, batch, initial_states.0)?;
-    let state_bw = checked_state("initial_state_bw", cell_bw, batch, initial_states.1)?;
-    let mut schedule = Schedule::new(seq, batch, sequence_length);
-    schedule.cut_every(every);
-    let (fw, state_fw, tape_fw) = record(cell_fw, inputs, schedule.clone(), Direction::Forward, state_fw);
-    let (bw, state_bw, tape_bw) = record(cell_bw, inputs, schedule, Direction::Backward, state_bw);
-    Ok(((fw, bw), (state_fw, state_bw), BidirectionalTape { fw: tape_fw, bw: tape_bw }))
+impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> Checkpointed<BidirectionalRnn<'c, 'o, C, D>> {
+    /// [`BidirectionalRnn::record`] with checkpoints.
+    ///
+    /// # Errors
+    /// - [`Error::ZeroSize`] if there are to be 0 steps between checkpoints.
+    /// - As [`BidirectionalRnn::record`].
+    pub fn record<'a>(self, inputs: &'a ArrayRef3<C::Elem>) -> Result<Recorded<'a, C, D>, Error>
+    where
+        'c: 'a,
+    {
+        let (driver, every) = self.checked()?;
+        driver.record_cut(inputs, Some(every))
+    }
 }
 
-/// A recorded run of [`bidirectional_dynamic_rnn`].
+/// A recorded run of [`bidirectional_dynamic_rnn`] or a [`BidirectionalRnn`].
 #[must_use = "call `backward` to get the gradients"]
 pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> {
     fw: Tape<'a, C>,
@@ -108,14 +121,14 @@ pub struct BidirectionalGradients<E, F, B = F> {
     /// The gradients of both cells' parameters, named `fw/<parameter>` and `bw/<parameter>`, as
     /// [`Bidirectional`](crate::Bidirectional) names them.
     pub parameters: Gradients<E>,
-    /// The gradient of the inputs, (batch, seq, input), summed over both directions; 0 in the padding.
+    /// The gradient of the inputs, laid out as they are, summed over both directions; 0 in the padding.
     pub inputs: Array3<E>,
     /// The gradients of the initial states, (forward, backward).
     pub initial_states: (F, B),
 }
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C, D> {
-    /// Backpropagates the gradients of each direction's outputs (batch, seq, output) and final state (0 if `None`).
+    /// Backpropagates the gradients of each direction's outputs, laid out as they are, and final state (0 if `None`).
     ///
     /// # Errors
     /// As [`Tape::backward`].

@@ -1,17 +1,19 @@
 //! Training: backpropagation through time for any cell with a backward step.
 //!
 //! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records it. The [`Tape`] it returns runs the recording
-//! backward. The rest of a model: a layer ([`Dense`](crate::Dense)), losses with their gradients ([`sequence_loss`],
+//! backward. [`DynamicRnn::record`](crate::DynamicRnn::record) does the same with more options. The rest of a model: a layer ([`Dense`](crate::Dense)), losses with their gradients ([`sequence_loss`],
 //! [`mean_squared_error`]), [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`]). [`Parts`] shows them together.
 //!
 //! A sample is one step of one row. Sums over many samples are computed in blocks, and the blocks are summed in `f64`.
 //! Over ten million samples in `f32`, losses and norms are accurate to 1e-6, and gradients to 1e-5 of the largest
 //! number in their array. If your own [`TrainableCell`] overrides `unroll_backward`, its sums are up to you.
 
+mod attention;
 mod bidirectional;
 mod boxed;
 mod cell;
 mod check;
+mod checkpoints;
 mod clip;
 mod dropout;
 mod dynamic;
@@ -24,19 +26,22 @@ mod optimizer;
 mod parts;
 mod residual;
 mod runs;
+mod windows;
 
 pub use crate::back::Back;
-pub use bidirectional::{
-    BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_checkpointed,
-};
-pub use boxed::{BoxedTrainableCell, DynGradient};
+pub use attention::{AttentionGradient, AttentionRecord};
+pub use bidirectional::{BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn};
+pub use boxed::{BoxedTrainableCell, DynGradient, DynRecord};
 pub use cell::{RunBack, StepBack, TrainableCell};
 pub use check::gradient_error;
+pub use checkpoints::Checkpointed;
 pub use clip::clip_by_global_norm;
-pub use dynamic::{RunGradients, Tape, dynamic_rnn, dynamic_rnn_checkpointed};
+pub use dropout::DropoutRecord;
+pub use dynamic::{RunGradients, Tape, dynamic_rnn};
 pub use gradients::Gradients;
-pub use highway::HighwayGradient;
+pub use highway::{HighwayGradient, HighwayRecord};
 pub use loss::{Average, mean_squared_error, sequence_loss, sequence_losses, sequence_weights};
-pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd};
+pub use multi::{MultiRecord, TrainableLayers};
+pub use optimizer::{Adam, AdamBuilder, Optimizer, Sgd, SgdBuilder};
 pub use parts::Parts;
 pub(crate) use runs::steps_as_runs;

@@ -2,8 +2,9 @@
 
 use super::workspace::{Buffer, WrapperWorkspace};
 use crate::cell::step_as_run;
-use crate::{Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
+use crate::seed::child_seed;
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell, State};
+use ndarray::{ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 
 /// Stacks cells, each of which reads the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
 ///
@@ -15,7 +16,8 @@ use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 /// `Vec` or a tuple of the cells' states. To mix cells at run time, use a `Vec` of [`BoxedCell`](crate::BoxedCell)s or
 /// [`BoxedTrainableCell`](crate::train::BoxedTrainableCell)s. Parameters are prefixed `cell_0/`, `cell_1/`, ….
 ///
-/// `unroll` runs one layer after the other, each over all steps.
+/// `unroll` runs one layer after the other, each over all steps. For the outputs of every layer, see
+/// [`DynamicRnn::run_with_layers`](crate::DynamicRnn::run_with_layers).
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -83,6 +85,12 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.cells.zero_state(batch)
     }
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        self.cells.training_state(batch, seed)
+    }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.cells.check_state(state)
+    }
 
     step_as_run!();
 
@@ -94,8 +102,8 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
         workspace: &mut Self::Workspace,
     ) {
         let [below, above] = &mut workspace.buffers;
-        let pipe = Pipe { inputs: inputs.view(), outputs: outputs.view_mut(), below, above };
-        self.cells.unroll(pipe, state, &mut workspace.inner);
+        let mut pipe = Pipe { inputs: inputs.view(), outputs: outputs.view_mut(), below, above };
+        self.cells.visit_layers(&mut pipe, state, &mut workspace.inner);
     }
 }
 
@@ -113,23 +121,46 @@ pub trait Layers: Sync + sealed::Sealed {
     #[doc(hidden)]
     fn zero_state(&self, batch: usize) -> Self::State;
     #[doc(hidden)]
-    fn unroll(&self, pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace);
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State;
+    #[doc(hidden)]
+    fn check_state(&self, state: &Self::State) -> Result<(), Error>;
+    #[doc(hidden)]
+    fn visit_layers(
+        &self,
+        visitor: &mut impl LayerVisitor<Self::Elem>,
+        state: &mut Self::State,
+        workspaces: &mut Self::Workspace,
+    );
 }
 
+/// What a run does with each layer in turn, from the lowest up.
+#[doc(hidden)]
+#[allow(unnameable_types)]
+pub trait LayerVisitor<E> {
+    /// Runs a layer, whose position and number of layers come first.
+    fn layer<C: RnnCell<Elem = E>>(
+        &mut self,
+        position: (usize, usize),
+        cell: &C,
+        state: &mut C::State,
+        workspace: &mut C::Workspace,
+    );
+}
+
+#[allow(unnameable_types)]
 mod sealed {
     pub trait Sealed {}
 }
 
 /// What flows through the layers: from `inputs` to `outputs`, through two buffers in turn.
-#[doc(hidden)]
-pub struct Pipe<'a, E> {
+struct Pipe<'a, E> {
     inputs: ArrayView3<'a, E>,
     outputs: ArrayViewMut3<'a, E>,
     below: &'a mut Buffer<E>,
     above: &'a mut Buffer<E>,
 }
 
-impl<E: Float> Pipe<'_, E> {
+impl<E: Float> LayerVisitor<E> for Pipe<'_, E> {
     fn layer<C: RnnCell<Elem = E>>(
         &mut self,
         (index, layers): (usize, usize),
@@ -166,11 +197,22 @@ impl<C: RnnCell> Layers for Vec<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.iter().map(|cell| cell.zero_state(batch)).collect()
     }
-    fn unroll(&self, mut pipe: Pipe<'_, C::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        self.iter().enumerate().map(|(index, cell)| cell.training_state(batch, child_seed(seed, index))).collect()
+    }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.iter().zip(state).try_for_each(|(cell, state)| cell.check_state(state))
+    }
+    fn visit_layers(
+        &self,
+        visitor: &mut impl LayerVisitor<C::Elem>,
+        state: &mut Self::State,
+        workspaces: &mut Self::Workspace,
+    ) {
         assert_eq!(state.len(), self.len(), "the state must have as many layers as the stack");
         workspaces.resize_with(self.len(), C::Workspace::default);
         for (index, ((cell, state), workspace)) in self.iter().zip(state).zip(workspaces).enumerate() {
-            pipe.layer((index, self.len()), cell, state, workspace);
+            visitor.layer((index, self.len()), cell, state, workspace);
         }
     }
 }
@@ -179,6 +221,12 @@ impl<E: Float, Cells: Parameters<E>> Parameters<E> for MultiRnnCell<Cells> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cells.visit_parameters(visit);
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.cells.take_parameters(take);
+    }
+}
+
+impl<E: Float, Cells: ParametersMut<E>> ParametersMut<E> for MultiRnnCell<Cells> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cells.visit_parameters_mut(visit);
     }
@@ -200,9 +248,25 @@ macro_rules! tuple_layers {
             fn zero_state(&self, batch: usize) -> Self::State {
                 (self.0.zero_state(batch), $(self.$index.zero_state(batch),)*)
             }
-            fn unroll(&self, mut pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
-                pipe.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);
-                $(pipe.layer(($index, $count), &self.$index, &mut state.$index, &mut workspaces.$index);)*
+            fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+                (
+                    self.0.training_state(batch, child_seed(seed, 0)),
+                    $(self.$index.training_state(batch, child_seed(seed, $index)),)*
+                )
+            }
+            fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+                self.0.check_state(&state.0)?;
+                $(self.$index.check_state(&state.$index)?;)*
+                Ok(())
+            }
+            fn visit_layers(
+                &self,
+                visitor: &mut impl LayerVisitor<Self::Elem>,
+                state: &mut Self::State,
+                workspaces: &mut Self::Workspace,
+            ) {
+                visitor.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);
+                $(visitor.layer(($index, $count), &self.$index, &mut state.$index, &mut workspaces.$index);)*
             }
         }
     };

@@ -1,13 +1,13 @@
 //! Abuse: sizes beyond memory, very long and very wide runs, extreme numbers, and one cell used from many threads.
 
-use crate::common::{Check, Echo, Rng, array, by_steps, each_cell, leaves, numbers, randomized, rng, state};
+use crate::common::{Check, Echo, Rng, array, by_steps, driver, each_cell, leaves, numbers, randomized, rng, state};
 use ndarray::{Array1, Array2, Array3, Axis, array, s};
 use rnn_cell::GruReset;
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights};
 use rnn_cell::train::{self, TrainableCell};
 use rnn_cell::{
     Activation, BasicRnn, BoxedCell, Dense, DropoutWrapper, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm,
-    MultiRnnCell, Parameters, RnnCell, State, Stream, dynamic_rnn, dynamic_rnn_time_major,
+    MultiRnnCell, Parameters, RnnCell, State, Stream, dynamic_rnn,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -191,7 +191,7 @@ fn a_million_steps_of_ragged_rows_and_back() {
     let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, None).unwrap();
     assert!(outputs == whole);
     let plain = tape.backward(&outputs, None).unwrap();
-    let (_, _, tape) = train::dynamic_rnn_checkpointed(&cell, &x, None, None, 1000).unwrap();
+    let (_, _, tape) = driver(&cell, None, None).checkpoint_every(1000).record(&x).unwrap();
     let checkpointed = tape.backward(&outputs, None).unwrap();
     for (plain, checkpointed) in plain.parameters.arrays().iter().zip(checkpointed.parameters.arrays()) {
         let largest = plain.iter().fold(1.0_f64, |largest, d| largest.max(d.abs()));
@@ -207,7 +207,7 @@ fn a_batch_of_ten_thousand() {
     let lengths: Vec<usize> = (0..10_000).map(|row| row * 5 % 8).collect();
     let (outputs, last) = dynamic_rnn(&cell, &x, Some(&lengths), None).unwrap();
     let by_step = x.view().permuted_axes([1, 0, 2]);
-    let (twin, _) = dynamic_rnn_time_major(&cell, &by_step, Some(&lengths), None).unwrap();
+    let (twin, _) = driver(&cell, Some(&lengths), None).time_major(true).run(&by_step).unwrap();
     assert!(twin.view().permuted_axes([1, 0, 2]) == outputs);
     for (row, &length) in lengths.iter().enumerate() {
         let (alone, alone_last) = dynamic_rnn(&cell, &x.slice(s![row..=row, ..length, ..]), None, None).unwrap();

@@ -4,13 +4,14 @@ use ndarray::{Array2, Array3};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{GruBuilder, GruWeights, LayerNormLstmBuilder, LayerNormLstmWeights, LstmBuilder, LstmWeights};
 use rnn_cell::train::{
-    self, Adam, BidirectionalTape, BoxedTrainableCell, Gradients, Parts, RunGradients, Sgd, Tape, TrainableCell,
+    self, Adam, AdamBuilder, BidirectionalTape, BoxedTrainableCell, Checkpointed, Gradients, Parts, RunGradients, Sgd,
+    SgdBuilder, Tape, TrainableCell,
 };
-use rnn_cell::weights::Tensors;
+use rnn_cell::weights::{Tensors, keras, onnx};
 use rnn_cell::{
-    BasicRnn, Bidirectional, BoxedCell, Dense, DropoutState, DropoutWrapper, DynState, DynamicRnn, DynamicRnnWorkspace,
-    Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep, ResidualWrapper, RnnCell,
-    State, Stream, raw_rnn,
+    BasicRnn, Bidirectional, BidirectionalRnn, BoxedCell, Dense, DropoutState, DropoutWrapper, DynState, DynamicRnn,
+    DynamicRnnWorkspace, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawRnn,
+    RawStep, ResidualWrapper, RnnCell, StackBidirectionalRnn, State, Stream, raw_rnn,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -70,6 +71,11 @@ fn what_is_printed_names_the_type_and_its_options() {
     });
     assert_eq!(once.unwrap().0.dim().0, 0);
     printed(&DynamicRnn::new(&lstm), &["DynamicRnn"]);
+    printed(&DynamicRnn::new(&lstm).checkpoint_every(3), &["Checkpointed", "every: 3"]);
+    printed(&BidirectionalRnn::new(&lstm, &gru).time_major(true), &["BidirectionalRnn", "time_major: true"]);
+    let (lstms, grus) = ([&lstm], [&gru]);
+    printed(&StackBidirectionalRnn::new(&lstms, &grus), &["StackBidirectionalRnn", "time_major: false"]);
+    printed(&RawRnn::new(&gru, 7), &["RawRnn", "batch: 7"]);
     printed(&DynamicRnnWorkspace::<Lstm<f32>>::default(), &["DynamicRnnWorkspace"]);
     printed(&Parts::new([("encoder", &mut gru.clone())]), &["[", "encoder"]);
     let x = Array3::zeros((1, 2, 30));
@@ -102,14 +108,18 @@ fn states_are_sent_shared_and_compared() {
 fn drivers_and_tapes_are_sent_and_printed() {
     sent::<Stream<Lstm<f32>>>();
     sent::<Stream<Arc<BoxedCell<f32>>>>();
-    sent::<DynamicRnn<'_, Lstm<f32>>>();
+    sent::<DynamicRnn<'_, '_, Lstm<f32>>>();
+    sent::<BidirectionalRnn<'_, '_, Lstm<f32>, Gru<f32>>>();
+    sent::<StackBidirectionalRnn<'_, Lstm<f32>, Gru<f32>>>();
+    sent::<RawRnn<'_, Lstm<f32>>>();
+    sent::<Checkpointed<DynamicRnn<'_, '_, Lstm<f32>>>>();
     sent::<DynamicRnnWorkspace<BoxedCell<f32>>>();
     sent::<RawStep<'_, Lstm<f32>>>();
     sent::<Tape<'_, Lstm<f32>>>();
     sent::<Tape<'_, MultiRnnCell<Vec<BoxedTrainableCell<f32>>>>>();
     sent::<BidirectionalTape<'_, Lstm<f32>, Gru<f32>>>();
     fn printed<T: Debug>() {}
-    printed::<Parts<'_, f32>>();
+    printed::<Parts<'_, Lstm<f32>>>();
 }
 
 #[test]
@@ -127,6 +137,10 @@ fn data_is_sent_shared_cloned_and_printed() {
     data::<Dense<f32>>();
     data::<Adam<f32>>();
     data::<Sgd<f32>>();
+    data::<AdamBuilder<f32>>();
+    data::<SgdBuilder<f32>>();
+    data::<keras::Options>();
+    data::<onnx::Options>();
     data::<Tensors<'static, f32>>();
 }
 

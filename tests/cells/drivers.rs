@@ -1,5 +1,6 @@
 //! Compares every driver with a plain loop over single rows, for every cell, bit for bit.
 
+use crate::common::driver_both;
 use ndarray::{Array2, Array3, ArrayRef2, Axis, Zip, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -133,7 +134,7 @@ fn bidirectional_is_two_loops() {
 
             let (x, initial) = (time_major(&x), Some(other));
             let ((fw_tm, bw_tm), states) =
-                bidirectional_dynamic_rnn_time_major(cell, cell, &x, lengths, None, initial).unwrap();
+                driver_both(cell, lengths, [None, initial]).time_major(true).run(&x).unwrap();
             assert_eq!((fw_tm, bw_tm), (time_major(&fw), time_major(&bw)));
             assert_same_state(&states.1, &expected_bw.1);
         }
@@ -371,7 +372,7 @@ fn mistakes_are_named() {
     check(error, "cell_bw has an input_size of 5, but is given 4 features");
     let error = bidirectional_dynamic_rnn(&cell, &cell, &x, Some(&[3, 4]), None, None).unwrap_err();
     check(error, "sequence_length[1] is 4, but inputs have only 3 steps (inputs are (2, 3, 4))");
-    let error = bidirectional_dynamic_rnn_time_major(&cell, &cell, &x, Some(&[1]), None, None).unwrap_err();
+    let error = driver_both(&cell, Some(&[1]), [None, None]).time_major(true).run(&x).unwrap_err();
     check(error, "sequence_length has 1 entries, but inputs have a batch of 3 (inputs are (2, 3, 4))");
     let error = bidirectional_dynamic_rnn(&cell, &cell, &x, None, None, Some(state(2, 1))).unwrap_err();
     let leaf = |state: &str| format!("leaf 1 of {state} is (2, 1), but the cell's state is (2, 2) (batch, features)");

@@ -1,10 +1,10 @@
 //! Each kind of user mistake has its own `Error`. It names the argument, what was expected and what was found.
 
-use crate::common::{Check, Rng, each_cell, rng};
+use crate::common::{Check, Rng, driver, each_cell, rng};
 use ndarray::{Array1, Array2, Array3, ArrayRef2};
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
 use rnn_cell::{BasicRnn, Error, Float, Gru, GruReset, Lstm, LstmState, Parameters, RnnCell};
-use rnn_cell::{dynamic_rnn, dynamic_rnn_time_major, one_hot};
+use rnn_cell::{DynamicRnn, dynamic_rnn, one_hot};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Asserts that a result is an error of this variant with this message.
@@ -29,7 +29,7 @@ fn inputs_of_another_width() {
     let x = Array3::zeros((3, 5, 6));
     let message = "inputs have 6 features, but the cell's input_size is 4 (inputs are (3, 5, 6))";
     assert_error!(dynamic_rnn(&lstm(), &x, None, None), Error::InputSize { .. }, message);
-    assert_error!(dynamic_rnn_time_major(&lstm(), &x, None, None), Error::InputSize { .. }, message);
+    assert_error!(DynamicRnn::new(&lstm()).time_major(true).run(&x), Error::InputSize { .. }, message);
     // Even where there is nothing to compute.
     let message = "inputs have 6 features, but the cell's input_size is 4 (inputs are (0, 0, 6))";
     assert_error!(dynamic_rnn(&lstm(), &Array3::zeros((0, 0, 6)), None, None), Error::InputSize { .. }, message);
@@ -41,7 +41,7 @@ fn sequence_length_of_another_batch() {
     let message = "sequence_length has 2 entries, but inputs have a batch of 3 (inputs are (3, 5, 4))";
     assert_error!(dynamic_rnn(&lstm(), &x, Some(&[5, 3]), None), Error::SequenceLengthBatch { .. }, message);
     let message = "sequence_length has 3 entries, but inputs have a batch of 5 (inputs are (3, 5, 4))";
-    let twin = dynamic_rnn_time_major(&lstm(), &x, Some(&[3, 3, 3]), None);
+    let twin = DynamicRnn::new(&lstm()).sequence_length(&[3, 3, 3]).time_major(true).run(&x);
     assert_error!(twin, Error::SequenceLengthBatch { .. }, message);
     let message = "sequence_length has 0 entries, but inputs have a batch of 3 (inputs are (3, 5, 4))";
     assert_error!(dynamic_rnn(&lstm(), &x, Some(&[]), None), Error::SequenceLengthBatch { .. }, message);
@@ -54,7 +54,7 @@ fn a_length_over_seq() {
     let result = dynamic_rnn(&lstm(), &x, Some(&[5, 9, 6]), None);
     assert_error!(result, Error::SequenceLengthTooLong { row: 1, length: 9, seq: 5, .. }, message);
     let message = "sequence_length[4] is 4, but inputs have only 3 steps (inputs are (3, 5, 4))";
-    let twin = dynamic_rnn_time_major(&lstm(), &x, Some(&[3, 3, 0, 1, 4]), None);
+    let twin = DynamicRnn::new(&lstm()).sequence_length(&[3, 3, 0, 1, 4]).time_major(true).run(&x);
     assert_error!(twin, Error::SequenceLengthTooLong { .. }, message);
     let message = "sequence_length[0] is 1, but inputs have only 0 steps (inputs are (1, 0, 4))";
     let empty = dynamic_rnn(&lstm(), &Array3::zeros((1, 0, 4)), Some(&[1]), None);
@@ -72,7 +72,7 @@ fn an_initial_state_of_another_shape() {
     assert_error!(run(state((3, 2), (3, 7))), Error::StateShape { leaf: 1, .. }, message);
     let message = "leaf 1 of initial_state is (3, 1), but the cell's state is (3, 2) (batch, features)";
     assert_error!(run(state((3, 2), (3, 1))), Error::StateShape { leaf: 1, .. }, message);
-    let twin = dynamic_rnn_time_major(&lstm(), &x, None, state((3, 2), (3, 2)));
+    let twin = driver(&lstm(), None, state((3, 2), (3, 2))).time_major(true).run(&x);
     let message = "leaf 0 of initial_state is (3, 2), but the cell's state is (5, 2) (batch, features)";
     assert_error!(twin, Error::StateShape { .. }, message);
 }

@@ -1,10 +1,10 @@
 //! The laws that every cell and driver keeps, over every cell, option and wrapper of `common`'s list, in f32 and f64.
 //! properties.rs tests them over random cells, nestings and numbers.
 
-use crate::common::{Check, Rng, array, by_steps, each_cell, leaves, numbers, rng, state};
+use crate::common::{Check, Rng, array, by_steps, driver, each_cell, leaves, numbers, rng, state};
 use ndarray::{Array3, s};
 use rand::RngExt;
-use rnn_cell::{Float, Parameters, RnnCell, State, dynamic_rnn, dynamic_rnn_time_major};
+use rnn_cell::{Float, Parameters, RnnCell, State, dynamic_rnn};
 
 const SIZES: [usize; 7] = [1, 2, 3, 5, 7, 17, 33];
 
@@ -138,7 +138,7 @@ impl<E: Float> Check<E> for AnyStrides {
 
             let time_major = x.view().permuted_axes([1, 0, 2]);
             let (twin, twin_last) =
-                dynamic_rnn_time_major(&cell, &time_major, Some(&lengths), Some(initial.clone())).unwrap();
+                driver(&cell, Some(&lengths), Some(initial.clone())).time_major(true).run(&time_major).unwrap();
             assert!(twin.is_standard_layout(), "{name}");
             assert_same_bits(name, &whole, &numbers(twin.view().permuted_axes([1, 0, 2]), &twin_last));
 

@@ -4,11 +4,14 @@ mod abuse;
 mod auto_traits;
 #[path = "../common/mod.rs"]
 mod common;
+mod driver_options;
 mod drivers;
 mod errors;
+mod forwarded;
 mod instruction_sets;
 mod laws;
 mod layer_norm_lstm;
+mod options;
 mod parameters;
 mod pictures;
 mod properties;

@@ -4,15 +4,15 @@
 
 use crate::common::description::{config, pieces};
 use crate::common::problem::{Problem, Run, assert_same, assert_same_state, laid_out, problem, special};
-use crate::common::{by_steps, numbers, rng};
+use crate::common::{by_steps, driver, numbers, rng};
 use ndarray::{Array2, Array3, ArrayRef2, Axis, concatenate, s};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rand::RngExt;
 use rnn_cell::{
-    BoxedCell, DynState, DynamicRnn, DynamicRnnWorkspace, Float, Parameters, RnnCell, State, bidirectional_dynamic_rnn,
-    dynamic_rnn, dynamic_rnn_time_major, raw_rnn, static_rnn,
+    BoxedCell, DynState, DynamicRnn, DynamicRnnWorkspace, Float, Parameters, ParametersMut, RnnCell, State,
+    bidirectional_dynamic_rnn, dynamic_rnn, raw_rnn, static_rnn,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -132,7 +132,7 @@ fn drivers<E: Float>(problem: &Problem) {
     let whole = numbers(outputs.view(), &last);
 
     let (twin, twin_last) =
-        dynamic_rnn_time_major(&cell, &x.view().permuted_axes([1, 0, 2]), Some(lengths), start()).unwrap();
+        driver(&cell, Some(lengths), start()).time_major(true).run(&x.view().permuted_axes([1, 0, 2])).unwrap();
     assert_same(&whole, &numbers(twin.view().permuted_axes([1, 0, 2]), &twin_last));
 
     // Into an array and a workspace with other contents and lengths.
@@ -303,7 +303,8 @@ proptest! {
             cell.0.into_inner()
         };
         assert_eq!(counted(&|cell| dynamic_rnn(cell, &x, Some(&lengths), None).unwrap().1), valid);
-        assert_eq!(counted(&|cell| dynamic_rnn_time_major(cell, &time_major, Some(&lengths), None).unwrap().1), valid);
+        let twin = |cell: &_| driver(cell, Some(&lengths), None).time_major(true).run(&time_major).unwrap().1;
+        assert_eq!(counted(&twin), valid);
         let both = counted(&|cell| bidirectional_dynamic_rnn(cell, cell, &x, Some(&lengths), None, None).unwrap().1.1);
         assert_eq!(both, 2 * valid);
         let watched = |cell: &_| DynamicRnn::new(cell).sequence_length(&lengths).run_with_states(&x).unwrap().2;

@@ -1,13 +1,12 @@
 //! Threads change only the time: the same bits from any pool, from inside one, and from many callers at once.
 
+use crate::common::driver;
 use ndarray::{Array2, Array3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use rnn_cell::fused::{Forward, FusedCell, Linear, Stage, Stages, Vector};
-use rnn_cell::{
-    BasicRnn, Float, Gru, GruReset, Lstm, LstmState, RnnCell, State, Stream, dynamic_rnn, dynamic_rnn_time_major,
-};
+use rnn_cell::{BasicRnn, Float, Gru, GruReset, Lstm, LstmState, RnnCell, State, Stream, dynamic_rnn};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier, Mutex};
@@ -204,7 +203,7 @@ fn time_major_with_an_initial_state() {
     let lengths: Vec<_> = (0..25).map(|row| row * 30 / 24).collect();
     let matrix = |rng: &mut Xoshiro256PlusPlus| Array2::from_shape_simple_fn((25, 256), || rng.random_range(-1.0..1.0));
     let initial = LstmState { c: matrix(&mut rng), h: matrix(&mut rng) };
-    let run = || dynamic_rnn_time_major(&cell, &x, Some(&lengths), Some(initial.clone())).unwrap();
+    let run = || driver(&cell, Some(&lengths), Some(initial.clone())).time_major(true).run(&x).unwrap();
     assert!(pool(3).install(run) == pool(1).install(run));
 }
 

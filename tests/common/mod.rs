@@ -13,8 +13,9 @@ use rand::{RngExt, SeedableRng};
 use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder, UgrnnBuilder};
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
-    Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm, Lstm,
-    MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State, Ugrnn,
+    Activation, BasicRnn, BidirectionalRnn, BoxedCell, DropoutWrapper, DynamicRnn, Float, Gru, GruReset,
+    HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell, State,
+    Ugrnn,
 };
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,7 +62,7 @@ pub trait Check<E: Float> {
     /// `make` builds the cell for an input size and a hidden size.
     fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
     where
-        C: RnnCell<Elem = E> + Parameters<E>;
+        C: RnnCell<Elem = E> + ParametersMut<E>;
 }
 
 /// What a test does with each cell that can be trained.
@@ -239,13 +240,13 @@ pub fn dropout<C: RnnCell>(cell: C, state_keep_prob: f64, variational: bool) -> 
     builder.state_keep_prob(state_keep_prob).variational_recurrent(variational).build().unwrap()
 }
 
-pub fn highway<C: RnnCell + Parameters<C::Elem>>(cell: C, coupled: bool, rng: &mut Rng) -> HighwayWrapper<C> {
+pub fn highway<C: RnnCell + ParametersMut<C::Elem>>(cell: C, coupled: bool, rng: &mut Rng) -> HighwayWrapper<C> {
     let highway = HighwayWrapper::builder(cell).couple_carry_transform_gates(coupled).build(rng).unwrap();
     randomized(highway, rng)
 }
 
 /// The cell with random numbers in all its weights. Initial biases of 0 would hide mistakes.
-pub fn randomized<E: Float, P: Parameters<E>>(mut cell: P, rng: &mut Rng) -> P {
+pub fn randomized<E: Float, P: ParametersMut<E>>(mut cell: P, rng: &mut Rng) -> P {
     cell.visit_parameters_mut(&mut |_, mut weight| weight.mapv_inplace(|_| number(rng, 0.5)));
     cell
 }
@@ -313,3 +314,41 @@ impl RnnCell for Echo {
 }
 
 impl Parameters<f64> for Echo {}
+
+impl ParametersMut<f64> for Echo {}
+
+/// [`DynamicRnn`] with options that may be left out.
+pub fn driver<'a, C: RnnCell>(
+    cell: &'a C,
+    lengths: Option<&'a [usize]>,
+    initial: Option<C::State>,
+) -> DynamicRnn<'a, 'a, C> {
+    let mut driver = DynamicRnn::new(cell);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    if let Some(initial) = initial {
+        driver = driver.initial_state(initial);
+    }
+    driver
+}
+
+/// The same for both directions with one cell.
+pub fn driver_both<'a, C: RnnCell>(
+    cell: &'a C,
+    lengths: Option<&'a [usize]>,
+    initial: [Option<C::State>; 2],
+) -> BidirectionalRnn<'a, 'a, C> {
+    let mut driver = BidirectionalRnn::new(cell, cell);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    let [fw, bw] = initial;
+    if let Some(fw) = fw {
+        driver = driver.initial_state_fw(fw);
+    }
+    if let Some(bw) = bw {
+        driver = driver.initial_state_bw(bw);
+    }
+    driver
+}

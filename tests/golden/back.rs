@@ -1,11 +1,12 @@
 //! Runs a case through the recorded drivers, and backward from the cotangents in the file.
 //!
-//! Some drivers have no recorded twin (static_rnn, raw_rnn, time-major ones, a stack of both directions). By law they
-//! give the numbers of one that has, so that one runs.
+//! Some drivers have no recorded twin (static_rnn, raw_rnn, a stack of both directions). By law they give the numbers of
+//! one that has, so that one runs.
 
 use crate::case::{Case, Fault, Merge};
 use crate::drive::{
-    Direction, Layer, Results, direction, layers, placed, put_merged, put_state, state, swapped, time_axis, widen,
+    Direction, Layer, Results, direction, driver, layers, placed, put_merged, put_state, state, swapped, time_axis,
+    widen,
 };
 use crate::import;
 use ndarray::{Array3, Axis, Ix3, s};
@@ -39,11 +40,12 @@ fn one_way<E: Float>(
     results: &mut Results,
 ) -> Result<Array3<E>, Fault> {
     let this = direction(case, &case.spec, "", x.dim().2)?;
-    let (outputs, state, tape) = train::dynamic_rnn(&this.cell, x, lengths, this.initial.clone())?;
+    let (given, resets) = (swapped(x, case.time_major), case.resets()?);
+    let driver = driver(case, &this.cell, (lengths, resets.as_ref()), this.initial.clone());
+    let (mut outputs, state, tape) = driver.record(&given)?;
     let d_outputs = cotangent(case, "outputs", x.dim().1)?;
-    let back = tape.backward(&d_outputs, d_final_state(case, &this)?)?;
+    let back = tape.backward(&swapped(&d_outputs, case.time_major), d_final_state(case, &this)?)?;
 
-    let mut outputs = swapped(&outputs, case.time_major).to_owned();
     if case.api == "raw_rnn" {
         // It ends with the longest row.
         let steps = lengths.into_iter().flatten().max().copied().unwrap_or(0);
@@ -52,7 +54,7 @@ fn one_way<E: Float>(
     results.insert("outputs".into(), widen(case, outputs));
     put_states(results, &this, &state, &back.initial_state);
     put_parameters(results, case, "", &back.parameters)?;
-    Ok(back.inputs)
+    Ok(swapped(&back.inputs, case.time_major).to_owned())
 }
 
 /// Runs the lowest of `layers` and those above on its outputs. Adds to the results and returns the gradient of `x`.

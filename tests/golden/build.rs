@@ -9,7 +9,7 @@ use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::weights::keras;
 use rnn_cell::{
-    Activation, BasicRnn, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
+    Activation, BasicRnn, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ParametersMut,
     ResidualWrapper, RnnCell, Ugrnn,
 };
 use serde_json::Value;
@@ -120,11 +120,10 @@ impl Spec<'_> {
     }
 
     fn keras_options(&self) -> Result<keras::Options, Fault> {
-        Ok(keras::Options {
-            activation: self.activation("activation", Activation::Tanh)?,
-            recurrent_activation: self.activation("gate_activation", Activation::Sigmoid)?,
-            reset_after: self.flag("reset_after", true),
-        })
+        Ok(keras::Options::default()
+            .activation(self.activation("activation", Activation::Tanh)?)
+            .recurrent_activation(self.activation("gate_activation", Activation::Sigmoid)?)
+            .reset_after(self.flag("reset_after", true)))
     }
 
     fn weight<E: Float, D: Dimension>(&self, name: &str) -> Result<ndarray::Array<E, D>, Fault> {
@@ -142,7 +141,7 @@ impl Spec<'_> {
     }
 
     /// The cell with the file's weights instead of its own.
-    fn filled<E: Float, C: Parameters<E>>(&self, mut cell: C) -> Result<C, Fault> {
+    fn filled<E: Float, C: ParametersMut<E>>(&self, mut cell: C) -> Result<C, Fault> {
         let mut result = Ok(());
         cell.visit_parameters_mut(&mut |name, mut weight| match self.weight::<E, IxDyn>(name) {
             Ok(tensor) if tensor.shape() == weight.shape() => weight.assign(&tensor),

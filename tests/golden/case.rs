@@ -1,6 +1,6 @@
 //! A golden file in memory: its metadata and its tensors.
 
-use ndarray::{Array, ArrayD, Dimension, IxDyn};
+use ndarray::{Array, Array2, ArrayD, Dimension, IxDyn};
 use rnn_cell::{Error, Float};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -167,6 +167,12 @@ impl Case {
     pub fn sizes(&self) -> Result<(usize, usize, usize), Fault> {
         let (a, b, features) = self.array::<f64, ndarray::Ix3>("x")?.dim();
         Ok(if self.time_major { (b, a, features) } else { (a, b, features) })
+    }
+
+    /// Where rows start anew, laid out as the first two axes of `x`.
+    pub fn resets(&self) -> Result<Option<Array2<bool>>, Fault> {
+        let resets = self.tensors.contains_key("resets").then(|| self.array::<f64, ndarray::Ix2>("resets"));
+        Ok(resets.transpose()?.map(|resets| resets.mapv(|reset| reset != 0.0)))
     }
 
     /// `sequence_length` as in the file.

@@ -2,12 +2,11 @@
 
 use crate::build::{Leaf, build, leaves};
 use crate::case::{Case, Fault, Merge};
-use ndarray::{Array3, ArrayD, ArrayView3, Axis, Ix2, Ix3, concatenate, s, stack};
+use ndarray::{Array2, Array3, ArrayD, ArrayView3, Axis, Ix2, Ix3, concatenate, s, stack};
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::{
-    DynState, Float, RnnCell, State, bidirectional_dynamic_rnn, bidirectional_dynamic_rnn_time_major, concat_outputs,
-    dynamic_rnn, dynamic_rnn_time_major, raw_rnn, stack_bidirectional_dynamic_rnn, static_bidirectional_rnn,
-    static_rnn,
+    BidirectionalRnn, DynState, DynamicRnn, Float, RnnCell, StackBidirectionalRnn, State, concat_outputs, raw_rnn,
+    static_bidirectional_rnn, static_rnn,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -40,6 +39,46 @@ pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
     }
 }
 
+/// A run of one cell over arrays in the file's layout, with what the case has of options.
+pub fn driver<'c, 'o, E: Float>(
+    case: &Case,
+    cell: &'c BoxedTrainableCell<E>,
+    (lengths, resets): (Option<&'o [usize]>, Option<&'o Array2<bool>>),
+    initial: Option<DynState<E>>,
+) -> DynamicRnn<'c, 'o, BoxedTrainableCell<E>> {
+    let mut driver = DynamicRnn::new(cell).time_major(case.time_major);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    if let Some(resets) = resets {
+        driver = driver.resets(resets);
+    }
+    if let Some(initial) = initial {
+        driver = driver.initial_state(initial);
+    }
+    driver
+}
+
+/// The same for two directions, which know no resets.
+pub fn driver_both<'a, E: Float>(
+    case: &Case,
+    cells: (&'a BoxedTrainableCell<E>, &'a BoxedTrainableCell<E>),
+    lengths: Option<&'a [usize]>,
+    initial: (Option<DynState<E>>, Option<DynState<E>>),
+) -> BidirectionalRnn<'a, 'a, BoxedTrainableCell<E>> {
+    let mut driver = BidirectionalRnn::new(cells.0, cells.1).time_major(case.time_major);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    if let Some(initial) = initial.0 {
+        driver = driver.initial_state_fw(initial);
+    }
+    if let Some(initial) = initial.1 {
+        driver = driver.initial_state_bw(initial);
+    }
+    driver
+}
+
 fn one_way<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, Fault> {
     let x = case.array::<E, Ix3>("x")?;
     let Direction { cell, leaves, initial } = direction(case, &case.spec, "", x.dim().2)?;
@@ -54,8 +93,7 @@ fn one_way<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, 
             let (outputs, state) = up_to_lengths(&cell, swapped(&x, !case.time_major), lengths, initial)?;
             (swapped(&outputs, !case.time_major).to_owned(), state)
         }
-        _ if case.time_major => dynamic_rnn_time_major(&cell, &x, lengths, initial)?,
-        _ => dynamic_rnn(&cell, &x, lengths, initial)?,
+        _ => driver(case, &cell, (lengths, case.resets()?.as_ref()), initial).run(&x)?,
     };
     let mut results = Results::new();
     put_state(&mut results, "final_state/", &state, &leaves);
@@ -94,11 +132,8 @@ fn both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results
         results.insert("outputs".into(), widen(case, joined(case, &outputs)?));
         (state_fw, state_bw)
     } else {
-        let run = match case.time_major {
-            true => bidirectional_dynamic_rnn_time_major,
-            false => bidirectional_dynamic_rnn,
-        };
-        let ((outputs_fw, outputs_bw), states) = run(&fw.cell, &bw.cell, &x, lengths, fw.initial, bw.initial)?;
+        let driver = driver_both(case, (&fw.cell, &bw.cell), lengths, (fw.initial, bw.initial));
+        let ((outputs_fw, outputs_bw), states) = driver.run(&x)?;
         put_merged(&mut results, case, outputs_fw, outputs_bw);
         states
     };
@@ -122,15 +157,20 @@ fn stacked_both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result
     };
     let (cells_fw, leaves_fw, initial_fw) = parts(forward);
     let (cells_bw, leaves_bw, initial_bw) = parts(backward);
-    let x = swapped(&x, case.time_major);
-    let (outputs, states_fw, states_bw) =
-        stack_bidirectional_dynamic_rnn(&cells_fw, &cells_bw, &x, lengths, initial_fw, initial_bw)?;
+    let mut driver = StackBidirectionalRnn::new(&cells_fw, &cells_bw).time_major(case.time_major);
+    if let Some(lengths) = lengths {
+        driver = driver.sequence_length(lengths);
+    }
+    if let (Some(fw), Some(bw)) = (initial_fw, initial_bw) {
+        driver = driver.initial_states_fw(fw).initial_states_bw(bw);
+    }
+    let (outputs, states_fw, states_bw) = driver.run(&x)?;
     let mut results = Results::new();
     let states = states_fw.iter().chain(&states_bw);
     for (state, leaves) in states.zip(leaves_fw.iter().chain(&leaves_bw)) {
         put_state(&mut results, "final_state/", state, leaves);
     }
-    results.insert("outputs".into(), widen(case, swapped(&outputs, case.time_major).to_owned()));
+    results.insert("outputs".into(), widen(case, outputs));
     Ok(results)
 }
 

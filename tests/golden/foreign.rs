@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub fn translate(case: &mut Case) -> Result<(), Fault> {
     match case.api.as_str() {
         "torch.nn" => torch(case),
+        "resets" => resets(case),
         "keras.layers" => keras(case),
         "raw_op" => fused(case),
         // `FusedRNNCellAdaptor` runs dynamic_rnn.
@@ -42,14 +43,7 @@ fn put(case: &mut Case, prefix: &str, name: &str, tensor: Option<ArrayD<f64>>) {
 fn torch(case: &mut Case) -> Result<(), Fault> {
     let (layers, units): (usize, usize) = (case.number("num_layers")?, case.number("num_units")?);
     let directions: &[&str] = if case.flag("bidirectional") { &["fw/", "bw/"] } else { &[""] };
-    let spec = match case.option("cell").unwrap_or_default() {
-        "torch_rnn_tanh" | "torch_rnn_relu" => {
-            json!({"kind": "basic_rnn", "num_units": units, "from": "torch", "activation": case.option("activation")})
-        }
-        "torch_lstm" | "torch_lstm_proj" => json!({"kind": "lstm", "num_units": units, "from": "torch"}),
-        "torch_gru" => json!({"kind": "gru", "num_units": units, "from": "torch"}),
-        other => return Err(Fault::NotSupported(other.into())),
-    };
+    let spec = torch_cell(case, units)?;
     for layer in 0..layers {
         for (direction, tag) in directions.iter().enumerate() {
             let prefix = if layers > 1 { format!("cell_{layer}/{tag}") } else { (*tag).to_owned() };
@@ -72,6 +66,28 @@ fn torch(case: &mut Case) -> Result<(), Fault> {
         _ => "stack_bidirectional_dynamic_rnn",
     }
     .into();
+    Ok(())
+}
+
+/// The cell of a `torch.nn` module.
+fn torch_cell(case: &Case, units: usize) -> Result<Value, Fault> {
+    Ok(match case.option("cell").unwrap_or_default() {
+        "torch_rnn_tanh" | "torch_rnn_relu" => {
+            json!({"kind": "basic_rnn", "num_units": units, "from": "torch", "activation": case.option("activation")})
+        }
+        "torch_lstm" | "torch_lstm_proj" => json!({"kind": "lstm", "num_units": units, "from": "torch"}),
+        "torch_gru" => json!({"kind": "gru", "num_units": units, "from": "torch"}),
+        other => return Err(Fault::NotSupported(other.into())),
+    })
+}
+
+/// PyTorch's cells, step by step, with resets between steps.
+fn resets(case: &mut Case) -> Result<(), Fault> {
+    if case.option("reset_to") != Some("initial_state") {
+        return Err(Fault::NotSupported("resets to zero".into()));
+    }
+    case.spec = torch_cell(case, case.number("num_units")?)?;
+    case.api = "dynamic_rnn".into();
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use crate::allocator::allocations;
 use crate::cells::{Normed, Projected, TwoProducts};
-use crate::common::{Rng, array, by_steps, message, number, numbers, randomized, rng, state};
+use crate::common::{Rng, array, by_steps, driver, message, number, numbers, randomized, rng, state};
 use crate::ind_rnn::MyIndRnn;
 use crate::lstm::MyLstm;
 use crate::sru::Sru;
@@ -13,8 +13,7 @@ use rand::RngExt;
 use rnn_cell::fused::{Forward, FusedCell, Linear, LinearWeights, Stage, Stages, Vector, Workspace};
 use rnn_cell::train::{self, Back, TrainableCell, gradient_error};
 use rnn_cell::{
-    Activation, Arrays, Error, Float, Gru, Lstm, Parameters, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
-    dynamic_rnn_time_major,
+    Activation, Arrays, Error, Float, Gru, Lstm, Parameters, ParametersMut, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
 };
 
 /// What a test does with each cell.
@@ -84,7 +83,7 @@ fn laws<C: TrainableCell>(name: &str, cell: &C, x: &Array3<C::Elem>, initial: &C
     assert_same_bits(name, &whole, &numbers(both.view(), &end));
 
     let by_time = x.view().permuted_axes([1, 0, 2]);
-    let (turned, turned_last) = dynamic_rnn_time_major(cell, &by_time, lengths, Some(initial.clone())).unwrap();
+    let (turned, turned_last) = driver(cell, lengths, Some(initial.clone())).time_major(true).run(&by_time).unwrap();
     assert_same_bits(name, &whole, &numbers(turned.view().permuted_axes([1, 0, 2]), &turned_last));
 
     let (recorded, recorded_last, _) = train::dynamic_rnn(cell, x, lengths, Some(initial.clone())).unwrap();
@@ -243,7 +242,7 @@ mod threads {
         let (cell, x) = (Panics(linear), Array3::zeros((200, 1, 8)));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         for _ in 0..20 {
-            let run = || pool.install(|| drop(rnn_cell::dynamic_rnn_time_major(&cell, &x, None, None)));
+            let run = || pool.install(|| drop(driver(&cell, None, None).time_major(true).run(&x)));
             // A team gets units in blocks, and only the first block begins at 0.
             assert!(message(run).is_some_and(|message| message.contains("the equation's own panic")));
         }

@@ -3,6 +3,7 @@
 mod allocations;
 #[path = "../common/allocator.rs"]
 mod allocator;
+mod attention;
 #[path = "../fused/cells.rs"]
 mod cells;
 #[path = "../common/mod.rs"]

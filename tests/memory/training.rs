@@ -6,7 +6,8 @@ use ndarray::Array3;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, Optimizer, Sgd, TrainableCell};
 use rnn_cell::{
-    BasicRnn, DropoutWrapper, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper, Ugrnn,
+    BasicRnn, DropoutWrapper, DynamicRnn, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ResidualWrapper,
+    Ugrnn,
 };
 
 #[test]
@@ -60,8 +61,8 @@ fn checkpoints() {
     let run = |cell: &Lstm<f64>, every: Option<usize>| {
         measured(|| {
             let (outputs, _, tape) = match every {
-                None => train::dynamic_rnn(cell, &x, None, None).unwrap(),
-                Some(every) => train::dynamic_rnn_checkpointed(cell, &x, None, None, every).unwrap(),
+                None => DynamicRnn::new(cell).record(&x).unwrap(),
+                Some(every) => DynamicRnn::new(cell).checkpoint_every(every).record(&x).unwrap(),
             };
             (tape.backward(&outputs, None).unwrap(), outputs)
         })
@@ -72,7 +73,7 @@ fn checkpoints() {
     let bound = (STEPS / EVERY + EVERY) << 10;
     assert!(plain_peak - returned > 20 * bound, "the plain tape takes {} bytes", plain_peak - returned);
 
-    let mut sgd = Sgd::new(&cell, 1e-6, 0.0).unwrap();
+    let mut sgd = Sgd::builder(1e-6).build(&cell).unwrap();
     let mut losses = Vec::new();
     for _ in 0..2 {
         let ((gradients, outputs), _, peak) = run(&cell, Some(EVERY));

@@ -38,8 +38,8 @@ fn borrowed(tensors: &[(String, Vec<usize>)]) -> Vec<(&str, &[usize])> {
 
 /// Every importer, with `x` inputs and `h` units.
 fn each_importer(x: usize, h: usize) {
-    let reset_before = keras::Options { reset_after: false, ..keras::Options::default() };
-    let linear_before_reset = onnx::Options { linear_before_reset: true, ..onnx::Options::default() };
+    let reset_before = keras::Options::default().reset_after(false);
+    let linear_before_reset = onnx::Options::default().linear_before_reset(true);
     let p = h / 2;
     let lstm = |layer: usize, input| {
         let names =

@@ -1,11 +1,11 @@
 //! The laws of training, over every trainable cell, option and wrapper of `common`'s list, in f32 and f64.
 
-use crate::common::{MakeBoxed, array, each_boxed_cell, leaves, number, rng, state};
+use crate::common::{MakeBoxed, array, driver, driver_both, each_boxed_cell, leaves, number, rng, state};
 use ndarray::{Array3, ArrayRef2, ArrayView3, ArrayViewD, Axis, concatenate, s};
 use rnn_cell::train::{
     self, BoxedTrainableCell, Gradients, Optimizer, Parts, RunGradients, Sgd, StepBack, TrainableCell,
 };
-use rnn_cell::{DynState, Float, MultiRnnCell, Parameters, RnnCell, State};
+use rnn_cell::{DynState, Float, MultiRnnCell, Parameters, ParametersMut, RnnCell, State};
 
 type Cell<E> = BoxedTrainableCell<E>;
 
@@ -113,7 +113,7 @@ fn weights<E: Float>(cell: &impl Parameters<E>) -> Vec<E> {
     weights
 }
 
-fn set_weights<E: Float>(cell: &mut (impl Parameters<E> + ?Sized), from: &Cell<E>) {
+fn set_weights<E: Float>(cell: &mut (impl ParametersMut<E> + ?Sized), from: &Cell<E>) {
     let mut weights = weights(from).into_iter();
     cell.visit_parameters_mut(&mut |_, mut array| array.iter_mut().for_each(|to| *to = weights.next().unwrap()));
 }
@@ -134,7 +134,7 @@ fn doors<E: Float>() -> Vec<(&'static str, Door<E>)> {
             for gradient in gradients.arrays_mut().iter_mut().flatten() {
                 *gradient = old.next().unwrap() - new.next().unwrap();
             }
-            Sgd::new(&cell, 1.0, 0.0).unwrap().apply_gradients(&mut cell, &gradients).unwrap();
+            Sgd::builder(1.0).build(&cell).unwrap().apply_gradients(&mut cell, &gradients).unwrap();
             cell
         }),
         #[cfg(feature = "safetensors")]
@@ -149,7 +149,7 @@ fn doors<E: Float>() -> Vec<(&'static str, Door<E>)> {
             *boxed
         }),
         ("trait object", |mut cell, from| {
-            set_weights(&mut cell as &mut dyn Parameters<E>, from);
+            set_weights(&mut cell as &mut dyn ParametersMut<E>, from);
             cell
         }),
         ("stack", |cell, from| {
@@ -227,6 +227,9 @@ impl<C: TrainableCell> Parameters<C::Elem> for Stepped<'_, C> {
     }
 }
 
+// It only borrows the weights, and no test changes them through it.
+impl<C: TrainableCell> ParametersMut<C::Elem> for Stepped<'_, C> {}
+
 impl<C: TrainableCell> TrainableCell for Stepped<'_, C> {
     type Record = C::Record;
     type Gradient = C::Gradient;
@@ -265,9 +268,8 @@ fn checkpointed_gradients_are_the_plain_ones() {
     fn law<E: Float>(name: &str, p: &mut Problem<E>) {
         let plain = p.run();
         for every in [1, 2, 3, 10, 11, 100, usize::MAX - 1, usize::MAX] {
-            let (initial, lengths) = (Some(p.initial.clone()), p.lengths.as_deref());
-            let (outputs, finals, tape) =
-                train::dynamic_rnn_checkpointed(&p.cell, &p.x, lengths, initial, every).unwrap();
+            let driver = driver(&p.cell, p.lengths.as_deref(), Some(p.initial.clone()));
+            let (outputs, finals, tape) = driver.checkpoint_every(every).record(&p.x).unwrap();
             let back = tape.backward(&p.d_outputs, Some(p.d_final.clone())).unwrap();
             assert_close(&format!("{name}, every {every}"), &plain, &numbers(outputs.view(), &finals, &back));
         }
@@ -277,13 +279,11 @@ fn checkpointed_gradients_are_the_plain_ones() {
 
 /// Runs both directions forward and backward, with the same cell in each.
 fn both_ways<E: Float>(p: &Problem<E>, every: Option<usize>) -> Vec<E> {
-    let (cell, lengths) = (&p.cell, p.lengths.as_deref());
     let initial = || Some(p.initial.clone());
+    let driver = driver_both(&p.cell, p.lengths.as_deref(), [initial(), initial()]);
     let ((fw, bw), finals, tape) = match every {
-        None => train::bidirectional_dynamic_rnn(cell, cell, &p.x, lengths, initial(), initial()),
-        Some(every) => {
-            train::bidirectional_dynamic_rnn_checkpointed(cell, cell, &p.x, lengths, initial(), initial(), every)
-        }
+        None => driver.record(&p.x),
+        Some(every) => driver.checkpoint_every(every).record(&p.x),
     }
     .unwrap();
     let (d, d_final) = (&p.d_outputs, || Some(p.d_final.clone()));

@@ -8,8 +8,8 @@ use rnn_cell::train::{
     mean_squared_error, sequence_loss, sequence_losses,
 };
 use rnn_cell::{
-    Arrays, BasicRnn, Dense, DropoutWrapper, Float, Gru, GruReset, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
-    RnnCell, Ugrnn,
+    Arrays, BasicRnn, Dense, DropoutWrapper, DynamicRnn, Float, Gru, GruReset, LayerNormLstm, Lstm, MultiRnnCell,
+    Parameters, ParametersMut, RnnCell, Ugrnn,
 };
 
 /// A multiple of 10,000.
@@ -140,7 +140,7 @@ fn assert_gradients_near(what: &str, found: &Gradients<f32>, expected: &Gradient
 }
 
 /// The same weights in f32 and f64.
-fn twin<C: Parameters<f32>, D: Parameters<f64>>(cell: &C, mut twin: D) -> D {
+fn twin<C: Parameters<f32>, D: ParametersMut<f64>>(cell: &C, mut twin: D) -> D {
     let mut weights = named(cell).into_iter();
     twin.visit_parameters_mut(&mut |name, mut to| {
         let (from, weight) = weights.next().unwrap();
@@ -166,10 +166,10 @@ fn cell_gradients<E: Float, C: TrainableCell<Elem = E>>(cell: &C, shape: Shape) 
     let x: ArrayView3<'_, E> = x.broadcast((batch, seq, cell.input_size())).unwrap();
     let d = ndarray::arr0(E::of(f64::from(0.1_f32)));
     let d = d.broadcast((batch, seq, cell.output_size())).unwrap();
-    let state = Some(cell.training_state(batch, 1));
+    let driver = DynamicRnn::new(cell).initial_state(cell.training_state(batch, 1));
     let (_, _, tape) = match every {
-        None => train::dynamic_rnn(cell, &x, None, state).unwrap(),
-        Some(every) => train::dynamic_rnn_checkpointed(cell, &x, None, state, every).unwrap(),
+        None => driver.record(&x).unwrap(),
+        Some(every) => driver.checkpoint_every(every).record(&x).unwrap(),
     };
     tape.backward(&d, None).unwrap().parameters
 }

@@ -7,6 +7,7 @@ mod gradients;
 mod laws;
 mod long_sums;
 mod memory_safety;
+mod options;
 mod properties;
 mod recorded_runs;
 #[cfg(feature = "rayon")]

@@ -8,18 +8,18 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rnn_cell::train::{self, BoxedTrainableCell, RunGradients};
-use rnn_cell::{DynState, Float, RnnCell, State, dynamic_rnn};
+use rnn_cell::{DynState, DynamicRnn, Float, RnnCell, State, dynamic_rnn};
 
 #[derive(Debug, Clone)]
-struct Problem {
+pub struct Problem {
     cell: Description,
     input: usize,
     /// One for each row.
-    lengths: Vec<usize>,
+    pub lengths: Vec<usize>,
     /// Steps after the longest row.
     extra: usize,
     dropout: Option<u64>,
-    seed: u64,
+    pub seed: u64,
 }
 
 fn problem(
@@ -40,7 +40,7 @@ fn problem(
 }
 
 /// Cells and shapes that kernels cut in several ways.
-fn any_problem() -> impl Strategy<Value = Problem> {
+pub fn any_problem() -> impl Strategy<Value = Problem> {
     let size = prop_oneof![4 => 1..=9_usize, 1 => select(&[16, 17, 33][..])];
     problem(size, prop_oneof![4 => 0..=6_usize, 1 => 0..=30_usize], 9)
 }
@@ -54,14 +54,14 @@ fn tiny_problem() -> impl Strategy<Value = Problem> {
     ]
 }
 
-struct Run<E: Float> {
-    cell: BoxedTrainableCell<E>,
+pub struct Run<E: Float> {
+    pub cell: BoxedTrainableCell<E>,
     /// (batch, seq, input).
-    x: Array3<E>,
-    initial: DynState<E>,
+    pub x: Array3<E>,
+    pub initial: DynState<E>,
     /// Gradients of the outputs and the final state.
-    d_outputs: Array3<E>,
-    d_last: DynState<E>,
+    pub d_outputs: Array3<E>,
+    pub d_last: DynState<E>,
 }
 
 impl Problem {
@@ -69,7 +69,7 @@ impl Problem {
         self.cell.any(&|leaf| matches!(leaf, Description::LayerNormLstm { layer_norm: true, .. }))
     }
 
-    fn run<E: Float>(&self) -> Run<E> {
+    pub fn run<E: Float>(&self) -> Run<E> {
         let mut rng = rng(self.seed);
         let cell = self.cell.build::<E>(self.input, &mut rng);
         let (batch, seq) = (self.lengths.len(), self.lengths.iter().max().unwrap_or(&0) + self.extra);
@@ -89,11 +89,10 @@ impl<E: Float> Run<E> {
     /// Gradients of the rows in `lengths`, checkpointed or not.
     fn gradients(&self, lengths: &[usize], every: Option<usize>) -> RunGradients<E, DynState<E>> {
         let Self { cell, x, initial, d_outputs, d_last } = self;
+        let driver = DynamicRnn::new(cell).sequence_length(lengths).initial_state(initial.clone());
         let (outputs, last, tape) = match every {
-            None => train::dynamic_rnn(cell, x, Some(lengths), Some(initial.clone())).unwrap(),
-            Some(every) => {
-                train::dynamic_rnn_checkpointed(cell, x, Some(lengths), Some(initial.clone()), every).unwrap()
-            }
+            None => driver.record(x).unwrap(),
+            Some(every) => driver.checkpoint_every(every).record(x).unwrap(),
         };
         // Recording changes no bit.
         let (plain, plain_last) = dynamic_rnn(cell, x, Some(lengths), Some(initial.clone())).unwrap();
@@ -121,7 +120,7 @@ impl<E: Float> Run<E> {
 }
 
 /// All gradients of a run, to compare with another run's.
-fn all<E: Float>(gradients: &RunGradients<E, DynState<E>>) -> Vec<E> {
+pub fn all<E: Float>(gradients: &RunGradients<E, DynState<E>>) -> Vec<E> {
     let mut all: Vec<E> = gradients.parameters.arrays().iter().flatten().copied().collect();
     all.extend(&gradients.inputs);
     leaves(&gradients.initial_state).iter().for_each(|leaf| all.extend(leaf));
@@ -156,7 +155,7 @@ fn padding<E: Float>(problem: &Problem, more: usize) {
 
 /// Asserts that gradients agree except for the order of summation.
 #[track_caller]
-fn assert_close<'a>(expected: impl IntoIterator<Item = &'a f64>, found: impl IntoIterator<Item = &'a f64>) {
+pub fn assert_close<'a>(expected: impl IntoIterator<Item = &'a f64>, found: impl IntoIterator<Item = &'a f64>) {
     let (expected, found) = (Vec::from_iter(expected), Vec::from_iter(found));
     assert_eq!(expected.len(), found.len());
     let largest = expected.iter().fold(1.0_f64, |largest, e| largest.max(e.abs()));

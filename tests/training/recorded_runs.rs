@@ -7,10 +7,13 @@ use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::train::{
-    self, Adam, AdamOptions, Average, BoxedTrainableCell, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm,
+    self, Adam, AdamBuilder, Average, BoxedTrainableCell, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm,
     mean_squared_error, sequence_loss, sequence_losses, sequence_weights,
 };
-use rnn_cell::{BasicRnn, Dense, DynState, Error, Float, Gru, Lstm, LstmState, Parameters};
+use rnn_cell::{
+    BasicRnn, BidirectionalRnn, Dense, DynState, DynamicRnn, Error, Float, Gru, Lstm, LstmState, Parameters,
+    ParametersMut,
+};
 
 fn rng(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
@@ -29,7 +32,7 @@ fn values<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Vec<(String, A
 }
 
 /// Loads what [`values`] saved, with the visitor.
-fn set_values<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, values: &[(String, ArrayD<E>)]) {
+fn set_values<E: Float, P: ParametersMut<E> + ?Sized>(parameters: &mut P, values: &[(String, ArrayD<E>)]) {
     let mut values = values.iter();
     parameters.visit_parameters_mut(&mut |name, mut to| {
         let (saved, value) = values.next().unwrap();
@@ -313,14 +316,15 @@ fn clipping_is_that_of_tensorflow() {
 #[test]
 fn optimizers_are_those_of_tensorflow() {
     let f32_ = |number: f32| f64::from(number);
-    let adam = |options| Box::new(Adam::new(&small_model(), options).unwrap()) as Box<dyn Optimizer<f64>>;
-    let sgd = |momentum| Box::new(Sgd::new(&small_model(), 0.125, momentum).unwrap()) as Box<dyn Optimizer<f64>>;
+    let adam = |builder: AdamBuilder<f64>| Box::new(builder.build(&small_model()).unwrap()) as Box<dyn Optimizer<f64>>;
+    let sgd = |momentum| {
+        Box::new(Sgd::builder(0.125).momentum(momentum).build(&small_model()).unwrap()) as Box<dyn Optimizer<f64>>
+    };
     // Three times apply_gradients of tf.train.GradientDescentOptimizer(0.125), MomentumOptimizer(0.125, 0.875),
     // AdamOptimizer(2**-4, 0.875, 0.9375, 2**-10) and AdamOptimizer(), whose defaults are rounded to f32. TensorFlow's
     // powers of those betas are rounded to f32 too: a relative 1e-6 of the steps of 0.001.
-    let defaults =
-        AdamOptions { learning_rate: f32_(0.001), beta1: f32_(0.9), beta2: f32_(0.999), epsilon: f32_(1e-8) };
-    let options = AdamOptions { learning_rate: 0.0625, beta1: 0.875, beta2: 0.9375, epsilon: 1.0 / 1024.0 };
+    let rounded = Adam::builder().learning_rate(f32_(0.001)).beta1(f32_(0.9)).beta2(f32_(0.999)).epsilon(f32_(1e-8));
+    let options = Adam::builder().learning_rate(0.0625).beta1(0.875).beta2(0.9375).epsilon(1.0 / 1024.0);
     let cases = [
         (
             "gradient descent",
@@ -338,7 +342,14 @@ fn optimizers_are_those_of_tensorflow() {
         ),
         (
             "Adam, defaults",
-            adam(defaults),
+            adam(rounded),
+            [0.4989282504746973, -0.9989282488910288, 1.9989282483631383, 0.25107175261346065],
+            [0.09719548756969003, -0.30280532864677084],
+            1e-8,
+        ),
+        (
+            "Adam, unrounded defaults",
+            adam(Adam::builder()),
             [0.4989282504746973, -0.9989282488910288, 1.9989282483631383, 0.25107175261346065],
             [0.09719548756969003, -0.30280532864677084],
             1e-8,
@@ -359,8 +370,14 @@ fn optimizers_are_those_of_tensorflow() {
         assert_close(name, model.kernel(), &kernel, tolerance);
         assert_close(name, model.bias().unwrap(), &bias, tolerance);
     }
-    let AdamOptions { learning_rate, beta1, beta2, epsilon } = AdamOptions::default();
-    assert_eq!([learning_rate, beta1, beta2, epsilon], [0.001, 0.9, 0.999, 1e-8]);
+    // Each default is the number on its page.
+    let written = Adam::builder().learning_rate(0.001).beta1(0.9).beta2(0.999).epsilon(1e-8);
+    let [plain, written] = [Adam::builder(), written].map(|builder| {
+        let (mut model, mut adam) = (small_model(), builder.build(&small_model()).unwrap());
+        adam.apply_gradients(&mut model, &small_gradients(0)).unwrap();
+        values(&model)
+    });
+    assert_eq!(plain, written);
 }
 
 #[test]
@@ -368,30 +385,30 @@ fn optimizers_refuse_what_does_not_fit() {
     let model = small_model();
     for bad in [-0.1, f64::NAN, f64::INFINITY] {
         assert!(matches!(
-            Sgd::<f64>::new(&model, bad, 0.0),
+            Sgd::<f64>::builder(bad).build(&model),
             Err(Error::InvalidNumber { argument: "learning_rate", .. })
         ));
-        assert!(matches!(Sgd::<f64>::new(&model, 0.1, bad), Err(Error::InvalidNumber { argument: "momentum", .. })));
+        assert!(matches!(
+            Sgd::<f64>::builder(0.1).momentum(bad).build(&model),
+            Err(Error::InvalidNumber { argument: "momentum", .. })
+        ));
     }
-    let adam = |change: fn(&mut AdamOptions)| {
-        let mut options = AdamOptions::default();
-        change(&mut options);
-        Adam::<f64>::new(&small_model(), options).map(|_| ())
-    };
+    let adam =
+        |change: fn(AdamBuilder<f64>) -> AdamBuilder<f64>| change(Adam::builder()).build(&small_model()).map(|_| ());
     let argument = |result: Result<(), Error>| match result {
         Err(Error::InvalidNumber { argument, .. }) => argument,
         other => panic!("{other:?}"),
     };
-    assert_eq!(argument(adam(|o| o.learning_rate = -1.0)), "learning_rate");
-    assert_eq!(argument(adam(|o| o.beta1 = 1.0)), "beta1");
-    assert_eq!(argument(adam(|o| o.beta2 = -0.1)), "beta2");
-    assert_eq!(argument(adam(|o| o.epsilon = 0.0)), "epsilon");
+    assert_eq!(argument(adam(|o| o.learning_rate(-1.0))), "learning_rate");
+    assert_eq!(argument(adam(|o| o.beta1(1.0))), "beta1");
+    assert_eq!(argument(adam(|o| o.beta2(-0.1))), "beta2");
+    assert_eq!(argument(adam(|o| o.epsilon(0.0))), "epsilon");
 
-    let mut optimizer = Adam::new(&model, AdamOptions::default()).unwrap();
+    let mut optimizer = Adam::builder().build(&model).unwrap();
     assert!(optimizer.set_learning_rate(f64::NAN).is_err());
     optimizer.set_learning_rate(0.5).unwrap();
     assert_eq!(optimizer.learning_rate(), 0.5);
-    let mut sgd = Sgd::new(&model, 0.1, 0.0).unwrap();
+    let mut sgd = Sgd::builder(0.1).build(&model).unwrap();
     assert!(sgd.set_learning_rate(-1.0).is_err());
     sgd.set_learning_rate(0.25).unwrap();
     assert_eq!(sgd.learning_rate(), 0.25);
@@ -418,7 +435,7 @@ fn parts_and_joined_gradients_have_the_same_names() {
     assert_eq!(gradients, Gradients::zeros(&model));
     assert_eq!(gradients.get("dense/bias").unwrap().shape(), [1]);
     assert!(gradients.get("bias").is_none());
-    let adam = Adam::new(&model, AdamOptions::default()).unwrap();
+    let adam = Adam::builder().build(&model).unwrap();
     let names: Vec<String> = values(&adam).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names[0], "m/cell/gates/kernel");
     assert_eq!(names[names.len() - 2..], ["v/dense/bias", "step"]);
@@ -433,7 +450,7 @@ struct Training<O> {
 }
 
 impl<O: Optimizer<f32>> Training<O> {
-    fn new(seed: u64, optimizer: impl Fn(&Parts<f32>) -> O) -> Self {
+    fn new(seed: u64, optimizer: impl Fn(&Parts<&mut dyn ParametersMut<f32>>) -> O) -> Self {
         let mut rng = rng(seed);
         let (mut cell, mut dense) = (Lstm::new(3, 7, &mut rng), Dense::new(7, 2, &mut rng));
         let optimizer = optimizer(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]));
@@ -458,12 +475,12 @@ impl<O: Optimizer<f32>> Training<O> {
     }
 
     /// Everything that must be saved.
-    fn all(&mut self) -> Parts<'_, f32> {
+    fn all(&mut self) -> Parts<'_, &mut dyn ParametersMut<f32>> {
         Parts::new([("cell", &mut self.cell), ("dense", &mut self.dense), ("optimizer", &mut self.optimizer)])
     }
 }
 
-fn resumed_equals_unbroken<O: Optimizer<f32>>(optimizer: impl Fn(&Parts<f32>) -> O) {
+fn resumed_equals_unbroken<O: Optimizer<f32>>(optimizer: impl Fn(&Parts<&mut dyn ParametersMut<f32>>) -> O) {
     let mut unbroken = Training::new(1, &optimizer);
     unbroken.run(0..10);
 
@@ -491,15 +508,15 @@ fn resumed_equals_unbroken<O: Optimizer<f32>>(optimizer: impl Fn(&Parts<f32>) ->
 
 #[test]
 fn resumed_training_has_the_bits_of_training_that_did_not_stop() {
-    resumed_equals_unbroken(|model| Adam::new(model, AdamOptions::default()).unwrap());
-    resumed_equals_unbroken(|model| Sgd::new(model, 0.1, 0.9).unwrap());
+    resumed_equals_unbroken(|model| Adam::builder().build(model).unwrap());
+    resumed_equals_unbroken(|model| Sgd::builder(0.1).momentum(0.9).build(model).unwrap());
 }
 
 #[test]
 fn a_checkpoint_every_no_steps_is_refused() {
     let cell = Lstm::<f64>::new(1, 1, &mut rng(1));
-    let error = train::dynamic_rnn_checkpointed(&cell, &Array3::zeros((1, 1, 1)), None, None, 0).err();
-    assert_eq!(error, Some(Error::ZeroSize { argument: "every" }));
+    let error = DynamicRnn::new(&cell).checkpoint_every(0).record(&Array3::zeros((1, 1, 1))).err();
+    assert_eq!(error, Some(Error::ZeroSize { argument: "checkpoint_every" }));
 }
 
 #[test]
@@ -552,9 +569,9 @@ fn both_directions_are_each_direction() {
 #[test]
 fn checkpoints_are_a_step_apart_or_more() {
     let (cell, x) = (Lstm::<f64>::new(1, 1, &mut rng(1)), Array3::zeros((1, 1, 1)));
-    let error = Some(Error::ZeroSize { argument: "every" });
-    assert_eq!(train::dynamic_rnn_checkpointed(&cell, &x, None, None, 0).err(), error);
-    assert_eq!(train::bidirectional_dynamic_rnn_checkpointed(&cell, &cell, &x, None, None, None, 0).err(), error);
+    let error = Some(Error::ZeroSize { argument: "checkpoint_every" });
+    assert_eq!(DynamicRnn::new(&cell).checkpoint_every(0).record(&x).err(), error);
+    assert_eq!(BidirectionalRnn::new(&cell, &cell).checkpoint_every(0).record(&x).err(), error);
 }
 
 #[test]
@@ -563,9 +580,10 @@ fn a_tape_refuses_gradients_of_other_shapes() {
     let x = random((2, 5, 3), 2);
     let state = |c, h| Some(LstmState { c: Array2::zeros(c), h: Array2::zeros(h) });
     let back = |every: Option<usize>, d_outputs: (usize, usize, usize), d_state| {
+        let driver = DynamicRnn::new(&cell).sequence_length(&[5, 2]);
         let (_, _, tape) = match every {
-            None => train::dynamic_rnn(&cell, &x, Some(&[5, 2]), None).unwrap(),
-            Some(every) => train::dynamic_rnn_checkpointed(&cell, &x, Some(&[5, 2]), None, every).unwrap(),
+            None => driver.record(&x).unwrap(),
+            Some(every) => driver.checkpoint_every(every).record(&x).unwrap(),
         };
         tape.backward(&Array3::zeros(d_outputs), d_state).map(|_| ())
     };

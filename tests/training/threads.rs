@@ -4,8 +4,8 @@ use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::GruReset;
-use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, TrainableCell, mean_squared_error};
-use rnn_cell::{BasicRnn, Dense, Gru, Lstm, Parameters, State};
+use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts, TrainableCell, mean_squared_error};
+use rnn_cell::{BasicRnn, Dense, DynamicRnn, Gru, Lstm, Parameters, State};
 
 /// The bits of outputs, final state and every gradient of a run in a pool of `threads`.
 fn bits<C: TrainableCell<Elem = f32> + Send>(cell: &C, batch: usize, seq: usize, threads: usize) -> Vec<u32> {
@@ -69,14 +69,13 @@ fn so_has_a_whole_training() {
     let trained = |threads: usize| {
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(6);
         let (mut cell, mut dense) = (Lstm::<f32>::new(40, 72, rng), Dense::new(72, 3, rng));
-        let mut adam =
-            Adam::new(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]), AdamOptions::default()).unwrap();
+        let mut adam = Adam::builder().build(&Parts::new([("cell", &mut cell), ("dense", &mut dense)])).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         for _ in 0..4 {
             let mut random = |width| Array3::from_shape_simple_fn((20, 15, width), || rng.random_range(-1.0..1.0f32));
             let (x, y) = (random(40), random(3));
             pool.install(|| {
-                let (outputs, _, tape) = train::dynamic_rnn_checkpointed(&cell, &x, None, None, 4).unwrap();
+                let (outputs, _, tape) = DynamicRnn::new(&cell).checkpoint_every(4).record(&x).unwrap();
                 let (_, d_y) = mean_squared_error(&dense.forward(&outputs).unwrap(), &y).unwrap();
                 let (d_outputs, d_dense) = dense.backward(&outputs, &d_y).unwrap();
                 let d_cell = tape.backward(&d_outputs, None).unwrap().parameters;

@@ -7,7 +7,9 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::GruReset;
 use rnn_cell::cells::LstmBuilder;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
-use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
+use rnn_cell::{
+    Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, ParametersMut, RnnCell,
+};
 use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};
 use std::path::PathBuf;
 
@@ -78,9 +80,9 @@ fn keras_cases<E: Float>(file: &str) {
     let bytes = fixture(file);
     let t = &mut safetensors::read_tensors::<E>(&bytes).unwrap();
     let default = keras::Options::default();
-    let relu = keras::Options { activation: Activation::Relu, ..default };
-    let hard = keras::Options { recurrent_activation: Activation::HardSigmoid, ..default };
-    let before = keras::Options { reset_after: false, ..default };
+    let relu = default.activation(Activation::Relu);
+    let hard = default.recurrent_activation(Activation::HardSigmoid);
+    let before = default.reset_after(false);
     check(t, "simple_rnn", |t, x| {
         run(&keras::simple_rnn(t, "simple_rnn/simple_rnn/simple_rnn_cell/", &relu).unwrap(), x)
     });
@@ -145,8 +147,8 @@ fn onnx_files() {
     let bytes = fixture("onnx_f32");
     let t = &mut safetensors::read_tensors::<f32>(&bytes).unwrap();
     let default = onnx::Options::default();
-    let relu = onnx::Options { activation: Activation::Relu, ..default };
-    let after = onnx::Options { linear_before_reset: true, ..default };
+    let relu = default.activation(Activation::Relu);
+    let after = default.linear_before_reset(true);
     check(t, "rnn", |t, x| run(&onnx::rnn(t, "rnn/", &default).unwrap(), x));
     check(t, "rnn_relu_both", |t, x| pair(&onnx::bidirectional_rnn(t, "rnn_relu_both/", &relu).unwrap(), x));
     check(t, "lstm", |t, x| run(&onnx::lstm(t, "lstm/", &default).unwrap(), x));
@@ -174,7 +176,7 @@ fn flax_files() {
 }
 
 /// Random weights, biases too.
-fn randomize<P: Parameters<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
+fn randomize<P: ParametersMut<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
     for cell in cells {
         cell.visit_parameters_mut(&mut |_, mut array| {
             let len = array.len();
@@ -470,7 +472,7 @@ fn the_tensor_that_does_not_fit_is_named() {
     each_misfit("pytorch_f32", "lstm_proj.", &projections, |t, p| pytorch::bidirectional_lstm(t, p).map(drop));
     each_misfit("pytorch_f32", "gru.", &[], |t, p| pytorch::gru(t, p).map(drop));
 
-    let (keras, before) = (keras::Options::default(), keras::Options { reset_after: false, ..Default::default() });
+    let (keras, before) = (keras::Options::default(), keras::Options::default().reset_after(false));
     each_misfit("keras_f32", "simple_rnn/simple_rnn/simple_rnn_cell/", &["bias"], |t, p| {
         keras::simple_rnn(t, p, &keras).map(drop)
     });
@@ -512,4 +514,24 @@ fn a_kernel_of_no_whole_gates_is_named() {
     let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
     let message = "tensor \"kernel\" has shape [2, 8], but must have more than 2 rows (input + 2)";
     assert_eq!(error.to_string(), message);
+}
+
+/// The table has the same layout everywhere; only its name differs.
+#[test]
+fn embeddings() {
+    let table = ndarray::array![[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]];
+    let mut tensors = Tensors::new();
+    for name in ["model.emb.weight", "model/embedding/embeddings", "decoder/table"] {
+        tensors.insert(name, table.clone());
+    }
+    tensors.insert("flat/embeddings", ndarray::array![1.0]);
+    for embedding in [
+        pytorch::embedding(&mut tensors, "model.emb.").unwrap(),
+        keras::embedding(&mut tensors, "model/embedding/").unwrap(),
+        tensorflow::embedding(&mut tensors, "decoder/table").unwrap(),
+    ] {
+        assert_eq!(embedding.embeddings(), table);
+    }
+    assert!(matches!(keras::embedding(&mut tensors, "flat/"), Err(Error::TensorShape { .. })));
+    assert!(matches!(keras::embedding(&mut tensors, "none/"), Err(Error::MissingWeight { .. })));
 }

@@ -4,8 +4,9 @@ use super::slots::Slots;
 use super::{Optimizer, check_decay, check_learning_rate};
 use crate::checks::check_positive;
 use crate::train::Gradients;
-use crate::{Error, Float, Parameters};
+use crate::{Error, Float, Parameters, ParametersMut};
 use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
+use std::marker::PhantomData;
 
 /// Adam (Kingma and Ba, 2015) in the form of TensorFlow 1's `AdamOptimizer`: ε is added to √v before bias correction.
 ///
@@ -19,51 +20,92 @@ use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
 ///
 /// It remembers `m/<parameter>` and `v/<parameter>` for each parameter, with its shape, and `step`, with shape (). All
 /// start at 0. (An `f32` counts up to 2²⁴ steps; with the default betas the corrections are 1 long before.)
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::train::{Adam, Optimizer};
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let cell = rnn_cell::Gru::<f32>::new(4, 2, &mut rng);
+/// let adam = Adam::builder().learning_rate(0.01).build(&cell)?;
+/// assert_eq!(adam.learning_rate(), 0.01);
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Adam<E> {
-    options: AdamOptions,
+    options: Options,
     m: Slots<E>,
     v: Slots<E>,
     step: Array0<E>,
 }
 
-/// Options of [`Adam`]. The defaults are TensorFlow's.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamOptions {
-    /// The learning rate, finite and at least 0. Default: 0.001.
-    pub learning_rate: f64,
-    /// How much of m stays at each step, at least 0 and below 1. Default: 0.9.
-    pub beta1: f64,
-    /// How much of v stays at each step, at least 0 and below 1. Default: 0.999.
-    pub beta2: f64,
-    /// Keeps the division from exploding; finite and above 0. Default: 1e-8.
-    pub epsilon: f64,
+#[derive(Debug, Clone, Copy)]
+struct Options {
+    learning_rate: f64,
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
 }
 
-impl Default for AdamOptions {
-    fn default() -> Self {
-        Self { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
-    }
+/// Options of an [`Adam`]. The defaults are TensorFlow's.
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct AdamBuilder<E> {
+    options: Options,
+    of: PhantomData<E>,
 }
 
 impl<E: Float> Adam<E> {
+    /// Starts an optimizer. Every option has a default.
+    pub fn builder() -> AdamBuilder<E> {
+        let options = Options { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        AdamBuilder { options, of: PhantomData }
+    }
+}
+
+impl<E: Float> AdamBuilder<E> {
+    /// The learning rate, finite and at least 0. Default: 0.001.
+    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
+        self.options.learning_rate = learning_rate;
+        self
+    }
+
+    /// How much of m stays at each step, at least 0 and below 1. Default: 0.9.
+    pub fn beta1(mut self, beta1: f64) -> Self {
+        self.options.beta1 = beta1;
+        self
+    }
+
+    /// How much of v stays at each step, at least 0 and below 1. Default: 0.999.
+    pub fn beta2(mut self, beta2: f64) -> Self {
+        self.options.beta2 = beta2;
+        self
+    }
+
+    /// Keeps the division from exploding; finite and above 0. Default: 1e-8.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.options.epsilon = epsilon;
+        self
+    }
+
     /// Creates an optimizer for the parameters of `model`.
     ///
     /// # Errors
     /// [`Error::InvalidNumber`] if an option is out of range.
-    pub fn new<P: Parameters<E> + ?Sized>(model: &P, options: AdamOptions) -> Result<Self, Error> {
+    pub fn build<P: Parameters<E> + ?Sized>(self, model: &P) -> Result<Adam<E>, Error> {
+        let options = self.options;
         check_learning_rate(options.learning_rate)?;
         check_decay("beta1", options.beta1)?;
         check_decay("beta2", options.beta2)?;
         check_positive("epsilon", options.epsilon)?;
-        Ok(Self { options, m: Slots::zeros("m", model), v: Slots::zeros("v", model), step: arr0(E::zero()) })
+        Ok(Adam { options, m: Slots::zeros("m", model), v: Slots::zeros("v", model), step: arr0(E::zero()) })
     }
 }
 
 impl<E: Float> Optimizer<E> for Adam<E> {
-    fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error> {
+    fn apply_gradients(&mut self, model: &mut dyn ParametersMut<E>, gradients: &Gradients<E>) -> Result<(), Error> {
         self.m.check(model, gradients)?;
-        let AdamOptions { learning_rate, beta1, beta2, epsilon } = self.options;
+        let Options { learning_rate, beta1, beta2, epsilon } = self.options;
         self.step += E::one();
         let step = self.step[()].as_f64();
         let rate = learning_rate * (1.0 - beta2.powf(step)).sqrt() / (1.0 - beta1.powf(step));
@@ -97,6 +139,9 @@ impl<E: Float> Parameters<E> for Adam<E> {
         self.v.visit(visit);
         visit("step", self.step.view().into_dyn());
     }
+}
+
+impl<E: Float> ParametersMut<E> for Adam<E> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.m.visit_mut(visit);
         self.v.visit_mut(visit);

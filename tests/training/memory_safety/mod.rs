@@ -14,7 +14,7 @@ use rnn_cell::fused::{
     Backward, Forward, FusedCell, Linear, Samples, Stage, Stages, TrainableFusedCell, Vector, Workspace,
 };
 use rnn_cell::train::{Back, TrainableCell};
-use rnn_cell::{Parameters, RnnCell};
+use rnn_cell::{Parameters, ParametersMut, RnnCell};
 
 /// Inputs, units and rows of the cells below.
 const INPUTS: usize = 3;
@@ -111,6 +111,7 @@ impl TrainableFusedCell for Lying {
 }
 
 impl Parameters<f32> for Lying {}
+impl ParametersMut<f32> for Lying {}
 
 rnn_cell::trainable_fused_cell!(Lying);
 

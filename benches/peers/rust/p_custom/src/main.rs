@@ -4,7 +4,7 @@ use common::*;
 use ndarray::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{LayerNormLstm, Lstm, Parameters, State, Stream, Ugrnn, dynamic_rnn_time_major};
+use rnn_cell::{DynamicRnn, LayerNormLstm, Lstm, ParametersMut, State, Stream, Ugrnn};
 use std::hint::black_box;
 
 #[path = "../../../../../examples/fused/lstm.rs"]
@@ -13,7 +13,7 @@ mod lstm;
 mod ugrnn;
 
 /// The cell with the case's weights, by name.
-fn with_weights<C: Parameters<f32>>(mut cell: C, c: &Custom) -> C {
+fn with_weights<C: ParametersMut<f32>>(mut cell: C, c: &Custom) -> C {
     cell.visit_parameters_mut(&mut |name, mut weight| {
         let shape = weight.raw_dim();
         weight.assign(&ArrayD::from_shape_vec(shape, c.read(name)).unwrap());
@@ -39,7 +39,7 @@ fn measure<C: TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Custom, mode: &s
         (_, "stream") => measure_stream(bench, c, &cell),
         _ => {
             let x = time_major(c, "x", c.i);
-            let run = || dynamic_rnn_time_major(&cell, black_box(&x), None, None).unwrap();
+            let run = || DynamicRnn::new(&cell).time_major(true).run(black_box(&x)).unwrap();
             check("y", &numbers(run().0.view()), &c.read("y"), 1e-4)?;
             bench.time_row(c.cell, c.wl, mode, || {
                 black_box(run());

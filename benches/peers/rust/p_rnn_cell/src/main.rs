@@ -2,7 +2,7 @@
 use common::*;
 use ndarray::prelude::*;
 use rnn_cell::cells::{GruWeights, LstmWeights};
-use rnn_cell::{BasicRnn, Gru, GruReset, Lstm, State, Stream, dynamic_rnn_time_major, train};
+use rnn_cell::{BasicRnn, DynamicRnn, Gru, GruReset, Lstm, State, Stream, train};
 use std::hint::black_box;
 
 /// Torch's gates, rows of (gates · hidden, depth), as columns of a kernel (inputs + hidden, gates · hidden).
@@ -58,7 +58,11 @@ fn measure<C: train::TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mod
     }
     let lengths: Vec<usize> = c.lens.iter().map(|&n| n as usize).collect();
     let lengths = (c.wl == "ragged").then_some(&lengths[..]);
-    let run = || dynamic_rnn_time_major(&cell, black_box(&x), lengths, None).unwrap();
+    let run = || {
+        let driver = DynamicRnn::new(&cell).time_major(true);
+        let driver = if let Some(lengths) = lengths { driver.sequence_length(lengths) } else { driver };
+        driver.run(black_box(&x)).unwrap()
+    };
     if known {
         let (mut outputs, _) = run();
         if let Some(lengths) = lengths {
