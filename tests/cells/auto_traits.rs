@@ -5,7 +5,7 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{GruBuilder, GruWeights, LayerNormLstmBuilder, LayerNormLstmWeights, LstmBuilder, LstmWeights};
 use rnn_cell::train::{
     self, Adam, AdamBuilder, BidirectionalTape, BoxedTrainableCell, Checkpointed, Gradients, Parts, RunGradients, Sgd,
-    SgdBuilder, Tape,
+    SgdBuilder, Tape, TrainableCell,
 };
 use rnn_cell::weights::{Tensors, keras, onnx};
 use rnn_cell::{
@@ -57,6 +57,8 @@ fn what_is_printed_names_the_type_and_its_options() {
     printed(&ResidualWrapper::new(gru.clone()).unwrap(), &["ResidualWrapper", "Gru"]);
     printed(&DropoutWrapper::builder(gru.clone()).build().unwrap(), &["DropoutWrapper", "Gru"]);
     printed(&BoxedCell::new(gru.clone()), &["BoxedCell"]);
+    let gradient = BoxedTrainableCell::new(gru.clone()).zero_gradient();
+    printed(&gradient, &["DynGradient", "\"gates/kernel\"", "\"candidate/bias\""]);
     printed(&<Lstm<f32> as RnnCell>::Workspace::default(), &["Workspace"]);
     printed(&<HighwayWrapper<Gru<f32>> as RnnCell>::Workspace::default(), &["WrapperWorkspace"]);
     printed(&<BoxedCell<f32> as RnnCell>::Workspace::default(), &["DynWorkspace"]);
