@@ -12,6 +12,7 @@ mod back;
 mod cell;
 pub mod cells;
 mod checks;
+mod compression;
 mod dense;
 mod drivers;
 mod dropout;
@@ -37,6 +38,7 @@ pub use cells::gru::{Gru, GruReset};
 pub use cells::layer_norm_lstm::LayerNormLstm;
 pub use cells::lstm::Lstm;
 pub use cells::ugrnn::Ugrnn;
+pub use compression::Compression;
 pub use dense::Dense;
 pub use drivers::{
     Bidirectional, DynamicRnn, DynamicRnnWorkspace, RawStep, Stream, bidirectional_dynamic_rnn,
@@ -46,13 +48,14 @@ pub use drivers::{
 pub use dropout::DropoutState;
 pub use error::Error;
 pub use float::Float;
-pub use kernel::{Activation, instruction_set};
+pub use kernel::{Activation, WeightFormat, instruction_set};
 pub use logits::{TopK, argmax, softmax, top_k};
 pub use ndarray;
 pub use one_hot::one_hot;
 pub use parameters::{Arrays, Field, Parameters, joined};
 pub use state::{LstmState, State};
 pub use wrappers::boxed::BoxedCell;
+pub use wrappers::compressed::Compressed;
 pub use wrappers::dropout::DropoutWrapper;
 pub use wrappers::dyn_state::DynState;
 pub use wrappers::highway::HighwayWrapper;

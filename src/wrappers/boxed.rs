@@ -1,7 +1,8 @@
 //! [`BoxedCell`]: a cell whose type is known at run time only.
 
 use super::dyn_state::DynState;
-use crate::{Float, Parameters, RnnCell};
+use crate::compression::Compression;
+use crate::{Error, Float, Parameters, RnnCell};
 use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use std::any::{Any, type_name};
 use std::fmt;
@@ -85,6 +86,9 @@ macro_rules! erased_cell {
             ) {
                 self.0.erased_unroll(inputs, state, outputs, workspace);
             }
+            fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+                self.0.erased_compress(compression)
+            }
         }
 
         impl<E: Float> Parameters<E> for $boxed<E> {
@@ -121,6 +125,7 @@ pub(crate) trait ErasedCell<E: Float>: Parameters<E> + Send + Sync {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut DynWorkspace,
     );
+    fn erased_compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error>;
 }
 
 impl<E: Float, C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static> ErasedCell<E> for C {
@@ -150,6 +155,9 @@ impl<E: Float, C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static> Era
         workspace: &mut DynWorkspace,
     ) {
         self.unroll(inputs, state.expect_mut(), outputs, workspace.get());
+    }
+    fn erased_compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        self.compress(compression)
     }
 }
 

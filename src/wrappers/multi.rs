@@ -2,6 +2,7 @@
 
 use super::workspace::{Buffer, WrapperWorkspace};
 use crate::cell::step_as_run;
+use crate::compression::Compression;
 use crate::{Error, Float, Parameters, RnnCell, State};
 use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 
@@ -97,6 +98,10 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
         let pipe = Pipe { inputs: inputs.view(), outputs: outputs.view_mut(), below, above };
         self.cells.unroll(pipe, state, &mut workspace.inner);
     }
+
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+        self.cells.compress(compression)
+    }
 }
 
 /// The cells of a [`MultiRnnCell`]: a `Vec` of cells, or a tuple of one to four. Sealed.
@@ -114,6 +119,8 @@ pub trait Layers: Sync + sealed::Sealed {
     fn zero_state(&self, batch: usize) -> Self::State;
     #[doc(hidden)]
     fn unroll(&self, pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace);
+    #[doc(hidden)]
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error>;
 }
 
 mod sealed {
@@ -153,6 +160,11 @@ impl<E: Float> Pipe<'_, E> {
     }
 }
 
+/// The prefix of a layer's parameters.
+fn layer_name(layer: usize) -> String {
+    format!("cell_{layer}")
+}
+
 impl<C> sealed::Sealed for Vec<C> {}
 
 impl<C: RnnCell> Layers for Vec<C> {
@@ -172,6 +184,10 @@ impl<C: RnnCell> Layers for Vec<C> {
         for (index, ((cell, state), workspace)) in self.iter().zip(state).zip(workspaces).enumerate() {
             pipe.layer((index, self.len()), cell, state, workspace);
         }
+    }
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        let mut layers = self.iter_mut().enumerate();
+        layers.try_for_each(|(layer, cell)| compression.within(&layer_name(layer), |within| cell.compress(within)))
     }
 }
 
@@ -203,6 +219,11 @@ macro_rules! tuple_layers {
             fn unroll(&self, mut pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
                 pipe.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);
                 $(pipe.layer(($index, $count), &self.$index, &mut state.$index, &mut workspaces.$index);)*
+            }
+            fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+                compression.within(&layer_name(0), |within| self.0.compress(within))?;
+                $(compression.within(&layer_name($index), |within| self.$index.compress(within))?;)*
+                Ok(())
             }
         }
     };

@@ -6,9 +6,9 @@ use rnn_cell::cells::{GruBuilder, GruWeights, LayerNormLstmBuilder, LayerNormLst
 use rnn_cell::train::{self, Adam, BidirectionalTape, BoxedTrainableCell, Gradients, Parts, RunGradients, Sgd, Tape};
 use rnn_cell::weights::Tensors;
 use rnn_cell::{
-    BasicRnn, Bidirectional, BoxedCell, Dense, DropoutState, DropoutWrapper, DynState, DynamicRnn, DynamicRnnWorkspace,
-    Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep, ResidualWrapper, RnnCell,
-    State, Stream, raw_rnn,
+    BasicRnn, Bidirectional, BoxedCell, Compressed, Dense, DropoutState, DropoutWrapper, DynState, DynamicRnn,
+    DynamicRnnWorkspace, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawStep,
+    ResidualWrapper, RnnCell, State, Stream, raw_rnn,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ fn cells_are_shared_cloned_and_printed() {
     cell::<ResidualWrapper<Gru<f32>>>();
     cell::<DropoutWrapper<HighwayWrapper<Gru<f32>>>>();
     cell::<Arc<Lstm<f32>>>();
+    cell::<Compressed<Gru<f32>>>();
     // The boxed cell need not be `Clone`.
     boxed::<BoxedCell<f32>>();
     boxed::<BoxedTrainableCell<f64>>();
