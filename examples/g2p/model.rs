@@ -5,8 +5,9 @@
 //! one-hot vector, the input a GRU expects. The answers are the same for four tenths less work.
 
 use ndarray::{Array1, Array2, Array3};
+use rnn_cell::fused::Workspace;
 use rnn_cell::weights::{Tensors, pytorch, safetensors};
-use rnn_cell::{Error, Gru, RnnCell, State, argmax, dynamic_rnn};
+use rnn_cell::{Compressed, Error, Gru, RnnCell, State, WeightFormat, argmax, dynamic_rnn};
 use std::collections::{BTreeMap, HashMap};
 
 /// Maximum number of phonemes in an answer.
@@ -24,15 +25,18 @@ pub struct G2p {
     word_end: usize,
     start: usize,
     end: usize,
-    encoder: Gru<f32>,
-    decoder: Gru<f32>,
+    encoder: Net,
+    decoder: Net,
     logits_kernel: Array2<f32>,
     logits_bias: Array1<f32>,
 }
 
+/// A GRU, or the same with weights of 16 or 8 bits.
+type Net = Box<dyn RnnCell<Elem = f32, State = Array2<f32>, Workspace = Workspace<f32>> + Send + Sync>;
+
 impl G2p {
-    /// Builds the model from a file's bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+    /// Builds the model from a file's bytes. With a format, the GRUs' weights are compressed.
+    pub fn from_bytes(bytes: &[u8], format: Option<WeightFormat>) -> Result<Self, Error> {
         let metadata = safetensors::read_metadata(bytes)?;
         let letters = vocabulary(&metadata, "graphemes")?;
         let phonemes = vocabulary(&metadata, "phonemes")?;
@@ -42,8 +46,8 @@ impl G2p {
             word_end: index(&letters, "</s>")?,
             start: index(&phonemes, "<s>")?,
             end: index(&phonemes, "</s>")?,
-            encoder: gru(&mut tensors, "enc", letters.len())?,
-            decoder: gru(&mut tensors, "dec", phonemes.len())?,
+            encoder: net(gru(&mut tensors, "enc", letters.len())?, format)?,
+            decoder: net(gru(&mut tensors, "dec", phonemes.len())?, format)?,
             logits_kernel: tensors.take_matrix("fc_w", (phonemes.len(), HIDDEN))?.reversed_axes(),
             logits_bias: tensors.take_vector("fc_b", phonemes.len())?,
             letters: letters.into_iter().enumerate().map(|(index, letter)| (letter, index)).collect(),
@@ -108,6 +112,13 @@ impl G2p {
         }
         answers
     }
+}
+
+fn net(gru: Gru<f32>, format: Option<WeightFormat>) -> Result<Net, Error> {
+    Ok(match format {
+        None => Box::new(gru),
+        Some(format) => Box::new(Compressed::new(gru, format)?),
+    })
 }
 
 /// Builds a GRU from `enc_w_hh`, `enc_b_ih`, …, an `nn.GRU`'s tensors under other names, and folds the embedding in.
