@@ -63,10 +63,25 @@ pub trait RnnCell: Sync {
 
     /// The state before the first step, with `batch` rows.
     ///
+    /// A leaf that is 0 wide in it may have any width in other states: an attention's alignments are as wide as the
+    /// memory.
+    ///
     /// # Panics
     /// If the state would be larger than an array can be, as in ndarray's `zeros`.
     #[must_use]
     fn zero_state(&self, batch: usize) -> Self::State;
+
+    /// `Err` if no step can run from `state`, though its leaves have the right shapes. Drivers call it before a run.
+    ///
+    /// The provided version accepts every state. An [`AttentionWrapper`](crate::seq2seq::AttentionWrapper) refuses one
+    /// without a memory. A wrapper asks the cell inside.
+    ///
+    /// # Errors
+    /// What the cell finds wrong.
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        let _ = state;
+        Ok(())
+    }
 
     /// A [`zero_state`](Self::zero_state) with dropout turned on (it is off otherwise). Equal seeds give equal masks.
     #[must_use]
@@ -165,6 +180,9 @@ macro_rules! delegate {
             }
             fn zero_state(&self, batch: usize) -> Self::State {
                 (**self).zero_state(batch)
+            }
+            fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+                (**self).check_state(state)
             }
             fn training_state(&self, batch: usize, seed: u64) -> Self::State {
                 (**self).training_state(batch, seed)

@@ -3,12 +3,13 @@
 //! ```text
 //! cargo run --release --example g2p --features safetensors -- hello tensorflow
 //! cargo run --release --example g2p --features safetensors < words.txt
+//! cargo run --release --example g2p --features safetensors -- --beam 5 read
 //! cargo run --release --example g2p --features safetensors -- --bench --format int8
 //! ```
 //!
-//! Prints one line per word: the word, a tab, its phonemes separated by spaces. `--format` says how the weights are
-//! stored: `f32` (the default), `bf16` or `int8`. `--bench` prints words per second, and which words' answers are not
-//! those of the original.
+//! Prints one line per word: the word, a tab, its phonemes separated by spaces. `--beam` prints several pronunciations
+//! of each word, with their log probabilities. `--format` says how the weights are stored: `f32` (the default), `bf16`
+//! or `int8`. `--bench` prints words per second, and which words' answers are not those of the original.
 
 mod model;
 mod text;
@@ -35,8 +36,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match words.first().map(String::as_str) {
         None => text::answer_lines(&model, stdin().lock(), stdout().lock())?,
         Some("--bench") => bench(&model, &std::fs::read_to_string(format!("{folder}/expected.tsv"))?),
+        Some("--beam") => {
+            let count = words.get(1).and_then(|count| count.parse().ok()).ok_or("--beam needs a number")?;
+            text::answer_beams(&model, &words[2..], count, &mut stdout().lock())?;
+        }
         Some(option) if option.starts_with("--") => {
-            return Err(format!("unknown option {option}: pass --bench, --format, words, or nothing").into());
+            return Err(format!("unknown option {option}: pass --beam, --bench, --format, words, or nothing").into());
         }
         Some(_) => text::answer(&model, &words, &mut stdout().lock())?,
     }

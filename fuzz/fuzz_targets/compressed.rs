@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use ndarray::Array3;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::weights::{onnx, safetensors};
-use rnn_cell::{Compressed, Gru, GruReset, Lstm, MultiRnnCell, Parameters, RnnCell, WeightFormat, dynamic_rnn, ndarray};
+use rnn_cell::{Compressed, Gru, GruReset, Lstm, MultiRnnCell, ParametersMut, RnnCell, WeightFormat, dynamic_rnn, ndarray};
 use std::sync::LazyLock;
 
 type Stack = MultiRnnCell<(Lstm<f32>, Gru<f32>)>;
@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// Either all is written, and comes back, or nothing. What was written runs.
-fn load<C: RnnCell<Elem = f32> + Parameters<f32> + Clone>(bytes: &[u8], model: &Compressed<C>) {
+fn load<C: RnnCell<Elem = f32> + ParametersMut<f32> + Clone>(bytes: &[u8], model: &Compressed<C>) {
     let mut loaded = model.clone();
     let written = |cell: &Compressed<C>| safetensors::compressed_to_bytes(cell).expect("names differ");
     if safetensors::compressed_from_bytes(&mut loaded, bytes).is_err() {

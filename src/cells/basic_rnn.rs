@@ -87,10 +87,6 @@ impl<E: Float> BasicRnn<E> {
         self.options.hidden_size
     }
 
-    pub(crate) fn activation(&self) -> Activation {
-        self.options.activation
-    }
-
     fn repack(&mut self) {
         let gates: [_; 1] = gates_of(&self.weights.kernel, self.weights.bias.as_ref());
         self.product.refill(&gates, None);
@@ -98,6 +94,13 @@ impl<E: Float> BasicRnn<E> {
 }
 
 packed_parameters!(BasicRnn);
+
+option_getters!(BasicRnn {
+    /// The activation.
+    activation: Activation,
+    /// Whether the cell has a bias.
+    use_bias: bool,
+});
 
 /// Options of a [`BasicRnn`].
 #[derive(Debug, Clone)]

@@ -111,6 +111,13 @@ impl<E: Float> Ugrnn<E> {
 
 packed_parameters!(Ugrnn);
 
+option_getters!(Ugrnn {
+    /// What is added to the update gate at every step.
+    forget_bias: E,
+    /// The activation of the candidate.
+    activation: Activation,
+});
+
 impl<E: Float> UgrnnBuilder<E> {
     /// Added to the update gate at every step. Must be finite. Default: 1.
     pub fn forget_bias(mut self, forget_bias: E) -> Self {

@@ -8,7 +8,7 @@ use crate::kernel::Driver;
 use crate::kernel::recurrence::{
     self, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
 };
-use crate::{Error, Float, Parameters, State};
+use crate::{Error, Float, Parameters, ParametersMut, State};
 use ndarray::{ArrayRef3, ArrayViewMut2, Ix3};
 
 /// A cell that supplies its equation; the crate supplies the products and everything around them.
@@ -65,11 +65,12 @@ pub trait FusedCell: Sync {
 /// A [`FusedCell`] with a backward pass. Check it with [`gradient_error`](crate::train::gradient_error): a gradient
 /// that has the wrong source, or was never written, does not panic.
 ///
-/// [`trainable_fused_cell!`](crate::trainable_fused_cell) makes it a [`TrainableCell`](crate::train::TrainableCell).
+/// [`trainable_fused_cell!`](crate::trainable_fused_cell) makes it a [`TrainableCell`](crate::train::TrainableCell), if
+/// its weights are [`ParametersMut`].
 pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> {
     /// The gradients of the parameters: arrays with the same names, order and shapes, as
     /// [`parameters!`](crate::parameters) defines them.
-    type Gradient: Parameters<Self::Elem> + Send + 'static;
+    type Gradient: ParametersMut<Self::Elem> + Send + 'static;
 
     /// Returns gradients that are all 0.
     fn zero_gradient(&self) -> Self::Gradient;

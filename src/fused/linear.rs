@@ -7,7 +7,7 @@ use crate::compression::Compression;
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::{self, Product};
-use crate::{Arrays, Error, Field, Float, Parameters, parameters};
+use crate::{Arrays, Error, Field, Float, ParametersMut, parameters};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 
@@ -69,10 +69,28 @@ impl<E: Float> Linear<E> {
         self.options.input_size
     }
 
+    /// Rows of weights for the stage's operand; 0 without a recurrent half.
+    #[must_use]
+    pub fn recurrent_size(&self) -> usize {
+        self.options.recurrent_size
+    }
+
     /// Units per gate.
     #[must_use]
     pub fn units(&self) -> usize {
         self.options.units
+    }
+
+    /// Number of gates.
+    #[must_use]
+    pub fn gates(&self) -> usize {
+        self.options.gates
+    }
+
+    /// Whether the product has a bias.
+    #[must_use]
+    pub fn use_bias(&self) -> bool {
+        self.options.use_bias
     }
 
     pub(super) fn product(&self) -> &Product<E> {

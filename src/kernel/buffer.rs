@@ -3,7 +3,6 @@
 use super::Element;
 use ndarray::{Array, Dimension, LinalgScalar, ShapeBuilder};
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
@@ -97,7 +96,7 @@ fn prefer_huge_pages<T>(memory: &mut [T]) {
     const MADV_HUGEPAGE: c_int = 14;
     const HUGE_PAGE: usize = 1 << 21;
 
-    let Range { start, end } = memory.as_mut_ptr_range();
+    let std::ops::Range { start, end } = memory.as_mut_ptr_range();
     let (start, end) = (start.cast::<u8>(), end.cast::<u8>());
     let start = start.wrapping_add(start.align_offset(HUGE_PAGE));
     let length = (end as usize).saturating_sub(start as usize) / HUGE_PAGE * HUGE_PAGE;

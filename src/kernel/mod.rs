@@ -7,7 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `activation`, `element`, `isa`, `buffer` | names; numbers and their vectors; the instruction set; memory |
-//! | `vector`, `lanes`, `math`, `vector_lanes`, `slices` | vectors with operators, as users see them and as registers; the functions; over slices |
+//! | `vector`, `lanes`, `math`, `vector_lanes`, `slices`, `attend` | vectors with operators, as users see them and as registers; the functions; over slices; over the rows of a memory |
 //! | `rows`, `memory` | strided views that know their bounds, some read-only; arrays and memory as such views |
 //! | `shape`, `compact` | the shape of packed weights; weights in 16 or 8 bits, and their products, forward only |
 //! | `tile`, `pack`, `multiply`, `weight_gradients` | a few rows times a panel; weights in panels; whole products, forward and for gradients |
@@ -20,6 +20,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod activation;
+pub(crate) mod attend;
 mod buffer;
 pub(crate) mod compact;
 mod element;

@@ -1,5 +1,6 @@
 //! [`Product`]: packed weights, and the same transposed for backward.
 
+use super::attend::Attend;
 use super::buffer::Buffer;
 use super::compact::{self, Compact, WeightFormat};
 use super::isa::Isa;
@@ -232,8 +233,9 @@ pub(crate) fn forward<E: Kernels>(
     let (steps, rows, _) = x.dim();
     assert_eq!(x.dim().2, shape.inputs, "x must be (seq, batch, input)");
     assert_eq!(to.dim(), (steps, rows, shape.gates * shape.units), "what is multiplied must be (seq, batch, units)");
-    let copies = memory::copy_numbers(x.dim(), x.strides()[2]) + memory::copy_numbers(to.dim(), to.strides()[2]);
-    numbers.grow([copies + compact::scratch_numbers(&product.forward)]);
+    let copies = [(x.dim(), x.strides()[2]), (to.dim(), to.strides()[2])];
+    let copies = copies.map(|(dim, stride)| memory::copy_numbers(dim, stride));
+    numbers.grow([memory::total(copies.into_iter().chain([compact::scratch_numbers(&product.forward)]))]);
     let mut arena = Arena::new(numbers.as_mut_slice());
     let (x, grid) = (memory::readable(x, &mut arena), memory::writable(&mut to, &mut arena));
     // SAFETY: the array is borrowed mutably; after the product nobody writes it.
@@ -272,7 +274,7 @@ pub(crate) fn backward<E: Kernels>(product: &Product<E>, arrays: BackArrays<'_, 
     assert_eq!(d.dim(), (steps, rows, shape.gates * shape.units), "d must be (seq, batch, units)");
     assert_eq!(d_x.dim(), x.dim(), "d_x must be (seq, batch, input)");
     let copies = [(x.dim(), x.strides()[2]), (d.dim(), d.strides()[2]), (d_x.dim(), d_x.strides()[2])];
-    numbers.grow([copies.map(|(dim, stride)| memory::copy_numbers(dim, stride)).iter().sum()]);
+    numbers.grow([memory::total(copies.map(|(dim, stride)| memory::copy_numbers(dim, stride)))]);
     let mut arena = Arena::new(numbers.as_mut_slice());
     let (x, d) = (memory::readable(x, &mut arena), memory::readable(d, &mut arena));
     let grid = memory::writable(&mut d_x, &mut arena);
@@ -288,4 +290,12 @@ pub(crate) fn backward<E: Kernels>(product: &Product<E>, arrays: BackArrays<'_, 
 /// Applies a function to every number.
 pub(crate) fn apply<E: Kernels>(function: Function, values: &mut [E]) {
     E::apply(Isa::get(), Apply { function, values });
+}
+
+/// Works on the rows of a memory.
+///
+/// # Panics
+/// If a slice is too short.
+pub(crate) fn attend<E: Kernels>(attend: Attend<'_, E>) {
+    E::attend(Isa::get(), attend);
 }

@@ -2,6 +2,7 @@
 //! crate that names a cell.
 
 use super::Element;
+use super::attend::Attend;
 use super::compact::{self, codes::Encode};
 use super::isa::Isa;
 use super::multiply::Panels;
@@ -23,6 +24,8 @@ pub trait Kernels: Element {
     fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, '_, Self>);
     #[doc(hidden)]
     fn apply(isa: Isa, apply: Apply<'_, Self>);
+    #[doc(hidden)]
+    fn attend(isa: Isa, attend: Attend<'_, Self>);
 }
 
 /// Weights of `f64` are never compressed.
@@ -60,6 +63,9 @@ macro_rules! kernels {
             }
             fn apply(isa: Isa, apply: Apply<'_, Self>) {
                 isa.run(apply);
+            }
+            fn attend(isa: Isa, attend: Attend<'_, Self>) {
+                isa.run(attend);
             }
         }
     )+};

@@ -31,7 +31,7 @@
 use super::Tensors;
 use super::stored::Stored;
 use crate::error::list;
-use crate::{Error, Float, Parameters};
+use crate::{Error, Float, Parameters, ParametersMut};
 use header::{Described, Header, Info, Shape};
 use ndarray::ArrayViewD;
 use std::any::Any;
@@ -58,7 +58,8 @@ pub use compressed::{compressed_from_bytes, compressed_to_bytes, load_compressed
 ///
 /// # Errors
 /// - [`Error::RepeatedParameter`] if two parameters have the same name.
-/// - [`Error::InvalidFile`] if the names together take more than 100 MB, or one of them is `__metadata__`.
+/// - [`Error::InvalidFile`] if the file's header (names, shapes and offsets) would have more than 100 MB, or a
+///   parameter is named `__metadata__`.
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
 /// - [`Error::Io`] if the file cannot be written. A read-only file is not replaced.
 pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRef<Path>) -> Result<(), Error> {
@@ -82,11 +83,12 @@ pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<V
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
 /// - [`Error::Io`] if the file cannot be read, or does not fit in memory.
 /// - Those of [`from_bytes`].
-pub fn load<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, path: impl AsRef<Path>) -> Result<(), Error> {
+pub fn load<E: Float, P: ParametersMut<E> + ?Sized>(parameters: &mut P, path: impl AsRef<Path>) -> Result<(), Error> {
     from_bytes(parameters, &file::read(path.as_ref())?)
 }
 
-/// Reads the parameters from the bytes of a file, read or mapped. Allocates only a list of its tensors.
+/// Reads the parameters from the bytes of a file, read or mapped. Allocates lists of the file's tensors, of its
+/// metadata and of the parameters' names, but no copy of the numbers.
 ///
 /// # Errors
 /// An error leaves the parameters as they were.
@@ -94,7 +96,7 @@ pub fn load<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, path: impl 
 /// - [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if the names are not those of the parameters.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if a tensor has another shape or cannot be read without loss.
 /// - [`Error::RepeatedParameter`] if two parameters have the same name.
-pub fn from_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, bytes: &[u8]) -> Result<(), Error> {
+pub fn from_bytes<E: Float, P: ParametersMut<E> + ?Sized>(parameters: &mut P, bytes: &[u8]) -> Result<(), Error> {
     let tensors = read_tensors::<E>(bytes)?;
     check(parameters, &tensors)?;
     let mut result = Ok(());

@@ -99,6 +99,9 @@ impl<C: RnnCell<Elem = f32>> RnnCell for Compressed<C> {
     fn zero_state(&self, batch: usize) -> C::State {
         self.cell.zero_state(batch)
     }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.cell.check_state(state)
+    }
     fn training_state(&self, batch: usize, seed: u64) -> C::State {
         self.cell.training_state(batch, seed)
     }

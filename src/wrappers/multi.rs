@@ -3,8 +3,9 @@
 use super::workspace::{Buffer, WrapperWorkspace};
 use crate::cell::step_as_run;
 use crate::compression::Compression;
-use crate::{Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
+use crate::seed::child_seed;
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell, State};
+use ndarray::{ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 
 /// Stacks cells, each of which reads the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
 ///
@@ -84,6 +85,12 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.cells.zero_state(batch)
     }
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        self.cells.training_state(batch, seed)
+    }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.cells.check_state(state)
+    }
 
     step_as_run!();
 
@@ -118,17 +125,23 @@ pub trait Layers: Sync + sealed::Sealed {
     #[doc(hidden)]
     fn zero_state(&self, batch: usize) -> Self::State;
     #[doc(hidden)]
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State;
+    #[doc(hidden)]
+    fn check_state(&self, state: &Self::State) -> Result<(), Error>;
+    #[doc(hidden)]
     fn unroll(&self, pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace);
     #[doc(hidden)]
     fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error>;
 }
 
+#[allow(unnameable_types)]
 mod sealed {
     pub trait Sealed {}
 }
 
 /// What flows through the layers: from `inputs` to `outputs`, through two buffers in turn.
 #[doc(hidden)]
+#[allow(unnameable_types)]
 pub struct Pipe<'a, E> {
     inputs: ArrayView3<'a, E>,
     outputs: ArrayViewMut3<'a, E>,
@@ -178,6 +191,12 @@ impl<C: RnnCell> Layers for Vec<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.iter().map(|cell| cell.zero_state(batch)).collect()
     }
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        self.iter().enumerate().map(|(index, cell)| cell.training_state(batch, child_seed(seed, index))).collect()
+    }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.iter().zip(state).try_for_each(|(cell, state)| cell.check_state(state))
+    }
     fn unroll(&self, mut pipe: Pipe<'_, C::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
         assert_eq!(state.len(), self.len(), "the state must have as many layers as the stack");
         workspaces.resize_with(self.len(), C::Workspace::default);
@@ -195,6 +214,12 @@ impl<E: Float, Cells: Parameters<E>> Parameters<E> for MultiRnnCell<Cells> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cells.visit_parameters(visit);
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.cells.take_parameters(take);
+    }
+}
+
+impl<E: Float, Cells: ParametersMut<E>> ParametersMut<E> for MultiRnnCell<Cells> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cells.visit_parameters_mut(visit);
     }
@@ -215,6 +240,17 @@ macro_rules! tuple_layers {
             }
             fn zero_state(&self, batch: usize) -> Self::State {
                 (self.0.zero_state(batch), $(self.$index.zero_state(batch),)*)
+            }
+            fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+                (
+                    self.0.training_state(batch, child_seed(seed, 0)),
+                    $(self.$index.training_state(batch, child_seed(seed, $index)),)*
+                )
+            }
+            fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+                self.0.check_state(&state.0)?;
+                $(self.$index.check_state(&state.$index)?;)*
+                Ok(())
             }
             fn unroll(&self, mut pipe: Pipe<'_, Self::Elem>, state: &mut Self::State, workspaces: &mut Self::Workspace) {
                 pipe.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);

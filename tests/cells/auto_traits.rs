@@ -106,7 +106,7 @@ fn drivers_and_tapes_are_sent_and_printed() {
     sent::<Tape<'_, MultiRnnCell<Vec<BoxedTrainableCell<f32>>>>>();
     sent::<BidirectionalTape<'_, Lstm<f32>, Gru<f32>>>();
     fn printed<T: Debug>() {}
-    printed::<Parts<'_, f32>>();
+    printed::<Parts<'_, Lstm<f32>>>();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rnn_cell::fused::{Forward, FusedCell, Linear, Stage, Stages, Vector};
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::{
     Activation, BasicRnn, Bidirectional, BoxedCell, Compressed, Compression, Error, Gru, Lstm, MultiRnnCell,
-    Parameters, RnnCell, Stream, WeightFormat, bidirectional_dynamic_rnn, dynamic_rnn, instruction_set,
+    Parameters, ParametersMut, RnnCell, Stream, WeightFormat, bidirectional_dynamic_rnn, dynamic_rnn, instruction_set,
 };
 use std::sync::Arc;
 
@@ -218,6 +218,8 @@ impl RnnCell for Leaky {
 
 impl Parameters<f32> for Leaky {}
 
+impl ParametersMut<f32> for Leaky {}
+
 /// A user's cell made of a product.
 #[derive(Clone)]
 struct Mine(Linear<f32>);
@@ -257,6 +259,9 @@ impl Parameters<f32> for Mine {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ndarray::ArrayViewD<'a, f32>)) {
         rnn_cell::Field::visit(&self.0, "mine", visit);
     }
+}
+
+impl ParametersMut<f32> for Mine {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ndarray::ArrayViewMutD<'_, f32>)) {
         rnn_cell::Field::visit_mut(&mut self.0, "mine", visit);
     }

@@ -7,8 +7,8 @@ use crate::common::{
 use ndarray::{Array2, Array3};
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, UgrnnWeights};
 use rnn_cell::{
-    BasicRnn, BoxedCell, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell,
-    Ugrnn, dynamic_rnn, init,
+    BasicRnn, BoxedCell, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
+    ParametersMut, RnnCell, Ugrnn, dynamic_rnn, init,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,7 +34,7 @@ fn values<E: Float, P: Parameters<E>>(cell: &P) -> Vec<E> {
 fn changes_reach_the_computation<E, C>(name: &str, mut cell: C, afresh: impl Fn(&C) -> C)
 where
     E: Float,
-    C: RnnCell<Elem = E> + Parameters<E>,
+    C: RnnCell<Elem = E> + ParametersMut<E>,
 {
     let rng = &mut rng(6);
     let x = array((3, 4, cell.input_size()), rng);
@@ -80,7 +80,7 @@ where
 fn boxes_pass_changes_on<E, C>(name: &str, cell: C, afresh: impl Fn(&C) -> C)
 where
     E: Float,
-    C: RnnCell<Elem = E> + Parameters<E>,
+    C: RnnCell<Elem = E> + ParametersMut<E>,
 {
     let x = array((2, 3, cell.input_size()), &mut rng(7));
     let before = run(&cell, &x);
@@ -89,7 +89,7 @@ where
     assert_eq!(run(&boxed, &x), run(&afresh(&boxed), &x), "{name}: stale in a Box");
     assert!(run(&boxed, &x) != before, "{name}");
 
-    let object: &mut dyn Parameters<E> = &mut *boxed;
+    let object: &mut dyn ParametersMut<E> = &mut *boxed;
     object.visit_parameters_mut(&mut |_, mut array| array.fill(E::of(0.5)));
     assert_eq!(run(&boxed, &x), run(&afresh(&boxed), &x), "{name}: stale behind dyn");
 }

@@ -13,7 +13,7 @@
 use crate::common::{MakeBoxed, Rng, each_boxed_cell, rng};
 use ndarray::Array3;
 use rand::Rng as _;
-use rnn_cell::{DynState, Float, Parameters, RnnCell, State, dynamic_rnn, instruction_set};
+use rnn_cell::{DynState, Float, ParametersMut, RnnCell, State, dynamic_rnn, instruction_set};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Batch, steps, input, hidden, and whether the rows have lengths of their own: every cell's.

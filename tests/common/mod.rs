@@ -13,10 +13,11 @@ use rand::{RngExt, SeedableRng};
 use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder, UgrnnBuilder};
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
-    Activation, BasicRnn, BoxedCell, Compressed, DropoutWrapper, Float, Gru, GruReset, HighwayWrapper, LayerNormLstm,
-    Lstm, MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State, Ugrnn, WeightFormat,
+    Activation, BasicRnn, BoxedCell, Compressed, DropoutWrapper, Error, Float, Gru, GruReset, HighwayWrapper,
+    LayerNormLstm, Lstm, MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell, State, Ugrnn, WeightFormat,
 };
 use std::ffi::OsStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 
 /// All instruction sets of this machine.
@@ -42,6 +43,13 @@ pub fn run_child(test: &str, isa: impl AsRef<OsStr>) -> Output {
         .unwrap()
 }
 
+/// The panic's message, or `None` without a panic.
+pub fn message(run: impl FnOnce()) -> Option<String> {
+    let payload = catch_unwind(AssertUnwindSafe(run)).err()?;
+    let text = payload.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| payload.downcast_ref::<&str>().map(|&text| text.into())).unwrap_or_default())
+}
+
 /// The random generator of all tests.
 pub type Rng = Xoshiro256PlusPlus;
 
@@ -54,7 +62,7 @@ pub trait Check<E: Float> {
     /// `make` builds the cell for an input size and a hidden size.
     fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
     where
-        C: RnnCell<Elem = E> + Parameters<E>;
+        C: RnnCell<Elem = E> + ParametersMut<E>;
 }
 
 /// What a test does with each cell that can be trained.
@@ -114,6 +122,9 @@ impl<C: RnnCell<Elem = f32>> RnnCell for Small<C> {
     fn zero_state(&self, batch: usize) -> C::State {
         self.0.zero_state(batch)
     }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.0.check_state(state)
+    }
     fn training_state(&self, batch: usize, seed: u64) -> C::State {
         self.0.training_state(batch, seed)
     }
@@ -126,6 +137,8 @@ impl<C: RnnCell<Elem = f32>> RnnCell for Small<C> {
 }
 
 impl<C> Parameters<f32> for Small<C> {}
+
+impl<C> ParametersMut<f32> for Small<C> {}
 
 /// Runs `check` over the trainable part of the list, compressed in each format.
 pub fn each_compressed_cell(check: &mut impl Check<f32>) {
@@ -276,13 +289,13 @@ pub fn dropout<C: RnnCell>(cell: C, state_keep_prob: f64, variational: bool) -> 
     builder.state_keep_prob(state_keep_prob).variational_recurrent(variational).build().unwrap()
 }
 
-pub fn highway<C: RnnCell + Parameters<C::Elem>>(cell: C, coupled: bool, rng: &mut Rng) -> HighwayWrapper<C> {
+pub fn highway<C: RnnCell + ParametersMut<C::Elem>>(cell: C, coupled: bool, rng: &mut Rng) -> HighwayWrapper<C> {
     let highway = HighwayWrapper::builder(cell).couple_carry_transform_gates(coupled).build(rng).unwrap();
     randomized(highway, rng)
 }
 
 /// The cell with random numbers in all its weights. Initial biases of 0 would hide mistakes.
-pub fn randomized<E: Float, P: Parameters<E>>(mut cell: P, rng: &mut Rng) -> P {
+pub fn randomized<E: Float, P: ParametersMut<E>>(mut cell: P, rng: &mut Rng) -> P {
     cell.visit_parameters_mut(&mut |_, mut weight| weight.mapv_inplace(|_| number(rng, 0.5)));
     cell
 }
@@ -350,3 +363,5 @@ impl RnnCell for Echo {
 }
 
 impl Parameters<f64> for Echo {}
+
+impl ParametersMut<f64> for Echo {}

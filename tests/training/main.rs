@@ -6,6 +6,7 @@ mod common;
 mod gradients;
 mod laws;
 mod long_sums;
+mod memory_safety;
 mod properties;
 mod recorded_runs;
 #[cfg(feature = "rayon")]

@@ -63,3 +63,29 @@ fn lines_in_lines_out() {
     crate::text::answer_lines(&model(), &b""[..], &mut output).unwrap();
     assert!(output.is_empty());
 }
+
+/// The best of several beams is at least as probable as the greedy answer, and nearly always the same.
+#[test]
+fn beams_begin_with_the_answer() {
+    let model = model();
+    let mut same = 0;
+    for (word, expected) in expected().iter().step_by(5) {
+        let beams = model.pronunciations(word, 5).unwrap();
+        assert_eq!(beams.len(), 5);
+        assert!(beams.windows(2).all(|pair| pair[0].1 >= pair[1].1), "{word}");
+        assert_eq!(model.pronunciations(word, 1).unwrap()[0].0, *expected, "{word}");
+        same += usize::from(beams[0].0 == *expected);
+    }
+    assert!(same >= 24, "{same} of 32");
+}
+
+#[test]
+fn beams_are_lines() {
+    let mut output = Vec::new();
+    crate::text::answer_beams(&model(), &["Hello".to_owned()], 3, &mut output).unwrap();
+    let output = String::from_utf8(output).unwrap();
+    let lines: Vec<Vec<&str>> = output.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines.iter().all(|line| line[0] == "Hello" && line[1].parse::<f32>().unwrap() < 0.0));
+    assert_eq!(lines[0][2], "HH EH1 L OW0");
+}

@@ -7,7 +7,9 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::GruReset;
 use rnn_cell::cells::LstmBuilder;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
-use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
+use rnn_cell::{
+    Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, ParametersMut, RnnCell,
+};
 use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};
 use std::path::PathBuf;
 
@@ -174,7 +176,7 @@ fn flax_files() {
 }
 
 /// Random weights, biases too.
-fn randomize<P: Parameters<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
+fn randomize<P: ParametersMut<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
     for cell in cells {
         cell.visit_parameters_mut(&mut |_, mut array| {
             let len = array.len();
@@ -491,4 +493,24 @@ fn a_kernel_of_no_whole_gates_is_named() {
     let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
     let message = "tensor \"kernel\" has shape [2, 8], but must have more than 2 rows (input + 2)";
     assert_eq!(error.to_string(), message);
+}
+
+/// The table has the same layout everywhere; only its name differs.
+#[test]
+fn embeddings() {
+    let table = ndarray::array![[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]];
+    let mut tensors = Tensors::new();
+    for name in ["model.emb.weight", "model/embedding/embeddings", "decoder/table"] {
+        tensors.insert(name, table.clone());
+    }
+    tensors.insert("flat/embeddings", ndarray::array![1.0]);
+    for embedding in [
+        pytorch::embedding(&mut tensors, "model.emb.").unwrap(),
+        keras::embedding(&mut tensors, "model/embedding/").unwrap(),
+        tensorflow::embedding(&mut tensors, "decoder/table").unwrap(),
+    ] {
+        assert_eq!(embedding.embeddings(), table);
+    }
+    assert!(matches!(keras::embedding(&mut tensors, "flat/"), Err(Error::TensorShape { .. })));
+    assert!(matches!(keras::embedding(&mut tensors, "none/"), Err(Error::MissingWeight { .. })));
 }

@@ -9,7 +9,7 @@
 //! row of one-hot inputs, or with many zeros, has no need of it: zeros have no error.
 
 use crate::kernel::Element;
-use crate::kernel::memory::lines;
+use crate::kernel::memory::room;
 use crate::kernel::rows::Rows;
 use pulp::bytemuck::cast_slice_mut;
 use pulp::{Simd, WithSimd};
@@ -36,12 +36,12 @@ pub(super) fn groups(depth: usize) -> usize {
 
 /// Numbers in a row of codes: two scales, the codes, and the fine codes. A code takes a quarter of a number.
 pub(in crate::kernel) fn width(depth: usize) -> usize {
-    if depth == 0 { 0 } else { HEADER + 2 * lines(groups(depth)) }
+    if depth == 0 { 0 } else { HEADER + 2 * room([groups(depth)]) }
 }
 
 /// Where the fine codes begin.
 pub(super) fn fine(groups: usize) -> usize {
-    HEADER + lines(groups)
+    HEADER + groups.next_multiple_of(HEADER)
 }
 
 /// Computes the codes of some rows.

@@ -2,7 +2,7 @@
 
 use super::codes::{self, Encode};
 use super::{Compact, Factors, Multiply, WeightFormat};
-use crate::kernel::memory::{Arena, lines};
+use crate::kernel::memory::{Arena, room, total};
 use crate::kernel::pack::Packed;
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::{Frozen, Grid, Rows};
@@ -14,7 +14,7 @@ const BLOCK: usize = 48;
 /// Numbers that [`multiply_inputs`] takes from an arena; 0 if the weights are not compressed.
 pub(in crate::kernel) fn scratch_numbers<E: Kernels>(weights: &Packed<E>) -> usize {
     let Some(compact) = weights.compact() else { return 0 };
-    lines(BLOCK * code_width(compact)) + lines(BLOCK * sums_width(weights))
+    total([room([BLOCK, code_width(compact)]), room([BLOCK, sums_width(weights)])])
 }
 
 fn code_width(compact: &Compact) -> usize {

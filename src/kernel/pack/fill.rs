@@ -48,9 +48,12 @@ impl<E: Element> Fill<'_, E> {
             let last_row = gate.column + shape.depth().saturating_sub(1) * gate.width;
             let has_weights = shape.units <= gate.width && last_row + shape.units <= gate.matrix.len();
             assert!(compressed || has_weights, "a gate has its weights");
-            assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units), "a bias is a number a unit");
+            assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units), "a bias has one number per unit");
         }
-        assert!(split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units), "a bias is a number a unit");
+        assert!(
+            split_bias.is_none_or(|bias| shape.split && bias.len() == shape.units),
+            "a bias has one number per unit"
+        );
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use super::places::spaced;
 use super::plan::{MOST, Plan, Stage};
 use crate::kernel::compact::WeightFormat;
 use crate::kernel::compact::codes;
-use crate::kernel::memory::{Arena, lines};
+use crate::kernel::memory::{Arena, room, total};
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::Grid;
 
@@ -31,9 +31,9 @@ fn widths<E: Kernels>(stage: &Stage<'_, E>) -> [usize; 2] {
 impl<'a, E: Kernels> Codes<'a, E> {
     /// Numbers that the codes take from an arena.
     pub(super) fn numbers(plan: &Plan<'_, E>, steps: usize, rows: usize) -> usize {
-        let operands: usize = plan.stages().iter().map(|stage| lines(rows * spaced(widths(stage)[1]))).sum();
+        let operands = plan.stages().iter().map(|stage| room([rows, spaced(widths(stage)[1])]));
         let inputs = plan.stages().iter().map(|stage| widths(stage)[0]).max().unwrap_or(0);
-        operands + lines(steps * rows * spaced(inputs))
+        total(operands.chain([room([steps, rows, spaced(inputs)])]))
     }
 
     /// Room for the codes, those of inputs for `steps` steps.

@@ -72,7 +72,7 @@ pub(super) fn unroll<'a, E: Kernels>(
     let hoists = Hoists::new(plan, steps, rows);
     let coded_steps = compressed.then(|| hoists.code_steps());
     let codes = coded_steps.map_or(0, |steps| Codes::numbers(plan, steps, rows));
-    workspace.numbers.grow([scratch_numbers(io, &widths, &hoists, recording) + codes]);
+    workspace.numbers.grow([memory::total([scratch_numbers(io, &widths, &hoists, recording), codes])]);
     let mut arena = Arena::new(workspace.numbers.as_mut_slice());
     let mut places = Places::empty(recording, &widths);
     match record {
@@ -104,10 +104,10 @@ pub(super) fn unroll<'a, E: Kernels>(
 /// Numbers that a run takes from a workspace.
 fn scratch_numbers<E: Kernels>(io: &Io<'_, E>, widths: &Widths, hoists: &Hoists, recording: bool) -> usize {
     let (inputs, outputs) = (io.inputs.strides()[2], io.outputs.strides()[2]);
-    let copies = memory::copy_numbers(io.inputs.dim(), inputs) + memory::copy_numbers(io.outputs.dim(), outputs);
+    let copies = [memory::copy_numbers(io.inputs.dim(), inputs), memory::copy_numbers(io.outputs.dim(), outputs)];
     let rows = io.inputs.dim().1;
     let scratch = if recording { 0 } else { Places::<E>::scratch_numbers(rows, widths) };
-    copies + scratch + hoists.numbers(rows)
+    memory::total([memory::total(copies), scratch, hoists.numbers(rows)])
 }
 
 /// Brings the old state to its place. If possible, that place is the state's own memory.

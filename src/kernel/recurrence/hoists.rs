@@ -42,7 +42,7 @@ impl Hoists {
     }
 
     pub(super) fn numbers(&self, rows: usize) -> usize {
-        self.widths.iter().map(|width| memory::lines(self.steps * rows * width)).sum()
+        memory::total(self.widths.map(|width| memory::room([self.steps, rows, width])))
     }
 
     pub(super) fn grids<'a, E: Kernels>(&self, rows: usize, arena: &mut Arena<'a, E>) -> [Grid<'a, E>; MOST] {

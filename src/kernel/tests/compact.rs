@@ -4,7 +4,7 @@ use super::{number, on_each};
 use crate::cells::{BasicRnnWeights, GruWeights};
 use crate::kernel::isa::Isa;
 use crate::{
-    Activation, BasicRnn, Compressed, Gru, GruReset, HighwayWrapper, Parameters, Stream, WeightFormat, dynamic_rnn,
+    Activation, BasicRnn, Compressed, Gru, GruReset, HighwayWrapper, ParametersMut, Stream, WeightFormat, dynamic_rnn,
 };
 use ndarray::{Array1, Array2, Array3, Axis, s};
 use rand::rngs::Xoshiro256PlusPlus;

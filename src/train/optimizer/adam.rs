@@ -4,7 +4,7 @@ use super::slots::Slots;
 use super::{Optimizer, check_decay, check_learning_rate};
 use crate::checks::check_positive;
 use crate::train::Gradients;
-use crate::{Error, Float, Parameters};
+use crate::{Error, Float, Parameters, ParametersMut};
 use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
 
 /// Adam (Kingma and Ba, 2015) in the form of TensorFlow 1's `AdamOptimizer`: ε is added to √v before bias correction.
@@ -61,7 +61,7 @@ impl<E: Float> Adam<E> {
 }
 
 impl<E: Float> Optimizer<E> for Adam<E> {
-    fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error> {
+    fn apply_gradients(&mut self, model: &mut dyn ParametersMut<E>, gradients: &Gradients<E>) -> Result<(), Error> {
         self.m.check(model, gradients)?;
         let AdamOptions { learning_rate, beta1, beta2, epsilon } = self.options;
         self.step += E::one();
@@ -97,6 +97,9 @@ impl<E: Float> Parameters<E> for Adam<E> {
         self.v.visit(visit);
         visit("step", self.step.view().into_dyn());
     }
+}
+
+impl<E: Float> ParametersMut<E> for Adam<E> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.m.visit_mut(visit);
         self.v.visit_mut(visit);

@@ -7,7 +7,7 @@ use crate::error::{list, quoted};
 use crate::kernel::compact::Plain;
 use crate::weights::Tensors;
 use crate::weights::stored::Stored;
-use crate::{Compressed, Error, Parameters, RnnCell, WeightFormat};
+use crate::{Compressed, Error, Parameters, ParametersMut, RnnCell, WeightFormat};
 use ndarray::ArrayViewD;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -54,7 +54,7 @@ where
 /// - Those of [`compressed_from_bytes`].
 pub fn load_compressed<C>(cell: &mut Compressed<C>, path: impl AsRef<Path>) -> Result<(), Error>
 where
-    C: RnnCell<Elem = f32> + Parameters<f32>,
+    C: RnnCell<Elem = f32> + ParametersMut<f32>,
 {
     compressed_from_bytes(cell, &file::read(path.as_ref())?)
 }
@@ -83,7 +83,7 @@ where
 /// - [`Error::RepeatedParameter`] if two parameters have the same name.
 pub fn compressed_from_bytes<C>(cell: &mut Compressed<C>, bytes: &[u8]) -> Result<(), Error>
 where
-    C: RnnCell<Elem = f32> + Parameters<f32>,
+    C: RnnCell<Elem = f32> + ParametersMut<f32>,
 {
     let mut header = Header::read(bytes)?;
     let (inside, matrices) = cell.parts();
