@@ -9,9 +9,9 @@ use rnn_cell::train::{
 };
 use rnn_cell::weights::{Tensors, keras, onnx};
 use rnn_cell::{
-    BasicRnn, Bidirectional, BidirectionalRnn, BoxedCell, Dense, DropoutState, DropoutWrapper, DynState, DynamicRnn,
-    DynamicRnnWorkspace, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawRnn,
-    RawStep, ResidualWrapper, RnnCell, StackBidirectionalRnn, State, Stream, raw_rnn,
+    BasicRnn, Bidirectional, BidirectionalRnn, BoxedCell, Compressed, Dense, DropoutState, DropoutWrapper, DynState,
+    DynamicRnn, DynamicRnnWorkspace, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell,
+    RawRnn, RawStep, ResidualWrapper, RnnCell, StackBidirectionalRnn, State, Stream, raw_rnn,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ fn cells_are_shared_cloned_and_printed() {
     cell::<ResidualWrapper<Gru<f32>>>();
     cell::<DropoutWrapper<HighwayWrapper<Gru<f32>>>>();
     cell::<Arc<Lstm<f32>>>();
+    cell::<Compressed<Gru<f32>>>();
     // The boxed cell need not be `Clone`.
     boxed::<BoxedCell<f32>>();
     boxed::<BoxedTrainableCell<f64>>();
