@@ -6,14 +6,14 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ndarray::ArrayD;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
-use rnn_cell::{BasicRnn, Gru, Lstm, Parameters};
+use rnn_cell::{BasicRnn, Gru, Lstm, ParametersMut};
 use std::hint::black_box;
 
 fn pack(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pack");
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     for (input, hidden) in [(64, 128), (128, 256), (512, 512), (1024, 1024)] {
-        let mut measure = |name: &str, cell: &mut dyn Parameters<f32>| {
+        let mut measure = |name: &str, cell: &mut dyn ParametersMut<f32>| {
             let mut buffers: Vec<ArrayD<f32>> = Vec::new();
             cell.visit_parameters(&mut |_, weights| buffers.push(weights.to_owned()));
             let size = format!("{input}x{hidden}");

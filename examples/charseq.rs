@@ -5,7 +5,7 @@ mod training;
 use ndarray::{Array2, Array3, ArrayRef1};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss};
-use rnn_cell::{Dense, Error, Lstm, MultiRnnCell, dynamic_rnn, one_hot};
+use rnn_cell::{Dense, Error, Lstm, MultiRnnCell, ParametersMut, dynamic_rnn, one_hot};
 use training::Progress;
 
 const SENTENCE: &str = "if you want to build a ship, don't drum up people together to collect wood and don't assign them \
@@ -102,7 +102,7 @@ impl Model {
         Ok(loss)
     }
 
-    fn parts(&mut self) -> Parts<'_, f32> {
+    fn parts(&mut self) -> Parts<'_, &mut dyn ParametersMut<f32>> {
         Parts::new([("cell", &mut self.cell), ("dense", &mut self.dense)])
     }
 }

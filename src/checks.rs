@@ -78,16 +78,22 @@ pub(crate) fn checked_state<C: RnnCell>(
     batch: usize,
     initial_state: Option<C::State>,
 ) -> Result<C::State, Error> {
-    let Some(state) = initial_state else { return Ok(cell.zero_state(batch)) };
-    let zero = cell.zero_state(0);
-    if !fits(&zero, batch, &state) {
-        check_state(argument, &leaf_shapes(&zero), batch, &state)?;
-    }
+    let state = match initial_state {
+        None => cell.zero_state(batch),
+        Some(state) => {
+            let zero = cell.zero_state(0);
+            if !fits(&zero, batch, &state) {
+                check_state(argument, &leaf_shapes(&zero), batch, &state)?;
+            }
+            state
+        }
+    };
+    cell.check_state(&state)?;
     Ok(state)
 }
 
 /// Whether [`check_state`] will succeed. Does not allocate.
-fn fits<E: Float, S: State<E>>(expected: &S, batch: usize, state: &S) -> bool {
+pub(crate) fn fits<E: Float, S: State<E>>(expected: &S, batch: usize, state: &S) -> bool {
     let shape = |wanted: usize| {
         let (mut leaf, mut shape) = (0, None);
         state.visit(&mut |found| {
@@ -100,10 +106,15 @@ fn fits<E: Float, S: State<E>>(expected: &S, batch: usize, state: &S) -> bool {
     };
     let (mut leaf, mut fits) = (0, true);
     expected.visit(&mut |expected| {
-        fits &= shape(leaf) == Some((batch, expected.ncols()));
+        fits &= shape(leaf).is_some_and(|found| found == (batch, any_width(expected.ncols(), found)));
         leaf += 1;
     });
     fits && shape(leaf).is_none()
+}
+
+/// The width a leaf must have: a leaf that is 0 wide in the zero state may have any.
+fn any_width(expected: usize, found: (usize, usize)) -> usize {
+    if expected == 0 { found.1 } else { expected }
 }
 
 /// `Err` unless `state` has `batch` rows, and leaves as many and as wide as the cell's state.
@@ -122,7 +133,7 @@ pub(crate) fn check_state<E: Float, S: State<E>>(
         });
     }
     for (leaf, (&(_, features), &found)) in expected.iter().zip(&found).enumerate() {
-        let expected = (batch, features);
+        let expected = (batch, any_width(features, found));
         if found != expected {
             return Err(Error::StateShape { argument: argument.to_string(), leaf, expected, found });
         }

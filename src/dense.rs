@@ -4,8 +4,10 @@ use crate::checks::{check_shape, check_sizes};
 use crate::fused::{Linear, LinearBuilder, LinearWeights, Workspace};
 use crate::kernel::zeros;
 use crate::train::Gradients;
-use crate::{Arrays, Error, Float, Parameters};
-use ndarray::{Array, Array1, Array2, Array3, ArrayRef, ArrayViewD, ArrayViewMutD, CowArray, Dimension, Ix3};
+use crate::{Arrays, Error, Float, Parameters, ParametersMut};
+use ndarray::{
+    Array, Array1, Array2, Array3, ArrayRef, ArrayRef2, ArrayViewD, ArrayViewMutD, Axis, CowArray, Dimension, Ix3,
+};
 use rand::Rng;
 
 /// A fully connected layer without activation: TensorFlow 1's `tf.layers.dense`.
@@ -86,6 +88,20 @@ impl<E: Float> Dense<E> {
         Ok(like(x, y))
     }
 
+    /// [`forward`](Self::forward) of the rows of one step into an array, without allocating after the first call.
+    ///
+    /// # Panics
+    /// If shapes disagree.
+    pub(crate) fn forward_rows(&self, x: &ArrayRef2<E>, y: &mut ArrayRef2<E>, workspace: &mut Workspace<E>) {
+        let (x, mut y) = (x.view().insert_axis(Axis(0)), y.view_mut().insert_axis(Axis(0)));
+        self.0.forward(&x, &mut y, workspace);
+    }
+
+    /// `Err` unless `argument` is as wide as the layer's input.
+    pub(crate) fn check_input(&self, argument: &str, width: usize) -> Result<(), Error> {
+        check_shape(format_args!("the input of the layer for {argument}"), &[width], &[self.0.input_size()])
+    }
+
     /// Computes the gradients of `x` and of the parameters from `d_y`, the gradient of y.
     ///
     /// # Errors
@@ -130,6 +146,9 @@ impl<E: Float> Parameters<E> for Dense<E> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.0.visit_parameters(visit);
     }
+}
+
+impl<E: Float> ParametersMut<E> for Dense<E> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.0.visit_parameters_mut(visit);
     }

@@ -30,6 +30,16 @@ impl<S> DropoutState<S> {
         Self { inner, masks: None }
     }
 
+    /// Wraps the state that `inner` makes from its part of the seed, with dropout on.
+    pub(crate) fn seeded<E: Float>(seed: u64, inner: impl FnOnce(u64) -> S) -> Self
+    where
+        S: State<E>,
+    {
+        let inner = inner(child_seed(seed, 0));
+        let masks = Some(Masks::new(seed, inner.batch_size()));
+        Self { inner, masks }
+    }
+
     /// The inner state.
     #[must_use]
     pub fn inner(&self) -> &S {
@@ -85,12 +95,13 @@ impl<E: Float, S: State<E>> State<E> for DropoutState<S> {
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.inner.visit_droppable_mut(visit);
     }
+    fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.inner.visit_alignments(visit);
+    }
     fn seed_dropout(&mut self, seed: Option<u64>) {
-        self.inner.seed_dropout(child_seed(seed, 0));
+        self.inner.seed_dropout(seed.map(|seed| child_seed(seed, 0)));
         let batch = self.inner.batch_size();
-        self.masks = seed.map(|seed| Masks {
-            rows: (0..batch as u64).map(|row| MaskRow { key: fold(seed, row), step: 0 }).collect(),
-        });
+        self.masks = seed.map(|seed| Masks::new(seed, batch));
     }
 }
 
@@ -143,12 +154,25 @@ impl Keep {
         Ok(Self { probability: check_number(argument, probability, right, "above 0 and at most 1")?, every_step })
     }
 
+    pub(crate) fn probability(self) -> f64 {
+        self.probability
+    }
+
+    pub(crate) fn every_step(self) -> bool {
+        self.every_step
+    }
+
     pub(crate) fn all(self) -> bool {
         self.probability == 1.0
     }
 }
 
 impl Masks {
+    /// The masks of `batch` rows at their first step.
+    fn new(seed: u64, batch: usize) -> Self {
+        Self { rows: (0..batch as u64).map(|row| MaskRow { key: fold(seed, row), step: 0 }).collect() }
+    }
+
     /// # Panics
     /// If the masks are for another batch size.
     pub(crate) fn check_batch(&self, batch: usize) {

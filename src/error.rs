@@ -70,6 +70,38 @@ pub enum Error {
         /// Name of the argument.
         argument: &'static str,
     },
+    /// `memory_sequence_length` does not have one entry per row of the memory.
+    MemoryLengthBatch {
+        /// Number of entries.
+        found: usize,
+        /// The shape of the memory.
+        memory: (usize, usize, usize),
+    },
+    /// An entry of `memory_sequence_length` is 0 or larger than the memory's number of steps.
+    MemoryLength {
+        /// The row.
+        row: usize,
+        /// Its entry.
+        length: usize,
+        /// The shape of the memory.
+        memory: (usize, usize, usize),
+    },
+    /// A state has no memory to attend to.
+    NoMemory {
+        /// The mechanism, counted from 0.
+        mechanism: usize,
+        /// The row.
+        row: usize,
+    },
+    /// A decoder that may never end has no limit.
+    Endless,
+    /// The logits of a row are all NaN, so that none can be chosen.
+    AllNan {
+        /// The row of the batch.
+        row: usize,
+        /// The step.
+        time: usize,
+    },
     /// A number is outside the range its option allows.
     InvalidNumber {
         /// Name of the option.
@@ -215,6 +247,13 @@ pub enum Error {
         expected: &'static str,
         /// What the cell has.
         found: String,
+    },
+    /// A cell or one of its weights cannot be compressed.
+    NotCompressible {
+        /// The cell or the weight.
+        what: String,
+        /// Why not.
+        reason: String,
     },
     /// The contents of a safetensors file are invalid.
     InvalidFile {

@@ -24,6 +24,7 @@ pub trait Float: ndarray::NdFloat + FromPrimitive + Default + std::iter::Sum + D
     fn as_f64(self) -> f64;
 }
 
+#[allow(unnameable_types)]
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}

@@ -2,6 +2,7 @@
 #![cfg_attr(not(doctest), doc = "[tensorflow]: crate::guide::tensorflow")]
 #![cfg_attr(not(doctest), doc = "[pytorch]: crate::guide::pytorch")]
 #![cfg_attr(not(doctest), doc = "[keras]: crate::guide::keras")]
+#![cfg_attr(not(doctest), doc = "[compressed]: crate::guide::compressed")]
 #![doc = include_str!("../docs/guide.md")]
 
 // For the pages' links to items.
@@ -17,3 +18,6 @@ pub mod pytorch {}
 #[cfg_attr(not(doctest), doc = "[training]: crate::guide::tensorflow#training")]
 #[doc = include_str!("../docs/guide/keras.md")]
 pub mod keras {}
+
+#[doc = include_str!("../docs/guide/compressed.md")]
+pub mod compressed {}

@@ -4,6 +4,7 @@
 #![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
+#![warn(unnameable_types)]
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -12,20 +13,24 @@ mod back;
 mod cell;
 pub mod cells;
 mod checks;
+mod compression;
 mod dense;
 mod drivers;
 mod dropout;
+mod embedding;
 mod error;
 mod float;
 pub mod fused;
 pub mod guide;
 pub mod init;
-#[allow(unsafe_code)]
+// What the public `Float` needs of the kernels is sealed.
+#[allow(unsafe_code, unnameable_types)]
 mod kernel;
 mod logits;
 mod one_hot;
 mod parameters;
 mod seed;
+pub mod seq2seq;
 mod state;
 pub mod train;
 pub mod weights;
@@ -37,6 +42,7 @@ pub use cells::gru::{Gru, GruReset};
 pub use cells::layer_norm_lstm::LayerNormLstm;
 pub use cells::lstm::Lstm;
 pub use cells::ugrnn::Ugrnn;
+pub use compression::Compression;
 pub use dense::Dense;
 pub use drivers::{
     Bidirectional, BidirectionalRnn, DynamicRnn, DynamicRnnWorkspace, RawRnn, RawStep, StackBidirectionalRnn, Stream,
@@ -44,15 +50,17 @@ pub use drivers::{
     static_bidirectional_rnn, static_rnn,
 };
 pub use dropout::DropoutState;
+pub use embedding::Embedding;
 pub use error::Error;
 pub use float::Float;
-pub use kernel::{Activation, instruction_set};
+pub use kernel::{Activation, WeightFormat, instruction_set};
 pub use logits::{TopK, argmax, softmax, top_k};
 pub use ndarray;
 pub use one_hot::one_hot;
-pub use parameters::{Arrays, Field, Parameters, joined};
+pub use parameters::{Arrays, Field, Parameters, ParametersMut, joined};
 pub use state::{LstmState, State};
 pub use wrappers::boxed::BoxedCell;
+pub use wrappers::compressed::Compressed;
 pub use wrappers::dropout::DropoutWrapper;
 pub use wrappers::dyn_state::DynState;
 pub use wrappers::highway::HighwayWrapper;

@@ -1,27 +1,39 @@
-//! [`Parameters`]: visits a cell's weights by name; [`parameters!`](crate::parameters): declares a struct of weights.
+//! [`Parameters`] and [`ParametersMut`] visit a cell's weights by name; [`parameters!`](crate::parameters) declares a
+//! struct of weights.
+
+mod containers;
 
 use crate::checks::check_shape;
 use crate::{Error, Float};
 use ndarray::{Array, ArrayD, ArrayViewD, ArrayViewMutD, Dimension};
 use std::borrow::Cow;
 
-/// Visits weights by name, in a fixed order. Saving, loading and optimizers all use it.
+/// Visits weights by name, in a fixed order. Saving needs no more; [`ParametersMut`] is for loading and training.
 ///
 /// Names are TensorFlow's (`kernel`, `gates/kernel`, …). Stacks and pairs of cells prefix them (`cell_0/kernel`,
-/// `fw/bias`). Before it returns, `visit_parameters_mut` rebuilds what a cell derives from its weights (packed copies).
-/// The provided versions visit nothing, which is right for a cell without weights.
+/// `fw/bias`). A reference or an `Arc` visits what it points to, so a model of shared cells can be saved. The provided
+/// versions visit nothing, which is right for a cell without weights.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::{Gru, MultiRnnCell, Parameters};
+/// use std::sync::Arc;
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let below = Arc::new(Gru::<f32>::new(4, 8, &mut rng)); // other models use it too
+/// let model = MultiRnnCell::new((below, Gru::new(8, 2, &mut rng)))?;
+/// let mut names = Vec::new();
+/// model.visit_parameters(&mut |name, _| names.push(name.to_owned()));
+/// assert_eq!(names[0], "cell_0/gates/kernel");
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
 pub trait Parameters<E: Float> {
     /// Visits every weight.
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         let _ = visit;
     }
 
-    /// Visits every weight mutably, under the same names and in the same order.
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        let _ = visit;
-    }
-
-    /// Counts the numbers in all weights.
+    /// Counts the numbers in all weights. An override must give the same.
     fn parameter_count(&self) -> usize {
         let mut count = 0;
         self.visit_parameters(&mut |_, array| count += array.len());
@@ -38,58 +50,18 @@ pub trait Parameters<E: Float> {
     }
 }
 
-/// No weights.
-impl<E: Float> Parameters<E> for () {}
-
-impl<E: Float, P: Parameters<E> + ?Sized> Parameters<E> for Box<P> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        (**self).visit_parameters(visit);
-    }
+/// [`Parameters`] that can change: for loading, optimizers and gradients.
+///
+/// Not implemented behind `&` or `Arc`, where weights are shared and cannot change. The provided version visits
+/// nothing, which is right for a cell without weights.
+pub trait ParametersMut<E: Float>: Parameters<E> {
+    /// Visits every weight mutably, under the names and in the order of
+    /// [`visit_parameters`](Parameters::visit_parameters). Before it returns, a cell rebuilds what it derives from its
+    /// weights (packed copies).
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        (**self).visit_parameters_mut(visit);
+        let _ = visit;
     }
 }
-
-/// Layers, prefixed `cell_0/`, `cell_1/`, … as in a [`MultiRnnCell`](crate::MultiRnnCell).
-impl<E: Float, P: Parameters<E>> Parameters<E> for Vec<P> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        for (layer, cell) in self.iter().enumerate() {
-            cell.visit_parameters(&mut |name, array| visit(&format!("cell_{layer}/{name}"), array));
-        }
-    }
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        for (layer, cell) in self.iter_mut().enumerate() {
-            cell.visit_parameters_mut(&mut |name, array| visit(&format!("cell_{layer}/{name}"), array));
-        }
-    }
-    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
-        for (layer, cell) in self.into_iter().enumerate() {
-            cell.take_parameters(&mut |name, array| take(&format!("cell_{layer}/{name}"), array));
-        }
-    }
-}
-
-macro_rules! tuple_parameters {
-    ($($name:ident $index:tt)+) => {
-        /// Layers, prefixed `cell_0/`, `cell_1/`, … as in a [`MultiRnnCell`](crate::MultiRnnCell).
-        impl<Elem: Float, $($name: Parameters<Elem>),+> Parameters<Elem> for ($($name,)+) {
-            fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, Elem>)) {
-                $(self.$index.visit_parameters(&mut |name, array| visit(&format!("cell_{}/{name}", $index), array));)+
-            }
-            fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, Elem>)) {
-                $(self.$index.visit_parameters_mut(&mut |name, array| visit(&format!("cell_{}/{name}", $index), array));)+
-            }
-            fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<Elem>)) {
-                $(self.$index.take_parameters(&mut |name, array| take(&format!("cell_{}/{name}", $index), array));)+
-            }
-        }
-    };
-}
-
-tuple_parameters!(A 0);
-tuple_parameters!(A 0 B 1);
-tuple_parameters!(A 0 B 1 C 2);
-tuple_parameters!(A 0 B 1 C 2 D 3);
 
 /// A field of a struct declared with [`parameters!`](crate::parameters): an array with any number of axes, another such
 /// struct, a [`Linear`](crate::fused::Linear), or an `Option` of one of these.
@@ -190,7 +162,7 @@ pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
 }
 
 /// Declares a struct of weights from a list of names and fields. It is visited by name
-/// ([`Parameters`](crate::Parameters)), can be checked, and is its own gradient's type. Its type parameter `E` is `f32`
+/// ([`Parameters`](crate::Parameters), [`ParametersMut`](crate::ParametersMut)), can be checked, and is its own gradient's type. Its type parameter `E` is `f32`
 /// or `f64`.
 ///
 /// ```
@@ -281,10 +253,13 @@ macro_rules! parameters {
             fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, $crate::ndarray::ArrayViewD<'a, E>)) {
                 $crate::Field::visit(self, "", visit);
             }
+            $($take)?
+        }
+
+        impl<E: $crate::Float> $crate::ParametersMut<E> for $name<E> {
             fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, $crate::ndarray::ArrayViewMutD<'_, E>)) {
                 $crate::Field::visit_mut(self, "", visit);
             }
-            $($take)?
         }
 
         impl<E: $crate::Float> $crate::Field<E> for $name<E> {

@@ -1,8 +1,8 @@
 //! Seeds derived from seeds, and the hash that dropout masks are drawn from.
 
 /// The seed for part `index` of a state.
-pub(crate) fn child_seed(seed: Option<u64>, index: usize) -> Option<u64> {
-    seed.map(|seed| fold(seed, index as u64))
+pub(crate) fn child_seed(seed: u64, index: usize) -> u64 {
+    fold(seed, index as u64)
 }
 
 /// 2⁶⁴ divided by the golden ratio, odd.

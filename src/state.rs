@@ -54,6 +54,14 @@ pub trait State<E: Float>: Clone + Send + Sync + 'static {
         self.visit_mut(visit);
     }
 
+    /// Visits the alignments of attentions inside, (batch, time) each.
+    ///
+    /// The provided version visits none. States made of states visit those of their parts. A beam search with a
+    /// coverage penalty reads them.
+    fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        let _ = visit;
+    }
+
     /// Turns dropout on: draws masks from `seed` and counts rows and steps from 0. `None` turns it off.
     ///
     /// It is off in a [`zero_state`](crate::RnnCell::zero_state). The provided version does nothing, which is right for
@@ -160,9 +168,12 @@ impl<E: Float, S: State<E>> State<E> for Vec<S> {
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.iter_mut().for_each(|state| state.visit_droppable_mut(visit));
     }
+    fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.iter().for_each(|state| state.visit_alignments(visit));
+    }
     fn seed_dropout(&mut self, seed: Option<u64>) {
         for (index, state) in self.iter_mut().enumerate() {
-            state.seed_dropout(child_seed(seed, index));
+            state.seed_dropout(seed.map(|seed| child_seed(seed, index)));
         }
     }
 }
@@ -194,8 +205,11 @@ macro_rules! tuple_state {
             fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
                 $(self.$index.visit_droppable_mut(visit);)+
             }
+            fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+                $(self.$index.visit_alignments(visit);)+
+            }
             fn seed_dropout(&mut self, seed: Option<u64>) {
-                $(self.$index.seed_dropout(child_seed(seed, $index));)+
+                $(self.$index.seed_dropout(seed.map(|seed| child_seed(seed, $index)));)+
             }
         }
     };

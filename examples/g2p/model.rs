@@ -4,9 +4,11 @@
 //! its input weights W. Here W·E is computed once, when the model is loaded, and a letter picks a row of that as a
 //! one-hot vector, the input a GRU expects. The answers are the same for four tenths less work.
 
-use ndarray::{Array1, Array2, Array3};
+use ndarray::{Array2, Array3, Axis};
+use rnn_cell::fused::Workspace;
+use rnn_cell::seq2seq::{BasicDecoder, BeamSearchDecoder, GreedyEmbeddingHelper, dynamic_decode};
 use rnn_cell::weights::{Tensors, pytorch, safetensors};
-use rnn_cell::{Error, Gru, RnnCell, State, argmax, dynamic_rnn};
+use rnn_cell::{Compressed, Dense, Embedding, Error, Gru, RnnCell, WeightFormat, dynamic_rnn};
 use std::collections::{BTreeMap, HashMap};
 
 /// Maximum number of phonemes in an answer.
@@ -24,28 +26,34 @@ pub struct G2p {
     word_end: usize,
     start: usize,
     end: usize,
-    encoder: Gru<f32>,
-    decoder: Gru<f32>,
-    logits_kernel: Array2<f32>,
-    logits_bias: Array1<f32>,
+    encoder: Net,
+    decoder: Net,
+    /// One-hot vectors of the phonemes, the decoder's inputs.
+    one_hot: Embedding<f32>,
+    logits: Dense<f32>,
 }
 
+/// A GRU, or the same with weights of 16 or 8 bits.
+type Net = Box<dyn RnnCell<Elem = f32, State = Array2<f32>, Workspace = Workspace<f32>> + Send + Sync>;
+
 impl G2p {
-    /// Builds the model from a file's bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+    /// Builds the model from a file's bytes. With a format, the GRUs' weights are compressed.
+    pub fn from_bytes(bytes: &[u8], format: Option<WeightFormat>) -> Result<Self, Error> {
         let metadata = safetensors::read_metadata(bytes)?;
         let letters = vocabulary(&metadata, "graphemes")?;
         let phonemes = vocabulary(&metadata, "phonemes")?;
         let mut tensors = safetensors::read_tensors::<f32>(bytes)?;
+        let kernel = tensors.take_matrix("fc_w", (phonemes.len(), HIDDEN))?.reversed_axes();
+        let bias = tensors.take_vector("fc_b", phonemes.len())?;
         let model = Self {
             unknown: index(&letters, "<unk>")?,
             word_end: index(&letters, "</s>")?,
             start: index(&phonemes, "<s>")?,
             end: index(&phonemes, "</s>")?,
-            encoder: gru(&mut tensors, "enc", letters.len())?,
-            decoder: gru(&mut tensors, "dec", phonemes.len())?,
-            logits_kernel: tensors.take_matrix("fc_w", (phonemes.len(), HIDDEN))?.reversed_axes(),
-            logits_bias: tensors.take_vector("fc_b", phonemes.len())?,
+            encoder: net(gru(&mut tensors, "enc", letters.len())?, format)?,
+            decoder: net(gru(&mut tensors, "dec", phonemes.len())?, format)?,
+            one_hot: Embedding::from_weights(Array2::eye(phonemes.len()))?,
+            logits: Dense::from_weights(kernel, Some(bias))?,
             letters: letters.into_iter().enumerate().map(|(index, letter)| (letter, index)).collect(),
             phonemes,
         };
@@ -79,35 +87,36 @@ impl G2p {
         letters.map(|letter| letter.unwrap_or(self.unknown)).chain([self.word_end]).collect()
     }
 
-    /// Feeds each answer back until all words have ended. Finished rows leave the batch.
-    fn decode(&self, mut state: Array2<f32>) -> Vec<Vec<&str>> {
-        let mut answers = vec![Vec::new(); state.nrows()];
-        let mut words: Vec<usize> = (0..state.nrows()).collect();
-        let mut said = vec![self.start; words.len()];
-        let mut workspace = Default::default();
-        for _ in 0..MAX_PHONEMES {
-            let mut x = Array2::zeros((words.len(), self.phonemes.len()));
-            said.iter().enumerate().for_each(|(row, &phoneme)| x[[row, phoneme]] = 1.0);
-            let mut outputs = Array2::zeros((words.len(), HIDDEN));
-            self.decoder.step(&x, &mut state, &mut outputs, &mut workspace);
-            let logits = outputs.dot(&self.logits_kernel) + &self.logits_bias;
-            let best = argmax(&logits).expect("there are phonemes");
-
-            let going: Vec<usize> = (0..words.len()).filter(|&row| best[row] != self.end).collect();
-            if going.len() < words.len() {
-                state = state.select_rows(&going);
-            }
-            words = going.iter().map(|&row| words[row]).collect();
-            said = going.iter().map(|&row| best[row]).collect();
-            for (&word, &phoneme) in words.iter().zip(&said) {
-                answers[word].push(self.phonemes[phoneme].as_str());
-            }
-            if words.is_empty() {
-                break;
-            }
-        }
-        answers
+    /// Feeds each phoneme back until its word has ended. Words that have ended are no longer computed.
+    fn decode(&self, state: Array2<f32>) -> Vec<Vec<&str>> {
+        let starts = vec![self.start; state.nrows()];
+        let helper = GreedyEmbeddingHelper::new(&self.one_hot, starts, self.end);
+        let decoder = BasicDecoder::new(&self.decoder, helper, state).output_layer(&self.logits);
+        let decoded = dynamic_decode(decoder).maximum_iterations(MAX_PHONEMES).run().expect("states are the encoder's");
+        let answers = decoded.sample_id.outer_iter().zip(&decoded.sequence_lengths);
+        answers.map(|(answer, &length)| self.names(answer.iter().take(length))).collect()
     }
+
+    /// The `count` most probable pronunciations of a word, the best first, with their log probabilities.
+    pub fn pronunciations(&self, word: &str, count: usize) -> Result<Vec<(Vec<&str>, f32)>, Error> {
+        let tokens = (vec![self.start], self.end);
+        let search = BeamSearchDecoder::new(&self.decoder, &self.one_hot, tokens, self.encode(&[word]), count);
+        let found = dynamic_decode(search.output_layer(&self.logits)).maximum_iterations(MAX_PHONEMES).run()?;
+        let beams = found.predicted_ids.axis_iter(Axis(2)).zip(found.log_probs.row(0).to_vec());
+        Ok(beams.map(|(answer, log_prob)| (self.names(answer.row(0).iter()), log_prob)).collect())
+    }
+
+    /// The names of phonemes up to the end.
+    fn names<'a>(&self, phonemes: impl Iterator<Item = &'a usize>) -> Vec<&str> {
+        phonemes.take_while(|&&phoneme| phoneme != self.end).map(|&phoneme| self.phonemes[phoneme].as_str()).collect()
+    }
+}
+
+fn net(gru: Gru<f32>, format: Option<WeightFormat>) -> Result<Net, Error> {
+    Ok(match format {
+        None => Box::new(gru),
+        Some(format) => Box::new(Compressed::new(gru, format)?),
+    })
 }
 
 /// Builds a GRU from `enc_w_hh`, `enc_b_ih`, …, an `nn.GRU`'s tensors under other names, and folds the embedding in.

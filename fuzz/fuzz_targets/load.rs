@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::Adam;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
-use rnn_cell::{Activation, BasicRnn, Error, Float, Gru, Lstm, Parameters};
+use rnn_cell::{Activation, BasicRnn, Error, Float, Gru, Lstm, ParametersMut};
 use safetensors_library::{Dtype, SafeTensors};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::LazyLock;
@@ -129,7 +129,7 @@ fn rows(tensors: &Tensors<'_, f64>, name: &str) -> usize {
 }
 
 /// Loads by parameter name: either all is written or nothing.
-fn load<E: Float, P: Parameters<E> + Clone>(bytes: &[u8], model: &P) {
+fn load<E: Float, P: ParametersMut<E> + Clone>(bytes: &[u8], model: &P) {
     let mut loaded = model.clone();
     if opened(bytes, || safetensors::from_bytes(&mut loaded, bytes).is_err()) {
         assert_eq!(safetensors::to_bytes(&loaded), safetensors::to_bytes(model));

@@ -1,6 +1,7 @@
 //! The simple recurrent network.
 
 use crate::checks::check_sizes;
+use crate::compression::Compression;
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
@@ -86,10 +87,6 @@ impl<E: Float> BasicRnn<E> {
         self.options.hidden_size
     }
 
-    pub(crate) fn activation(&self) -> Activation {
-        self.options.activation
-    }
-
     fn repack(&mut self) {
         let gates: [_; 1] = gates_of(&self.weights.kernel, self.weights.bias.as_ref());
         self.product.refill(&gates, None);
@@ -97,6 +94,13 @@ impl<E: Float> BasicRnn<E> {
 }
 
 packed_parameters!(BasicRnn);
+
+option_getters!(BasicRnn {
+    /// The activation.
+    activation: Activation,
+    /// Whether the cell has a bias.
+    use_bias: bool,
+});
 
 /// Options of a [`BasicRnn`].
 #[derive(Debug, Clone)]
@@ -182,6 +186,10 @@ impl<E: Float> FusedCell for BasicRnn<E> {
     }
     fn stages(&self) -> Stages<'_, E> {
         Stages::new([Stage::of(&self.product).state(0)])
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        compression.product(&mut self.product, &mut [("kernel", &mut self.weights.kernel)])
     }
 
     forward_compiled_here!(BasicRnn);

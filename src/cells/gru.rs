@@ -148,10 +148,6 @@ impl<E: Float> Gru<E> {
         self.options.hidden_size
     }
 
-    pub(crate) fn reset(&self) -> GruReset {
-        self.options.reset
-    }
-
     pub(crate) fn activations(&self) -> (Activation, Activation) {
         (self.options.gate_activation, self.options.activation)
     }
@@ -169,6 +165,17 @@ impl<E: Float> Gru<E> {
 }
 
 packed_parameters!(Gru);
+
+option_getters!(Gru {
+    /// Where the reset gate is applied.
+    reset: GruReset,
+    /// Whether the cell has biases.
+    use_bias: bool,
+    /// The activation of the candidate.
+    activation: Activation,
+    /// The activation of the gates r and u.
+    gate_activation: Activation,
+});
 
 /// The gates r and u and the candidate, as packed.
 fn gates<E: Float>(weights: &GruWeights<E>) -> [Gate<'_, E>; 3] {

@@ -3,6 +3,8 @@
 mod equation;
 mod run;
 
+pub use run::LayerNormLstmRecord;
+
 use super::layer_norm::{LayerNorm, LayerNorms};
 use crate::checks::{check_finite, check_sizes};
 use crate::dropout::Keep;
@@ -141,6 +143,21 @@ impl<E: Float> LayerNormLstm<E> {
 }
 
 packed_parameters!(LayerNormLstm);
+
+option_getters!(LayerNormLstm {
+    /// What is added to the forget gate at every step.
+    forget_bias: E,
+    /// Whether gates and c are normalized.
+    layer_norm: bool,
+    /// The initial gain.
+    norm_gain: E,
+    /// The initial shift.
+    norm_shift: E,
+    /// The probability of keeping a value of the candidate.
+    dropout_keep_prob: f64,
+    /// The activation of the candidate and of c.
+    activation: Activation,
+});
 
 impl<E: Float> LayerNormLstmBuilder<E> {
     /// Added to the forget gate at every step, after normalization. Must be finite. Default: 1.

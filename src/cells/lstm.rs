@@ -1,6 +1,7 @@
 //! The LSTM.
 
 mod equation;
+mod options;
 
 use crate::checks::{check_finite, check_positive, check_sizes};
 use crate::fused::weights::{drawn, drawn_vector, gates_of, matrix_shape, packed_parameters};
@@ -25,7 +26,8 @@ use rand::Rng;
 /// ```
 ///
 /// The output is h'. Peepholes (`w_*_diag`), clips and the projection are off by default. `forget_bias` is added during
-/// the step and is not part of `bias`, as in TensorFlow. The output gate's peephole sees the new, clipped c.
+/// the step and is not part of `bias`, as in TensorFlow. The output gate's peephole sees the new, clipped c. A gradient
+/// goes through a clip unchanged where it clips nothing, its boundary included, and is 0 elsewhere, as in TensorFlow.
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
@@ -179,7 +181,7 @@ impl<E: Float> LstmBuilder<E> {
         self
     }
 
-    /// Clips each new c to ±`cell_clip`, finite and above 0. An initial c is not clipped. Default: no clip.
+    /// Clips each new c to ±`cell_clip`, finite and above 0. NaN stays. An initial c is not clipped. Default: no clip.
     pub fn cell_clip(mut self, cell_clip: E) -> Self {
         self.cell_clip = Some(cell_clip);
         self

@@ -6,8 +6,8 @@ use super::run::{Buffers, Run};
 use super::schedule::Schedule;
 use super::walk::Watch;
 use crate::checks::{check_directions, check_inputs, checked_state};
-use crate::{Error, Float, Parameters, RnnCell};
-use ndarray::{Array3, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate};
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
+use ndarray::{Array3, ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate};
 
 /// The states of two directions, (forward, backward).
 type States<C, D> = (<C as RnnCell>::State, <D as RnnCell>::State);
@@ -31,6 +31,13 @@ impl<E: Float, F: Parameters<E>, B: Parameters<E>> Parameters<E> for Bidirection
         self.fw.visit_parameters(&mut |name, weight| visit(&format!("fw/{name}"), weight));
         self.bw.visit_parameters(&mut |name, weight| visit(&format!("bw/{name}"), weight));
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.fw.take_parameters(&mut |name, weight| take(&format!("fw/{name}"), weight));
+        self.bw.take_parameters(&mut |name, weight| take(&format!("bw/{name}"), weight));
+    }
+}
+
+impl<E: Float, F: ParametersMut<E>, B: ParametersMut<E>> ParametersMut<E> for Bidirectional<F, B> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.fw.visit_parameters_mut(&mut |name, weight| visit(&format!("fw/{name}"), weight));
         self.bw.visit_parameters_mut(&mut |name, weight| visit(&format!("bw/{name}"), weight));

@@ -133,6 +133,21 @@ mod tests {
         assert_eq!(ends(3, 9, Some(&[0, 0, 0]), 3), [1, 2, 3]);
     }
 
+    /// More parts than `parts` would ask for on a machine of few cores.
+    #[test]
+    fn eight_parts_give_the_bits_of_one() {
+        use rand::SeedableRng;
+        let rng = &mut rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+        let cell = crate::Gru::<f32>::new(3, 20, rng);
+        let x = ndarray::Array3::from_shape_fn((7, 50, 3), |(t, row, i)| ((t + 3 * row + i) as f32).sin());
+        let (expected, expected_state) = crate::DynamicRnn::new(&cell).time_major(true).run(&x).unwrap();
+        let (schedule, mut outputs) = (Schedule::new(7, 50, None), ndarray::Array3::zeros(expected.raw_dim()));
+        let (inputs, out, mut state) = (x.view(), outputs.view_mut(), cell.zero_state(50));
+        let walk = Walk { cell: &cell, schedule: &schedule, rows: 0..50, inputs, outputs: out, initial: None };
+        run_parts(walk, 8, &mut state, Watch(None));
+        assert_eq!((outputs, state), (expected, expected_state));
+    }
+
     #[test]
     fn both_jobs_run_once_and_hand_back_their_results() {
         for number in 0..1000 {

@@ -190,8 +190,11 @@ fn checked_states<C: RnnCell>(
     batch: usize,
     initial_states: Option<Vec<C::State>>,
 ) -> Result<Vec<C::State>, Error> {
-    let Some(states) = initial_states else { return Ok(cells.iter().map(|cell| cell.zero_state(batch)).collect()) };
+    let states: Vec<_> = match initial_states {
+        None => cells.iter().map(|_| None).collect(),
+        Some(states) => states.into_iter().map(Some).collect(),
+    };
     check_count(argument, cells.len(), states.len())?;
-    let checked = |(layer, (cell, state))| checked_state(format_args!("{argument}[{layer}]"), cell, batch, Some(state));
+    let checked = |(layer, (cell, state))| checked_state(format_args!("{argument}[{layer}]"), cell, batch, state);
     cells.iter().zip(states).enumerate().map(checked).collect()
 }

@@ -1,7 +1,7 @@
 //! [`Stream`]: runs a cell step by step, as inputs arrive.
 
 use super::order::Room;
-use crate::checks::{check_shape, check_state, checked_state, leaf_shapes};
+use crate::checks::{check_shape, check_state, checked_state, fits, leaf_shapes};
 use crate::{Error, RnnCell, State};
 use ndarray::{Array2, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 
@@ -136,9 +136,46 @@ impl<C: RnnCell> Stream<C> {
     /// # Errors
     /// [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch.
     pub fn set_state(&mut self, state: C::State) -> Result<(), Error> {
-        check_state("state", &leaf_shapes(&self.initial), self.batch_size(), &state)?;
+        self.check(&state)?;
         self.state = state;
         Ok(())
+    }
+
+    /// Changes the state in place: `change` gets it, and what it returns comes back. Nothing is copied.
+    ///
+    /// ```
+    /// use rand::SeedableRng;
+    /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+    /// let cell = rnn_cell::Lstm::<f32>::new(3, 2, &mut rng);
+    /// let mut stream = rnn_cell::Stream::new(&cell, 2);
+    /// stream.change_state(|state| state.c.row_mut(1).fill(0.5))?;    // row 0 stays as it is
+    /// assert_eq!(stream.state().c, ndarray::array![[0.0, 0.0], [0.5, 0.5]]);
+    /// # Ok::<(), rnn_cell::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::StateShape`] or [`Error::StateLeaves`] if `change` leaves a state that does not fit the cell or the
+    /// batch. All rows are then back at the initial state. They are too if `change` panics and leaves such a state.
+    pub fn change_state<R>(&mut self, change: impl FnOnce(&mut C::State) -> R) -> Result<R, Error> {
+        struct Restore<'a, C: RnnCell>(&'a mut Stream<C>);
+        impl<C: RnnCell> Drop for Restore<'_, C> {
+            fn drop(&mut self) {
+                if !fits(&self.0.initial, self.0.batch_size(), &self.0.state) {
+                    self.0.state = self.0.initial.clone();
+                }
+            }
+        }
+        let restore = Restore(self);
+        let result = change(&mut restore.0.state);
+        restore.0.check(&restore.0.state)?;
+        Ok(result)
+    }
+
+    fn check(&self, state: &C::State) -> Result<(), Error> {
+        if fits(&self.initial, self.batch_size(), state) {
+            return Ok(());
+        }
+        check_state("state", &leaf_shapes(&self.initial), self.batch_size(), state)
     }
 
     /// Sets all rows back to the initial state, without allocating. Keeps the last step's output.

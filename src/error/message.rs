@@ -29,6 +29,14 @@ messages! {
         "leaf {leaf} of {} is {found:?}, but the cell's state is {expected:?} (batch, features)", text(argument);
     StateLeaves { argument, expected, found } =>
         "{} has {found} leaves, but the cell's state has {expected}", text(argument);
+    MemoryLengthBatch { found, memory } =>
+        "memory_sequence_length has {found} entries, but the memory has a batch of {} (it is {memory:?})", memory.0;
+    MemoryLength { row, length, memory } =>
+        "memory_sequence_length[{row}] is {length}, but must be from 1 to {} (the memory is {memory:?})", memory.1;
+    NoMemory { mechanism, row } =>
+        "row {row} of the state has no memory for mechanism {mechanism}: start from a state of AttentionWrapper::attend";
+    Endless { } => "the decoder can go on for ever, but maximum_iterations is not set";
+    AllNan { row, time } => "the logits of row {row} at step {time} are all NaN";
     ZeroSize { argument } => "{argument} is 0, but must be at least 1";
     InvalidNumber { argument, expected, found } => "{argument} is {found}, but must be {expected}";
     UnequalSizes { wrapper, input_size, output_size } =>
@@ -53,6 +61,7 @@ messages! {
     TensorDtype { name, expected, found } => "tensor {} is {}, but must be {expected}", quoted(name), text(found);
     RepeatedParameter { name } => "two parameters are named {}, but names must differ", quoted(name);
     NotRepresentable { module, expected, found } => "{module} has {expected}, but the cell has {}", text(found);
+    NotCompressible { what, reason } => "{} cannot be compressed: {}", text(what), text(reason);
     InvalidFile { reason } => "invalid safetensors file: {}", text(reason);
     Io { path, error } => "file {}: {}", quoted_path(path), text(&error.to_string());
     NotRegularFile { path, found } => "file {} is {found}, but must be a regular file", quoted_path(path);

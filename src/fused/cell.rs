@@ -2,11 +2,13 @@
 
 use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
 use crate::back::Back;
+use crate::cell::not_compressible;
+use crate::compression::Compression;
 use crate::kernel::Driver;
 use crate::kernel::recurrence::{
     self, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
 };
-use crate::{Float, Parameters, State};
+use crate::{Error, Float, Parameters, ParametersMut, State};
 use ndarray::{ArrayRef3, ArrayViewMut2, Ix3};
 
 /// A cell that supplies its equation; the crate supplies the products and everything around them.
@@ -40,6 +42,16 @@ pub trait FusedCell: Sync {
     /// - A plain number must be the right operand: `f + E::one()`. On the left, use [`V::splat`](Vector::splat).
     fn forward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Forward<'_, Self::Elem>);
 
+    /// Hands the cell's products to `compression`: [`RnnCell::compress`](crate::RnnCell::compress). The provided version
+    /// returns an error.
+    ///
+    /// # Errors
+    /// [`Error::NotCompressible`] if the cell does not support it, or a weight is not finite.
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+        let _ = compression;
+        Err(not_compressible::<Self>("it does not implement `compress`"))
+    }
+
     // Decides where the loop over rows is compiled: in the crate that names the type, or here for this crate's cells.
     #[doc(hidden)]
     fn forward_rows(&self, rows: &ForwardRows<'_, Self::Elem>)
@@ -53,11 +65,12 @@ pub trait FusedCell: Sync {
 /// A [`FusedCell`] with a backward pass. Check it with [`gradient_error`](crate::train::gradient_error): a gradient
 /// that has the wrong source, or was never written, does not panic.
 ///
-/// [`trainable_fused_cell!`](crate::trainable_fused_cell) makes it a [`TrainableCell`](crate::train::TrainableCell).
+/// [`trainable_fused_cell!`](crate::trainable_fused_cell) makes it a [`TrainableCell`](crate::train::TrainableCell), if
+/// its weights are [`ParametersMut`].
 pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> {
     /// The gradients of the parameters: arrays with the same names, order and shapes, as
     /// [`parameters!`](crate::parameters) defines them.
-    type Gradient: Parameters<Self::Elem> + Send + 'static;
+    type Gradient: ParametersMut<Self::Elem> + Send + 'static;
 
     /// Returns gradients that are all 0.
     fn zero_gradient(&self) -> Self::Gradient;

@@ -3,10 +3,11 @@
 use super::weights::{drawn, gates_from, matrix_shape, packed_parameters};
 use super::{Samples, Source, Workspace};
 use crate::checks::check_sizes;
+use crate::compression::Compression;
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::{self, Product};
-use crate::{Arrays, Error, Field, Float, Parameters, parameters};
+use crate::{Arrays, Error, Field, Float, ParametersMut, parameters};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
 
@@ -68,10 +69,28 @@ impl<E: Float> Linear<E> {
         self.options.input_size
     }
 
+    /// Rows of weights for the stage's operand; 0 without a recurrent half.
+    #[must_use]
+    pub fn recurrent_size(&self) -> usize {
+        self.options.recurrent_size
+    }
+
     /// Units per gate.
     #[must_use]
     pub fn units(&self) -> usize {
         self.options.units
+    }
+
+    /// Number of gates.
+    #[must_use]
+    pub fn gates(&self) -> usize {
+        self.options.gates
+    }
+
+    /// Whether the product has a bias.
+    #[must_use]
+    pub fn use_bias(&self) -> bool {
+        self.options.use_bias
     }
 
     pub(super) fn product(&self) -> &Product<E> {
@@ -120,6 +139,18 @@ impl<E: Float> Linear<E> {
     ) {
         let (kernel, bias) = (gradient.kernel.view_mut(), gradient.bias.as_mut());
         samples.add_product((stage, 0..self.options.gates), sources, kernel, bias);
+    }
+
+    /// Compresses the kernel, for [`FusedCell::compress`](super::FusedCell::compress). `name` is what the product is
+    /// called in [`parameters!`](crate::parameters); `""` if its weights have no prefix.
+    ///
+    /// From then on the kernel in [`weights`](Self::weights) has no rows, and [`backward`](Self::backward) panics.
+    ///
+    /// # Errors
+    /// [`Error::NotCompressible`] if a weight is not finite.
+    pub fn compress(&mut self, name: &str, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        let kernel = crate::joined(name, "kernel");
+        compression.product(&mut self.product, &mut [(&kernel, &mut self.weights.kernel)])
     }
 
     fn repack(&mut self) {

@@ -69,13 +69,17 @@ pub(crate) fn visit_then_repack<C: ?Sized>(cell: &mut C, visit: impl FnOnce(&mut
     visit(Repack(cell, repack).0);
 }
 
-/// [`Parameters`](crate::Parameters) for a cell that has a struct of `weights` and packs them with `repack`.
+/// [`Parameters`](crate::Parameters) and [`ParametersMut`](crate::ParametersMut) for a cell that has a struct of
+/// `weights` and packs them with `repack`.
 macro_rules! packed_parameters {
     ($cell:ident) => {
         impl<E: crate::Float> crate::Parameters<E> for $cell<E> {
             fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ndarray::ArrayViewD<'a, E>)) {
                 self.weights.visit_parameters(visit);
             }
+        }
+
+        impl<E: crate::Float> crate::ParametersMut<E> for $cell<E> {
             fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ndarray::ArrayViewMutD<'_, E>)) {
                 let visit = |cell: &mut Self| cell.weights.visit_parameters_mut(visit);
                 crate::fused::weights::visit_then_repack(self, visit, Self::repack);

@@ -3,7 +3,6 @@
 use super::Element;
 use ndarray::{Array, Dimension, LinalgScalar, ShapeBuilder};
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
@@ -19,7 +18,7 @@ impl<E> Default for Buffer<E> {
     }
 }
 
-impl<E: Element> Buffer<E> {
+impl<E: Copy + Default> Buffer<E> {
     /// Lines are whole and hold nothing but numbers: the pointers and slices below rely on it.
     const NUMBERS_ONLY: () = assert!(size_of::<Line<E>>() == 16 * size_of::<E>());
 
@@ -33,6 +32,10 @@ impl<E: Element> Buffer<E> {
             self.0.reserve_exact(lines - self.0.len());
             self.0.resize(lines, Line::default());
         }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.0[..])
     }
 
     pub(crate) fn as_ptr(&self) -> *const E {
@@ -93,7 +96,7 @@ fn prefer_huge_pages<T>(memory: &mut [T]) {
     const MADV_HUGEPAGE: c_int = 14;
     const HUGE_PAGE: usize = 1 << 21;
 
-    let Range { start, end } = memory.as_mut_ptr_range();
+    let std::ops::Range { start, end } = memory.as_mut_ptr_range();
     let (start, end) = (start.cast::<u8>(), end.cast::<u8>());
     let start = start.wrapping_add(start.align_offset(HUGE_PAGE));
     let length = (end as usize).saturating_sub(start as usize) / HUGE_PAGE * HUGE_PAGE;

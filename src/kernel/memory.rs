@@ -1,6 +1,7 @@
 //! Memory handed out piece by piece, and arrays as grids: in place, or copied if their rows are not contiguous.
 
 use super::Element;
+use super::buffer::count;
 use super::rows::{Frozen, Grid};
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
 
@@ -10,9 +11,17 @@ pub(super) struct Arena<'a, E>(&'a mut [E]);
 /// Numbers in one cache line (`f32`) or two (`f64`). Every piece of a workspace begins on a line.
 const LINE: usize = 16;
 
-/// `numbers` rounded up to whole lines.
-pub(super) fn lines(numbers: usize) -> usize {
-    numbers.next_multiple_of(LINE)
+/// Numbers that a piece of this shape takes: whole lines.
+///
+/// # Panics
+/// If the shape is larger than memory can be.
+pub(super) fn room<const N: usize>(shape: [usize; N]) -> usize {
+    count([count(shape).div_ceil(LINE), LINE])
+}
+
+/// Numbers of all pieces. If a `usize` cannot count them, its maximum, which no allocation has.
+pub(super) fn total(pieces: impl IntoIterator<Item = usize>) -> usize {
+    pieces.into_iter().fold(0, usize::saturating_add)
 }
 
 impl<'a, E: Element> Arena<'a, E> {
@@ -30,7 +39,7 @@ impl<'a, E: Element> Arena<'a, E> {
 
     /// As [`take`](Self::take), but the rest then begins on a line.
     pub(super) fn take_lines(&mut self, numbers: usize) -> &'a mut [E] {
-        &mut self.take(lines(numbers))[..numbers]
+        &mut self.take(room([numbers]))[..numbers]
     }
 }
 
@@ -58,7 +67,7 @@ fn copy<'a, 'b, E: Element>(numbers: impl IntoIterator<Item = &'b E>, to: &'a mu
 
 /// Numbers that [`readable`] or [`writable`] takes from the arena.
 pub(super) fn copy_numbers(dim: (usize, usize, usize), stride: isize) -> usize {
-    if is_contiguous(dim.2, stride) { 0 } else { lines(dim.0 * dim.1 * dim.2) }
+    if is_contiguous(dim.2, stride) { 0 } else { room([dim.0, dim.1, dim.2]) }
 }
 
 /// The array itself if the numbers of a row are contiguous, else room in the arena, to be [`copied_back`].

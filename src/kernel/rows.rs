@@ -4,7 +4,9 @@
 //! needs the caller's promise. Members of a team may share the memory and write different rows, or different places of
 //! a row. So the views hand out pointers, and slices only if the caller promises that nobody else has them.
 
+use super::buffer::count;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 mod frozen;
 
@@ -105,7 +107,8 @@ impl<'a, E> Rows<'a, E> {
     }
 
     /// No rows.
-    pub(super) const NONE: Self = Self { ptr: std::ptr::null_mut(), stride: 0, rows: 0, width: 0, memory: PhantomData };
+    pub(super) const NONE: Self =
+        Self { ptr: NonNull::dangling().as_ptr(), stride: 0, rows: 0, width: 0, memory: PhantomData };
 
     /// The same row, `rows` times.
     pub(super) fn repeated(row: &'a [E], rows: usize) -> Self {
@@ -164,7 +167,7 @@ impl<E> Rows<'_, E> {
 impl<'a, E> Grid<'a, E> {
     /// No steps.
     pub(super) const NONE: Self =
-        Self { ptr: std::ptr::null_mut(), step: 0, row: 0, steps: 0, rows: 0, width: 0, memory: PhantomData };
+        Self { ptr: NonNull::dangling().as_ptr(), step: 0, row: 0, steps: 0, rows: 0, width: 0, memory: PhantomData };
 
     /// # Safety
     /// All these places lie in one allocation that is borrowed for `'a`, mutably if they are written.
@@ -189,7 +192,7 @@ impl<'a, E> Grid<'a, E> {
     /// # Panics
     /// If `numbers` has another length, or rows overlap.
     pub(super) fn spaced(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize), stride: usize) -> Self {
-        assert_eq!(numbers.len(), steps * rows * stride, "a grid is as large as its memory");
+        assert_eq!(numbers.len(), count([steps, rows, stride]), "a grid is as large as its memory");
         assert!(width <= stride, "rows do not overlap");
         let (step, row) = ((rows * stride) as isize, stride as isize);
         Self { ptr: numbers.as_mut_ptr(), step, row, steps, rows, width, memory: PhantomData }

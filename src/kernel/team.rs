@@ -218,3 +218,33 @@ mod shared {
         }
     }
 }
+
+#[cfg(all(test, feature = "rayon"))]
+mod tests {
+    use super::{Work, shared};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// More members than many machines have cores, which `members` would never ask for.
+    #[test]
+    fn each_panel_runs_once_a_pass_and_after_the_pass_before() {
+        const PASSES: usize = 300;
+        for (members, panels) in [(2, 2), (3, 40), (8, 40), (8, 5)] {
+            let passed: Vec<_> = (0..panels).map(|_| AtomicUsize::new(0)).collect();
+            let work = Work { passes: PASSES, rows: 1, panels, products: 1 };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(members).build().unwrap();
+            // SAFETY: members share only atomic numbers.
+            pool.install(|| unsafe {
+                shared::run(members, work, &|mut team| {
+                    for pass in 0..PASSES {
+                        let mut turn = team.turn(panels);
+                        while let Some(block) = turn.next() {
+                            assert!(passed.iter().all(|passed| passed.load(Ordering::Relaxed) >= pass));
+                            block.for_each(|at| assert_eq!(passed[at].fetch_add(1, Ordering::Relaxed), pass));
+                        }
+                    }
+                });
+            });
+            assert!(passed.iter().all(|passed| passed.load(Ordering::Relaxed) == PASSES), "{members} members");
+        }
+    }
+}

@@ -12,16 +12,26 @@ mod tests;
 
 use std::any::Any;
 use std::cell::Cell;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread::available_parallelism;
 
 /// Multiply-adds that are worth sharing: 50 to 100 µs of work.
 pub(crate) const WORTH_SHARING: usize = 4_000_000;
 
-/// Threads that may share work: those of the current pool, or only this one inside [`alone`].
+/// Threads that may share work: those of the current pool, or only this one inside [`alone`]. No more than there are
+/// cores: the members of a team wait for each other after every pass, and one without a core holds up all of them.
 pub(crate) fn threads() -> usize {
-    if ALONE.get() { 1 } else { rayon::current_num_threads() }
+    if ALONE.get() { 1 } else { rayon::current_num_threads().min(cores()) }
+}
+
+/// Cores that this process may use.
+fn cores() -> usize {
+    // Asked only once, as it takes system calls.
+    static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(usize::MAX, NonZero::get));
+    *CORES
 }
 
 thread_local! {
@@ -97,7 +107,7 @@ impl Queue {
     /// A place for one helper, unless two per thread of the pool already wait. Then the pool is busy, and another would
     /// only fill its queue.
     fn place(&self) -> Option<Place> {
-        let most = threads().saturating_mul(2);
+        let most = rayon::current_num_threads().saturating_mul(2);
         let more = |waiting| (waiting < most).then_some(waiting + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Place(self.clone()))
@@ -203,14 +213,15 @@ fn discard(panic: Box<dyn Any + Send>) {
     }
 }
 
-/// Waits for a running thread in a loop. Now and then yields the core, in case that thread was interrupted.
+/// Waits for a running thread in a loop. Every few microseconds (a spin takes up to 150 cycles) it yields the core, in
+/// case that thread was interrupted and waits for it.
 #[derive(Default)]
 pub(super) struct Patience(u32);
 
 impl Patience {
     pub(super) fn wait(&mut self) {
         self.0 += 1;
-        if self.0.is_multiple_of(4096) {
+        if self.0.is_multiple_of(256) {
             std::thread::yield_now();
         } else {
             std::hint::spin_loop();

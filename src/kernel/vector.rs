@@ -62,7 +62,7 @@ pub trait Vector<E>:
     #[must_use]
     fn abs(self) -> Self;
 
-    /// Clamped to \[low, high\].
+    /// Clamped to \[low, high\]. NaN stays NaN.
     #[must_use]
     fn clamp(self, low: E, high: E) -> Self;
 

@@ -243,7 +243,7 @@ impl<E: Element> Panel<'_, E> {
     #[inline(always)]
     fn add_to_gradients<S: Simd>(&mut self) {
         let lanes = E::lanes::<S>();
-        let kernel = self.kernel.rows_mut().into_iter().map(|row| row.into_slice().expect("gradients are contiguous"));
+        let kernel = self.kernel.rows_mut().into_iter().map(|row| row.into_slice().expect("checked above"));
         let rows = kernel.chain(self.bias.as_deref_mut());
         for (to, sums) in rows.zip(self.sums.chunks_exact(V * lanes)) {
             for v in 0..V {

@@ -3,8 +3,9 @@
 use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
 use crate::back::Back;
+use crate::compression::Compression;
 use crate::wrappers::boxed::{DynWorkspace, ErasedCell, erased_cell};
-use crate::{DynState, Float, Parameters, RnnCell};
+use crate::{DynState, Error, Float, Parameters, ParametersMut, RnnCell};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use std::any::Any;
 use std::fmt;
@@ -44,12 +45,12 @@ erased_cell!(BoxedTrainableCell);
 pub struct DynGradient<E: Float>(Box<dyn ErasedGradient<E>>);
 
 /// Gradients that can be downcast to their type.
-trait ErasedGradient<E: Float>: Parameters<E> + Send {
+trait ErasedGradient<E: Float>: ParametersMut<E> + Send {
     fn erased_any_mut(&mut self) -> &mut dyn Any;
     fn erased_take(self: Box<Self>, take: &mut dyn FnMut(&str, ArrayD<E>));
 }
 
-impl<E: Float, G: Parameters<E> + Send + 'static> ErasedGradient<E> for G {
+impl<E: Float, G: ParametersMut<E> + Send + 'static> ErasedGradient<E> for G {
     fn erased_any_mut(&mut self) -> &mut dyn Any {
         self
     }
@@ -62,11 +63,14 @@ impl<E: Float> Parameters<E> for DynGradient<E> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.0.visit_parameters(visit);
     }
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        self.0.visit_parameters_mut(visit);
-    }
     fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
         self.0.erased_take(take);
+    }
+}
+
+impl<E: Float> ParametersMut<E> for DynGradient<E> {
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.0.visit_parameters_mut(visit);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::long_sum::LongSum;
 use super::runs::steps_as_runs;
 use crate::back::Back;
-use crate::{Parameters, RnnCell};
+use crate::{ParametersMut, RnnCell};
 use ndarray::{ArrayRef2, ArrayRef3, Axis, Ix2, Ix3};
 
 /// A cell that can be trained: its forward step records what its backward step needs.
@@ -68,12 +68,12 @@ use ndarray::{ArrayRef2, ArrayRef3, Axis, Ix2, Ix3};
 /// assert!(gradient_error(&mut cell, &x, Some(&[4, 2]), None)? < 1e-8);
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
-pub trait TrainableCell: RnnCell + Parameters<<Self as RnnCell>::Elem> {
+pub trait TrainableCell: RnnCell + ParametersMut<<Self as RnnCell>::Elem> {
     /// What the backward pass needs from one step, or from a run of steps.
     type Record: Send;
 
     /// Gradients of the parameters: arrays with their names, order and shapes.
-    type Gradient: Parameters<Self::Elem> + Send + 'static;
+    type Gradient: ParametersMut<Self::Elem> + Send + 'static;
 
     /// Returns gradients that are all 0.
     #[must_use]

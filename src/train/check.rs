@@ -15,7 +15,7 @@ use ndarray::{Array3, ArrayRef3};
 ///
 /// # Panics
 /// If [`visit_parameters`](crate::Parameters::visit_parameters) and
-/// [`visit_parameters_mut`](crate::Parameters::visit_parameters_mut) differ in names, order or shapes.
+/// [`visit_parameters_mut`](crate::ParametersMut::visit_parameters_mut) differ in names, order or shapes.
 pub fn gradient_error<C: TrainableCell>(
     cell: &mut C,
     inputs: &ArrayRef3<C::Elem>,

@@ -3,6 +3,7 @@
 use crate::kernel::zeros;
 use crate::{Float, Parameters};
 use ndarray::{ArrayD, ArrayViewD};
+use std::fmt::Display;
 
 /// Gradients of the parameters of a cell, a layer or a whole model, with the same names, order and shapes.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +37,7 @@ impl<E: Float> Gradients<E> {
 
     /// Joins the gradients of several parts, named `<part>/<parameter>` as [`Parts`](super::Parts) names parameters.
     #[must_use]
-    pub fn join<const N: usize>(parts: [(&str, Self); N]) -> Self {
+    pub fn join<S: Display>(parts: impl IntoIterator<Item = (S, Self)>) -> Self {
         let (mut names, mut arrays) = (Vec::new(), Vec::new());
         for (part, gradients) in parts {
             names.extend(gradients.names.iter().map(|name| format!("{part}/{name}")));

@@ -7,7 +7,7 @@ use crate::fused::Workspace;
 use crate::kernel::product::{self, BackArrays, Product};
 use crate::wrappers::highway::HighwayWeights;
 use crate::wrappers::workspace::WrapperWorkspace;
-use crate::{Arrays, Float, HighwayWrapper, Parameters};
+use crate::{Arrays, Float, HighwayWrapper, Parameters, ParametersMut};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, Zip};
 
 /// The gradients of a [`HighwayWrapper`]'s parameters: the cell's, then the gates'.
@@ -24,13 +24,16 @@ impl<E: Float, G: Parameters<E>> Parameters<E> for HighwayGradient<G, E> {
         self.cell.visit_parameters(visit);
         self.gates.visit_parameters(visit);
     }
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        self.cell.visit_parameters_mut(visit);
-        self.gates.visit_parameters_mut(visit);
-    }
     fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
         self.cell.take_parameters(take);
         self.gates.take_parameters(take);
+    }
+}
+
+impl<E: Float, G: ParametersMut<E>> ParametersMut<E> for HighwayGradient<G, E> {
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.cell.visit_parameters_mut(visit);
+        self.gates.visit_parameters_mut(visit);
     }
 }
 

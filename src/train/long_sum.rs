@@ -1,6 +1,6 @@
 //! [`LongSum`]: a gradient that many backward runs add to.
 
-use crate::{Float, Parameters};
+use crate::{Float, ParametersMut};
 use std::marker::PhantomData;
 
 /// The number of runs that add to the gradient before its contents move to f64.
@@ -15,7 +15,7 @@ pub(super) struct LongSum<'a, E, G> {
     numbers: PhantomData<E>,
 }
 
-impl<'a, E: Float, G: Parameters<E>> LongSum<'a, E, G> {
+impl<'a, E: Float, G: ParametersMut<E>> LongSum<'a, E, G> {
     pub(super) fn new(gradient: &'a mut G) -> Self {
         Self { gradient, runs: 0, earlier: Vec::new(), numbers: PhantomData }
     }

@@ -8,6 +8,7 @@
 //! Over ten million samples in `f32`, losses and norms are accurate to 1e-6, and gradients to 1e-5 of the largest
 //! number in their array. If your own [`TrainableCell`] overrides `unroll_backward`, its sums are up to you.
 
+mod attention;
 mod bidirectional;
 mod boxed;
 mod cell;
@@ -28,16 +29,19 @@ mod runs;
 mod windows;
 
 pub use crate::back::Back;
+pub use attention::{AttentionGradient, AttentionRecord};
 pub use bidirectional::{BidirectionalGradients, BidirectionalTape, bidirectional_dynamic_rnn};
-pub use boxed::{BoxedTrainableCell, DynGradient};
+pub use boxed::{BoxedTrainableCell, DynGradient, DynRecord};
 pub use cell::{RunBack, StepBack, TrainableCell};
 pub use check::gradient_error;
 pub use checkpoints::Checkpointed;
 pub use clip::clip_by_global_norm;
+pub use dropout::DropoutRecord;
 pub use dynamic::{RunGradients, Tape, dynamic_rnn};
 pub use gradients::Gradients;
-pub use highway::HighwayGradient;
+pub use highway::{HighwayGradient, HighwayRecord};
 pub use loss::{Average, mean_squared_error, sequence_loss, sequence_losses, sequence_weights};
+pub use multi::{MultiRecord, TrainableLayers};
 pub use optimizer::{Adam, AdamBuilder, Optimizer, Sgd, SgdBuilder};
 pub use parts::Parts;
 pub(crate) use runs::steps_as_runs;

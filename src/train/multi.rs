@@ -5,7 +5,7 @@ use super::runs::steps_as_runs;
 use crate::back::Back;
 use crate::wrappers::Layers;
 use crate::wrappers::workspace::WrapperWorkspace;
-use crate::{Float, MultiRnnCell, Parameters};
+use crate::{Float, MultiRnnCell, ParametersMut};
 use ndarray::{Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 
 /// What a recorded run of a [`MultiRnnCell`] keeps: the records of every layer, and the outputs of all except the last.
@@ -20,7 +20,7 @@ pub trait TrainableLayers: Layers {
     /// The records of each layer.
     type Records: Send;
     /// The gradients of each layer's parameters.
-    type Gradients: Parameters<Self::Elem> + Send + 'static;
+    type Gradients: ParametersMut<Self::Elem> + Send + 'static;
 
     #[doc(hidden)]
     fn zero_gradients(&self) -> Self::Gradients;
@@ -46,7 +46,7 @@ pub trait TrainableLayers: Layers {
 /// For a `Vec` of trainable cells, or a tuple of one to four.
 impl<Cells: TrainableLayers> TrainableCell for MultiRnnCell<Cells>
 where
-    Self: Parameters<Cells::Elem>,
+    Self: ParametersMut<Cells::Elem>,
 {
     type Record = MultiRecord<Cells::Records, Cells::Elem>;
     type Gradient = Cells::Gradients;
@@ -85,6 +85,7 @@ where
 
 /// What flows up through the layers.
 #[doc(hidden)]
+#[allow(unnameable_types)]
 pub struct Up<'a, E> {
     inputs: ArrayView3<'a, E>,
     outputs: &'a mut ArrayRef3<E>,
@@ -115,6 +116,7 @@ impl<E: Float> Up<'_, E> {
 
 /// What flows back down.
 #[doc(hidden)]
+#[allow(unnameable_types)]
 pub struct Down<'a, E> {
     inputs: ArrayView3<'a, E>,
     /// The inputs of the remaining layers, except the first.

@@ -1,17 +1,19 @@
 //! [`Parts`]: several cells and layers as one model.
 
-use crate::{Float, Parameters};
+use crate::{Float, Parameters, ParametersMut};
 use ndarray::{ArrayViewD, ArrayViewMutD};
+use std::borrow::Cow;
 
 /// Several parts of a model, borrowed to save, load and train as one. Parameters are visited as `<part>/<parameter>`.
 ///
-/// [`Gradients::join`](super::Gradients::join) does the same with their gradients. To save a model through `&self`,
-/// implement [`Parameters`] for it and visit its parts under names of your choice.
+/// [`new`](Self::new) borrows the parts mutably, to train and load. [`shared`](Self::shared) borrows them as they are,
+/// to save. If the number of parts is known only at run time, collect an iterator of names and parts: `P` is any
+/// [`Parameters`]. [`Gradients::join`](super::Gradients::join) joins the parts' gradients in the same way.
 ///
 /// ```
 /// use rand::SeedableRng;
 /// use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts};
-/// use rnn_cell::{Dense, Lstm, one_hot};
+/// use rnn_cell::{Dense, Lstm, Parameters, one_hot};
 ///
 /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
 /// let (mut cell, mut dense) = (Lstm::<f32>::new(4, 8, &mut rng), Dense::new(8, 4, &mut rng));
@@ -32,26 +34,48 @@ use ndarray::{ArrayViewD, ArrayViewMutD};
 ///     losses.push(loss);
 /// }
 /// assert!(losses[9] < 0.5 * losses[0]);
+///
+/// let mut names = Vec::new();
+/// Parts::shared([("cell", &cell), ("dense", &dense)]).visit_parameters(&mut |name, _| names.push(name.to_owned()));
+/// assert_eq!(names, ["cell/kernel", "cell/bias", "dense/kernel", "dense/bias"]);
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
-pub struct Parts<'a, E: Float> {
-    parts: Vec<(&'a str, &'a mut dyn Parameters<E>)>,
+pub struct Parts<'a, P> {
+    parts: Vec<(Cow<'a, str>, P)>,
 }
 
-impl<'a, E: Float> Parts<'a, E> {
-    /// Borrows the parts, by name.
+impl<'a, E: Float> Parts<'a, &'a mut dyn ParametersMut<E>> {
+    /// Borrows the parts, by name, to train, load or save them.
     #[must_use]
-    pub fn new<const N: usize>(parts: [(&'a str, &'a mut dyn Parameters<E>); N]) -> Self {
-        Self { parts: parts.into() }
+    pub fn new<const N: usize>(parts: [(&'a str, &'a mut dyn ParametersMut<E>); N]) -> Self {
+        parts.into_iter().collect()
     }
 }
 
-impl<E: Float> Parameters<E> for Parts<'_, E> {
+impl<'a, E: Float> Parts<'a, &'a dyn Parameters<E>> {
+    /// Borrows the parts, by name, to save them.
+    #[must_use]
+    pub fn shared<const N: usize>(parts: [(&'a str, &'a dyn Parameters<E>); N]) -> Self {
+        parts.into_iter().collect()
+    }
+}
+
+/// Names and parts: `vec.into_iter().collect()`, for example.
+impl<'a, S: Into<Cow<'a, str>>, P> FromIterator<(S, P)> for Parts<'a, P> {
+    fn from_iter<I: IntoIterator<Item = (S, P)>>(parts: I) -> Self {
+        Self { parts: parts.into_iter().map(|(name, part)| (name.into(), part)).collect() }
+    }
+}
+
+impl<E: Float, P: Parameters<E>> Parameters<E> for Parts<'_, P> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         for (part, parameters) in &self.parts {
             parameters.visit_parameters(&mut |name, value| visit(&format!("{part}/{name}"), value));
         }
     }
+}
+
+impl<E: Float, P: ParametersMut<E>> ParametersMut<E> for Parts<'_, P> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         for (part, parameters) in &mut self.parts {
             parameters.visit_parameters_mut(&mut |name, value| visit(&format!("{part}/{name}"), value));
@@ -59,7 +83,7 @@ impl<E: Float> Parameters<E> for Parts<'_, E> {
     }
 }
 
-impl<E: Float> std::fmt::Debug for Parts<'_, E> {
+impl<P> std::fmt::Debug for Parts<'_, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.parts.iter().map(|(part, _)| part)).finish()
     }

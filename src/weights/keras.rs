@@ -1,4 +1,4 @@
-//! Keras: `SimpleRNN`, `LSTM` and `GRU`.
+//! Keras: `SimpleRNN`, `LSTM`, `GRU` and `Embedding`.
 //!
 //! | name | shape | blocks of columns |
 //! |---|---|---|
@@ -6,6 +6,7 @@
 //! | `recurrent_kernel` | (hidden, gates · hidden) | the same |
 //! | `bias` | (gates · hidden) | the same; absent with `use_bias=False` |
 //! | `bias` of a GRU with `reset_after` | (2, 3 · hidden) | the same; row 0 is the input's, row 1 the recurrent one |
+//! | `embeddings` of an Embedding | (input_dim, output_dim) | |
 //!
 //! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. Our `forget_bias` is 0: the 1 of `unit_forget_bias` is in `bias`.
 //! Activations and `reset_after` are not in the weights: see [`Options`]. The prefix is the layer's name, which Keras
@@ -26,7 +27,7 @@
 use super::Tensors;
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};
 use crate::cells::{BasicRnnWeights, LstmWeights};
-use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm};
+use crate::{Activation, BasicRnn, Embedding, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
 
 /// Options of a Keras layer that its weights do not record. The defaults are Keras's.
@@ -124,6 +125,14 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Optio
     let biases = biases.as_ref().map(|[input, recurrent]| [input.view(), recurrent.view()]);
     let reset = if options.reset_after { GruReset::After } else { GruReset::Before };
     gru.build(biases, reset, [options.activation, options.recurrent_activation])
+}
+
+/// Imports an `Embedding`. A mask of 0 (`mask_zero`) is not in the weights: pass lengths to the driver.
+///
+/// # Errors
+/// As [`simple_rnn`].
+pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Embedding<E>, Error> {
+    super::embedding(tensors, &format!("{prefix}embeddings"))
 }
 
 /// A layer's names and its sizes, which come from the checked shapes.

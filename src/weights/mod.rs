@@ -7,8 +7,8 @@
 //!
 //! | module | from | to |
 //! |---|---|---|
-//! | [`pytorch`] | state dicts of `nn.RNN`, `nn.LSTM`, `nn.GRU` | all layers and directions in one call, and back |
-//! | [`keras`] | `SimpleRNN`, `LSTM`, `GRU` | a cell |
+//! | [`pytorch`] | state dicts of `nn.RNN`, `nn.LSTM`, `nn.GRU`, `nn.Embedding` | all layers and directions in one call, and back |
+//! | [`keras`] | `SimpleRNN`, `LSTM`, `GRU`, `Embedding` | a cell |
 //! | [`tensorflow`] | TensorFlow 1's variables and checkpoints | a cell; a stack; both directions |
 //! | [`onnx`] | `W`, `R`, `B`, `P` of `RNN`, `LSTM`, `GRU` | a cell; both directions |
 //! | [`flax`] | `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` | a cell |
@@ -28,3 +28,11 @@ pub mod tensorflow;
 mod tensors;
 
 pub use tensors::Tensors;
+
+use crate::{Embedding, Error, Float};
+
+/// Takes a tensor of this name, (vocabulary, features).
+fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<Embedding<E>, Error> {
+    let [vocabulary, features] = tensors.axes(name, "(vocabulary, features)")?;
+    Embedding::from_weights(tensors.take_matrix(name, (vocabulary, features))?)
+}

@@ -1,4 +1,4 @@
-//! PyTorch: `nn.RNN`, `nn.LSTM` and `nn.GRU`, from a state dict and back.
+//! PyTorch: `nn.RNN`, `nn.LSTM` and `nn.GRU`, from a state dict and back; `nn.Embedding`, from a state dict.
 //!
 //! | name | shape | blocks of rows |
 //! |---|---|---|
@@ -6,6 +6,7 @@
 //! | `weight_hh_l{k}` | (gates · hidden, output) | the same |
 //! | `bias_ih_l{k}`, `bias_hh_l{k}` | (gates · hidden) | the same; they are added |
 //! | `weight_hr_l{k}` | (output, hidden) | LSTM with `proj_size`, which is then `output`; otherwise `output` is `hidden` |
+//! | `weight` of an Embedding | (num_embeddings, embedding_dim) | |
 //!
 //! The backward direction's names end in `_reverse`. Layer k > 0 takes the outputs of layer k − 1, forward and backward
 //! side by side. All matrices are ours, transposed. g is our j. PyTorch's GRU resets after the product
@@ -29,13 +30,21 @@
 //! The script is `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
 use super::Tensors;
-use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
+use crate::{Activation, BasicRnn, Bidirectional, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
 use layer::Layer;
 
 mod export;
 mod layer;
 
 pub use export::{export_gru, export_lstm, export_rnn};
+
+/// Imports an `nn.Embedding`. Its `max_norm` and `padding_idx` are not in the weights and have no effect here.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Embedding<E>, Error> {
+    super::embedding(tensors, &format!("{prefix}weight"))
+}
 
 /// Imports the layers of an `nn.RNN` as a stack. `activation` is its `nonlinearity`, which weights do not record.
 ///

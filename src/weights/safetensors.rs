@@ -25,20 +25,25 @@
 //! assert_eq!(cell.weights(), trained.weights());
 //! # Ok::<(), rnn_cell::Error>(())
 //! ```
+//!
+//! A [`Compressed`](crate::Compressed) cell has functions of its own: [`save_compressed`] and [`load_compressed`].
 
 use super::Tensors;
 use super::stored::Stored;
 use crate::error::list;
-use crate::{Error, Float, Parameters};
-use header::{Header, Info, Shape};
+use crate::{Error, Float, Parameters, ParametersMut};
+use header::{Described, Header, Info, Shape};
 use ndarray::ArrayViewD;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
+mod compressed;
 mod file;
 mod header;
+
+pub use compressed::{compressed_from_bytes, compressed_to_bytes, load_compressed, save_compressed};
 
 /// Writes the parameters to a file, each under its name.
 ///
@@ -53,7 +58,8 @@ mod header;
 ///
 /// # Errors
 /// - [`Error::RepeatedParameter`] if two parameters have the same name.
-/// - [`Error::InvalidFile`] if the names together take more than 100 MB, or one of them is `__metadata__`.
+/// - [`Error::InvalidFile`] if the file's header (names, shapes and offsets) would have more than 100 MB, or a
+///   parameter is named `__metadata__`.
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
 /// - [`Error::Io`] if the file cannot be written. A read-only file is not replaced.
 pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRef<Path>) -> Result<(), Error> {
@@ -66,7 +72,7 @@ pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRe
 /// [`Error::RepeatedParameter`] and [`Error::InvalidFile`], as [`save`].
 pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Vec<u8>, Error> {
     let arrays = named(parameters)?;
-    let mut bytes = header::beginning(&arrays)?;
+    let mut bytes = beginning(&arrays)?;
     write_numbers(&arrays, &mut bytes).expect("memory takes every byte");
     Ok(bytes)
 }
@@ -77,11 +83,12 @@ pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<V
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
 /// - [`Error::Io`] if the file cannot be read, or does not fit in memory.
 /// - Those of [`from_bytes`].
-pub fn load<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, path: impl AsRef<Path>) -> Result<(), Error> {
+pub fn load<E: Float, P: ParametersMut<E> + ?Sized>(parameters: &mut P, path: impl AsRef<Path>) -> Result<(), Error> {
     from_bytes(parameters, &file::read(path.as_ref())?)
 }
 
-/// Reads the parameters from the bytes of a file, read or mapped. Allocates only a list of its tensors.
+/// Reads the parameters from the bytes of a file, read or mapped. Allocates lists of the file's tensors, of its
+/// metadata and of the parameters' names, but no copy of the numbers.
 ///
 /// # Errors
 /// An error leaves the parameters as they were.
@@ -89,7 +96,7 @@ pub fn load<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, path: impl 
 /// - [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if the names are not those of the parameters.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if a tensor has another shape or cannot be read without loss.
 /// - [`Error::RepeatedParameter`] if two parameters have the same name.
-pub fn from_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, bytes: &[u8]) -> Result<(), Error> {
+pub fn from_bytes<E: Float, P: ParametersMut<E> + ?Sized>(parameters: &mut P, bytes: &[u8]) -> Result<(), Error> {
     let tensors = read_tensors::<E>(bytes)?;
     check(parameters, &tensors)?;
     let mut result = Ok(());
@@ -148,7 +155,7 @@ pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path
 }
 
 fn save_arrays<E: Float>(arrays: &Named<'_, E>, path: &Path) -> Result<(), Error> {
-    let beginning = header::beginning(arrays)?;
+    let beginning = beginning(arrays)?;
     file::replace(path, |to| {
         to.write_all(&beginning)?;
         write_numbers(arrays, to)
@@ -176,6 +183,11 @@ fn named<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Named<'_
         }
     });
     result.map(|()| arrays)
+}
+
+fn beginning<E: Float>(arrays: &Named<'_, E>) -> Result<Vec<u8>, Error> {
+    let dtype = if size_of::<E>() == 8 { "F64" } else { "F32" };
+    header::beginning(arrays.iter().map(|(name, array)| Described { name, dtype, shape: array.shape().into() }))
 }
 
 fn write_numbers<E: Float>(arrays: &Named<'_, E>, to: &mut impl Write) -> io::Result<()> {

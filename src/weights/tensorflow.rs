@@ -49,7 +49,16 @@
 
 use super::Tensors;
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
-use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
+use crate::{BasicRnn, Bidirectional, Embedding, Error, Float, Gru, Lstm};
+
+/// Imports a variable that `tf.nn.embedding_lookup` reads, (vocabulary, features). A graph names it as it likes, so
+/// `name` is the whole name.
+///
+/// # Errors
+/// As [`basic_rnn`].
+pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<Embedding<E>, Error> {
+    super::embedding(tensors, name)
+}
 
 /// Imports a `BasicRNNCell`. `options` sets what the variables do not record: the activation.
 ///

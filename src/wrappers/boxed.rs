@@ -1,8 +1,9 @@
 //! [`BoxedCell`]: a cell whose type is known at run time only.
 
 use super::dyn_state::DynState;
-use crate::{Float, Parameters, RnnCell};
-use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD};
+use crate::compression::Compression;
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
+use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use std::any::{Any, type_name};
 use std::fmt;
 
@@ -33,12 +34,12 @@ pub struct BoxedCell<E: Float>(Box<dyn ErasedCell<E>>);
 impl<E: Float> BoxedCell<E> {
     /// Erases the type of `cell`.
     #[must_use]
-    pub fn new<C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static>(cell: C) -> Self {
+    pub fn new<C: RnnCell<Elem = E> + ParametersMut<E> + Send + Sync + 'static>(cell: C) -> Self {
         Self(Box::new(cell))
     }
 }
 
-/// Implements `RnnCell`, `Parameters` and `Debug` for a struct around a box of something that is an [`ErasedCell`].
+/// Implements `RnnCell`, `Parameters`, `ParametersMut` and `Debug` for a struct around a box of something that is an [`ErasedCell`].
 macro_rules! erased_cell {
     ($boxed:ident) => {
         impl<E: Float> fmt::Debug for $boxed<E> {
@@ -67,6 +68,12 @@ macro_rules! erased_cell {
             fn zero_state(&self, batch: usize) -> DynState<E> {
                 self.0.erased_zero_state(batch)
             }
+            fn training_state(&self, batch: usize, seed: u64) -> DynState<E> {
+                self.0.erased_training_state(batch, seed)
+            }
+            fn check_state(&self, state: &DynState<E>) -> Result<(), crate::Error> {
+                self.0.erased_check_state(state)
+            }
             fn step(
                 &self,
                 input: &ArrayRef2<E>,
@@ -85,12 +92,21 @@ macro_rules! erased_cell {
             ) {
                 self.0.erased_unroll(inputs, state, outputs, workspace);
             }
+            fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+                self.0.erased_compress(compression)
+            }
         }
 
         impl<E: Float> Parameters<E> for $boxed<E> {
             fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
                 self.0.visit_parameters(visit);
             }
+            fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+                self.0.erased_take(take);
+            }
+        }
+
+        impl<E: Float> ParametersMut<E> for $boxed<E> {
             fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
                 self.0.visit_parameters_mut(visit);
             }
@@ -103,10 +119,13 @@ pub(crate) use erased_cell;
 erased_cell!(BoxedCell);
 
 /// [`RnnCell`] without associated types.
-pub(crate) trait ErasedCell<E: Float>: Parameters<E> + Send + Sync {
+pub(crate) trait ErasedCell<E: Float>: ParametersMut<E> + Send + Sync {
     fn erased_name(&self) -> &'static str;
     fn erased_sizes(&self) -> (usize, usize);
     fn erased_zero_state(&self, batch: usize) -> DynState<E>;
+    fn erased_training_state(&self, batch: usize, seed: u64) -> DynState<E>;
+    fn erased_take(self: Box<Self>, take: &mut dyn FnMut(&str, ArrayD<E>));
+    fn erased_check_state(&self, state: &DynState<E>) -> Result<(), Error>;
     fn erased_step(
         &self,
         input: &ArrayRef2<E>,
@@ -121,9 +140,10 @@ pub(crate) trait ErasedCell<E: Float>: Parameters<E> + Send + Sync {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut DynWorkspace,
     );
+    fn erased_compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error>;
 }
 
-impl<E: Float, C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static> ErasedCell<E> for C {
+impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E> + Send + Sync + 'static> ErasedCell<E> for C {
     fn erased_name(&self) -> &'static str {
         type_name::<C>()
     }
@@ -132,6 +152,16 @@ impl<E: Float, C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static> Era
     }
     fn erased_zero_state(&self, batch: usize) -> DynState<E> {
         DynState::new(self.zero_state(batch))
+    }
+    fn erased_training_state(&self, batch: usize, seed: u64) -> DynState<E> {
+        DynState::new(self.training_state(batch, seed))
+    }
+    fn erased_take(self: Box<Self>, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        (*self).take_parameters(take);
+    }
+    fn erased_check_state(&self, state: &DynState<E>) -> Result<(), Error> {
+        // A state of another type fails where it is used.
+        state.downcast_ref().map_or(Ok(()), |state| self.check_state(state))
     }
     fn erased_step(
         &self,
@@ -150,6 +180,9 @@ impl<E: Float, C: RnnCell<Elem = E> + Parameters<E> + Send + Sync + 'static> Era
         workspace: &mut DynWorkspace,
     ) {
         self.unroll(inputs, state.expect_mut(), outputs, workspace.get());
+    }
+    fn erased_compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        self.compress(compression)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::workspace::WrapperWorkspace;
 use crate::cell::step_as_run;
+use crate::compression::Compression;
 use crate::dropout::{Keep, Site};
-use crate::{DropoutState, Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef3, ArrayViewD, ArrayViewMutD, s};
+use crate::{DropoutState, Error, Float, Parameters, ParametersMut, RnnCell, State};
+use ndarray::{ArrayD, ArrayRef3, ArrayViewD, ArrayViewMutD, s};
 
 /// Applies dropout to a cell's inputs, outputs and state: TensorFlow 1's `DropoutWrapper`, after Zaremba, Sutskever and
 /// Vinyals (2014) and, with `variational_recurrent`, Gal and Ghahramani (2016).
@@ -77,6 +78,30 @@ impl<C> DropoutWrapper<C> {
     #[must_use]
     pub fn into_cell(self) -> C {
         self.cell
+    }
+
+    /// The probability of keeping an input.
+    #[must_use]
+    pub fn input_keep_prob(&self) -> f64 {
+        self.input.probability()
+    }
+
+    /// The probability of keeping an output.
+    #[must_use]
+    pub fn output_keep_prob(&self) -> f64 {
+        self.output.probability()
+    }
+
+    /// The probability of keeping a value of the new state.
+    #[must_use]
+    pub fn state_keep_prob(&self) -> f64 {
+        self.state.probability()
+    }
+
+    /// Whether a row's masks are the same at every step.
+    #[must_use]
+    pub fn variational_recurrent(&self) -> bool {
+        self.state.every_step()
     }
 }
 
@@ -213,6 +238,12 @@ impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         DropoutState::new(self.cell.zero_state(batch))
     }
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        DropoutState::seeded(seed, |seed| self.cell.training_state(batch, seed))
+    }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.cell.check_state(&state.inner)
+    }
 
     step_as_run!();
 
@@ -227,12 +258,22 @@ impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
             self.cell.unroll(inputs, state, outputs, workspace);
         });
     }
+
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        self.cell.compress(compression)
+    }
 }
 
 impl<E: Float, C: Parameters<E>> Parameters<E> for DropoutWrapper<C> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cell.visit_parameters(visit);
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.cell.take_parameters(take);
+    }
+}
+
+impl<E: Float, C: ParametersMut<E>> ParametersMut<E> for DropoutWrapper<C> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cell.visit_parameters_mut(visit);
     }

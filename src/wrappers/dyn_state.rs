@@ -67,8 +67,16 @@ impl<E: Float> State<E> for DynState<E> {
     fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
         self.0.erased_copy_row(row, from, from_row);
     }
+    fn copy_from(&mut self, from: &Self) {
+        if !self.0.erased_copy_from(from) {
+            *self = from.clone();
+        }
+    }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.0.erased_visit_droppable_mut(visit);
+    }
+    fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.0.erased_visit_alignments(visit);
     }
     fn seed_dropout(&mut self, seed: Option<u64>) {
         self.0.erased_seed_dropout(seed);
@@ -87,7 +95,10 @@ trait ErasedState<E: Float>: Send + Sync {
     fn erased_select_rows(&self, rows: &[usize]) -> DynState<E>;
     fn erased_truncate_rows(&mut self, rows: usize);
     fn erased_copy_row(&mut self, row: usize, from: &DynState<E>, from_row: usize);
+    /// Returns false, and copies nothing, if `from` is of another type.
+    fn erased_copy_from(&mut self, from: &DynState<E>) -> bool;
     fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
+    fn erased_visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>));
     fn erased_seed_dropout(&mut self, seed: Option<u64>);
 }
 
@@ -126,8 +137,16 @@ impl<E: Float, S: State<E>> ErasedState<E> for S {
             .unwrap_or_else(|| panic!("a row of a {found} cannot be copied to a {}", type_name::<S>()));
         self.copy_row(row, from, from_row);
     }
+    fn erased_copy_from(&mut self, from: &DynState<E>) -> bool {
+        let Some(from) = from.downcast_ref::<S>() else { return false };
+        self.copy_from(from);
+        true
+    }
     fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.visit_droppable_mut(visit);
+    }
+    fn erased_visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
+        self.visit_alignments(visit);
     }
     fn erased_seed_dropout(&mut self, seed: Option<u64>) {
         self.seed_dropout(seed);

@@ -3,13 +3,14 @@
 use super::workspace::WrapperWorkspace;
 use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_sizes};
+use crate::compression::Compression;
 use crate::fused::Workspace;
 use crate::fused::weights::{drawn, gates_of, visit_then_repack};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::{self, Product};
-use crate::{Activation, Arrays, Error, Float, Parameters, RnnCell, parameters};
-use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Zip};
+use crate::{Activation, Arrays, Error, Float, Parameters, ParametersMut, RnnCell, parameters};
+use ndarray::{Array1, Array2, ArrayD, ArrayRef3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Zip};
 use rand::Rng;
 
 /// Lets a learned gate choose between a cell's input and output: tf.contrib.rnn's `HighwayWrapper`, after Srivastava,
@@ -43,6 +44,7 @@ use rand::Rng;
 #[derive(Clone)]
 pub struct HighwayWrapper<C: RnnCell> {
     cell: C,
+    carry_bias_init: C::Elem,
     weights: HighwayWeights<C::Elem>,
     carry: Product<C::Elem>,
     transform: Option<Product<C::Elem>>,
@@ -89,6 +91,18 @@ impl<C: RnnCell> HighwayWrapper<C> {
     #[must_use]
     pub fn into_cell(self) -> C {
         self.cell
+    }
+
+    /// Whether the transform gate is 1 − carry.
+    #[must_use]
+    pub fn couple_carry_transform_gates(&self) -> bool {
+        self.transform.is_none()
+    }
+
+    /// The initial value of `carry_b`.
+    #[must_use]
+    pub fn carry_bias_init(&self) -> C::Elem {
+        self.carry_bias_init
     }
 
     /// The gates' parameters.
@@ -186,7 +200,7 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     /// - [`Error::UnequalSizes`], [`Error::ZeroSize`] and [`Error::RepeatedParameter`] as in [`build`](Self::build).
     /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if the weights do not fit.
     pub fn build_from(self, weights: HighwayWeights<C::Elem>) -> Result<HighwayWrapper<C>, Error> {
-        let Self { cell, couple_carry_transform_gates, .. } = self;
+        let Self { cell, couple_carry_transform_gates, carry_bias_init } = self;
         let (input_size, output_size) = (cell.input_size(), cell.output_size());
         if input_size != output_size {
             return Err(Error::UnequalSizes { wrapper: "HighwayWrapper", input_size, output_size });
@@ -210,7 +224,7 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
         })?;
         let carry = pack(&weights.carry_w, Some(&weights.carry_b));
         let transform = weights.transform_w.as_ref().map(|matrix| pack(matrix, weights.transform_b.as_ref()));
-        Ok(HighwayWrapper { cell, weights, carry, transform })
+        Ok(HighwayWrapper { cell, carry_bias_init, weights, carry, transform })
     }
 }
 
@@ -228,6 +242,12 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
     fn zero_state(&self, batch: usize) -> C::State {
         self.cell.zero_state(batch)
     }
+    fn training_state(&self, batch: usize, seed: u64) -> C::State {
+        self.cell.training_state(batch, seed)
+    }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.cell.check_state(state)
+    }
 
     step_as_run!();
 
@@ -243,6 +263,15 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
         let transform = self.transform.as_ref().map(|_| transform.array(inputs.dim()));
         self.join(inputs, outputs, (carry.array(inputs.dim()), transform), workspace);
     }
+
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        self.cell.compress(compression)?;
+        compression.product(&mut self.carry, &mut [("carry_w", &mut self.weights.carry_w)])?;
+        match (&mut self.transform, &mut self.weights.transform_w) {
+            (Some(product), Some(matrix)) => compression.product(product, &mut [("transform_w", matrix)]),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<E: Float, C: RnnCell<Elem = E> + Parameters<E>> Parameters<E> for HighwayWrapper<C> {
@@ -250,6 +279,13 @@ impl<E: Float, C: RnnCell<Elem = E> + Parameters<E>> Parameters<E> for HighwayWr
         self.cell.visit_parameters(visit);
         self.weights.visit_parameters(visit);
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.cell.take_parameters(take);
+        self.weights.take_parameters(take);
+    }
+}
+
+impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E>> ParametersMut<E> for HighwayWrapper<C> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cell.visit_parameters_mut(visit);
         visit_then_repack(self, |wrapper| wrapper.weights.visit_parameters_mut(visit), Self::repack);

@@ -5,6 +5,7 @@
 //! [`DropoutWrapper`]: crate::DropoutWrapper
 
 pub(crate) mod boxed;
+pub(crate) mod compressed;
 pub(crate) mod dropout;
 pub(crate) mod dyn_state;
 pub(crate) mod highway;
@@ -12,6 +13,9 @@ pub(crate) mod multi;
 pub(crate) mod residual;
 pub(crate) mod workspace;
 
+pub use boxed::DynWorkspace;
 pub use dropout::DropoutWrapperBuilder;
 pub use highway::{HighwayWeights, HighwayWrapperBuilder};
 pub use multi::Layers;
+pub use residual::{AddInput, ResidualFn};
+pub use workspace::WrapperWorkspace;

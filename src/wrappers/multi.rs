@@ -2,8 +2,10 @@
 
 use super::workspace::{Buffer, WrapperWorkspace};
 use crate::cell::step_as_run;
-use crate::{Error, Float, Parameters, RnnCell, State};
-use ndarray::{ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
+use crate::compression::Compression;
+use crate::seed::child_seed;
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell, State};
+use ndarray::{ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
 
 /// Stacks cells, each of which reads the outputs of the one below: TensorFlow 1's `MultiRNNCell`.
 ///
@@ -84,6 +86,12 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.cells.zero_state(batch)
     }
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        self.cells.training_state(batch, seed)
+    }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.cells.check_state(state)
+    }
 
     step_as_run!();
 
@@ -97,6 +105,10 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
         let [below, above] = &mut workspace.buffers;
         let mut pipe = Pipe { inputs: inputs.view(), outputs: outputs.view_mut(), below, above };
         self.cells.visit_layers(&mut pipe, state, &mut workspace.inner);
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+        self.cells.compress(compression)
     }
 }
 
@@ -114,16 +126,23 @@ pub trait Layers: Sync + sealed::Sealed {
     #[doc(hidden)]
     fn zero_state(&self, batch: usize) -> Self::State;
     #[doc(hidden)]
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State;
+    #[doc(hidden)]
+    fn check_state(&self, state: &Self::State) -> Result<(), Error>;
+    #[doc(hidden)]
     fn visit_layers(
         &self,
         visitor: &mut impl LayerVisitor<Self::Elem>,
         state: &mut Self::State,
         workspaces: &mut Self::Workspace,
     );
+    #[doc(hidden)]
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error>;
 }
 
 /// What a run does with each layer in turn, from the lowest up.
 #[doc(hidden)]
+#[allow(unnameable_types)]
 pub trait LayerVisitor<E> {
     /// Runs a layer, whose position and number of layers come first.
     fn layer<C: RnnCell<Elem = E>>(
@@ -135,6 +154,7 @@ pub trait LayerVisitor<E> {
     );
 }
 
+#[allow(unnameable_types)]
 mod sealed {
     pub trait Sealed {}
 }
@@ -171,6 +191,11 @@ impl<E: Float> LayerVisitor<E> for Pipe<'_, E> {
     }
 }
 
+/// The prefix of a layer's parameters.
+fn layer_name(layer: usize) -> String {
+    format!("cell_{layer}")
+}
+
 impl<C> sealed::Sealed for Vec<C> {}
 
 impl<C: RnnCell> Layers for Vec<C> {
@@ -184,6 +209,12 @@ impl<C: RnnCell> Layers for Vec<C> {
     fn zero_state(&self, batch: usize) -> Self::State {
         self.iter().map(|cell| cell.zero_state(batch)).collect()
     }
+    fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+        self.iter().enumerate().map(|(index, cell)| cell.training_state(batch, child_seed(seed, index))).collect()
+    }
+    fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+        self.iter().zip(state).try_for_each(|(cell, state)| cell.check_state(state))
+    }
     fn visit_layers(
         &self,
         visitor: &mut impl LayerVisitor<C::Elem>,
@@ -196,12 +227,22 @@ impl<C: RnnCell> Layers for Vec<C> {
             visitor.layer((index, self.len()), cell, state, workspace);
         }
     }
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        let mut layers = self.iter_mut().enumerate();
+        layers.try_for_each(|(layer, cell)| compression.within(&layer_name(layer), |within| cell.compress(within)))
+    }
 }
 
 impl<E: Float, Cells: Parameters<E>> Parameters<E> for MultiRnnCell<Cells> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cells.visit_parameters(visit);
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.cells.take_parameters(take);
+    }
+}
+
+impl<E: Float, Cells: ParametersMut<E>> ParametersMut<E> for MultiRnnCell<Cells> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cells.visit_parameters_mut(visit);
     }
@@ -223,6 +264,17 @@ macro_rules! tuple_layers {
             fn zero_state(&self, batch: usize) -> Self::State {
                 (self.0.zero_state(batch), $(self.$index.zero_state(batch),)*)
             }
+            fn training_state(&self, batch: usize, seed: u64) -> Self::State {
+                (
+                    self.0.training_state(batch, child_seed(seed, 0)),
+                    $(self.$index.training_state(batch, child_seed(seed, $index)),)*
+                )
+            }
+            fn check_state(&self, state: &Self::State) -> Result<(), Error> {
+                self.0.check_state(&state.0)?;
+                $(self.$index.check_state(&state.$index)?;)*
+                Ok(())
+            }
             fn visit_layers(
                 &self,
                 visitor: &mut impl LayerVisitor<Self::Elem>,
@@ -231,6 +283,11 @@ macro_rules! tuple_layers {
             ) {
                 visitor.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);
                 $(visitor.layer(($index, $count), &self.$index, &mut state.$index, &mut workspaces.$index);)*
+            }
+            fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+                compression.within(&layer_name(0), |within| self.0.compress(within))?;
+                $(compression.within(&layer_name($index), |within| self.$index.compress(within))?;)*
+                Ok(())
             }
         }
     };

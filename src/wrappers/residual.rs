@@ -1,7 +1,8 @@
 //! [`ResidualWrapper`]: a cell that adds its input to its output.
 
-use crate::{Error, Float, Parameters, RnnCell};
-use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Zip};
+use crate::compression::Compression;
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
+use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Zip};
 
 /// Adds a cell's input to its output: TensorFlow 1's `ResidualWrapper`, after Wu et al. (2016).
 ///
@@ -116,6 +117,12 @@ impl<C: RnnCell, F: ResidualFn<C::Elem>> RnnCell for ResidualWrapper<C, F> {
     fn zero_state(&self, batch: usize) -> C::State {
         self.cell.zero_state(batch)
     }
+    fn training_state(&self, batch: usize, seed: u64) -> C::State {
+        self.cell.training_state(batch, seed)
+    }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.cell.check_state(state)
+    }
     fn step(
         &self,
         input: &ArrayRef2<C::Elem>,
@@ -138,12 +145,22 @@ impl<C: RnnCell, F: ResidualFn<C::Elem>> RnnCell for ResidualWrapper<C, F> {
             self.residual.join(&input, &mut output);
         }
     }
+
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        self.cell.compress(compression)
+    }
 }
 
 impl<E: Float, C: Parameters<E>, F> Parameters<E> for ResidualWrapper<C, F> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cell.visit_parameters(visit);
     }
+    fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
+        self.cell.take_parameters(take);
+    }
+}
+
+impl<E: Float, C: ParametersMut<E>, F> ParametersMut<E> for ResidualWrapper<C, F> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cell.visit_parameters_mut(visit);
     }

@@ -3,7 +3,9 @@
 use ndarray::{Array1, Array2, Array3, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rnn_cell::{Activation, DropoutState, Float, LayerNormLstm, LstmState, Parameters, RnnCell, State, dynamic_rnn};
+use rnn_cell::{
+    Activation, DropoutState, Float, LayerNormLstm, LstmState, Parameters, ParametersMut, RnnCell, State, dynamic_rnn,
+};
 
 /// Normalizes as the documentation says, with `gamma` and `beta`.
 fn norm(v: &[f64], gamma: &[f64], beta: &[f64]) -> Vec<f64> {

@@ -4,8 +4,11 @@ mod abuse;
 mod auto_traits;
 #[path = "../common/mod.rs"]
 mod common;
+mod compressed;
+mod driver_options;
 mod drivers;
 mod errors;
+mod forwarded;
 mod instruction_sets;
 mod laws;
 mod layer_norm_lstm;

@@ -7,8 +7,8 @@ use crate::common::{
 use ndarray::{Array2, Array3};
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, UgrnnWeights};
 use rnn_cell::{
-    BasicRnn, BoxedCell, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, RnnCell,
-    Ugrnn, dynamic_rnn, init,
+    Arrays, BasicRnn, BoxedCell, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
+    ParametersMut, RnnCell, Ugrnn, dynamic_rnn, init,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,7 +34,7 @@ fn values<E: Float, P: Parameters<E>>(cell: &P) -> Vec<E> {
 fn changes_reach_the_computation<E, C>(name: &str, mut cell: C, afresh: impl Fn(&C) -> C)
 where
     E: Float,
-    C: RnnCell<Elem = E> + Parameters<E>,
+    C: RnnCell<Elem = E> + ParametersMut<E>,
 {
     let rng = &mut rng(6);
     let x = array((3, 4, cell.input_size()), rng);
@@ -80,7 +80,7 @@ where
 fn boxes_pass_changes_on<E, C>(name: &str, cell: C, afresh: impl Fn(&C) -> C)
 where
     E: Float,
-    C: RnnCell<Elem = E> + Parameters<E>,
+    C: RnnCell<Elem = E> + ParametersMut<E>,
 {
     let x = array((2, 3, cell.input_size()), &mut rng(7));
     let before = run(&cell, &x);
@@ -89,7 +89,7 @@ where
     assert_eq!(run(&boxed, &x), run(&afresh(&boxed), &x), "{name}: stale in a Box");
     assert!(run(&boxed, &x) != before, "{name}");
 
-    let object: &mut dyn Parameters<E> = &mut *boxed;
+    let object: &mut dyn ParametersMut<E> = &mut *boxed;
     object.visit_parameters_mut(&mut |_, mut array| array.fill(E::of(0.5)));
     assert_eq!(run(&boxed, &x), run(&afresh(&boxed), &x), "{name}: stale behind dyn");
 }
@@ -292,4 +292,25 @@ fn orthogonal_weights_are_orthonormal_the_shorter_way() {
         let narrow = init::orthogonal::<f32, _>((rows, columns), &mut rng(4));
         assert_eq!(q.mapv(|weight| weight as f32), narrow);
     }
+}
+
+rnn_cell::parameters! {
+    /// Its first weight may be left out.
+    struct Inner {
+        "a" a: Option<ndarray::Array1<E>>,
+    }
+}
+
+rnn_cell::parameters! {
+    struct Outer {
+        "inner" inner: Option<Inner<E>>,
+    }
+}
+
+#[test]
+fn what_is_missing_is_asked_for_by_its_first_weight() {
+    let outer = Outer::<f32> { inner: None };
+    let missing = outer.clone().checked("", &|name| (name == "inner/a").then(|| vec![2])).unwrap_err();
+    assert!(matches!(&missing, Error::MissingWeight { name, .. } if name == "inner/a"), "{missing}");
+    assert_eq!(outer.clone().checked("", &|_| None).unwrap(), outer);
 }

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use rand::RngExt;
 use rnn_cell::{
-    BoxedCell, DynState, DynamicRnn, DynamicRnnWorkspace, Float, Parameters, RnnCell, State, bidirectional_dynamic_rnn,
-    dynamic_rnn, raw_rnn, static_rnn,
+    BoxedCell, DynState, DynamicRnn, DynamicRnnWorkspace, Float, Parameters, ParametersMut, RnnCell, State,
+    bidirectional_dynamic_rnn, dynamic_rnn, raw_rnn, static_rnn,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::{DynState, Error, Float, RnnCell, State, Stream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -38,6 +39,16 @@ enum Operation {
     SetWrongState {
         rows: bool,
     },
+    /// Overwrites one row in place.
+    ChangeRow {
+        seed: u64,
+        row: Index,
+    },
+    /// Leaves a state with an extra row or an extra leaf, by a panic or not.
+    ChangeWrong {
+        rows: bool,
+        panics: bool,
+    },
     /// Keeps a copy of the state.
     Save,
     /// Continues from it.
@@ -57,6 +68,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0..3_usize).prop_map(Operation::ResetRowOutside),
         1 => (any::<u64>(), any::<bool>()).prop_map(|(seed, dropout)| Operation::SetState { seed, dropout }),
         1 => any::<bool>().prop_map(|rows| Operation::SetWrongState { rows }),
+        2 => (any::<u64>(), any::<Index>()).prop_map(|(seed, row)| Operation::ChangeRow { seed, row }),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(rows, panics)| Operation::ChangeWrong { rows, panics }),
         1 => Just(Operation::Save),
         1 => Just(Operation::Restore),
     ]
@@ -211,6 +224,26 @@ fn run<E: Float>(
             Operation::SetWrongState { rows } => {
                 let (wrong, error) = wrong_state(&cell, batch, rows, "state");
                 assert_eq!(stream.set_state(wrong), Err(error));
+            }
+            Operation::ChangeRow { seed, row } if batch > 0 => {
+                let (row, other) = (row.index(batch), random_state(seed, false));
+                let change = |state: &mut DynState<E>| state.copy_row(row, &other, 0);
+                stream.change_state(change).unwrap();
+                model.rows[row].copy_row(0, &other, 0);
+            }
+            Operation::ChangeRow { .. } => {}
+            Operation::ChangeWrong { rows, panics } => {
+                let (wrong, error) = wrong_state(&cell, batch, rows, "state");
+                let change = |state: &mut DynState<E>| {
+                    *state = wrong;
+                    // Not `panic!`, which would print.
+                    if panics {
+                        std::panic::resume_unwind(Box::new("half way"));
+                    }
+                };
+                let result = catch_unwind(AssertUnwindSafe(|| stream.change_state(change)));
+                assert_eq!(result.ok(), (!panics).then_some(Err(error)));
+                model.rows = rows_of(&initial);
             }
             Operation::Save => saved = Some((stream.state().clone(), model.rows.clone())),
             Operation::Restore => {

@@ -6,7 +6,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::{
     BasicRnn, BoxedCell, DropoutState, DropoutWrapper, DynState, Error, Gru, HighwayWrapper, LayerNormLstm, Lstm,
-    LstmState, MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State, dynamic_rnn,
+    LstmState, MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell, State, dynamic_rnn,
 };
 
 fn rng(seed: u64) -> Xoshiro256PlusPlus {

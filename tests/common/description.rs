@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use crate::common::{Rng, randomized};
-use ndarray::{Array2, ArrayRef2, ArrayViewD, ArrayViewMutD};
+use ndarray::{Array2, ArrayRef2};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -13,7 +13,7 @@ use rnn_cell::GruReset;
 use rnn_cell::train::{BoxedTrainableCell, StepBack, TrainableCell};
 use rnn_cell::{
     Activation, BasicRnn, BoxedCell, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell,
-    Parameters, ResidualWrapper, RnnCell, Ugrnn,
+    Parameters, ParametersMut, ResidualWrapper, RnnCell, Ugrnn,
 };
 use std::ops::Range;
 
@@ -401,10 +401,9 @@ impl<E: Float> RnnCell for Leaky<E> {
     }
 }
 
-impl<E: Float> Parameters<E> for Leaky<E> {
-    fn visit_parameters<'a>(&'a self, _: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {}
-    fn visit_parameters_mut(&mut self, _: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {}
-}
+impl<E: Float> Parameters<E> for Leaky<E> {}
+
+impl<E: Float> ParametersMut<E> for Leaky<E> {}
 
 impl<E: Float> TrainableCell for Leaky<E> {
     type Record = ();

@@ -7,16 +7,18 @@
 pub mod description;
 pub mod problem;
 
-use ndarray::{Array2, Array3, ArrayRef2, ArrayView3, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder, UgrnnBuilder};
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
-    Activation, BasicRnn, BidirectionalRnn, BoxedCell, DropoutWrapper, DynamicRnn, Float, Gru, GruReset,
-    HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State, Ugrnn,
+    Activation, BasicRnn, BidirectionalRnn, BoxedCell, Compressed, DropoutWrapper, DynamicRnn, Error, Float, Gru,
+    GruReset, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell,
+    State, Ugrnn, WeightFormat,
 };
 use std::ffi::OsStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 
 /// All instruction sets of this machine.
@@ -26,6 +28,7 @@ pub fn instruction_sets() -> Vec<&'static str> {
     {
         all.extend((is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some("avx2"));
         all.extend(is_x86_feature_detected!("avx512f").then_some("avx512"));
+        all.extend(is_x86_feature_detected!("avx512vnni").then_some("avx512+vnni"));
     }
     #[cfg(target_arch = "aarch64")]
     all.push("neon");
@@ -41,6 +44,13 @@ pub fn run_child(test: &str, isa: impl AsRef<OsStr>) -> Output {
         .unwrap()
 }
 
+/// The panic's message, or `None` without a panic.
+pub fn message(run: impl FnOnce()) -> Option<String> {
+    let payload = catch_unwind(AssertUnwindSafe(run)).err()?;
+    let text = payload.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| payload.downcast_ref::<&str>().map(|&text| text.into())).unwrap_or_default())
+}
+
 /// The random generator of all tests.
 pub type Rng = Xoshiro256PlusPlus;
 
@@ -53,7 +63,7 @@ pub trait Check<E: Float> {
     /// `make` builds the cell for an input size and a hidden size.
     fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
     where
-        C: RnnCell<Elem = E> + Parameters<E>;
+        C: RnnCell<Elem = E> + ParametersMut<E>;
 }
 
 /// What a test does with each cell that can be trained.
@@ -91,6 +101,55 @@ pub fn each_boxed_cell<E: Float>(check: &mut dyn FnMut(&str, MakeBoxed<E>)) {
         }
     }
     each_trainable_cell(&mut Boxing(check));
+}
+
+/// The formats of compressed weights.
+pub const FORMATS: [WeightFormat; 2] = [WeightFormat::Bf16, WeightFormat::Int8];
+
+/// A compressed cell, without parameters.
+#[derive(Clone)]
+pub struct Small<C>(pub Compressed<C>);
+
+impl<C: RnnCell<Elem = f32>> RnnCell for Small<C> {
+    type Elem = f32;
+    type State = C::State;
+    type Workspace = C::Workspace;
+    fn input_size(&self) -> usize {
+        self.0.input_size()
+    }
+    fn output_size(&self) -> usize {
+        self.0.output_size()
+    }
+    fn zero_state(&self, batch: usize) -> C::State {
+        self.0.zero_state(batch)
+    }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.0.check_state(state)
+    }
+    fn training_state(&self, batch: usize, seed: u64) -> C::State {
+        self.0.training_state(batch, seed)
+    }
+    fn step(&self, x: &ArrayRef2<f32>, state: &mut C::State, y: &mut ArrayRef2<f32>, workspace: &mut C::Workspace) {
+        self.0.step(x, state, y, workspace);
+    }
+    fn unroll(&self, x: &ArrayRef3<f32>, state: &mut C::State, y: &mut ArrayRef3<f32>, workspace: &mut C::Workspace) {
+        self.0.unroll(x, state, y, workspace);
+    }
+}
+
+impl<C> Parameters<f32> for Small<C> {}
+
+impl<C> ParametersMut<f32> for Small<C> {}
+
+/// Runs `check` over the trainable part of the list, compressed in each format.
+pub fn each_compressed_cell(check: &mut impl Check<f32>) {
+    for format in FORMATS {
+        each_boxed_cell::<f32>(&mut |name, make| {
+            check.check(&format!("{name}, {format:?}"), |input, hidden, rng| {
+                Small(Compressed::new(make(input, hidden, rng), format).unwrap())
+            });
+        });
+    }
 }
 
 /// Options of a builder, by name.
@@ -231,13 +290,13 @@ pub fn dropout<C: RnnCell>(cell: C, state_keep_prob: f64, variational: bool) -> 
     builder.state_keep_prob(state_keep_prob).variational_recurrent(variational).build().unwrap()
 }
 
-pub fn highway<C: RnnCell + Parameters<C::Elem>>(cell: C, coupled: bool, rng: &mut Rng) -> HighwayWrapper<C> {
+pub fn highway<C: RnnCell + ParametersMut<C::Elem>>(cell: C, coupled: bool, rng: &mut Rng) -> HighwayWrapper<C> {
     let highway = HighwayWrapper::builder(cell).couple_carry_transform_gates(coupled).build(rng).unwrap();
     randomized(highway, rng)
 }
 
 /// The cell with random numbers in all its weights. Initial biases of 0 would hide mistakes.
-pub fn randomized<E: Float, P: Parameters<E>>(mut cell: P, rng: &mut Rng) -> P {
+pub fn randomized<E: Float, P: ParametersMut<E>>(mut cell: P, rng: &mut Rng) -> P {
     cell.visit_parameters_mut(&mut |_, mut weight| weight.mapv_inplace(|_| number(rng, 0.5)));
     cell
 }
@@ -305,6 +364,8 @@ impl RnnCell for Echo {
 }
 
 impl Parameters<f64> for Echo {}
+
+impl ParametersMut<f64> for Echo {}
 
 /// [`DynamicRnn`] with options that may be left out.
 pub fn driver<'a, C: RnnCell>(

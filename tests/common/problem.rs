@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use rand::RngExt;
-use rnn_cell::{BoxedCell, DynState, Float, Parameters, RnnCell, State};
+use rnn_cell::{BoxedCell, DynState, Float, ParametersMut, RnnCell, State};
 
 /// A cell and its inputs, as proptest draws them.
 #[derive(Debug, Clone)]

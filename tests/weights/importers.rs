@@ -7,7 +7,9 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::GruReset;
 use rnn_cell::cells::LstmBuilder;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
-use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, RnnCell};
+use rnn_cell::{
+    Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, ParametersMut, RnnCell,
+};
 use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};
 use std::path::PathBuf;
 
@@ -174,7 +176,7 @@ fn flax_files() {
 }
 
 /// Random weights, biases too.
-fn randomize<P: Parameters<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
+fn randomize<P: ParametersMut<f64>>(cells: &mut [P], rng: &mut Xoshiro256PlusPlus) {
     for cell in cells {
         cell.visit_parameters_mut(&mut |_, mut array| {
             let len = array.len();
@@ -194,7 +196,28 @@ fn write(case: &str, tensors: &Tensors<'_, f64>, x: &Array3<f64>, outputs: &Arra
     tensors.insert("x", x.view());
     tensors.insert("outputs", outputs.view());
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("exported_{case}.safetensors"));
-    safetensors::save_tensors(tensors, path).unwrap();
+    // The file of an earlier run must not pass for this one's.
+    let _ = std::fs::remove_file(&path);
+    safetensors::save_tensors(tensors.clone(), &path).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let mut read = safetensors::read_tensors::<f64>(&bytes).unwrap();
+    let names: Vec<String> = tensors.names().map(String::from).collect();
+    assert!(read.names().eq(&names));
+    for name in names {
+        assert_eq!(read.take(&name).unwrap(), tensors.take(&name).unwrap());
+    }
+}
+
+#[test]
+fn tensors_are_counted() {
+    let mut tensors = Tensors::<f32>::new();
+    assert_eq!((tensors.len(), tensors.is_empty()), (0, true));
+    tensors.insert("a", ndarray::arr1(&[1.0]));
+    tensors.insert("b", ndarray::arr1(&[2.0]));
+    tensors.insert("b", ndarray::arr1(&[3.0]));
+    assert_eq!((tensors.len(), tensors.is_empty()), (2, false));
+    tensors.take("b").unwrap();
+    assert_eq!((tensors.len(), tensors.is_empty()), (1, false));
 }
 
 #[test]
@@ -491,4 +514,24 @@ fn a_kernel_of_no_whole_gates_is_named() {
     let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
     let message = "tensor \"kernel\" has shape [2, 8], but must have more than 2 rows (input + 2)";
     assert_eq!(error.to_string(), message);
+}
+
+/// The table has the same layout everywhere; only its name differs.
+#[test]
+fn embeddings() {
+    let table = ndarray::array![[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]];
+    let mut tensors = Tensors::new();
+    for name in ["model.emb.weight", "model/embedding/embeddings", "decoder/table"] {
+        tensors.insert(name, table.clone());
+    }
+    tensors.insert("flat/embeddings", ndarray::array![1.0]);
+    for embedding in [
+        pytorch::embedding(&mut tensors, "model.emb.").unwrap(),
+        keras::embedding(&mut tensors, "model/embedding/").unwrap(),
+        tensorflow::embedding(&mut tensors, "decoder/table").unwrap(),
+    ] {
+        assert_eq!(embedding.embeddings(), table);
+    }
+    assert!(matches!(keras::embedding(&mut tensors, "flat/"), Err(Error::TensorShape { .. })));
+    assert!(matches!(keras::embedding(&mut tensors, "none/"), Err(Error::MissingWeight { .. })));
 }

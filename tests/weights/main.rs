@@ -2,11 +2,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod compressed;
 mod files;
 mod g2p;
 mod importers;
 #[path = "../../examples/g2p/model.rs"]
 mod model;
+mod parts;
 mod saving;
 #[path = "../../examples/g2p/text.rs"]
 mod text;

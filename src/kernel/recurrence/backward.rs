@@ -68,7 +68,7 @@ pub(super) fn unroll_backward<E: Kernels>(
     numbers.grow([scratch_numbers(plan, &back, &widths, rows)]);
     let long = steps > STRETCH;
     if long {
-        accumulated.grow([plan.accumulators.iter().map(|width| memory::lines(rows * width)).sum()]);
+        accumulated.grow([memory::total(plan.accumulators.map(|width| memory::room([rows, width])))]);
     }
     let mut accumulated = Arena::new(accumulated.as_mut_slice());
     let mut arena = Arena::new(numbers.as_mut_slice());
@@ -132,9 +132,9 @@ fn scratch_numbers<E: Kernels>(plan: &Plan<'_, E>, back: &Back<'_, E>, widths: &
         (back.d_outputs.dim(), back.d_outputs.strides()[2]),
         (back.d_inputs.dim(), back.d_inputs.strides()[2]),
     ];
-    let copies: usize = copies.map(|(dim, stride)| memory::copy_numbers(dim, stride)).iter().sum();
+    let copies = copies.map(|(dim, stride)| memory::copy_numbers(dim, stride));
     let widths = widths.leaves.iter().chain(&widths.temporaries).chain(&plan.accumulators);
-    copies + widths.map(|width| memory::lines(rows * width)).sum::<usize>()
+    memory::total(copies.into_iter().chain(widths.map(|&width| memory::room([rows, width]))))
 }
 
 /// The work of the largest product of a step backward. A step is two passes: the equation's, then the product's.

@@ -2,8 +2,8 @@
 
 use super::plan::{MOST, Widths};
 use crate::kernel::Element;
-use crate::kernel::buffer::{count, uninit};
-use crate::kernel::memory::{Arena, lines};
+use crate::kernel::buffer::uninit;
+use crate::kernel::memory::{Arena, room, total};
 use crate::kernel::rows::{Grid, Rows};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -27,11 +27,10 @@ impl<E> std::fmt::Debug for Record<E> {
 
 impl<E: Element> Record<E> {
     pub(super) fn new(steps: usize, rows: usize, widths: Widths) -> Self {
-        let room = |steps: usize| move |&width: &usize| lines(count([steps, rows, spaced(width)]));
-        let sums: usize = widths.sums.iter().map(room(steps)).sum();
-        let kept: usize = widths.temporaries.iter().map(room(steps)).sum();
-        let kept = widths.leaves.iter().map(room(steps + 1)).fold(kept, usize::saturating_add);
-        let mut numbers = uninit([sums.saturating_add(kept)]);
+        let pieces = |widths: [usize; MOST], steps| total(widths.map(|width| room([steps, rows, spaced(width)])));
+        let sums = pieces(widths.sums, steps);
+        let kept = [pieces(widths.temporaries, steps), pieces(widths.leaves, steps + 1)];
+        let mut numbers = uninit([total([sums, total(kept)])]);
         numbers[sums..].fill(MaybeUninit::new(E::default()));
         Self { steps, rows, widths, numbers }
     }
@@ -39,7 +38,7 @@ impl<E: Element> Record<E> {
 
 /// Numbers from one row to the next. Rows a multiple of 1 KiB apart would share few sets of the L1 cache.
 pub(super) fn spaced(width: usize) -> usize {
-    if width > 0 && width.is_multiple_of(256) { width + 16 } else { width }
+    if width > 0 && width.is_multiple_of(256) { width.saturating_add(16) } else { width }
 }
 
 /// A leaf of the state before the first step and after each step: all kept, or the last two in turn.
@@ -165,7 +164,7 @@ impl<'a, E: Element> Places<'a, E> {
         let (steps, rows, mut left) = (*steps, *rows, &mut numbers[..]);
         let mut grid = |steps: usize, width: usize| {
             let stride = spaced(width);
-            let (piece, rest) = std::mem::take(&mut left).split_at_mut(lines(steps * rows * stride));
+            let (piece, rest) = std::mem::take(&mut left).split_at_mut(room([steps, rows, stride]));
             left = rest;
             let strides = ((rows * stride) as isize, stride as isize);
             // SAFETY: there is room for every step and row, borrowed mutably. Only sums are not 0 at first: a stage's
@@ -178,14 +177,13 @@ impl<'a, E: Element> Places<'a, E> {
     }
 
     /// Numbers that [`scratch`](Self::scratch) takes.
+    ///
+    /// # Panics
+    /// If a piece is larger than memory can be.
     pub(super) fn scratch_numbers(rows: usize, widths: &Widths) -> usize {
-        let Widths { temporaries, leaves, .. } = widths;
-        let mut numbers = 0;
-        for k in 0..widths.used {
-            numbers += lines(rows * spaced(widths.slots(k) * spaced(widths.padded[k])));
-            numbers += lines(rows * spaced(temporaries[k])) + 2 * lines(rows * spaced(leaves[k]));
-        }
-        numbers
+        let Widths { temporaries, leaves, padded, .. } = widths;
+        let pieces = |k: usize| [widths.slots(k) * spaced(padded[k]), temporaries[k], leaves[k], leaves[k]];
+        total((0..widths.used).flat_map(pieces).map(|width| room([rows, spaced(width)])))
     }
 
     /// As [`record`](Self::record), but each step reuses the memory of the last one.

@@ -87,7 +87,8 @@ impl At {
     fn write_sums<'a, E, const N: usize>(&mut self, step: &Step<'a, E>, stage: usize) -> [&'a mut [E]; N] {
         self.take(SUMS + stage);
         let (stride, sums) = (step.slots[stage], step.sums[stage]);
-        assert_eq!(N * stride, sums.width(), "stage {stage} has another number of sums");
+        let width = stride.checked_mul(N).filter(|&width| width > 0);
+        assert_eq!(width, Some(sums.width()), "stage {stage} has another number of sums");
         let (from, to) = self.range(step.units[stage]);
         // A loop that the compiler unrolls early: the array stays in registers.
         let mut slots = std::array::from_fn(|_| &mut [][..]);

@@ -84,7 +84,7 @@ impl<'a, E: Kernels> Samples<'a, E> {
     /// If the accumulator has fewer.
     pub fn add_accumulated(&self, accumulator: usize, from: usize, to: &mut Array1<E>) {
         let grid = self.ways.accumulators[accumulator];
-        let (end, width) = (from + to.len(), grid.width());
+        let (end, width) = (from.saturating_add(to.len()), grid.width());
         assert!(end <= width, "accumulator {accumulator} has {width} numbers a row, not {end}");
         let before = self.ways.accumulated[accumulator];
         for (mut to, from) in to.axis_chunks_iter_mut(Axis(0), COLUMNS).zip((from..end).step_by(COLUMNS)) {

@@ -1,6 +1,8 @@
 //! Tests the driver under each built-in cell, on each of this machine's instruction sets, in `f32` and `f64`.
 
+mod compact;
 mod math;
+mod memory_safety;
 mod twin;
 
 use super::Workspace;
@@ -265,11 +267,4 @@ fn bits_are_the_same<E: Float>() {
 fn bits_do_not_depend_on_rows_or_steps_that_share_a_call() {
     bits_are_the_same::<f32>();
     bits_are_the_same::<f64>();
-}
-
-/// A long run's record can get this large on a 32-bit machine. Its places would wrap around.
-#[test]
-#[should_panic(expected = "larger than memory can be")]
-fn a_shape_of_more_numbers_than_there_can_be() {
-    super::buffer::uninit::<f32, _>([usize::MAX / 4, 4, 2]);
 }

@@ -4,7 +4,7 @@ use super::slots::Slots;
 use super::{Optimizer, check_decay, check_learning_rate};
 use crate::checks::check_positive;
 use crate::train::Gradients;
-use crate::{Error, Float, Parameters};
+use crate::{Error, Float, Parameters, ParametersMut};
 use ndarray::{Array0, ArrayViewD, ArrayViewMutD, Zip, arr0};
 use std::marker::PhantomData;
 
@@ -103,7 +103,7 @@ impl<E: Float> AdamBuilder<E> {
 }
 
 impl<E: Float> Optimizer<E> for Adam<E> {
-    fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error> {
+    fn apply_gradients(&mut self, model: &mut dyn ParametersMut<E>, gradients: &Gradients<E>) -> Result<(), Error> {
         self.m.check(model, gradients)?;
         let Options { learning_rate, beta1, beta2, epsilon } = self.options;
         self.step += E::one();
@@ -139,6 +139,9 @@ impl<E: Float> Parameters<E> for Adam<E> {
         self.v.visit(visit);
         visit("step", self.step.view().into_dyn());
     }
+}
+
+impl<E: Float> ParametersMut<E> for Adam<E> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.m.visit_mut(visit);
         self.v.visit_mut(visit);

@@ -9,19 +9,19 @@ pub use sgd::{Sgd, SgdBuilder};
 
 use super::Gradients;
 use crate::checks::check_number;
-use crate::{Error, Float, Parameters};
+use crate::{Error, Float, ParametersMut};
 
 /// Updates the parameters of the model it was built for, step by step, from their gradients.
 ///
-/// What it remembers between steps are [`Parameters`] of its own. Save them with the model's to interrupt training.
+/// What it remembers between steps are [`Parameters`](crate::Parameters) of its own. Save them with the model's to interrupt training.
 /// Load both into a model and an optimizer of the same sizes and options, and training continues with the same bits as
 /// if it had not stopped.
-pub trait Optimizer<E: Float>: Parameters<E> {
+pub trait Optimizer<E: Float>: ParametersMut<E> {
     /// Takes one step: updates the parameters of `model` with `gradients`. An error changes nothing.
     ///
     /// # Errors
     /// [`Error::OptimizerParameter`] if `model` or `gradients` have other names or shapes than the optimizer's model.
-    fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error>;
+    fn apply_gradients(&mut self, model: &mut dyn ParametersMut<E>, gradients: &Gradients<E>) -> Result<(), Error>;
 
     /// The learning rate.
     #[must_use]

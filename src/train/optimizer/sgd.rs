@@ -3,7 +3,7 @@
 use super::slots::Slots;
 use super::{Optimizer, check_decay, check_learning_rate};
 use crate::train::Gradients;
-use crate::{Error, Float, Parameters};
+use crate::{Error, Float, Parameters, ParametersMut};
 use ndarray::{ArrayViewD, ArrayViewMutD, Zip};
 use std::marker::PhantomData;
 
@@ -70,7 +70,7 @@ impl<E: Float> SgdBuilder<E> {
 }
 
 impl<E: Float> Optimizer<E> for Sgd<E> {
-    fn apply_gradients(&mut self, model: &mut dyn Parameters<E>, gradients: &Gradients<E>) -> Result<(), Error> {
+    fn apply_gradients(&mut self, model: &mut dyn ParametersMut<E>, gradients: &Gradients<E>) -> Result<(), Error> {
         self.sums.check(model, gradients)?;
         let (momentum, rate) = (E::of(self.momentum), E::of(self.learning_rate));
         let mut each = self.sums.arrays_mut().iter_mut().zip(gradients.arrays());
@@ -96,6 +96,9 @@ impl<E: Float> Parameters<E> for Sgd<E> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.sums.visit(visit);
     }
+}
+
+impl<E: Float> ParametersMut<E> for Sgd<E> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.sums.visit_mut(visit);
     }

@@ -4,7 +4,7 @@ use common::*;
 use ndarray::prelude::*;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, TrainableCell};
-use rnn_cell::{DynamicRnn, LayerNormLstm, Lstm, Parameters, State, Stream, Ugrnn};
+use rnn_cell::{DynamicRnn, LayerNormLstm, Lstm, ParametersMut, State, Stream, Ugrnn};
 use std::hint::black_box;
 
 #[path = "../../../../../examples/fused/lstm.rs"]
@@ -13,7 +13,7 @@ mod lstm;
 mod ugrnn;
 
 /// The cell with the case's weights, by name.
-fn with_weights<C: Parameters<f32>>(mut cell: C, c: &Custom) -> C {
+fn with_weights<C: ParametersMut<f32>>(mut cell: C, c: &Custom) -> C {
     cell.visit_parameters_mut(&mut |name, mut weight| {
         let shape = weight.raw_dim();
         weight.assign(&ArrayD::from_shape_vec(shape, c.read(name)).unwrap());

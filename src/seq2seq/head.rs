@@ -1,0 +1,110 @@
+//! [`Head`]: what one mechanism of a state carries.
+
+use super::memory::{AttentionMemory, MemoryRow};
+use crate::kernel::zeros;
+use crate::{Float, State};
+use ndarray::Array2;
+
+/// What one mechanism carries.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Head<E> {
+    /// (batch, time); 0 wide without a memory.
+    pub alignments: Array2<E>,
+    pub rows: Vec<HeadRow<E>>,
+    pub keeps_history: bool,
+}
+
+/// What belongs to a row of a head, beside its alignments.
+#[derive(Debug, PartialEq)]
+pub(crate) struct HeadRow<E> {
+    pub memory: Option<MemoryRow<E>>,
+    /// The alignments after each step, one step after another.
+    pub(super) history: Vec<E>,
+    /// In a gradient: that of the memory's row, (time, depth). Empty if 0.
+    pub d_memory: Vec<E>,
+    /// In a gradient: that of the history. A step backward takes its alignments' from the end.
+    pub(super) d_history: Vec<E>,
+}
+
+impl<E> Default for HeadRow<E> {
+    fn default() -> Self {
+        Self { memory: None, history: Vec::new(), d_memory: Vec::new(), d_history: Vec::new() }
+    }
+}
+
+/// By hand, so that `clone_from` reuses memory.
+impl<E: Clone> Clone for HeadRow<E> {
+    fn clone(&self) -> Self {
+        let Self { memory, history, d_memory, d_history } = self;
+        Self {
+            memory: memory.clone(),
+            history: history.clone(),
+            d_memory: d_memory.clone(),
+            d_history: d_history.clone(),
+        }
+    }
+    fn clone_from(&mut self, from: &Self) {
+        self.memory.clone_from(&from.memory);
+        self.history.clone_from(&from.history);
+        self.d_memory.clone_from(&from.d_memory);
+        self.d_history.clone_from(&from.d_history);
+    }
+}
+
+impl<E: Float> HeadRow<E> {
+    /// # Panics
+    /// If there is none.
+    pub(crate) fn memory(&self) -> &MemoryRow<E> {
+        self.memory.as_ref().expect("the state has no memory: start from a state of AttentionWrapper::attend")
+    }
+
+    /// Takes the gradient of the last remembered alignments, if there is one.
+    pub(crate) fn take_d_history(&mut self, time: usize, to: &mut [E]) {
+        if let Some(start) = self.d_history.len().checked_sub(time) {
+            to.iter_mut().zip(&self.d_history[start..]).for_each(|(to, &d)| *to += d);
+            self.d_history.truncate(start);
+        }
+    }
+}
+
+impl<E: Float> Head<E> {
+    /// Without a memory.
+    pub(super) fn empty(batch: usize, keeps_history: bool) -> Self {
+        Self { alignments: zeros((batch, 0)), rows: vec![HeadRow::default(); batch], keeps_history }
+    }
+
+    /// Before the first step.
+    pub(super) fn new(memory: &AttentionMemory<E>, is_monotonic: bool, keeps_history: bool) -> Self {
+        let batch = memory.batch_size();
+        let mut alignments = zeros((batch, memory.time()));
+        if is_monotonic {
+            alignments.column_mut(0).fill(E::one());
+        }
+        let row = |row| HeadRow { memory: Some(MemoryRow::new(memory, row)), ..HeadRow::default() };
+        Self { alignments, rows: (0..batch).map(row).collect(), keeps_history }
+    }
+
+    /// Adds the alignments to the history, if it is kept.
+    pub(super) fn remember(&mut self) {
+        if self.keeps_history {
+            for (row, alignments) in self.rows.iter_mut().zip(self.alignments.rows()) {
+                row.history.extend(alignments);
+            }
+        }
+    }
+
+    /// Makes the alignments of a state without a memory as wide as another's.
+    pub(crate) fn widen(&mut self, time: usize) {
+        if self.alignments.ncols() == 0 {
+            self.alignments = zeros((self.alignments.nrows(), time));
+        }
+    }
+
+    pub(super) fn select_rows(&self, rows: &[usize]) -> Self {
+        Self {
+            alignments: self.alignments.select_rows(rows),
+            rows: rows.iter().map(|&row| self.rows[row].clone()).collect(),
+            keeps_history: self.keeps_history,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! TensorFlow 1's `tf.contrib.seq2seq`: attention, decoders and beam search.
+
+mod align;
+mod basic;
+mod beam;
+mod beam_step;
+mod decode;
+mod embedding_helper;
+mod head;
+mod helper;
+mod mechanism;
+mod memory;
+mod options;
+mod scheduled_helper;
+mod score;
+mod state;
+mod transducer;
+mod tree;
+mod wrapper;
+
+pub(crate) use align::Aligned;
+pub use align::{MonotonicMode, Probability};
+pub use basic::{BasicDecoder, BasicDecoderOutput};
+pub use beam::{BeamSearchDecoder, BeamSearchDecoderOutput};
+pub use decode::{Decoder, DynamicDecode, dynamic_decode};
+pub use embedding_helper::{GreedyEmbeddingHelper, SampleEmbeddingHelper};
+pub(crate) use head::{Head, HeadRow};
+pub use helper::{Helper, HelperStep, InferenceHelper, TrainingHelper};
+pub(crate) use mechanism::BUFFERS;
+pub use mechanism::{AttentionMechanism, AttentionMechanismWeights};
+pub use memory::AttentionMemory;
+pub(crate) use memory::MemoryRow;
+pub use options::{
+    AlignOptions, Bahdanau, BahdanauAttention, BahdanauMonotonicAttention, Luong, LuongAttention,
+    LuongMonotonicAttention, MechanismBuilder, Monotonic, Plain, ScoreOptions,
+};
+pub use scheduled_helper::{ScheduledEmbeddingTrainingHelper, ScheduledOutputTrainingHelper};
+pub(crate) use score::{HeadBuffers, ScoreGradients};
+pub use state::{AttentionState, tile_batch};
+pub use transducer::{Emission, Joiner, TransducerBuilder, TransducerStream};
+pub use tree::gather_tree;
+pub(crate) use wrapper::prefix;
+pub use wrapper::{AttentionWrapper, AttentionWrapperBuilder, AttentionWrapperWorkspace};

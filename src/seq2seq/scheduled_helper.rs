@@ -1,0 +1,186 @@
+//! Scheduled sampling (Bengio et al., 2015): training on a mixture of given inputs and the model's own outputs.
+
+use super::helper::{Draws, Helper, HelperStep, RowFn, Source, check_input, check_probability};
+use crate::checks::check_shape;
+use crate::{Embedding, Error, Float};
+use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, aview1, s};
+
+/// Which draw of a row at a step decides whether to sample. Draw 0 is the sample.
+const WHETHER: u64 = 1;
+
+/// Reads the given inputs, or with some probability the embedding of a token drawn from the logits: TensorFlow 1's
+/// `ScheduledEmbeddingTrainingHelper`. A sample is the token, `None` where none was drawn.
+#[derive(Debug, Clone)]
+pub struct ScheduledEmbeddingTrainingHelper<'a, E> {
+    source: Source<'a, E>,
+    embedding: &'a Embedding<E>,
+    sampling_probability: f64,
+    draws: Draws,
+}
+
+impl<'a, E: Float> ScheduledEmbeddingTrainingHelper<'a, E> {
+    /// `inputs` (batch, seq, input) with the steps of each row, the embedding that drawn tokens are looked up in, and the
+    /// probability of drawing, 0 to 1.
+    #[must_use]
+    pub fn new(
+        inputs: &'a ArrayRef3<E>,
+        sequence_length: &'a [usize],
+        embedding: &'a Embedding<E>,
+        sampling_probability: f64,
+    ) -> Self {
+        let source = Source { inputs: inputs.view(), lengths: sequence_length };
+        Self { source, embedding, sampling_probability, draws: Draws { seed: 0, first_row: 0 } }
+    }
+
+    /// Whether `inputs` are (seq, batch, input). Default: false.
+    #[must_use]
+    pub fn time_major(mut self, time_major: bool) -> Self {
+        self.source.time_major(time_major);
+        self
+    }
+
+    /// The seed of all draws. Default: 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.draws.seed = seed;
+        self
+    }
+}
+
+impl<E: Float> Helper for ScheduledEmbeddingTrainingHelper<'_, E> {
+    type Elem = E;
+    type Sample = Option<usize>;
+
+    fn batch_size(&self) -> usize {
+        self.source.inputs.dim().0
+    }
+    fn is_endless(&self) -> bool {
+        false
+    }
+    fn initialize(&mut self, classes: usize, inputs: &mut ArrayRef2<E>, finished: &mut [bool]) -> Result<(), Error> {
+        check_probability("sampling_probability", self.sampling_probability)?;
+        check_input("the features of inputs", self.source.width(), inputs)?;
+        check_input("the features of the embedding", self.embedding.features(), inputs)?;
+        if classes > self.embedding.vocabulary() {
+            let (argument, features) = ("the embedding of the outputs' classes".into(), self.embedding.features());
+            let found = self.embedding.embeddings().shape().to_vec();
+            return Err(Error::ArrayShape { argument, expected: vec![classes, features], found });
+        }
+        self.source.initialize(inputs, finished)
+    }
+    fn next(&mut self, mut step: HelperStep<'_, E, Option<usize>>) -> Result<(), Error> {
+        for at in 0..step.rows.len() {
+            let place = (step.rows[at], step.time);
+            let draws = self.draws.uniform(place.0, place.1, WHETHER) < self.sampling_probability;
+            step.samples[at] = match draws {
+                true => Some(self.draws.class(place, &step.outputs.row(at), 1.0)?),
+                false => None,
+            };
+            self.source.next(&mut step, at);
+            if let Some(token) = step.samples[at] {
+                step.next_inputs.row_mut(at).assign(&self.embedding.embeddings().row(token));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the given inputs, or with some probability its own last output: TensorFlow 1's
+/// `ScheduledOutputTrainingHelper`. A sample says whether the output was read.
+pub struct ScheduledOutputTrainingHelper<'a, E> {
+    source: Source<'a, E>,
+    sampling_probability: f64,
+    draws: Draws,
+    next_inputs_fn: Option<RowFn<'a, E>>,
+    auxiliary_inputs: Option<ArrayView3<'a, E>>,
+}
+
+impl<'a, E: Float> ScheduledOutputTrainingHelper<'a, E> {
+    /// `inputs` (batch, seq, input) with the steps of each row, and the probability of reading the output, 0 to 1.
+    #[must_use]
+    pub fn new(inputs: &'a ArrayRef3<E>, sequence_length: &'a [usize], sampling_probability: f64) -> Self {
+        let source = Source { inputs: inputs.view(), lengths: sequence_length };
+        let draws = Draws { seed: 0, first_row: 0 };
+        Self { source, sampling_probability, draws, next_inputs_fn: None, auxiliary_inputs: None }
+    }
+
+    /// Makes an input of a row's output. Default: the output itself.
+    #[must_use]
+    pub fn next_inputs_fn(mut self, next_inputs_fn: impl FnMut(&[E]) -> Vec<E> + 'a) -> Self {
+        self.next_inputs_fn = Some(Box::new(next_inputs_fn));
+        self
+    }
+
+    /// Further inputs (batch, seq, auxiliary), appended to every input, given or read back. Default: none.
+    #[must_use]
+    pub fn auxiliary_inputs(mut self, auxiliary_inputs: &'a ArrayRef3<E>) -> Self {
+        self.auxiliary_inputs = Some(auxiliary_inputs.view());
+        self
+    }
+
+    /// The seed of all draws. Default: 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.draws.seed = seed;
+        self
+    }
+
+    fn append(&self, row: usize, time: usize, inputs: &mut ArrayRef2<E>, at: usize) {
+        let Some(auxiliary) = &self.auxiliary_inputs else { return };
+        if time < auxiliary.dim().1 {
+            let mut to = inputs.slice_mut(s![at, self.source.width()..]);
+            to.assign(&auxiliary.slice(s![row, time, ..]));
+        }
+    }
+}
+
+impl<E: Float> Helper for ScheduledOutputTrainingHelper<'_, E> {
+    type Elem = E;
+    type Sample = bool;
+
+    fn batch_size(&self) -> usize {
+        self.source.inputs.dim().0
+    }
+    fn is_endless(&self) -> bool {
+        false
+    }
+    fn initialize(&mut self, _: usize, inputs: &mut ArrayRef2<E>, finished: &mut [bool]) -> Result<(), Error> {
+        check_probability("sampling_probability", self.sampling_probability)?;
+        let (batch, seq, width) = self.source.inputs.dim();
+        let more = self.auxiliary_inputs.as_ref().map_or(0, |auxiliary| auxiliary.dim().2);
+        check_input("the features of inputs and auxiliary_inputs", width + more, inputs)?;
+        if let Some(auxiliary) = &self.auxiliary_inputs {
+            check_shape("auxiliary_inputs", &[batch, seq, more], auxiliary.shape())?;
+        }
+        self.source.initialize(inputs, finished)?;
+        for row in 0..batch {
+            self.append(row, 0, inputs, row);
+        }
+        Ok(())
+    }
+    fn next(&mut self, mut step: HelperStep<'_, E, bool>) -> Result<(), Error> {
+        for at in 0..step.rows.len() {
+            let row = step.rows[at];
+            step.samples[at] = self.draws.uniform(row, step.time, WHETHER) < self.sampling_probability;
+            self.source.next(&mut step, at);
+            if step.samples[at] {
+                let output: Vec<E> = step.outputs.row(at).to_vec();
+                let input = match &mut self.next_inputs_fn {
+                    Some(next_inputs_fn) => next_inputs_fn(&output),
+                    None => output,
+                };
+                let width = self.source.width();
+                check_shape("what ScheduledOutputTrainingHelper makes of an output", &[width], &[input.len()])?;
+                step.next_inputs.slice_mut(s![at, ..width]).assign(&aview1(&input));
+            }
+            self.append(row, step.time + 1, step.next_inputs, at);
+        }
+        Ok(())
+    }
+}
+
+impl<E> std::fmt::Debug for ScheduledOutputTrainingHelper<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScheduledOutputTrainingHelper").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,139 @@
+//! The scores of an attention mechanism: one row's query and memory.
+
+use super::mechanism::AttentionMechanism;
+use super::memory::MemoryRow;
+use crate::Float;
+use crate::fused::Workspace;
+use crate::kernel::attend::{Attend, TanhGradients};
+use crate::kernel::product::attend;
+use crate::wrappers::workspace::Buffer;
+use ndarray::{Array1, ArrayRef3};
+
+/// What a step of one mechanism leaves, each (1, batch, …).
+#[derive(Clone, Default)]
+pub(crate) struct HeadBuffers<E> {
+    /// Queries as wide as keys.
+    pub query: Buffer<E>,
+    /// \[query, context\].
+    pub joined: Buffer<E>,
+    /// Scores, and after the step probabilities of a monotonic mechanism.
+    pub scores: Buffer<E>,
+    /// The alignments before the step.
+    pub previous: Buffer<E>,
+    pub aligned: Buffer<E>,
+    /// v of Bahdanau scores, normalized.
+    pub v: Vec<E>,
+}
+
+impl<E: Float> AttentionMechanism<E> {
+    /// Writes the queries as wide as keys, and v.
+    pub(super) fn prepare(&self, output: &ArrayRef3<E>, buffers: &mut HeadBuffers<E>, products: &mut Workspace<E>) {
+        let batch = output.dim().1;
+        let mut query = buffers.query.array((1, batch, self.num_units()));
+        match self.query_layer() {
+            Some(layer) => layer.forward(output, &mut query, products),
+            None => query.assign(output),
+        }
+        if let Some(b) = self.bias() {
+            query += b;
+        }
+        buffers.v.clear();
+        buffers.v.extend(self.scaled());
+    }
+
+    /// v of Bahdanau scores, normalized if that is an option; else nothing.
+    fn scaled(&self) -> impl Iterator<Item = E> {
+        let (v, g) = self.scale();
+        let factor = v.zip(g).map_or(E::one(), |(v, g)| g / norm(v));
+        v.into_iter().flatten().map(move |&v| v * factor)
+    }
+
+    pub(crate) fn scaled_v(&self) -> Vec<E> {
+        self.scaled().collect()
+    }
+
+    /// Writes the scores of the row's steps.
+    pub(super) fn score(&self, memory: &MemoryRow<E>, (query, v): (&[E], &[E]), scores: &mut [E]) {
+        let rows = memory.keys();
+        if self.query_layer().is_some() {
+            attend(Attend::TanhDots { rows, query, v, to: &mut *scores });
+        } else {
+            attend(Attend::Dots { rows, x: query, to: &mut *scores });
+            if let (_, Some(g)) = self.scale() {
+                scores.iter_mut().for_each(|score| *score *= g);
+            }
+        }
+        if let Some(bias) = self.score_bias() {
+            scores.iter_mut().for_each(|score| *score += bias);
+        }
+    }
+}
+
+impl<E: Float> MemoryRow<E> {
+    /// to += Σ alignments · values.
+    pub(super) fn context(&self, alignments: &[E], to: &mut [E]) {
+        attend(Attend::Combine { rows: self.values(), weights: alignments, to });
+    }
+
+    /// Computes the gradient of the alignments from that of the context, `d`, and adds that of the values.
+    pub(crate) fn context_backward(&self, alignments: &[E], d: &[E], d_alignments: &mut [E], d_values: &mut [E]) {
+        attend(Attend::Dots { rows: self.values(), x: d, to: d_alignments });
+        attend(Attend::Spread { weights: alignments, x: d, rows: d_values });
+    }
+}
+
+/// Gradients that a row of a step adds to.
+pub(crate) struct ScoreGradients<'a, E> {
+    pub keys: &'a mut [E],
+    pub query: &'a mut [E],
+    /// Of v, normalized.
+    pub v: &'a mut [E],
+    pub g: &'a mut E,
+    pub score_bias: &'a mut E,
+}
+
+impl<E: Float> AttentionMechanism<E> {
+    /// Adds the gradients of a row of a step from `d`, that of its scores. `room` has as many numbers.
+    pub(crate) fn score_backward(
+        &self,
+        memory: &MemoryRow<E>,
+        (query, v): (&[E], &[E]),
+        d: &mut [E],
+        room: &mut [E],
+        to: ScoreGradients<'_, E>,
+    ) {
+        let rows = memory.keys();
+        *to.score_bias += d.iter().copied().sum();
+        if self.query_layer().is_some() {
+            let to = TanhGradients { rows: to.keys, query: to.query, v: to.v };
+            attend(Attend::TanhBack { rows, query, v, d, to });
+            return;
+        }
+        if let (_, Some(g)) = self.scale() {
+            attend(Attend::Dots { rows, x: query, to: &mut *room });
+            *to.g += d.iter().zip(&*room).map(|(&d, &score)| d * score).sum();
+            d.iter_mut().for_each(|d| *d *= g);
+        }
+        attend(Attend::Combine { rows, weights: d, to: to.query });
+        attend(Attend::Spread { weights: d, x: query, rows: to.keys });
+    }
+
+    /// Turns the gradient of v as scores use it, `d`, into those of v and g.
+    pub(crate) fn scale_backward(&self, d: &[E], d_v: &mut Array1<E>, d_g: Option<&mut E>) {
+        let ((Some(v), g), Some(d_g)) = (self.scale(), d_g) else {
+            d_v.iter_mut().zip(d).for_each(|(to, &d)| *to += d);
+            return;
+        };
+        let (norm, g) = (norm(v), g.unwrap_or(E::one()));
+        let along: E = d.iter().zip(v).map(|(&d, &v)| d * v / norm).sum();
+        *d_g += along;
+        for ((to, &d), &v) in d_v.iter_mut().zip(d).zip(v) {
+            *to += g / norm * (d - along * v / norm);
+        }
+    }
+}
+
+/// |v|.
+fn norm<E: Float>(v: &Array1<E>) -> E {
+    v.iter().map(|&v| v * v).sum::<E>().sqrt()
+}

@@ -1,0 +1,7 @@
+//! The module `seq2seq`: attention, decoders, beam search.
+
+mod attention;
+mod decoders;
+mod gradients;
+mod models;
+mod transducers;
