@@ -140,7 +140,7 @@ mod tests {
         let rng = &mut rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
         let cell = crate::Gru::<f32>::new(3, 20, rng);
         let x = ndarray::Array3::from_shape_fn((7, 50, 3), |(t, row, i)| ((t + 3 * row + i) as f32).sin());
-        let (expected, expected_state) = crate::dynamic_rnn_time_major(&cell, &x, None, None).unwrap();
+        let (expected, expected_state) = crate::DynamicRnn::new(&cell).time_major(true).run(&x).unwrap();
         let (schedule, mut outputs) = (Schedule::new(7, 50, None), ndarray::Array3::zeros(expected.raw_dim()));
         let (inputs, out, mut state) = (x.view(), outputs.view_mut(), cell.zero_state(50));
         let walk = Walk { cell: &cell, schedule: &schedule, rows: 0..50, inputs, outputs: out, initial: None };
