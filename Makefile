@@ -14,7 +14,7 @@ doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --open
 
 bench:
-	cargo bench --bench forward
+	cargo bench --manifest-path benches/Cargo.toml --bench forward
 
 ci:
 	.ci/run

@@ -5,7 +5,8 @@
 //! - `step_loop/<cell>/<workload>`: the same with `step` called by hand; a ragged batch steps its padding too
 //! - `custom/driver`, `custom/loop`: a cell written with ndarray alone, through the driver and by hand
 //!
-//! Everything is f32, and on one thread without the feature `rayon`. `cargo bench --bench forward -- forward/lstm` runs what its name matches.
+//! Everything is f32, and on one thread without the feature `rayon`. `make bench` runs all of it. After
+//! `--bench forward --`, a name such as `forward/lstm` runs what it matches.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};

@@ -1,0 +1,1 @@
+//! Only benchmarks: `cargo bench --manifest-path benches/Cargo.toml`.
