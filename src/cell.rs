@@ -1,5 +1,6 @@
 //! [`RnnCell`]: computes one step.
 
+use crate::compression::Compression;
 use crate::{Error, Float, State};
 use ndarray::{ArrayRef2, ArrayRef3, Axis};
 
@@ -120,6 +121,26 @@ pub trait RnnCell: Sync {
             self.step(&input, state, &mut output, workspace);
         }
     }
+
+    /// Hands the cell's products to `compression`, which compresses their weights in place. For
+    /// [`Compressed`](crate::Compressed), which alone can call it.
+    ///
+    /// A cell made with [`Linear`](crate::fused::Linear) calls [`Linear::compress`](crate::fused::Linear::compress) of
+    /// each. A wrapper calls this method of the cell inside, with
+    /// [`Compression::within`](crate::Compression::within) if it prefixes the names of parameters. A cell without
+    /// products returns `Ok`. The provided version returns an error.
+    ///
+    /// # Errors
+    /// [`Error::NotCompressible`] if the cell does not support it, or a weight is not finite.
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+        let _ = compression;
+        Err(not_compressible::<Self>("it does not implement `compress`"))
+    }
+}
+
+/// The error for a cell of type `C`.
+pub(crate) fn not_compressible<C: ?Sized>(reason: &str) -> Error {
+    Error::NotCompressible { what: format!("cell {}", std::any::type_name::<C>()), reason: reason.into() }
 }
 
 /// Implements `step` as a run of one step, for a cell whose `unroll` is the fast path.
@@ -142,7 +163,7 @@ macro_rules! step_as_run {
 pub(crate) use step_as_run;
 
 macro_rules! delegate {
-    ($($pointer:ty),+) => {$(
+    ($($pointer:ty { $($compress:tt)* })+) => {$(
         impl<C: RnnCell + ?Sized> RnnCell for $pointer
         where
             Self: Sync,
@@ -184,8 +205,25 @@ macro_rules! delegate {
             ) {
                 (**self).unroll(inputs, state, outputs, workspace);
             }
+            $($compress)*
         }
     )+};
 }
 
-delegate!(&C, Box<C>, std::sync::Arc<C>);
+delegate! {
+    &C {
+        fn compress(&mut self, _: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+            Err(not_compressible::<Self>("it shares its weights"))
+        }
+    }
+    Box<C> {
+        fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+            (**self).compress(compression)
+        }
+    }
+    std::sync::Arc<C> {
+        fn compress(&mut self, _: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+            Err(not_compressible::<Self>("it shares its weights"))
+        }
+    }
+}

@@ -248,6 +248,13 @@ pub enum Error {
         /// What the cell has.
         found: String,
     },
+    /// A cell or one of its weights cannot be compressed.
+    NotCompressible {
+        /// The cell or the weight.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
     /// The contents of a safetensors file are invalid.
     InvalidFile {
         /// What is wrong with them.

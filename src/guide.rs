@@ -5,6 +5,7 @@
 #![cfg_attr(not(doctest), doc = "[sequences]: crate::guide::sequences")]
 #![cfg_attr(not(doctest), doc = "[porting]: crate::guide::porting")]
 #![cfg_attr(not(doctest), doc = "[accuracy]: crate::guide::accuracy")]
+#![cfg_attr(not(doctest), doc = "[compressed]: crate::guide::compressed")]
 #![doc = include_str!("../docs/guide.md")]
 
 // For the pages' links to items.
@@ -30,3 +31,6 @@ pub mod porting {}
 
 #[doc = include_str!("../docs/guide/accuracy.md")]
 pub mod accuracy {}
+
+#[doc = include_str!("../docs/guide/compressed.md")]
+pub mod compressed {}

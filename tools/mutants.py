@@ -8,7 +8,7 @@ usage: mutants.py prepare DIR [--sample 300] [--seed 1]   copies to DIR, mutates
        mutants.py report DIR                              counts, and the mutants that no test noticed
 `prepare` draws the sample from what `cargo mutants --list` finds in src outside src/kernel (install cargo-mutants), and
 takes all entries of tools/mutants/kernel.txt and tests/memory_safety.txt."""
-import argparse, json, os, random, re, resource, signal, subprocess, sys, tempfile, threading, time
+import argparse, heapq, json, os, random, re, resource, signal, subprocess, sys, tempfile, threading, time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
@@ -177,21 +177,30 @@ def trace(work, program, path):
     print(f"{program}: {len(done)} tests, {sum(found[0] for _, _, found in done):.0f} s", flush=True)
 
 
-def outcome(work, programs, number, tests):
-    """How a mutant ends: its tests, the fastest first, in batches that last twice as long each time."""
-    at, budget = 0, 0.5
-    while at < len(tests):
+class Trial:
+    """A mutant and the tests that reach it, the fastest first, in batches that last twice as long each time."""
+
+    def __init__(self, number, tests):
+        self.number, self.tests, self.at, self.budget, self.seconds = number, sorted(tests), 0, 0.5, 0.0
+
+    def __lt__(self, other):
+        return (self.budget, int(self.number)) < (other.budget, int(other.number))
+
+    def next_batch(self, work, programs):
+        """How the mutant ends and by what; `None` if tests are left."""
         batch, seconds = defaultdict(list), 0.0
-        while at < len(tests) and (not batch or seconds + tests[at][0] <= budget):
-            batch[tests[at][1]].append(tests[at][2])
-            seconds += tests[at][0]
-            at += 1
-        budget *= 2
+        while self.at < len(self.tests) and (not batch or seconds + self.tests[self.at][0] <= self.budget):
+            batch[self.tests[self.at][1]].append(self.tests[self.at][2])
+            seconds += self.tests[self.at][0]
+            self.at += 1
+        self.budget *= 2
         for program, names in batch.items():
-            code, _ = execute(work, programs[program], names, 20 + 3 * seconds, MUTANT=str(number))
+            code, _ = execute(work, programs[program], names, 20 + 3 * seconds, MUTANT=str(self.number))
             if code != 0:
                 return "timed out" if code is None else "caught", f"{program} {' '.join(names[:3])}"
-    return "survived" if tests else "not reached", ""
+        if self.at == len(self.tests):
+            return "survived" if self.tests else "not reached", ""
+        return None
 
 
 def run(work, shard, wanted):
@@ -205,26 +214,41 @@ def run(work, shard, wanted):
     tests = ", ".join(f"{program} {int(traced['built'])}" for program, traced in traces.items())
     part, parts = map(int, shard.split("/"))
 
-    def is_wanted(number, name):
-        # Tests may have come since a mutant survived.
-        result, _, by = results.get(name, ("none", "", ""))
+    def is_wanted(number, mutant):
+        # Tests may have come since a mutant survived. Those with a test of their own are for `prove`.
+        result, _, by = results.get(mutant["name"], ("none", "", ""))
         new = result == "none" or result in ALIVE and by != tests
-        return name not in not_viable and int(number) % parts == part and (wanted in name if wanted else new)
+        viable = mutant["name"] not in not_viable and not mutant.get("test")
+        return viable and int(number) % parts == part and (wanted in mutant["name"] if wanted else new)
 
-    todo = [number for number, mutant in mutants.items() if is_wanted(number, mutant["name"])]
-    random.Random(0).shuffle(todo)
+    todo = [Trial(number, reaching[int(number)]) for number, mutant in mutants.items() if is_wanted(number, mutant)]
+    print(f"{len(todo)} to run", flush=True)
+    heapq.heapify(todo)
 
-    def one(number):
-        start = time.monotonic()
-        result, by = outcome(work, programs, number, sorted(reaching[int(number)]))
-        by = tests if result in ALIVE else by
-        with lock, open(work.path("results.txt"), "a", encoding="utf-8") as file:
-            line = "\t".join([mutants[number]["name"], result, f"{time.monotonic() - start:.1f}", by])
-            print(line, file=file)
-            print(line, flush=True)
+    def worker():
+        # Whatever has run the least comes next, so that those that die fast are not behind those that live.
+        while True:
+            with lock:
+                if not todo:
+                    return
+                trial = heapq.heappop(todo)
+            start = time.monotonic()
+            end = trial.next_batch(work, programs)
+            trial.seconds += time.monotonic() - start
+            with lock:
+                if not end:
+                    heapq.heappush(todo, trial)
+                    continue
+                result, by = end
+                by = tests if result in ALIVE else by
+                line = "\t".join([mutants[trial.number]["name"], result, f"{trial.seconds:.1f}", by])
+                with open(work.path("results.txt"), "a", encoding="utf-8") as file:
+                    print(line, file=file)
+                print(line, flush=True)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, todo))
+        for done in [pool.submit(worker), pool.submit(worker)]:
+            done.result()
 
 
 def prove(work, wanted):
@@ -246,7 +270,9 @@ def report(work):
     mutants, results, not_viable = work.load("mutants.json", {}), work.results(), set(work.load("not_viable.json", []))
     counts = defaultdict(Counter)
     for mutant in mutants.values():
-        kind = mutant["name"].split()[0] if mutant["name"].startswith(("kernel ", "safety ")) else "drawn"
+        if mutant.get("test"):
+            continue
+        kind = "kernel" if mutant["name"].startswith("kernel ") else "drawn"
         result = "does not compile" if mutant["name"] in not_viable else results.get(mutant["name"], ["no result yet"])[0]
         counts[kind][result] += 1
         if result in ALIVE:

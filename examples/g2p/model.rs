@@ -5,9 +5,10 @@
 //! one-hot vector, the input a GRU expects. The answers are the same for four tenths less work.
 
 use ndarray::{Array2, Array3, Axis};
+use rnn_cell::fused::Workspace;
 use rnn_cell::seq2seq::{BasicDecoder, BeamSearchDecoder, GreedyEmbeddingHelper, dynamic_decode};
 use rnn_cell::weights::{Tensors, pytorch, safetensors};
-use rnn_cell::{Dense, Embedding, Error, Gru, dynamic_rnn};
+use rnn_cell::{Compressed, Dense, Embedding, Error, Gru, RnnCell, WeightFormat, dynamic_rnn};
 use std::collections::{BTreeMap, HashMap};
 
 /// Maximum number of phonemes in an answer.
@@ -25,16 +26,19 @@ pub struct G2p {
     word_end: usize,
     start: usize,
     end: usize,
-    encoder: Gru<f32>,
-    decoder: Gru<f32>,
+    encoder: Net,
+    decoder: Net,
     /// One-hot vectors of the phonemes, the decoder's inputs.
     one_hot: Embedding<f32>,
     logits: Dense<f32>,
 }
 
+/// A GRU, or the same with weights of 16 or 8 bits.
+type Net = Box<dyn RnnCell<Elem = f32, State = Array2<f32>, Workspace = Workspace<f32>> + Send + Sync>;
+
 impl G2p {
-    /// Builds the model from a file's bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+    /// Builds the model from a file's bytes. With a format, the GRUs' weights are compressed.
+    pub fn from_bytes(bytes: &[u8], format: Option<WeightFormat>) -> Result<Self, Error> {
         let metadata = safetensors::read_metadata(bytes)?;
         let letters = vocabulary(&metadata, "graphemes")?;
         let phonemes = vocabulary(&metadata, "phonemes")?;
@@ -46,8 +50,8 @@ impl G2p {
             word_end: index(&letters, "</s>")?,
             start: index(&phonemes, "<s>")?,
             end: index(&phonemes, "</s>")?,
-            encoder: gru(&mut tensors, "enc", letters.len())?,
-            decoder: gru(&mut tensors, "dec", phonemes.len())?,
+            encoder: net(gru(&mut tensors, "enc", letters.len())?, format)?,
+            decoder: net(gru(&mut tensors, "dec", phonemes.len())?, format)?,
             one_hot: Embedding::from_weights(Array2::eye(phonemes.len()))?,
             logits: Dense::from_weights(kernel, Some(bias))?,
             letters: letters.into_iter().enumerate().map(|(index, letter)| (letter, index)).collect(),
@@ -106,6 +110,13 @@ impl G2p {
     fn names<'a>(&self, phonemes: impl Iterator<Item = &'a usize>) -> Vec<&str> {
         phonemes.take_while(|&&phoneme| phoneme != self.end).map(|&phoneme| self.phonemes[phoneme].as_str()).collect()
     }
+}
+
+fn net(gru: Gru<f32>, format: Option<WeightFormat>) -> Result<Net, Error> {
+    Ok(match format {
+        None => Box::new(gru),
+        Some(format) => Box::new(Compressed::new(gru, format)?),
+    })
 }
 
 /// Builds a GRU from `enc_w_hh`, `enc_b_ih`, …, an `nn.GRU`'s tensors under other names, and folds the embedding in.

@@ -1,6 +1,7 @@
 //! The simple recurrent network.
 
 use crate::checks::check_sizes;
+use crate::compression::Compression;
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
@@ -185,6 +186,10 @@ impl<E: Float> FusedCell for BasicRnn<E> {
     }
     fn stages(&self) -> Stages<'_, E> {
         Stages::new([Stage::of(&self.product).state(0)])
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        compression.product(&mut self.product, &mut [("kernel", &mut self.weights.kernel)])
     }
 
     forward_compiled_here!(BasicRnn);

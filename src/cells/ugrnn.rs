@@ -2,6 +2,7 @@
 
 use super::blend::{blend, blend_back};
 use crate::checks::{check_finite, check_sizes};
+use crate::compression::Compression;
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
@@ -191,6 +192,10 @@ impl<E: Float> FusedCell for Ugrnn<E> {
     }
     fn stages(&self) -> Stages<'_, E> {
         Stages::new([Stage::of(&self.product).state(0)])
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        compression.product(&mut self.product, &mut [("kernel", &mut self.weights.kernel)])
     }
 
     #[inline(always)]

@@ -9,9 +9,10 @@ use crate::checks::{check_directions, check_inputs, checked_state};
 use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
 use ndarray::{Array3, ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate};
 
+/// The states of two directions, (forward, backward).
+type States<C, D> = (<C as RnnCell>::State, <D as RnnCell>::State);
 /// What two directions return: (forward, backward) outputs and (forward, backward) final states.
-type UnrolledBoth<C, D> =
-    ((Array3<<C as RnnCell>::Elem>, Array3<<C as RnnCell>::Elem>), (<C as RnnCell>::State, <D as RnnCell>::State));
+type UnrolledBoth<C, D> = ((Array3<<C as RnnCell>::Elem>, Array3<<C as RnnCell>::Elem>), States<C, D>);
 
 /// Pairs a forward and a backward cell and visits their parameters together, under `fw/` and `bw/`.
 ///
@@ -167,7 +168,7 @@ impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'c, 'o, C,
     }
 
     /// Schedules the run and returns the initial states if all arguments fit.
-    pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<(Schedule, (C::State, D::State)), Error> {
+    pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<(Schedule, States<C, D>), Error> {
         let Self { cell_fw, cell_bw, sequence_length, time_major, .. } = *self;
         let (seq, batch, _) = by_step(inputs.view(), time_major).dim();
         check_directions(cell_fw, cell_bw)?;

@@ -2,11 +2,13 @@
 
 use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
 use crate::back::Back;
+use crate::cell::not_compressible;
+use crate::compression::Compression;
 use crate::kernel::Driver;
 use crate::kernel::recurrence::{
     self, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
 };
-use crate::{Float, Parameters, ParametersMut, State};
+use crate::{Error, Float, Parameters, ParametersMut, State};
 use ndarray::{ArrayRef3, ArrayViewMut2, Ix3};
 
 /// A cell that supplies its equation; the crate supplies the products and everything around them.
@@ -39,6 +41,16 @@ pub trait FusedCell: Sync {
     /// - Ask `row` only once per call for each slice to be written; asking again panics.
     /// - A plain number must be the right operand: `f + E::one()`. On the left, use [`V::splat`](Vector::splat).
     fn forward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Forward<'_, Self::Elem>);
+
+    /// Hands the cell's products to `compression`: [`RnnCell::compress`](crate::RnnCell::compress). The provided version
+    /// returns an error.
+    ///
+    /// # Errors
+    /// [`Error::NotCompressible`] if the cell does not support it, or a weight is not finite.
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+        let _ = compression;
+        Err(not_compressible::<Self>("it does not implement `compress`"))
+    }
 
     // Decides where the loop over rows is compiled: in the crate that names the type, or here for this crate's cells.
     #[doc(hidden)]

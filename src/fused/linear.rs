@@ -3,6 +3,7 @@
 use super::weights::{drawn, gates_from, matrix_shape, packed_parameters};
 use super::{Samples, Source, Workspace};
 use crate::checks::check_sizes;
+use crate::compression::Compression;
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::{self, Product};
@@ -138,6 +139,18 @@ impl<E: Float> Linear<E> {
     ) {
         let (kernel, bias) = (gradient.kernel.view_mut(), gradient.bias.as_mut());
         samples.add_product((stage, 0..self.options.gates), sources, kernel, bias);
+    }
+
+    /// Compresses the kernel, for [`FusedCell::compress`](super::FusedCell::compress). `name` is what the product is
+    /// called in [`parameters!`](crate::parameters); `""` if its weights have no prefix.
+    ///
+    /// From then on the kernel in [`weights`](Self::weights) has no rows, and [`backward`](Self::backward) panics.
+    ///
+    /// # Errors
+    /// [`Error::NotCompressible`] if a weight is not finite.
+    pub fn compress(&mut self, name: &str, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        let kernel = crate::joined(name, "kernel");
+        compression.product(&mut self.product, &mut [(&kernel, &mut self.weights.kernel)])
     }
 
     fn repack(&mut self) {

@@ -92,6 +92,12 @@ macro_rules! fused_cell {
             ) {
                 $crate::fused::unroll(self, inputs, state, outputs, workspace);
             }
+            fn compress(
+                &mut self,
+                compression: &mut $crate::Compression<'_, Self::Elem>,
+            ) -> ::std::result::Result<(), $crate::Error> {
+                $crate::fused::FusedCell::compress(self, compression)
+            }
         }
     };
     ($cell:ty) => {

@@ -18,7 +18,7 @@ impl<E> Default for Buffer<E> {
     }
 }
 
-impl<E: Element> Buffer<E> {
+impl<E: Copy + Default> Buffer<E> {
     /// Lines are whole and hold nothing but numbers: the pointers and slices below rely on it.
     const NUMBERS_ONLY: () = assert!(size_of::<Line<E>>() == 16 * size_of::<E>());
 
@@ -32,6 +32,10 @@ impl<E: Element> Buffer<E> {
             self.0.reserve_exact(lines - self.0.len());
             self.0.resize(lines, Line::default());
         }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.0[..])
     }
 
     pub(crate) fn as_ptr(&self) -> *const E {

@@ -3,10 +3,13 @@
 use pulp::{Simd, WithSimd};
 use std::sync::OnceLock;
 
-/// The instruction set the kernels run on here: `"avx512"`, `"avx2"`, `"neon"` or `"scalar"`.
+/// The instruction set the kernels run on here: `"avx512+vnni"`, `"avx512"`, `"avx2"`, `"neon"` or `"scalar"`.
 ///
 /// The widest one this machine has, unless the environment variable `RNN_CELL_ISA` names another before the first cell
 /// is made. An empty variable counts as unset. Results on different instruction sets differ in the last bits.
+///
+/// `+vnni` says that the products of [`WeightFormat::Int8`](crate::WeightFormat::Int8) use VNNI's dot product of bytes.
+/// Everything else is the same as on `"avx512"`, bit for bit.
 ///
 /// # Panics
 /// If the variable names one that this machine does not have.
@@ -23,6 +26,9 @@ pub enum Isa {
     Avx2(pulp::x86::V3),
     #[cfg(target_arch = "x86_64")]
     Avx512(pulp::x86::V4),
+    /// With VNNI, the dot product of bytes. All other kernels are those of `Avx512`.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(pulp::x86::V4),
     #[cfg(target_arch = "aarch64")]
     Neon(pulp::aarch64::Neon),
 }
@@ -51,7 +57,9 @@ impl Isa {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            all.extend(pulp::x86::V4::try_new().map(Self::Avx512));
+            let avx512 = pulp::x86::V4::try_new();
+            all.extend(avx512.filter(|_| is_x86_feature_detected!("avx512vnni")).map(Self::Avx512Vnni));
+            all.extend(avx512.map(Self::Avx512));
             all.extend(pulp::x86::V3::try_new().map(Self::Avx2));
         }
         #[cfg(target_arch = "aarch64")]
@@ -67,6 +75,8 @@ impl Isa {
             Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni(_) => "avx512+vnni",
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => "neon",
         }
@@ -79,7 +89,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => 32 / size_of::<E>(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => 64 / size_of::<E>(),
+            Self::Avx512(_) | Self::Avx512Vnni(_) => 64 / size_of::<E>(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => 16 / size_of::<E>(),
         }
@@ -93,7 +103,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(simd) => Simd::vectorize(simd, op),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(simd) => Simd::vectorize(simd, op),
+            Self::Avx512(simd) | Self::Avx512Vnni(simd) => Simd::vectorize(simd, op),
             #[cfg(target_arch = "aarch64")]
             Self::Neon(simd) => Simd::vectorize(simd, op),
         }

@@ -9,6 +9,7 @@
 //! | `activation`, `element`, `isa`, `buffer` | names; numbers and their vectors; the instruction set; memory |
 //! | `vector`, `lanes`, `math`, `vector_lanes`, `slices`, `attend` | vectors with operators, as users see them and as registers; the functions; over slices; over the rows of a memory |
 //! | `rows`, `memory` | strided views that know their bounds, some read-only; arrays and memory as such views |
+//! | `shape`, `compact` | the shape of packed weights; weights in 16 or 8 bits, and their products, forward only |
 //! | `tile`, `pack`, `multiply`, `weight_gradients` | a few rows times a panel; weights in panels; whole products, forward and for gradients |
 //! | `registry` | the kernels compiled here, for each number type and instruction set |
 //! | `threads`, `team` | the threads that run a pass |
@@ -21,6 +22,7 @@
 mod activation;
 pub(crate) mod attend;
 mod buffer;
+pub(crate) mod compact;
 mod element;
 pub(crate) mod isa;
 mod lanes;
@@ -32,6 +34,7 @@ pub(crate) mod product;
 pub(crate) mod recurrence;
 mod registry;
 mod rows;
+mod shape;
 pub(crate) mod slices;
 mod team;
 #[cfg(test)]
@@ -45,6 +48,7 @@ mod weight_gradients;
 
 pub use activation::Activation;
 pub(crate) use buffer::zeros;
+pub use compact::WeightFormat;
 pub use element::Element;
 pub use isa::instruction_set;
 pub use product::Workspace;

@@ -8,17 +8,20 @@
 //! ```
 //!
 //! Units are cut into panels of `groups` vectors. A panel is contiguous. Units past the last have zero weights. Nothing
-//! here depends on what the sums are for. Only this file and [`tile`](super::tile) would have to change for weights of
-//! another kind.
+//! here depends on what the sums are for. Compressed weights keep this order of panels and vectors: see
+//! [`compact`](super::compact).
 
 use super::Element;
 use super::buffer::Buffer;
+use super::compact::Compact;
 use super::isa::Isa;
 use super::tile::MAX_SUMS;
 use std::ops::Range;
+use std::sync::Arc;
 
 mod fill;
 
+pub(crate) use super::shape::PackShape;
 pub use fill::Fill;
 
 /// Weights of all gates, packed for one instruction set.
@@ -29,82 +32,17 @@ pub(crate) struct Packed<E> {
     /// Numbers in a vector of `isa`.
     lanes: usize,
     panels: usize,
-    weights: Buffer<E>,
+    weights: Storage<E>,
     bias: Buffer<E>,
 }
 
-/// The shape of packed weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PackShape {
-    /// Rows of weights for the inputs.
-    pub inputs: usize,
-    /// Rows of weights for the recurrent values.
-    pub recurrent: usize,
-    /// Units of each gate.
-    pub units: usize,
-    /// Gates side by side in a panel.
-    pub gates: usize,
-    /// Whether the last gate keeps its sum over inputs apart from that over recurrent values, which has its own bias.
-    pub split: bool,
-}
-
-impl PackShape {
-    /// Vectors of units in a panel: as many as a tile has sums for, or one if it holds all units. Otherwise a cell of
-    /// few units and many inputs would be mostly padding.
-    pub(super) fn groups(&self, lanes: usize) -> usize {
-        match self.gates {
-            _ if self.units <= lanes => 1,
-            1 => MAX_SUMS,
-            2 => MAX_SUMS / 2,
-            _ => 1,
-        }
-    }
-
-    /// Vectors of weights for one input in one panel.
-    pub(super) fn vectors(&self, lanes: usize) -> usize {
-        self.gates * self.groups(lanes)
-    }
-
-    fn bias_vectors(&self, lanes: usize) -> usize {
-        self.vectors(lanes) + usize::from(self.split)
-    }
-
-    /// Sums of a unit: one per gate, in order. A split gate has two, the one over inputs first of all and the one over
-    /// recurrent values last. So inputs take part in adjacent slots, and recurrent values do too.
-    pub(crate) fn slots(&self) -> usize {
-        self.gates + usize::from(self.split)
-    }
-
-    /// Where each vector of a panel's sums goes in a row of slots that are `stride` apart. The last vector is a split
-    /// gate's input sum, which goes to the first slot.
-    pub(super) fn places(&self, stride: usize, lanes: usize) -> [usize; MAX_SUMS] {
-        match self.gates {
-            1 => [0, lanes, 2 * lanes, 3 * lanes],
-            2 => [0, stride, lanes, stride + lanes],
-            3 if self.split => [stride, 2 * stride, 3 * stride, 0],
-            _ => [0, stride, 2 * stride, 3 * stride],
-        }
-    }
-
-    /// The gates of the slots that inputs take part in, slot by slot.
-    pub(super) fn input_gates(&self) -> impl Iterator<Item = usize> {
-        let (gates, split) = (self.gates, self.split);
-        (0..gates).map(move |slot| if split { (slot + gates - 1) % gates } else { slot })
-    }
-
-    fn depth(&self) -> usize {
-        self.inputs + self.recurrent
-    }
-
-    fn panels(&self, lanes: usize) -> usize {
-        self.units.div_ceil(self.groups(lanes) * lanes)
-    }
-
-    /// The units of one vector of a panel: one per lane, except those past the last unit.
-    fn units_of(&self, panel: usize, group: usize, lanes: usize) -> Range<usize> {
-        let first = (panel * self.groups(lanes) + group) * lanes;
-        first.min(self.units)..(first + lanes).min(self.units)
-    }
+/// How weights are stored.
+#[derive(Clone)]
+enum Storage<E> {
+    /// As numbers. They can be repacked and transposed.
+    Numbers(Buffer<E>),
+    /// In fewer bits, for forward products only.
+    Compact(Arc<Compact>),
 }
 
 /// Where one gate's weights are: a row-major matrix and the gate's first column. Also its bias, if any.
@@ -126,7 +64,42 @@ impl<E: Element> Packed<E> {
         assert!((1..=MAX_SUMS).contains(&shape.gates) && shape.slots() <= MAX_SUMS, "a tile has sums for 4 gates");
         let lanes = isa.lanes::<E>();
         let panels = shape.panels(lanes);
-        Self { isa, shape, lanes, panels, weights: Buffer::default(), bias: Buffer::default() }
+        Self { isa, shape, lanes, panels, weights: Storage::Numbers(Buffer::default()), bias: Buffer::default() }
+    }
+
+    /// The compressed weights, if they are compressed.
+    pub(super) fn compact(&self) -> Option<&Arc<Compact>> {
+        match &self.weights {
+            Storage::Numbers(_) => None,
+            Storage::Compact(compact) => Some(compact),
+        }
+    }
+
+    /// Replaces the weights by compressed ones. Biases stay.
+    ///
+    /// # Panics
+    /// If they are of another shape or for another instruction set.
+    pub(super) fn compress(&mut self, compact: Arc<Compact>) {
+        compact.assert_fits(self.shape, self.lanes, self.isa);
+        self.weights = Storage::Compact(compact);
+    }
+
+    /// # Panics
+    /// If the weights are compressed.
+    fn numbers_of(&self) -> &Buffer<E> {
+        match &self.weights {
+            Storage::Numbers(numbers) => numbers,
+            Storage::Compact(_) => panic!("compressed weights can only be multiplied forward"),
+        }
+    }
+
+    /// # Panics
+    /// As [`numbers_of`](Self::numbers_of).
+    fn numbers_of_mut(&mut self) -> &mut Buffer<E> {
+        match &mut self.weights {
+            Storage::Numbers(numbers) => numbers,
+            Storage::Compact(_) => panic!("compressed weights can only be multiplied forward"),
+        }
     }
 
     pub(super) fn panels(&self) -> usize {
@@ -160,7 +133,7 @@ impl<E: Element> Packed<E> {
     /// The weights of a panel and of all panels after it.
     #[inline(always)]
     pub(super) fn weights_from(&self, panel: usize) -> &[E] {
-        &self.weights.as_slice()[panel * self.panel_weights()..]
+        &self.numbers_of().as_slice()[panel * self.panel_weights()..]
     }
 
     /// From one panel's weights to the next's.
@@ -183,7 +156,10 @@ impl<E: Element> Packed<E> {
 
     fn grow(&mut self) {
         let shape = self.shape;
-        self.weights.grow([self.panels(), shape.depth(), shape.vectors(self.lanes), self.lanes]);
+        let weights = [self.panels(), shape.depth(), shape.vectors(self.lanes), self.lanes];
+        if let Storage::Numbers(numbers) = &mut self.weights {
+            numbers.grow(weights);
+        }
         self.bias.grow([self.panels(), shape.bias_vectors(self.lanes), self.lanes]);
     }
 
@@ -200,6 +176,7 @@ impl<E: Element> Packed<E> {
             PackShape { inputs: self.shape.inputs, recurrent: 0, units: depths.len(), gates: 1, split: false };
         assert_eq!((lanes, self.shape), (from.lanes, to_shape), "weights are transposed for one instruction set");
         self.grow();
+        let inputs = self.shape.inputs;
         let (width, from_groups) = (self.shape.vectors(lanes) * lanes, from.shape.groups(lanes));
         let from_width = from.shape.vectors(lanes) * lanes;
         for (slot, gate) in gates.enumerate() {
@@ -209,9 +186,9 @@ impl<E: Element> Packed<E> {
                 let some = from.shape.units_of(panel, group, lanes);
                 for (at, first) in (0..depths.len()).step_by(width).enumerate() {
                     let features = width.min(depths.len() - first);
-                    let to = self.weights.as_mut_slice();
+                    let to = self.numbers_of_mut().as_mut_slice();
                     for (lane, unit) in some.clone().enumerate() {
-                        let row = (at * self.shape.inputs + slot * units + unit) * width;
+                        let row = (at * inputs + slot * units + unit) * width;
                         let sources = source[(depths.start + first) * from_width + lane..].iter().step_by(from_width);
                         for (to, &from) in to[row..row + features].iter_mut().zip(sources) {
                             *to = from;

@@ -2,6 +2,7 @@
 
 use super::attend::Attend;
 use super::buffer::Buffer;
+use super::compact::{self, Compact, WeightFormat};
 use super::isa::Isa;
 use super::memory::{self, Arena};
 use super::multiply::{Add, Input, Multiply, To};
@@ -13,7 +14,7 @@ use super::team::{Team, Work, with_team};
 use super::weight_gradients::{GradientWorkspace, Sums, WeightGradients};
 use ndarray::{Array1, ArrayView3, ArrayViewMut2, ArrayViewMut3};
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Opaque buffers that steps reuse: empty at first, grown by the first step.
 #[derive(Default)]
@@ -67,11 +68,24 @@ impl<E: Kernels> Product<E> {
         }
     }
 
+    /// Compresses the weights. Biases stay, and can still be [refilled](Self::refill).
+    ///
+    /// # Panics
+    /// If the compressed weights are of another shape.
+    pub(crate) fn compress(&mut self, compact: Arc<Compact>) {
+        self.forward.compress(compact);
+        self.back = OnceLock::new();
+    }
+
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.forward.compact().is_some()
+    }
+
     pub(crate) fn shape(&self) -> PackShape {
         self.forward.shape
     }
 
-    pub(super) fn isa(&self) -> Isa {
+    pub(crate) fn isa(&self) -> Isa {
         self.forward.isa
     }
 
@@ -95,7 +109,10 @@ impl<E: Kernels> Product<E> {
 
     /// The work of so many passes, of so many rows each, for a team to share.
     pub(super) fn work(&self, passes: usize, rows: usize) -> Work {
-        Work { passes, rows, panels: self.forward.panels(), products: self.forward.numbers() }
+        // Four products of bytes take the time of one.
+        let int8 = self.forward.compact().is_some_and(|compact| compact.format() == WeightFormat::Int8);
+        let products = self.forward.numbers() / if int8 { 4 } else { 1 };
+        Work { passes, rows, panels: self.forward.panels(), products }
     }
 }
 
@@ -217,12 +234,16 @@ pub(crate) fn forward<E: Kernels>(
     assert_eq!(x.dim().2, shape.inputs, "x must be (seq, batch, input)");
     assert_eq!(to.dim(), (steps, rows, shape.gates * shape.units), "what is multiplied must be (seq, batch, units)");
     let copies = [(x.dim(), x.strides()[2]), (to.dim(), to.strides()[2])];
-    numbers.grow([memory::total(copies.map(|(dim, stride)| memory::copy_numbers(dim, stride)))]);
+    let copies = copies.map(|(dim, stride)| memory::copy_numbers(dim, stride));
+    numbers.grow([memory::total(copies.into_iter().chain([compact::scratch_numbers(&product.forward)]))]);
     let mut arena = Arena::new(numbers.as_mut_slice());
     let (x, grid) = (memory::readable(x, &mut arena), memory::writable(&mut to, &mut arena));
     // SAFETY: the array is borrowed mutably; after the product nobody writes it.
     unsafe {
-        multiply_shared(&product.forward, x, (grid, Add::No));
+        match product.forward.compact() {
+            None => multiply_shared(&product.forward, x, (grid, Add::No)),
+            Some(_) => compact::multiply_inputs(&product.forward, x, grid, &mut arena),
+        }
         memory::copied_back(grid.frozen(), &mut to);
     }
 }

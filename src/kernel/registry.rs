@@ -3,6 +3,7 @@
 
 use super::Element;
 use super::attend::Attend;
+use super::compact::{self, codes::Encode};
 use super::isa::Isa;
 use super::multiply::Panels;
 use super::pack::Fill;
@@ -16,6 +17,10 @@ pub trait Kernels: Element {
     #[doc(hidden)]
     fn multiply(panels: Panels<'_, '_, Self>);
     #[doc(hidden)]
+    fn encode(isa: Isa, encode: Encode<'_, Self>);
+    #[doc(hidden)]
+    fn multiply_compact(panels: compact::Panels<'_, '_, Self>);
+    #[doc(hidden)]
     fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, '_, Self>);
     #[doc(hidden)]
     fn apply(isa: Isa, apply: Apply<'_, Self>);
@@ -23,8 +28,28 @@ pub trait Kernels: Element {
     fn attend(isa: Isa, attend: Attend<'_, Self>);
 }
 
+/// Weights of `f64` are never compressed.
+macro_rules! compact_kernels {
+    (f32) => {
+        fn encode(isa: Isa, encode: Encode<'_, Self>) {
+            isa.run(encode);
+        }
+        fn multiply_compact(panels: compact::Panels<'_, '_, Self>) {
+            panels.run_on_machine();
+        }
+    };
+    (f64) => {
+        fn encode(_: Isa, _: Encode<'_, Self>) {
+            unreachable!("only weights of f32 are compressed");
+        }
+        fn multiply_compact(_: compact::Panels<'_, '_, Self>) {
+            unreachable!("only weights of f32 are compressed");
+        }
+    };
+}
+
 macro_rules! kernels {
-    ($($number:ident)+) => {$(
+    ($($number:tt)+) => {$(
         impl Kernels for $number {
             fn fill(isa: Isa, fill: Fill<'_, Self>) {
                 isa.run(fill);
@@ -32,6 +57,7 @@ macro_rules! kernels {
             fn multiply(panels: Panels<'_, '_, Self>) {
                 panels.isa().run(panels);
             }
+            compact_kernels!($number);
             fn weight_gradients(isa: Isa, gradients: WeightGradients<'_, '_, Self>) {
                 isa.run(gradients);
             }

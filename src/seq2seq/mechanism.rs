@@ -1,12 +1,10 @@
 //! [`AttentionMechanism`]: scores a memory by a query.
 
 use super::align::Align;
-use super::head::Head;
 use super::memory::AttentionMemory;
-use super::score::HeadBuffers;
-use crate::fused::{Linear, LinearWeights, Workspace};
+use crate::fused::{Linear, LinearWeights};
 use crate::{Error, Float, parameters};
-use ndarray::{Array0, Array1, ArrayRef3, ArrayView3, Axis, s};
+use ndarray::{Array0, Array1, ArrayRef3};
 
 parameters! {
     /// The parameters of an [`AttentionMechanism`], or their gradients. See there for the shapes.
@@ -175,44 +173,6 @@ impl<E: Float> AttentionMechanism<E> {
             attention_b: self.attention_b.zeros(),
             attention_score_bias: self.attention_score_bias.zeros(),
         }
-    }
-
-    /// Attends for every row of a step: reads the queries, `output` (1, batch, query), and updates the head's
-    /// alignments. Returns \[query, context\], (1, batch, query + depth), in the buffers.
-    pub(super) fn attend<'b>(
-        &self,
-        output: &ArrayRef3<E>,
-        head: &mut Head<E>,
-        buffers: &'b mut HeadBuffers<E>,
-        products: &mut Workspace<E>,
-    ) -> ArrayView3<'b, E> {
-        let (_, batch, width) = output.dim();
-        let (time, depth) = (head.alignments.ncols(), self.memory_depth());
-        self.prepare(output, buffers, products);
-        let mut joined = buffers.joined.array((1, batch, width + depth));
-        joined.slice_mut(s![.., .., ..width]).assign(output);
-        joined.slice_mut(s![.., .., width..]).fill(E::zero());
-        let mut scores = buffers.scores.array((1, batch, time));
-        let mut previous = buffers.previous.array((1, batch, time));
-        previous.index_axis_mut(Axis(0), 0).assign(&head.alignments);
-        let mut aligned = buffers.aligned.array((1, batch, time));
-        let query = buffers.query.written((1, batch, self.num_units()));
-        for row in 0..batch {
-            let memory = head.rows[row].memory();
-            let (length, at) = (memory.length(), s![0, row, ..memory.length()]);
-            let (mut scores, mut all) = (scores.slice_mut(at), aligned.slice_mut(s![0, row, ..]));
-            let scores = scores.as_slice_mut().expect(BUFFERS);
-            self.score(memory, (query.slice(s![0, row, ..]).as_slice().expect(BUFFERS), &buffers.v), scores);
-            let all = all.as_slice_mut().expect(BUFFERS);
-            all[length..].fill(E::zero());
-            let previous = previous.slice(at);
-            self.align.forward(scores, previous.as_slice().expect(BUFFERS), &mut all[..length]);
-            let mut context = joined.slice_mut(s![0, row, width..]);
-            memory.context(&all[..length], context.as_slice_mut().expect(BUFFERS));
-        }
-        head.alignments.assign(&aligned.index_axis(Axis(0), 0));
-        head.remember();
-        buffers.joined.written((1, batch, width + depth))
     }
 }
 

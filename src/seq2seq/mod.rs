@@ -15,8 +15,10 @@ mod scheduled_helper;
 mod score;
 mod state;
 mod transducer;
+mod transducer_builder;
 mod tree;
 mod wrapper;
+mod wrapper_builder;
 
 pub(crate) use align::Aligned;
 pub use align::{MonotonicMode, Probability};
@@ -37,7 +39,9 @@ pub use options::{
 pub use scheduled_helper::{ScheduledEmbeddingTrainingHelper, ScheduledOutputTrainingHelper};
 pub(crate) use score::{HeadBuffers, ScoreGradients};
 pub use state::{AttentionState, tile_batch};
-pub use transducer::{Emission, Joiner, TransducerBuilder, TransducerStream};
+pub use transducer::{Emission, Joiner, TransducerStream};
+pub use transducer_builder::TransducerBuilder;
 pub use tree::gather_tree;
 pub(crate) use wrapper::prefix;
-pub use wrapper::{AttentionWrapper, AttentionWrapperBuilder, AttentionWrapperWorkspace};
+pub use wrapper::{AttentionWrapper, AttentionWrapperWorkspace};
+pub use wrapper_builder::AttentionWrapperBuilder;

@@ -1,13 +1,14 @@
 //! The scores of an attention mechanism: one row's query and memory.
 
-use super::mechanism::AttentionMechanism;
+use super::head::Head;
+use super::mechanism::{AttentionMechanism, BUFFERS};
 use super::memory::MemoryRow;
 use crate::Float;
 use crate::fused::Workspace;
 use crate::kernel::attend::{Attend, TanhGradients};
 use crate::kernel::product::attend;
 use crate::wrappers::workspace::Buffer;
-use ndarray::{Array1, ArrayRef3};
+use ndarray::{Array1, ArrayRef3, ArrayView3, Axis, s};
 
 /// What a step of one mechanism leaves, each (1, batch, …).
 #[derive(Clone, Default)]
@@ -26,8 +27,48 @@ pub(crate) struct HeadBuffers<E> {
 }
 
 impl<E: Float> AttentionMechanism<E> {
+    /// Attends for every row of a step: reads the queries, `output` (1, batch, query), and updates the head's
+    /// alignments. Returns \[query, context\], (1, batch, query + depth), in the buffers.
+    pub(super) fn attend<'b>(
+        &self,
+        output: &ArrayRef3<E>,
+        head: &mut Head<E>,
+        buffers: &'b mut HeadBuffers<E>,
+        products: &mut Workspace<E>,
+    ) -> ArrayView3<'b, E> {
+        let (_, batch, width) = output.dim();
+        let (time, depth) = (head.alignments.ncols(), self.memory_depth());
+        self.prepare(output, buffers, products);
+        let mut joined = buffers.joined.array((1, batch, width + depth));
+        joined.slice_mut(s![.., .., ..width]).assign(output);
+        joined.slice_mut(s![.., .., width..]).fill(E::zero());
+        let mut scores = buffers.scores.array((1, batch, time));
+        let mut previous = buffers.previous.array((1, batch, time));
+        previous.index_axis_mut(Axis(0), 0).assign(&head.alignments);
+        let mut aligned = buffers.aligned.array((1, batch, time));
+        let query = buffers.query.written((1, batch, self.num_units()));
+        for row in 0..batch {
+            let memory = head.rows[row].memory();
+            let sizes = (memory.time(), memory.widths());
+            assert_eq!(sizes, (time, (self.num_units(), depth)), "the memory must be this mechanism's");
+            let (length, at) = (memory.length(), s![0, row, ..memory.length()]);
+            let (mut scores, mut all) = (scores.slice_mut(at), aligned.slice_mut(s![0, row, ..]));
+            let scores = scores.as_slice_mut().expect(BUFFERS);
+            self.score(memory, (query.slice(s![0, row, ..]).as_slice().expect(BUFFERS), &buffers.v), scores);
+            let all = all.as_slice_mut().expect(BUFFERS);
+            all[length..].fill(E::zero());
+            let previous = previous.slice(at);
+            self.align().forward(scores, previous.as_slice().expect(BUFFERS), &mut all[..length]);
+            let mut context = joined.slice_mut(s![0, row, width..]);
+            memory.context(&all[..length], context.as_slice_mut().expect(BUFFERS));
+        }
+        head.alignments.assign(&aligned.index_axis(Axis(0), 0));
+        head.remember();
+        buffers.joined.written((1, batch, width + depth))
+    }
+
     /// Writes the queries as wide as keys, and v.
-    pub(super) fn prepare(&self, output: &ArrayRef3<E>, buffers: &mut HeadBuffers<E>, products: &mut Workspace<E>) {
+    fn prepare(&self, output: &ArrayRef3<E>, buffers: &mut HeadBuffers<E>, products: &mut Workspace<E>) {
         let batch = output.dim().1;
         let mut query = buffers.query.array((1, batch, self.num_units()));
         match self.query_layer() {
@@ -53,7 +94,7 @@ impl<E: Float> AttentionMechanism<E> {
     }
 
     /// Writes the scores of the row's steps.
-    pub(super) fn score(&self, memory: &MemoryRow<E>, (query, v): (&[E], &[E]), scores: &mut [E]) {
+    fn score(&self, memory: &MemoryRow<E>, (query, v): (&[E], &[E]), scores: &mut [E]) {
         let rows = memory.keys();
         if self.query_layer().is_some() {
             attend(Attend::TanhDots { rows, query, v, to: &mut *scores });
@@ -71,7 +112,7 @@ impl<E: Float> AttentionMechanism<E> {
 
 impl<E: Float> MemoryRow<E> {
     /// to += Σ alignments · values.
-    pub(super) fn context(&self, alignments: &[E], to: &mut [E]) {
+    fn context(&self, alignments: &[E], to: &mut [E]) {
         attend(Attend::Combine { rows: self.values(), weights: alignments, to });
     }
 

@@ -2,7 +2,7 @@
 
 use super::decode::{Decoder, dynamic_decode};
 use super::helper::best;
-use crate::checks::{check_shape, check_sizes, checked_state};
+use crate::checks::{check_shape, checked_state};
 use crate::kernel::zeros;
 use crate::{Embedding, Error, Float, RnnCell, State};
 use ndarray::{Array2, ArrayRef2, ArrayRef3, ArrayView3, Axis, s};
@@ -29,17 +29,6 @@ pub struct Emission {
     pub token: usize,
     /// The frame it was emitted at, counted from the stream's first.
     pub frame: usize,
-}
-
-/// Options of a [`TransducerStream`].
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct TransducerBuilder {
-    classes: usize,
-    blank: usize,
-    durations: Vec<usize>,
-    max_symbols: usize,
-    start_token: Option<usize>,
 }
 
 /// Decodes a transducer greedily: RNN-T (Graves, 2012), and with durations TDT (Xu et al., 2023).
@@ -77,17 +66,27 @@ pub struct TransducerBuilder {
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 pub struct TransducerStream<'a, C: RnnCell<Elem = E>, E: Float, J> {
-    options: TransducerBuilder,
+    pub(super) options: Options,
     cell: &'a C,
     embedding: &'a Embedding<E>,
     joiner: J,
-    initial: C::State,
+    /// What a row starts from: a state and a prediction of one row.
+    initial: (C::State, Array2<E>),
     rows: Vec<Row>,
     state: C::State,
     /// What the prediction network last said, (batch, output).
     predictions: Array2<E>,
     room: Room<C>,
     emissions: Vec<Vec<Emission>>,
+}
+
+/// What decides how a [`TransducerStream`] goes on.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub classes: usize,
+    pub blank: usize,
+    pub durations: Vec<usize>,
+    pub max_symbols: usize,
 }
 
 /// Where a row is.
@@ -117,109 +116,63 @@ struct Room<C: RnnCell> {
     workspace: C::Workspace,
 }
 
-impl TransducerBuilder {
-    /// The class that is no token. Default: the last class.
-    pub fn blank(mut self, blank: usize) -> Self {
-        self.blank = blank;
-        self
-    }
-
-    /// How many frames each of the logits after the classes goes on by, as in TDT. Default: none, RNN-T.
-    pub fn durations(mut self, durations: impl Into<Vec<usize>>) -> Self {
-        self.durations = durations.into();
-        self
-    }
-
-    /// The most tokens at one frame. Default: 10.
-    pub fn max_symbols(mut self, max_symbols: usize) -> Self {
-        self.max_symbols = max_symbols;
-        self
-    }
-
-    /// The token that the prediction network reads first. Default: none, zeros.
-    pub fn start_token(mut self, start_token: usize) -> Self {
-        self.start_token = Some(start_token);
-        self
-    }
-
-    /// Builds a stream of `batch` rows that starts from the cell's zero state.
-    ///
-    /// # Errors
-    /// - [`Error::ZeroSize`] if there are no classes, or `max_symbols` is 0.
-    /// - [`Error::OutOfBounds`] if `blank` is no class, or `start_token` no token.
-    /// - [`Error::ArrayShape`] if the embedding is not as wide as the cell's input, or has fewer tokens than there are
-    ///   classes, the last one aside if that is blank.
-    /// - As the cell reports its zero state.
-    pub fn build<'a, C: RnnCell, J: Joiner<C::Elem>>(
-        self,
-        cell: &'a C,
-        embedding: &'a Embedding<C::Elem>,
-        joiner: J,
+impl<'a, C: RnnCell<Elem = E>, E: Float, J> TransducerStream<'a, C, E, J> {
+    /// `options` are checked. The prediction network reads `start_token` first, or zeros.
+    pub(super) fn new(
+        options: Options,
+        (cell, embedding, joiner): (&'a C, &'a Embedding<E>, J),
         batch: usize,
-    ) -> Result<TransducerStream<'a, C, C::Elem, J>, Error> {
-        check_sizes(&[("classes", self.classes), ("max_symbols", self.max_symbols)])?;
-        if self.blank >= self.classes {
-            let argument = "blank".into();
-            return Err(Error::OutOfBounds { argument, found: self.blank, count: self.classes, of: "classes" });
-        }
-        let tokens = self.classes - usize::from(self.blank + 1 == self.classes);
-        let shape = [embedding.vocabulary().max(tokens), cell.input_size()];
-        check_shape("embedding", &shape, embedding.embeddings().shape())?;
+        start_token: Option<usize>,
+    ) -> Result<Self, Error> {
         let state = checked_state("the zero state", cell, batch, None)?;
-        let (input, output) = (zeros((1, cell.input_size())), zeros((1, cell.output_size())));
         let mut room: Room<C> = Room {
             active: Vec::with_capacity(batch),
             frames: Vec::new(),
             predictions: Vec::new(),
             logits: Vec::new(),
-            input,
-            output,
+            input: zeros((1, cell.input_size())),
+            output: zeros((1, cell.output_size())),
             state: cell.zero_state(1),
             workspace: C::Workspace::default(),
         };
-        if let Some(token) = self.start_token {
-            embedding.check_token("start_token", 0, token)?;
+        if let Some(token) = start_token {
             embedding.lookup_into(&[token], &mut room.input)?;
         }
         // All rows start alike.
         cell.step(&room.input, &mut room.state, &mut room.output, &mut room.workspace);
-        let initial = room.state.clone();
-        let mut stream = TransducerStream {
-            rows: vec![Row::default(); batch],
-            predictions: zeros((batch, cell.output_size())),
-            emissions: vec![Vec::new(); batch],
-            options: self,
-            cell,
-            embedding,
-            joiner,
-            initial,
-            state,
-            room,
-        };
-        let first = stream.room.output.clone();
-        for row in 0..batch {
-            stream.state.copy_row(row, &stream.initial, 0);
-            stream.predictions.row_mut(row).assign(&first.row(0));
-        }
+        let initial = (room.state.clone(), room.output.clone());
+        let (rows, emissions) = (vec![Row::default(); batch], vec![Vec::new(); batch]);
+        let predictions = zeros((batch, cell.output_size()));
+        let mut stream = Self { options, cell, embedding, joiner, initial, rows, state, predictions, room, emissions };
+        (0..batch).try_for_each(|row| stream.reset_row(row))?;
         Ok(stream)
+    }
+
+    /// Starts a row's next recording, without allocating: frames are counted from 0 again.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] if there is no such row.
+    pub fn reset_row(&mut self, row: usize) -> Result<(), Error> {
+        let count = self.rows.len();
+        if row >= count {
+            return Err(Error::OutOfBounds { argument: "row".into(), found: row, count, of: "rows" });
+        }
+        let (state, prediction) = &self.initial;
+        self.rows[row] = Row::default();
+        self.state.copy_row(row, state, 0);
+        self.predictions.row_mut(row).assign(&prediction.row(0));
+        Ok(())
     }
 }
 
 impl<C: RnnCell<Elem = E>, E: Float, J: Joiner<E>> TransducerStream<'_, C, E, J> {
-    /// Returns a builder for a joint network with logits of `classes` classes, blank included, before those of
-    /// durations.
-    pub fn builder(classes: usize) -> TransducerBuilder {
-        let blank = classes.saturating_sub(1);
-        TransducerBuilder { classes, blank, durations: Vec::new(), max_symbols: 10, start_token: None }
-    }
-
     /// Decodes a chunk of encoder `frames` (time, batch, depth), of which each row has `lengths` (batch), at most time.
     /// Without lengths a row has all. Returns the tokens each row emitted, which stay until the next push.
     ///
     /// # Errors
     /// - [`Error::ArrayShape`] if `frames` or `lengths` does not have the stream's batch.
     /// - [`Error::SequenceLengthTooLong`] if a length exceeds time.
-    /// - [`Error::AllNan`] if the logits of a row are all NaN.
+    /// - [`Error::AllNan`] if the logits of a row are all NaN. Reset the stream's rows before the next push.
     pub fn push(&mut self, frames: &ArrayRef3<E>, lengths: Option<&[usize]>) -> Result<&[Vec<Emission>], Error> {
         let (time, _, depth) = frames.dim();
         check_shape("frames", &[time, self.rows.len(), depth], frames.shape())?;

@@ -12,10 +12,6 @@ use crate::wrappers::workspace::Buffer;
 use crate::{Error, Float, Parameters, ParametersMut, RnnCell, joined};
 use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, s};
 
-mod builder;
-
-pub use builder::AttentionWrapperBuilder;
-
 /// Lets a cell attend to a memory at every step: TensorFlow 1's `AttentionWrapper`.
 ///
 /// ```text
@@ -56,29 +52,15 @@ pub use builder::AttentionWrapperBuilder;
 /// ```
 #[derive(Clone)]
 pub struct AttentionWrapper<C: RnnCell> {
-    cell: C,
-    mechanisms: Vec<AttentionMechanism<C::Elem>>,
+    pub(super) cell: C,
+    pub(super) mechanisms: Vec<AttentionMechanism<C::Elem>>,
     /// One per mechanism, or none at all.
-    layers: Vec<Linear<C::Elem>>,
-    output_attention: bool,
-    alignment_history: bool,
+    pub(super) layers: Vec<Linear<C::Elem>>,
+    pub(super) output_attention: bool,
+    pub(super) alignment_history: bool,
 }
 
 impl<C: RnnCell> AttentionWrapper<C> {
-    /// Returns a builder for `cell` with one or more mechanisms. Their attentions are concatenated.
-    pub fn builder(
-        cell: C,
-        mechanisms: impl IntoIterator<Item = AttentionMechanism<C::Elem>>,
-    ) -> AttentionWrapperBuilder<C> {
-        AttentionWrapperBuilder {
-            cell,
-            mechanisms: mechanisms.into_iter().collect(),
-            attention_layer_size: None,
-            output_attention: true,
-            alignment_history: false,
-        }
-    }
-
     /// The wrapped cell.
     #[must_use]
     pub fn cell(&self) -> &C {

@@ -113,6 +113,8 @@ impl<C: TrainableCell> TrainableCell for AttentionWrapper<C> {
             .collect();
         for (head, memory) in d_state.heads.iter_mut().zip(&memories) {
             head.widen(memory.time());
+            let found = head.alignments.ncols();
+            assert_eq!(found, memory.time(), "the state's gradient must have alignments as wide as the memory");
         }
         let mut sum = LongSum::<C::Elem, _>::new(gradient);
         for step in (0..steps).rev() {

@@ -3,8 +3,9 @@
 use super::cell::{RunBack, TrainableCell};
 use super::runs::steps_as_runs;
 use crate::back::Back;
+use crate::compression::Compression;
 use crate::wrappers::boxed::{DynWorkspace, ErasedCell, erased_cell};
-use crate::{DynState, Float, Parameters, ParametersMut, RnnCell};
+use crate::{DynState, Error, Float, Parameters, ParametersMut, RnnCell};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis};
 use std::any::Any;
 use std::fmt;

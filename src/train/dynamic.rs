@@ -94,8 +94,9 @@ impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
     /// last: only [`record`](Checkpointed::record) follows.
     ///
     /// For T steps the tape holds T / `steps` states and the records of `steps` steps; about √T makes the smallest tape.
-    /// Each step runs forward twice. Gradients are those of [`record`](Self::record) up to rounding. With many windows,
-    /// the backward pass also holds an `f64` sum per parameter value.
+    /// A step at which rows end or reset adds a state. Each step runs forward twice. Gradients are those of
+    /// [`record`](Self::record) up to rounding. With many windows, the backward pass also holds an `f64` sum per
+    /// parameter value.
     pub fn checkpoint_every(self, steps: usize) -> Checkpointed<Self> {
         Checkpointed::new(self, steps)
     }

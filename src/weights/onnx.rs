@@ -27,6 +27,12 @@
 //! ```
 //!
 //! The script is `tools/onnx_fixture.py`.
+//!
+//! The tensors of ONNX Runtime's `DynamicQuantizeLSTM` are imported by [`dynamic_quantize_lstm`].
+
+mod quantized;
+
+pub use quantized::{bidirectional_dynamic_quantize_lstm, dynamic_quantize_lstm};
 
 use super::Tensors;
 use super::layout::{BlockGru, IOFC, ZRH, pick, put};

@@ -25,20 +25,25 @@
 //! assert_eq!(cell.weights(), trained.weights());
 //! # Ok::<(), rnn_cell::Error>(())
 //! ```
+//!
+//! A [`Compressed`](crate::Compressed) cell has functions of its own: [`save_compressed`] and [`load_compressed`].
 
 use super::Tensors;
 use super::stored::Stored;
 use crate::error::list;
 use crate::{Error, Float, Parameters, ParametersMut};
-use header::{Header, Info, Shape};
+use header::{Described, Header, Info, Shape};
 use ndarray::ArrayViewD;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
+mod compressed;
 mod file;
 mod header;
+
+pub use compressed::{compressed_from_bytes, compressed_to_bytes, load_compressed, save_compressed};
 
 /// Writes the parameters to a file, each under its name.
 ///
@@ -67,7 +72,7 @@ pub fn save<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, path: impl AsRe
 /// [`Error::RepeatedParameter`] and [`Error::InvalidFile`], as [`save`].
 pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Vec<u8>, Error> {
     let arrays = named(parameters)?;
-    let mut bytes = header::beginning(&arrays)?;
+    let mut bytes = beginning(&arrays)?;
     write_numbers(&arrays, &mut bytes).expect("memory takes every byte");
     Ok(bytes)
 }
@@ -150,7 +155,7 @@ pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path
 }
 
 fn save_arrays<E: Float>(arrays: &Named<'_, E>, path: &Path) -> Result<(), Error> {
-    let beginning = header::beginning(arrays)?;
+    let beginning = beginning(arrays)?;
     file::replace(path, |to| {
         to.write_all(&beginning)?;
         write_numbers(arrays, to)
@@ -178,6 +183,11 @@ fn named<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<Named<'_
         }
     });
     result.map(|()| arrays)
+}
+
+fn beginning<E: Float>(arrays: &Named<'_, E>) -> Result<Vec<u8>, Error> {
+    let dtype = if size_of::<E>() == 8 { "F64" } else { "F32" };
+    header::beginning(arrays.iter().map(|(name, array)| Described { name, dtype, shape: array.shape().into() }))
 }
 
 fn write_numbers<E: Float>(arrays: &Named<'_, E>, to: &mut impl Write) -> io::Result<()> {

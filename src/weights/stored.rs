@@ -34,15 +34,33 @@ impl Stored<'_> {
 
     pub(super) fn read<E: Float>(&self, name: &str) -> Result<ArrayD<E>, Error> {
         self.check_dtype::<E>(name)?;
+        let mut array = self.zeros(name)?;
+        self.copy_to(name, array.view_mut())?;
+        Ok(array)
+    }
+
+    /// Reads integers of 8 bits.
+    pub(super) fn read_integers<E: Float>(&self, name: &str) -> Result<ArrayD<E>, Error> {
+        let number = match &*self.dtype {
+            "I8" => |[byte]: [u8; 1]| E::of(f64::from(byte as i8)),
+            "U8" => |[byte]: [u8; 1]| E::of(f64::from(byte)),
+            found => {
+                return Err(Error::TensorDtype { name: name.into(), expected: "I8 or U8", found: found.into() });
+            }
+        };
+        let mut array = self.zeros(name)?;
+        self.decode(array.view_mut(), number);
+        Ok(array)
+    }
+
+    fn zeros<E: Float>(&self, name: &str) -> Result<ArrayD<E>, Error> {
         // If one axis is 0, the others may claim more than an array can have.
         let product = self.shape.iter().filter(|&&len| len > 0).try_fold(1_usize, |all, &len| all.checked_mul(len));
         if product.is_none_or(|product| product > isize::MAX as usize) {
             let expected = format!("axes whose product is at most {}", isize::MAX);
             return Err(Error::TensorShape { name: name.into(), expected, found: self.shape.clone() });
         }
-        let mut array = ArrayD::zeros(self.shape.clone());
-        self.copy_to(name, array.view_mut())?;
-        Ok(array)
+        Ok(ArrayD::zeros(self.shape.clone()))
     }
 
     /// Copies the numbers to `to`, which has the tensor's shape.

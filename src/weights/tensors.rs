@@ -140,6 +140,15 @@ impl<'a, E: Float> Tensors<'a, E> {
         }
     }
 
+    /// Removes and returns a tensor of 8-bit integers, which may be an array of whole numbers.
+    pub(super) fn take_integers(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
+        match self.map.remove(name).ok_or_else(|| self.missing(name))? {
+            Tensor::Array(array) => Ok(array.into_owned()),
+            #[cfg(feature = "safetensors")]
+            Tensor::Stored(stored) => stored.read_integers(name),
+        }
+    }
+
     /// Removes and returns a matrix of the given shape.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! [`BoxedCell`]: a cell whose type is known at run time only.
 
 use super::dyn_state::DynState;
+use crate::compression::Compression;
 use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use std::any::{Any, type_name};
@@ -91,6 +92,9 @@ macro_rules! erased_cell {
             ) {
                 self.0.erased_unroll(inputs, state, outputs, workspace);
             }
+            fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+                self.0.erased_compress(compression)
+            }
         }
 
         impl<E: Float> Parameters<E> for $boxed<E> {
@@ -136,6 +140,7 @@ pub(crate) trait ErasedCell<E: Float>: ParametersMut<E> + Send + Sync {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut DynWorkspace,
     );
+    fn erased_compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error>;
 }
 
 impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E> + Send + Sync + 'static> ErasedCell<E> for C {
@@ -175,6 +180,9 @@ impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E> + Send + Sync + 'static> 
         workspace: &mut DynWorkspace,
     ) {
         self.unroll(inputs, state.expect_mut(), outputs, workspace.get());
+    }
+    fn erased_compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        self.compress(compression)
     }
 }
 

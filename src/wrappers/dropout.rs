@@ -2,6 +2,7 @@
 
 use super::workspace::WrapperWorkspace;
 use crate::cell::step_as_run;
+use crate::compression::Compression;
 use crate::dropout::{Keep, Site};
 use crate::{DropoutState, Error, Float, Parameters, ParametersMut, RnnCell, State};
 use ndarray::{ArrayD, ArrayRef3, ArrayViewD, ArrayViewMutD, s};
@@ -256,6 +257,10 @@ impl<C: RnnCell> RnnCell for DropoutWrapper<C> {
         self.run(inputs, state, outputs, workspace, |inputs: &_, state: &mut _, outputs: &mut _, workspace: &mut _| {
             self.cell.unroll(inputs, state, outputs, workspace);
         });
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        self.cell.compress(compression)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::workspace::WrapperWorkspace;
 use crate::cell::step_as_run;
 use crate::checks::{check_finite, check_sizes};
+use crate::compression::Compression;
 use crate::fused::Workspace;
 use crate::fused::weights::{drawn, gates_of, visit_then_repack};
 use crate::kernel::isa::Isa;
@@ -261,6 +262,15 @@ impl<C: RnnCell> RnnCell for HighwayWrapper<C> {
         self.cell.unroll(inputs, state, outputs, cell_workspace);
         let transform = self.transform.as_ref().map(|_| transform.array(inputs.dim()));
         self.join(inputs, outputs, (carry.array(inputs.dim()), transform), workspace);
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        self.cell.compress(compression)?;
+        compression.product(&mut self.carry, &mut [("carry_w", &mut self.weights.carry_w)])?;
+        match (&mut self.transform, &mut self.weights.transform_w) {
+            (Some(product), Some(matrix)) => compression.product(product, &mut [("transform_w", matrix)]),
+            _ => Ok(()),
+        }
     }
 }
 

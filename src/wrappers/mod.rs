@@ -5,6 +5,7 @@
 //! [`DropoutWrapper`]: crate::DropoutWrapper
 
 pub(crate) mod boxed;
+pub(crate) mod compressed;
 pub(crate) mod dropout;
 pub(crate) mod dyn_state;
 pub(crate) mod highway;

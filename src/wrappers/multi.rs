@@ -2,6 +2,7 @@
 
 use super::workspace::{Buffer, WrapperWorkspace};
 use crate::cell::step_as_run;
+use crate::compression::Compression;
 use crate::seed::child_seed;
 use crate::{Error, Float, Parameters, ParametersMut, RnnCell, State};
 use ndarray::{ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD};
@@ -105,6 +106,10 @@ impl<Cells: Layers> RnnCell for MultiRnnCell<Cells> {
         let mut pipe = Pipe { inputs: inputs.view(), outputs: outputs.view_mut(), below, above };
         self.cells.visit_layers(&mut pipe, state, &mut workspace.inner);
     }
+
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+        self.cells.compress(compression)
+    }
 }
 
 /// The cells of a [`MultiRnnCell`]: a `Vec` of cells, or a tuple of one to four. Sealed.
@@ -131,6 +136,8 @@ pub trait Layers: Sync + sealed::Sealed {
         state: &mut Self::State,
         workspaces: &mut Self::Workspace,
     );
+    #[doc(hidden)]
+    fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error>;
 }
 
 /// What a run does with each layer in turn, from the lowest up.
@@ -184,6 +191,11 @@ impl<E: Float> LayerVisitor<E> for Pipe<'_, E> {
     }
 }
 
+/// The prefix of a layer's parameters.
+fn layer_name(layer: usize) -> String {
+    format!("cell_{layer}")
+}
+
 impl<C> sealed::Sealed for Vec<C> {}
 
 impl<C: RnnCell> Layers for Vec<C> {
@@ -214,6 +226,10 @@ impl<C: RnnCell> Layers for Vec<C> {
         for (index, ((cell, state), workspace)) in self.iter().zip(state).zip(workspaces).enumerate() {
             visitor.layer((index, self.len()), cell, state, workspace);
         }
+    }
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        let mut layers = self.iter_mut().enumerate();
+        layers.try_for_each(|(layer, cell)| compression.within(&layer_name(layer), |within| cell.compress(within)))
     }
 }
 
@@ -267,6 +283,11 @@ macro_rules! tuple_layers {
             ) {
                 visitor.layer((0, $count), &self.0, &mut state.0, &mut workspaces.0);
                 $(visitor.layer(($index, $count), &self.$index, &mut state.$index, &mut workspaces.$index);)*
+            }
+            fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
+                compression.within(&layer_name(0), |within| self.0.compress(within))?;
+                $(compression.within(&layer_name($index), |within| self.$index.compress(within))?;)*
+                Ok(())
             }
         }
     };

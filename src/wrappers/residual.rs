@@ -1,5 +1,6 @@
 //! [`ResidualWrapper`]: a cell that adds its input to its output.
 
+use crate::compression::Compression;
 use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
 use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Zip};
 
@@ -143,6 +144,10 @@ impl<C: RnnCell, F: ResidualFn<C::Elem>> RnnCell for ResidualWrapper<C, F> {
         for (input, mut output) in inputs.outer_iter().zip(outputs.outer_iter_mut()) {
             self.residual.join(&input, &mut output);
         }
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
+        self.cell.compress(compression)
     }
 }
 

@@ -5,13 +5,13 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::{GruBuilder, GruWeights, LayerNormLstmBuilder, LayerNormLstmWeights, LstmBuilder, LstmWeights};
 use rnn_cell::train::{
     self, Adam, AdamBuilder, BidirectionalTape, BoxedTrainableCell, Checkpointed, Gradients, Parts, RunGradients, Sgd,
-    SgdBuilder, Tape,
+    SgdBuilder, Tape, TrainableCell,
 };
 use rnn_cell::weights::{Tensors, keras, onnx};
 use rnn_cell::{
-    BasicRnn, Bidirectional, BidirectionalRnn, BoxedCell, Dense, DropoutState, DropoutWrapper, DynState, DynamicRnn,
-    DynamicRnnWorkspace, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell, RawRnn,
-    RawStep, ResidualWrapper, RnnCell, StackBidirectionalRnn, State, Stream, raw_rnn,
+    BasicRnn, Bidirectional, BidirectionalRnn, BoxedCell, Compressed, Dense, DropoutState, DropoutWrapper, DynState,
+    DynamicRnn, DynamicRnnWorkspace, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, LstmState, MultiRnnCell,
+    RawRnn, RawStep, ResidualWrapper, RnnCell, StackBidirectionalRnn, State, Stream, raw_rnn,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ fn cells_are_shared_cloned_and_printed() {
     cell::<ResidualWrapper<Gru<f32>>>();
     cell::<DropoutWrapper<HighwayWrapper<Gru<f32>>>>();
     cell::<Arc<Lstm<f32>>>();
+    cell::<Compressed<Gru<f32>>>();
     // The boxed cell need not be `Clone`.
     boxed::<BoxedCell<f32>>();
     boxed::<BoxedTrainableCell<f64>>();
@@ -57,6 +58,8 @@ fn what_is_printed_names_the_type_and_its_options() {
     printed(&ResidualWrapper::new(gru.clone()).unwrap(), &["ResidualWrapper", "Gru"]);
     printed(&DropoutWrapper::builder(gru.clone()).build().unwrap(), &["DropoutWrapper", "Gru"]);
     printed(&BoxedCell::new(gru.clone()), &["BoxedCell"]);
+    let gradient = BoxedTrainableCell::new(gru.clone()).zero_gradient();
+    printed(&gradient, &["DynGradient", "\"gates/kernel\"", "\"candidate/bias\""]);
     printed(&<Lstm<f32> as RnnCell>::Workspace::default(), &["Workspace"]);
     printed(&<HighwayWrapper<Gru<f32>> as RnnCell>::Workspace::default(), &["WrapperWorkspace"]);
     printed(&<BoxedCell<f32> as RnnCell>::Workspace::default(), &["DynWorkspace"]);

@@ -1,7 +1,9 @@
 //! The laws that every cell and driver keeps, over every cell, option and wrapper of `common`'s list, in f32 and f64.
 //! properties.rs tests them over random cells, nestings and numbers.
 
-use crate::common::{Check, Rng, array, by_steps, driver, each_cell, leaves, numbers, rng, state};
+use crate::common::{
+    Check, Rng, array, by_steps, driver, each_cell, each_compressed_cell, leaves, numbers, rng, state,
+};
 use ndarray::{Array3, s};
 use rand::RngExt;
 use rnn_cell::{Float, Parameters, RnnCell, State, dynamic_rnn};
@@ -43,13 +45,14 @@ fn assert_same_bits<E: Float>(name: &str, expected: &[E], found: &[E]) {
     assert!(bits(expected) == bits(found), "{name}: {expected:?} became {found:?}");
 }
 
-/// The test functions of a law, over every cell in f32 and f64.
+/// The test functions of a law, over every cell in f32, f64 and compressed.
 macro_rules! law {
     ($test:ident, $law:ident) => {
         #[test]
         fn $test() {
             each_cell::<f32>(&mut $law);
             each_cell::<f64>(&mut $law);
+            each_compressed_cell(&mut $law);
         }
     };
 }

@@ -4,6 +4,7 @@ mod abuse;
 mod auto_traits;
 #[path = "../common/mod.rs"]
 mod common;
+mod compressed;
 mod driver_options;
 mod drivers;
 mod errors;

@@ -7,7 +7,7 @@ use crate::common::{
 use ndarray::{Array2, Array3};
 use rnn_cell::cells::{BasicRnnWeights, GruWeights, LstmWeights, UgrnnWeights};
 use rnn_cell::{
-    BasicRnn, BoxedCell, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
+    Arrays, BasicRnn, BoxedCell, Error, Float, Gru, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters,
     ParametersMut, RnnCell, Ugrnn, dynamic_rnn, init,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -292,4 +292,25 @@ fn orthogonal_weights_are_orthonormal_the_shorter_way() {
         let narrow = init::orthogonal::<f32, _>((rows, columns), &mut rng(4));
         assert_eq!(q.mapv(|weight| weight as f32), narrow);
     }
+}
+
+rnn_cell::parameters! {
+    /// Its first weight may be left out.
+    struct Inner {
+        "a" a: Option<ndarray::Array1<E>>,
+    }
+}
+
+rnn_cell::parameters! {
+    struct Outer {
+        "inner" inner: Option<Inner<E>>,
+    }
+}
+
+#[test]
+fn what_is_missing_is_asked_for_by_its_first_weight() {
+    let outer = Outer::<f32> { inner: None };
+    let missing = outer.clone().checked("", &|name| (name == "inner/a").then(|| vec![2])).unwrap_err();
+    assert!(matches!(&missing, Error::MissingWeight { name, .. } if name == "inner/a"), "{missing}");
+    assert_eq!(outer.clone().checked("", &|_| None).unwrap(), outer);
 }

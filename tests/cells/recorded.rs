@@ -104,7 +104,8 @@ fn record<E: Float>(to: &mut Vec<(String, u64)>) {
 
 #[test]
 fn every_bit_is_as_recorded() {
-    let isa = instruction_set();
+    // Additions, as in "avx512+vnni", are for compressed weights.
+    let isa = instruction_set().split('+').next().unwrap();
     let mut found = Vec::new();
     record::<f32>(&mut found);
     record::<f64>(&mut found);

@@ -1,16 +1,19 @@
 //! Threads change only the time: the same bits from any pool, from inside one, and from many callers at once.
 
 use crate::common::driver;
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use rnn_cell::fused::{Forward, FusedCell, Linear, Stage, Stages, Vector};
-use rnn_cell::{BasicRnn, Float, Gru, GruReset, Lstm, LstmState, RnnCell, State, Stream, dynamic_rnn};
+use rnn_cell::{
+    BasicRnn, Float, Gru, GruReset, Lstm, LstmState, RnnCell, State, Stream, bidirectional_dynamic_rnn, dynamic_rnn,
+};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::thread::ThreadId;
+use std::time::Duration;
 
 fn pool(threads: usize) -> ThreadPool {
     ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
@@ -270,4 +273,45 @@ fn a_large_single_step_is_shared() {
         assert!(found == expected, "batch {batch}");
         assert!(alone == 1 && together > 1, "batch {batch}: {alone} and {together} threads");
     }
+}
+
+/// A cell that does nothing, but is as large as one that is worth another thread. A step waits until two threads have
+/// come.
+#[derive(Default)]
+struct Meets {
+    threads: Mutex<HashSet<ThreadId>>,
+    came: Condvar,
+}
+
+impl RnnCell for Meets {
+    type Elem = f32;
+    type State = Array2<f32>;
+    type Workspace = ();
+    fn input_size(&self) -> usize {
+        1
+    }
+    fn output_size(&self) -> usize {
+        1000
+    }
+    fn zero_state(&self, batch: usize) -> Array2<f32> {
+        Array2::zeros((batch, 1))
+    }
+    fn step(&self, _: &ArrayRef2<f32>, _: &mut Array2<f32>, output: &mut ArrayRef2<f32>, _: &mut ()) {
+        output.fill(0.0);
+        let mut threads = self.threads.lock().unwrap();
+        threads.insert(std::thread::current().id());
+        self.came.notify_all();
+        let wait = self.came.wait_timeout_while(threads, Duration::from_secs(60), |threads| threads.len() < 2);
+        assert!(!wait.unwrap().1.timed_out(), "no second thread came");
+    }
+}
+
+#[test]
+fn directions_and_rows_run_at_the_same_time() {
+    pool(2).install(|| {
+        let (cell, x) = (Meets::default(), Array3::zeros((1, 4, 1)));
+        bidirectional_dynamic_rnn(&cell, &cell, &x, None, None, None).unwrap();
+        let (cell, x) = (Meets::default(), Array3::zeros((12, 1, 1)));
+        dynamic_rnn(&cell, &x, None, None).unwrap();
+    });
 }

@@ -7,15 +7,15 @@
 pub mod description;
 pub mod problem;
 
-use ndarray::{Array2, Array3, ArrayRef2, ArrayView3, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder, UgrnnBuilder};
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
-    Activation, BasicRnn, BidirectionalRnn, BoxedCell, DropoutWrapper, DynamicRnn, Float, Gru, GruReset,
-    HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell, State,
-    Ugrnn,
+    Activation, BasicRnn, BidirectionalRnn, BoxedCell, Compressed, DropoutWrapper, DynamicRnn, Error, Float, Gru,
+    GruReset, HighwayWrapper, LayerNormLstm, Lstm, MultiRnnCell, Parameters, ParametersMut, ResidualWrapper, RnnCell,
+    State, Ugrnn, WeightFormat,
 };
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +28,7 @@ pub fn instruction_sets() -> Vec<&'static str> {
     {
         all.extend((is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some("avx2"));
         all.extend(is_x86_feature_detected!("avx512f").then_some("avx512"));
+        all.extend(is_x86_feature_detected!("avx512vnni").then_some("avx512+vnni"));
     }
     #[cfg(target_arch = "aarch64")]
     all.push("neon");
@@ -100,6 +101,55 @@ pub fn each_boxed_cell<E: Float>(check: &mut dyn FnMut(&str, MakeBoxed<E>)) {
         }
     }
     each_trainable_cell(&mut Boxing(check));
+}
+
+/// The formats of compressed weights.
+pub const FORMATS: [WeightFormat; 2] = [WeightFormat::Bf16, WeightFormat::Int8];
+
+/// A compressed cell, without parameters.
+#[derive(Clone)]
+pub struct Small<C>(pub Compressed<C>);
+
+impl<C: RnnCell<Elem = f32>> RnnCell for Small<C> {
+    type Elem = f32;
+    type State = C::State;
+    type Workspace = C::Workspace;
+    fn input_size(&self) -> usize {
+        self.0.input_size()
+    }
+    fn output_size(&self) -> usize {
+        self.0.output_size()
+    }
+    fn zero_state(&self, batch: usize) -> C::State {
+        self.0.zero_state(batch)
+    }
+    fn check_state(&self, state: &C::State) -> Result<(), Error> {
+        self.0.check_state(state)
+    }
+    fn training_state(&self, batch: usize, seed: u64) -> C::State {
+        self.0.training_state(batch, seed)
+    }
+    fn step(&self, x: &ArrayRef2<f32>, state: &mut C::State, y: &mut ArrayRef2<f32>, workspace: &mut C::Workspace) {
+        self.0.step(x, state, y, workspace);
+    }
+    fn unroll(&self, x: &ArrayRef3<f32>, state: &mut C::State, y: &mut ArrayRef3<f32>, workspace: &mut C::Workspace) {
+        self.0.unroll(x, state, y, workspace);
+    }
+}
+
+impl<C> Parameters<f32> for Small<C> {}
+
+impl<C> ParametersMut<f32> for Small<C> {}
+
+/// Runs `check` over the trainable part of the list, compressed in each format.
+pub fn each_compressed_cell(check: &mut impl Check<f32>) {
+    for format in FORMATS {
+        each_boxed_cell::<f32>(&mut |name, make| {
+            check.check(&format!("{name}, {format:?}"), |input, hidden, rng| {
+                Small(Compressed::new(make(input, hidden, rng), format).unwrap())
+            });
+        });
+    }
 }
 
 /// Options of a builder, by name.

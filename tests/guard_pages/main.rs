@@ -10,13 +10,13 @@ mod common;
 mod fence;
 
 use common::{
-    Rng, basic_rnn_options, gru_options, highway, instruction_sets, layer_norm_lstm_options, lstm_options, numbers,
-    randomized, rng, run_child, state,
+    FORMATS, Rng, basic_rnn_options, each_boxed_cell, gru_options, highway, instruction_sets, layer_norm_lstm_options,
+    lstm_options, numbers, randomized, rng, run_child, state,
 };
 use fence::{Fenced, Side, fenced};
 use ndarray::{Array3, ArrayViewMut3, s};
 use rnn_cell::train::{Back, TrainableCell};
-use rnn_cell::{BasicRnn, Float, Gru, LayerNormLstm, Lstm, Parameters, instruction_set};
+use rnn_cell::{BasicRnn, Compressed, Float, Gru, LayerNormLstm, Lstm, Parameters, RnnCell, instruction_set};
 use std::hint::black_box;
 
 #[global_allocator]
@@ -90,6 +90,29 @@ impl Layout {
     }
 }
 
+/// All numbers of runs forward at once and by steps. Layouts of arrays differ, from `first` on.
+fn run_forward<C: RnnCell>(
+    cell: &C,
+    x: &Array3<C::Elem>,
+    first: usize,
+    initial: &C::State,
+    workspace: &mut C::Workspace,
+) -> Vec<C::Elem> {
+    let layout = |at: usize| LAYOUTS[(first + at) % LAYOUTS.len()];
+    let out = (x.dim().0, x.dim().1, cell.output_size());
+    let (mut inputs, mut outputs) = (layout(0).of(x), layout(1).array(out));
+    let (inputs, mut state) = (layout(0).view(&mut inputs), initial.clone());
+    cell.unroll(&inputs, &mut state, &mut layout(1).view(&mut outputs), workspace);
+    let mut all = numbers(layout(1).numbers(outputs).view(), &state);
+
+    let (mut outputs, mut state) = (layout(2).array(out), initial.clone());
+    for (x, mut y) in inputs.outer_iter().zip(layout(2).view(&mut outputs).outer_iter_mut()) {
+        cell.step(&x, &mut state, &mut y, workspace);
+    }
+    all.extend(numbers(layout(2).numbers(outputs).view(), &state));
+    all
+}
+
 /// All numbers of runs forward at once, by steps, recorded, and backward. Layouts of arrays differ, from `first` on.
 fn run<C: TrainableCell>(cell: &C, x: &Array3<C::Elem>, first: usize, rng: &mut Rng) -> Vec<C::Elem> {
     let layout = |at: usize| LAYOUTS[(first + at) % LAYOUTS.len()];
@@ -97,18 +120,9 @@ fn run<C: TrainableCell>(cell: &C, x: &Array3<C::Elem>, first: usize, rng: &mut 
     let out = (seq, batch, cell.output_size());
     let initial = state(cell, batch, rng);
     let mut workspace = C::Workspace::default();
-    let mut all = Vec::new();
-
-    let (mut inputs, mut outputs) = (layout(0).of(x), layout(1).array(out));
-    let (inputs, mut state) = (layout(0).view(&mut inputs), initial.clone());
-    cell.unroll(&inputs, &mut state, &mut layout(1).view(&mut outputs), &mut workspace);
-    all.extend(numbers(layout(1).numbers(outputs).view(), &state));
-
-    let (mut outputs, mut state) = (layout(2).array(out), initial.clone());
-    for (x, mut y) in inputs.outer_iter().zip(layout(2).view(&mut outputs).outer_iter_mut()) {
-        cell.step(&x, &mut state, &mut y, &mut workspace);
-    }
-    all.extend(numbers(layout(2).numbers(outputs).view(), &state));
+    let mut all = run_forward(cell, x, first, &initial, &mut workspace);
+    let mut inputs = layout(0).of(x);
+    let inputs = layout(0).view(&mut inputs);
 
     let (mut outputs, mut state, mut records) = (layout(3).array(out), initial.clone(), Vec::new());
     cell.unroll_recording(&inputs, &mut state, &mut layout(3).view(&mut outputs), &mut records, &mut workspace);
@@ -175,6 +189,29 @@ fn check_all<E: Float>() {
     }
 }
 
+/// As [`check_all`], for weights of 16 and 8 bits.
+fn check_compressed() {
+    for (at, (i, h)) in [(1, 1), (5, 7), (19, 33), (17, 16), (2, 65)].into_iter().enumerate() {
+        for batch in (1..=13).filter(|rows| rows % 5 == at || *rows == 1) {
+            let seq = if batch == 1 { 26 } else { 3 };
+            let formats = if batch == 1 { &FORMATS[..] } else { &FORMATS[batch % 2..][..1] };
+            each_boxed_cell::<f32>(&mut |name, make| {
+                for &format in formats {
+                    println!("{name}, {format:?}: {seq} steps of {batch} rows, {i} to {h} features");
+                    let cell = Compressed::new(make(i, h, &mut rng(1)), format).unwrap();
+                    let x = common::array((seq, batch, cell.input_size()), &mut rng(2));
+                    let initial = state(&cell, batch, &mut rng(3));
+                    let run = |first| run_forward(&cell, &x, first, &initial, &mut Default::default());
+                    let expected = run(0);
+                    for (first, layout) in LAYOUTS.iter().enumerate().skip(1) {
+                        assert!(run(first) == expected, "{name}: layouts from {layout:?} on");
+                    }
+                }
+            });
+        }
+    }
+}
+
 #[test]
 #[ignore = "run by the others, with RNN_CELL_ISA set"]
 fn all_cells() {
@@ -183,6 +220,7 @@ fn all_cells() {
         fenced(side, || {
             check_all::<f32>();
             check_all::<f64>();
+            check_compressed();
         });
     }
     println!("all on {}", instruction_set());

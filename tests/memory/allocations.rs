@@ -4,7 +4,7 @@
 
 use crate::allocator::{allocations, measured};
 use crate::common::description::{Description, config, description};
-use crate::common::{Check, Rng, array, each_cell, rng, state};
+use crate::common::{Check, Rng, array, each_cell, each_compressed_cell, rng, state};
 use crate::one_thread;
 use ndarray::{Array2, Array3, Axis, ShapeBuilder, s};
 use proptest::prelude::*;
@@ -160,6 +160,7 @@ impl<E: Float> Check<E> for NoAllocation {
 fn after_the_first_step_nothing_is_allocated() {
     one_thread(|| each_cell::<f32>(&mut NoAllocation));
     one_thread(|| each_cell::<f64>(&mut NoAllocation));
+    one_thread(|| each_compressed_cell(&mut NoAllocation));
 }
 
 proptest! {

@@ -187,6 +187,7 @@ fn everything<C: TrainableCell>(
 #[cfg(feature = "rayon")]
 mod threads {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     struct SameBits;
 
@@ -209,8 +210,8 @@ mod threads {
         }
     }
 
-    /// A cell whose equation panics in the middle of a run.
-    struct Panics(Linear<f32>);
+    /// A cell whose equation panics in the middle of a run. It remembers the last step that it saw.
+    struct Panics(Linear<f32>, AtomicUsize);
 
     impl FusedCell for Panics {
         type Elem = f32;
@@ -229,22 +230,24 @@ mod threads {
             Stages::new([Stage::new(&self.0).state(0)])
         }
         fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
+            self.1.fetch_max(row.step(), Ordering::Relaxed);
             assert!(row.step() < 50 || row.units().start == 0, "the equation's own panic");
         }
     }
 
     rnn_cell::fused_cell!(Panics);
 
-    /// The other members finish and the panic comes back: nobody waits for the member that panicked.
+    /// The panic comes back. Nobody waits for the member that panicked, nor goes on to steps that need what it left out.
     #[test]
     fn a_panic_in_an_equation_comes_back_from_a_team() {
         let linear = Linear::<f32>::builder(512).input_size(8).recurrent_size(512).build(&mut rng(1)).unwrap();
-        let (cell, x) = (Panics(linear), Array3::zeros((200, 1, 8)));
+        let (cell, x) = (Panics(linear, AtomicUsize::new(0)), Array3::zeros((200, 1, 8)));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         for _ in 0..20 {
             let run = || pool.install(|| drop(driver(&cell, None, None).time_major(true).run(&x)));
             // A team gets units in blocks, and only the first block begins at 0.
             assert!(message(run).is_some_and(|message| message.contains("the equation's own panic")));
+            assert_eq!(cell.1.load(Ordering::Relaxed), 50);
         }
     }
 

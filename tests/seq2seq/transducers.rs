@@ -109,6 +109,8 @@ fn a_stream_is_a_loop_however_it_is_cut() {
                         }
                     }
                     assert_eq!(all, expected, "durations {durations:?}, {max_symbols} symbols, chunks of {chunk}");
+                    (0..3).for_each(|row| stream.reset_row(row).unwrap());
+                    assert_eq!(stream.push(&frames, Some(&lengths)).unwrap(), expected);
                 }
             }
         }
@@ -130,6 +132,7 @@ fn what_cannot_be_transduced_is_an_error() {
     assert_eq!(message(Model::builder(&[], 1).blank(0)), "embedding has shape [4, 2], but must have [5, 2]");
     assert_eq!(message(Model::builder(&[], 1).start_token(4)), "start_token[0] is 4, but there are only 4 tokens");
     let mut stream = build(Model::builder(&[], 1)).unwrap();
+    assert_eq!(stream.reset_row(2).unwrap_err().to_string(), "row is 2, but there are only 2 rows");
     let error = stream.push(&Array3::zeros((2, 3, DEPTH)), None).unwrap_err();
     assert_eq!(error.to_string(), "frames has shape [2, 3, 3], but must have [2, 2, 3]");
     let error = stream.push(&Array3::zeros((2, 2, DEPTH)), Some(&[1, 3])).unwrap_err();

@@ -4,7 +4,7 @@
 use crate::common::{Rng, rng};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayView3, Axis, IxDyn, arr1, array};
 use rnn_cell::train::{
-    self, Average, Back, BoxedTrainableCell, Gradients, StepBack, TrainableCell, clip_by_global_norm,
+    self, Average, Back, BoxedTrainableCell, Gradients, StepBack, TrainableCell, clip_by_global_norm, gradient_error,
     mean_squared_error, sequence_loss, sequence_losses,
 };
 use rnn_cell::{
@@ -212,6 +212,19 @@ fn gradients_of_every_cell() {
     let shape = Shape { batch: 500, seq: samples() / 500, every: checkpoints(500) };
     for ((name, cell), (_, in_f64)) in cells::<f32>().into_iter().zip(cells()) {
         check(name, &cell, (in_f64, 1), shape);
+    }
+}
+
+/// The other tests compare with the same code in `f64`, which makes the same mistakes. Here are runs of more steps than an
+/// accumulator sums before it moves on.
+#[test]
+fn gradients_of_long_runs_agree_with_central_differences() {
+    for (name, mut cell) in cells::<f64>() {
+        for seq in [64, 65, 130] {
+            let x = crate::common::array((2, seq, 2), &mut rng(3));
+            let error = gradient_error(&mut cell, &x, Some(&[seq, seq - 1]), None).unwrap();
+            assert!(error < 1e-7, "{name}, {seq} steps: {error:e}");
+        }
     }
 }
 

@@ -283,6 +283,8 @@ fn tensors_that_do_not_lie_as_they_say_are_named() {
         (kernel("I32", "[2,1]", "[0,9]"), "data_offsets must lie in 8 bytes of data, but are [0, 9]"),
         (kernel("F32", "[2,1]", "[0,4]"), "[2, 1] of F32 takes 8 bytes, but data_offsets are [0, 4]"),
         (kernel("F16", "[2,1]", "[0,8]"), "[2, 1] of F16 takes 4 bytes, but data_offsets are [0, 8]"),
+        (kernel("BF16", "[2,1]", "[0,8]"), "[2, 1] of BF16 takes 4 bytes, but data_offsets are [0, 8]"),
+        (kernel("F64", "[2,1]", "[0,8]"), "[2, 1] of F64 takes 16 bytes, but data_offsets are [0, 8]"),
     ] {
         assert_eq!(reason, format!("tensor \"kernel\": {expected}"));
     }

@@ -1,10 +1,15 @@
 //! The model of `examples/g2p` gives every expected answer.
 
 use crate::model::G2p;
+use rnn_cell::WeightFormat;
 
 fn model() -> G2p {
+    compressed(None)
+}
+
+fn compressed(format: Option<WeightFormat>) -> G2p {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/g2p_en/weights.safetensors");
-    G2p::from_bytes(&std::fs::read(path).unwrap()).unwrap()
+    G2p::from_bytes(&std::fs::read(path).unwrap(), format).unwrap()
 }
 
 /// Words and the answers that the original package gave.
@@ -22,6 +27,20 @@ fn all_words_are_answered_as_the_original_does() {
     let model = model();
     for ((word, answer), (_, expected)) in words.iter().zip(model.phonemes(&words)).zip(expected.iter().cycle()) {
         assert_eq!(&answer, expected, "{word}");
+    }
+}
+
+/// The words whose answers change if the weights take fewer bits.
+#[test]
+fn compressed_weights_change_few_answers() {
+    let expected = expected();
+    let words: Vec<&str> = expected.iter().map(|(word, _)| *word).collect();
+    for (format, most) in [(WeightFormat::Bf16, 0), (WeightFormat::Int8, 2)] {
+        let model = compressed(Some(format));
+        let answers = expected.iter().zip(model.phonemes(&words));
+        let changed: Vec<_> = answers.filter(|((_, answer), found)| answer != found).collect();
+        println!("{format:?}: {changed:?}");
+        assert!(changed.len() <= most, "{format:?}: {changed:?}");
     }
 }
 

@@ -196,7 +196,28 @@ fn write(case: &str, tensors: &Tensors<'_, f64>, x: &Array3<f64>, outputs: &Arra
     tensors.insert("x", x.view());
     tensors.insert("outputs", outputs.view());
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("exported_{case}.safetensors"));
-    safetensors::save_tensors(tensors, path).unwrap();
+    // The file of an earlier run must not pass for this one's.
+    let _ = std::fs::remove_file(&path);
+    safetensors::save_tensors(tensors.clone(), &path).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let mut read = safetensors::read_tensors::<f64>(&bytes).unwrap();
+    let names: Vec<String> = tensors.names().map(String::from).collect();
+    assert!(read.names().eq(&names));
+    for name in names {
+        assert_eq!(read.take(&name).unwrap(), tensors.take(&name).unwrap());
+    }
+}
+
+#[test]
+fn tensors_are_counted() {
+    let mut tensors = Tensors::<f32>::new();
+    assert_eq!((tensors.len(), tensors.is_empty()), (0, true));
+    tensors.insert("a", ndarray::arr1(&[1.0]));
+    tensors.insert("b", ndarray::arr1(&[2.0]));
+    tensors.insert("b", ndarray::arr1(&[3.0]));
+    assert_eq!((tensors.len(), tensors.is_empty()), (2, false));
+    tensors.take("b").unwrap();
+    assert_eq!((tensors.len(), tensors.is_empty()), (1, false));
 }
 
 #[test]

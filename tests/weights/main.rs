@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod compressed;
 mod files;
 mod g2p;
 mod importers;

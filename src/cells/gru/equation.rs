@@ -2,9 +2,10 @@
 
 use super::{Gru, GruWeights, Products};
 use crate::cells::blend::{blend, blend_back};
+use crate::compression::Compression;
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
-use crate::{Activation, Arrays, Float, trainable_fused_cell};
+use crate::{Activation, Arrays, Error, Float, trainable_fused_cell};
 use ndarray::{Array2, s};
 
 /// With a reset before the product: the stage that computes the candidate, and the temporary that holds r ⊙ h.
@@ -30,6 +31,18 @@ impl<E: Float> FusedCell for Gru<E> {
             Products::Before { gates, candidate } => {
                 let stages = [Stage::of(gates).state(0), Stage::of(candidate).temporary(RESET_H)];
                 Stages::new(stages).temporary(self.options.hidden_size)
+            }
+        }
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        let GruWeights { gates_kernel, candidate_kernel, .. } = &mut self.weights;
+        let (r_u, n) = (("gates/kernel", gates_kernel), ("candidate/kernel", candidate_kernel));
+        match &mut self.products {
+            Products::After(all) => compression.product(all, &mut [r_u, n]),
+            Products::Before { gates, candidate } => {
+                compression.product(gates, &mut [r_u])?;
+                compression.product(candidate, &mut [n])
             }
         }
     }

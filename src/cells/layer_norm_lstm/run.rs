@@ -3,10 +3,11 @@
 use super::equation::Masked;
 use super::{LayerNormLstm, LayerNormLstmWeights};
 use crate::cell::step_as_run;
+use crate::compression::Compression;
 use crate::dropout::Masks;
 use crate::fused::{self, FusedCell, Record, Workspace};
 use crate::train::{Back, RunBack, TrainableCell, steps_as_runs};
-use crate::{Arrays, DropoutState, Float, LstmState, RnnCell};
+use crate::{Arrays, DropoutState, Error, Float, LstmState, RnnCell};
 use ndarray::{ArrayRef2, ArrayRef3, Axis};
 
 impl<E: Float> RnnCell for LayerNormLstm<E> {
@@ -36,6 +37,10 @@ impl<E: Float> RnnCell for LayerNormLstm<E> {
         let DropoutState { inner, masks } = state;
         fused::unroll(&self.masked(masks.as_ref(), inputs.dim()), inputs, inner, outputs, workspace);
         advance(masks, inputs.dim().0);
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        compression.product(&mut self.product, &mut [("kernel", &mut self.weights.kernel)])
     }
 }
 

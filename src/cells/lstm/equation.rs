@@ -1,10 +1,11 @@
 //! The equation of an LSTM, forward and backward.
 
 use super::{Lstm, LstmBuilder, LstmWeights, Peepholes};
+use crate::compression::Compression;
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::numbers;
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Units, Vector};
-use crate::{Activation, Arrays, Float, LstmState, trainable_fused_cell};
+use crate::{Activation, Arrays, Error, Float, LstmState, trainable_fused_cell};
 use ndarray::Array2;
 
 /// Leaves of the state, and the temporary that holds h before its projection.
@@ -39,6 +40,15 @@ impl<E: Float> FusedCell for Lstm<E> {
             Some(projection) => Stages::new([gates, Stage::of(projection).temporary(UNPROJECTED)]).temporary(hidden),
         };
         if self.weights.peepholes.is_some() { stages.accumulator(3 * hidden) } else { stages }
+    }
+
+    fn compress(&mut self, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        let Self { weights, gates, projection, .. } = self;
+        compression.product(gates, &mut [("kernel", &mut weights.kernel)])?;
+        match (projection, &mut weights.projection) {
+            (Some(product), Some(kernel)) => compression.product(product, &mut [("projection/kernel", kernel)]),
+            _ => Ok(()),
+        }
     }
 
     forward_compiled_here!(Lstm);

@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Rows of weights packed at a time. In a large matrix each row is on a page of its own, and the TLB holds few pages.
 const BLOCK: usize = 16;
 
-/// Packs all weights and biases.
+/// Packs all weights and biases; of compressed weights only the biases, as they cannot change.
 pub struct Fill<'a, E> {
     pub(in crate::kernel) packed: &'a mut Packed<E>,
     pub(in crate::kernel) gates: &'a [Gate<'a, E>],
@@ -26,6 +26,9 @@ impl<E: Element> WithSimd for Fill<'_, E> {
         self.check();
         self.packed.grow();
         self.fill_biases();
+        if self.packed.compact().is_some() {
+            return;
+        }
         for first in (0..self.packed.shape.depth()).step_by(BLOCK) {
             self.fill_weights::<S>(first..self.packed.shape.depth().min(first + BLOCK));
         }
@@ -40,9 +43,11 @@ impl<E: Element> Fill<'_, E> {
     fn check(&self) {
         let (shape, gates, split_bias) = (self.packed.shape, self.gates, self.split_bias);
         assert_eq!(gates.len(), shape.gates, "there are as many gates as are packed");
+        let compressed = self.packed.compact().is_some();
         for gate in gates {
             let last_row = gate.column + shape.depth().saturating_sub(1) * gate.width;
-            assert!(shape.units <= gate.width && last_row + shape.units <= gate.matrix.len(), "a gate has its weights");
+            let has_weights = shape.units <= gate.width && last_row + shape.units <= gate.matrix.len();
+            assert!(compressed || has_weights, "a gate has its weights");
             assert!(gate.bias.is_none_or(|bias| bias.len() == shape.units), "a bias has one number per unit");
         }
         assert!(
@@ -88,7 +93,7 @@ impl<E: Element> Fill<'_, E> {
                 let at = (panel * shape.depth() * vectors + vector) * lanes;
                 for k in depths.clone() {
                     let from = &gate.matrix[gate.column + units.start + k * gate.width..];
-                    let to = &mut self.packed.weights.as_mut_slice()[at + k * vectors * lanes..];
+                    let to = &mut self.packed.numbers_of_mut().as_mut_slice()[at + k * vectors * lanes..];
                     Lanes::<S, E>::read(from, some).write(to, whole);
                 }
             }

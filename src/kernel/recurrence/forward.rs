@@ -1,6 +1,8 @@
 //! A forward run of steps.
 
+use super::codes::Codes;
 use super::equation::{Equation, ForwardRows};
+use super::hoists::{HOISTED_STEPS, Hoists};
 use super::places::{Leaf, Places, Record, Step};
 use super::plan::{MOST, Operand, Plan, Stage, Widths};
 use crate::kernel::isa::Isa;
@@ -10,16 +12,9 @@ use crate::kernel::pack::Packed;
 use crate::kernel::product::{Product, Workspace};
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::{Grid, Rows};
-use crate::kernel::team::{Team, Work, with_team};
+use crate::kernel::team::{Team, Turn, Work, with_team};
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3};
 use std::ops::Range;
-
-/// Steps whose input products are computed at once: four full tiles of rows.
-const HOISTED_STEPS: usize = 24;
-/// With fewer rows than this, the input half is hoisted out of the time loop.
-const HOIST_BELOW: usize = 6;
-/// With fewer inputs than this, it is not: the product is less work than storing and loading it.
-const HOIST_INPUTS: usize = 16;
 
 /// Sums that the equation takes at once, while in a near cache. With fewer, the cost of reaching each row shows.
 const CHUNK: usize = 16384;
@@ -67,13 +62,17 @@ pub(super) fn unroll<'a, E: Kernels>(
     let (steps, rows, inputs) = io.inputs.dim();
     let widths = Widths::new(plan, inputs, io.outputs.dim().2, widths_of(&io.leaves));
     let recording = record.is_some();
+    let compressed = plan.stages().iter().any(|stage| stage.product.is_some_and(Product::is_compressed));
+    assert!(!recording || !compressed, "a cell with compressed weights cannot be trained");
     let record = record.map(|record| record.insert(Record::new(steps, rows, widths)));
     if steps == 0 || rows == 0 {
         return;
     }
     let isa = plan.stages().iter().find_map(|stage| stage.product).map_or_else(Isa::get, Product::isa);
     let hoists = Hoists::new(plan, steps, rows);
-    workspace.numbers.grow([scratch_numbers(io, &widths, &hoists, recording)]);
+    let coded_steps = compressed.then(|| hoists.code_steps());
+    let codes = coded_steps.map_or(0, |steps| Codes::numbers(plan, steps, rows));
+    workspace.numbers.grow([memory::total([scratch_numbers(io, &widths, &hoists, recording), codes])]);
     let mut arena = Arena::new(workspace.numbers.as_mut_slice());
     let mut places = Places::empty(recording, &widths);
     match record {
@@ -81,11 +80,12 @@ pub(super) fn unroll<'a, E: Kernels>(
         None => places.scratch((steps, rows), &widths, &mut arena),
     }
     let hoisted = hoists.grids(rows, &mut arena);
+    let codes = coded_steps.map(|steps| Codes::new(plan, steps, rows, &mut arena));
     places.x = memory::readable(io.inputs, &mut arena).grid();
     places.output = memory::writable(&mut io.outputs, &mut arena);
     begin(&mut places, &mut io.leaves, steps);
-    let chunks = chunks(plan, rows);
-    let run = Run { equation, plan, isa, places: &places, hoists: &hoists, hoisted: &hoisted, chunks: &chunks };
+    let (hoists, hoisted, codes, chunks) = (&hoists, &hoisted, codes.as_ref(), &chunks(plan, rows));
+    let run = Run { equation, plan, isa, places: &places, hoists, hoisted, codes, chunks };
     // SAFETY: members read weights, the equation's own data and inputs, which nobody writes. In all these places, a
     // pass writes units of its panels or rows of its own, and reads only these or what earlier passes wrote.
     unsafe { with_team(work(plan, steps, rows), |team| run.steps(team)) };
@@ -143,45 +143,16 @@ fn chunks<E: Kernels>(plan: &Plan<'_, E>, rows: usize) -> [usize; MOST] {
     chunks
 }
 
-/// For each stage, the numbers of a row's input products if they are computed for many steps at once, else 0.
-struct Hoists {
-    steps: usize,
-    widths: [usize; MOST],
-}
-
-impl Hoists {
-    fn new<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Self {
-        let mut widths = [0; MOST];
-        for (width, stage) in widths.iter_mut().zip(plan.stages()) {
-            let worth = |product: &&Product<E>| product.shape().inputs >= HOIST_INPUTS;
-            if steps > 1 && rows < HOIST_BELOW {
-                *width = stage.product.filter(worth).map_or(0, |product| product.forward().panel_sums());
-            }
-        }
-        Self { steps: HOISTED_STEPS.min(steps), widths }
-    }
-
-    fn numbers(&self, rows: usize) -> usize {
-        memory::total(self.widths.map(|width| memory::room([self.steps, rows, width])))
-    }
-
-    fn grids<'a, E: Kernels>(&self, rows: usize, arena: &mut Arena<'a, E>) -> [Grid<'a, E>; MOST] {
-        let mut grids = [Grid::NONE; MOST];
-        for (grid, &width) in grids.iter_mut().zip(&self.widths).filter(|(_, width)| **width > 0) {
-            *grid = Grid::of(arena.take_lines(self.steps * rows * width), (self.steps, rows, width));
-        }
-        grids
-    }
-}
-
 /// A run, as all members of its team see it.
-struct Run<'a, E> {
+pub(super) struct Run<'a, E> {
     equation: &'a dyn Equation<E>,
     plan: &'a Plan<'a, E>,
-    isa: Isa,
-    places: &'a Places<'a, E>,
-    hoists: &'a Hoists,
-    hoisted: &'a [Grid<'a, E>; MOST],
+    pub(super) isa: Isa,
+    pub(super) places: &'a Places<'a, E>,
+    pub(super) hoists: &'a Hoists,
+    pub(super) hoisted: &'a [Grid<'a, E>; MOST],
+    /// Only if weights are compressed.
+    pub(super) codes: Option<&'a Codes<'a, E>>,
     chunks: &'a [usize; MOST],
 }
 
@@ -213,29 +184,54 @@ impl<'a, E: Kernels> Run<'a, E> {
         multiply: &mut Option<Multiply<'a, E>>,
         team: &mut Team<'_>,
     ) {
+        if weights.compact().is_some() {
+            return self.compact_product((k, stage, weights), step, team);
+        }
         let (_, rows, _) = self.places.x.dim();
         let input = self.input(weights, k, step, team);
-        // From the run's places: the step's were written a moment ago, and copying them would wait for those writes.
-        let (places, t) = (self.places, step.t);
-        let recurrent = match stage.operand {
-            Operand::Nothing => None,
-            Operand::State(leaf) => Some(places.leaves[leaf].before(t).step(t)),
-            Operand::Temporary(temporary) => Some(places.temporaries[temporary].step(t)),
-        };
-        let sums = places.sums[k].step(t);
+        let recurrent = self.operand(stage, step.t);
+        let sums = self.places.sums[k].step(step.t);
         if let Some(multiply) = multiply {
             multiply.step(input.rows(), recurrent.unwrap_or(Rows::NONE), sums);
         }
         let to = To::Slots(sums, step.slots[k], Add::No);
         let multiply = multiply.get_or_insert_with(|| Multiply::new(weights, rows, input, recurrent, to));
-        let mut turn = team.turn(multiply.panels());
+        self.panels((k, stage), step, team.turn(multiply.panels()), |panels| {
+            let units = multiply.units(&panels);
+            E::multiply(multiply.some(panels));
+            units
+        });
+    }
+
+    /// What a stage's product multiplies besides the inputs.
+    #[inline(always)]
+    pub(super) fn operand(&self, stage: &Stage<'a, E>, t: usize) -> Option<Rows<'a, E>> {
+        // From the run's places: the step's were written a moment ago, and copying them would wait for those writes.
+        let places = self.places;
+        match stage.operand {
+            Operand::Nothing => None,
+            Operand::State(leaf) => Some(places.leaves[leaf].before(t).step(t)),
+            Operand::Temporary(temporary) => Some(places.temporaries[temporary].step(t)),
+        }
+    }
+
+    /// Calls `multiply` for a few panels at a time and, unless the stage wants whole rows, runs the equation on the units
+    /// that it returns.
+    #[inline(always)]
+    pub(super) fn panels(
+        &self,
+        (k, stage): (usize, &Stage<'a, E>),
+        step: &Step<'a, E>,
+        mut turn: Turn<'_>,
+        multiply: impl Fn(Range<usize>) -> Range<usize>,
+    ) {
+        let (_, rows, _) = self.places.x.dim();
         while let Some(block) = turn.next() {
             let mut first = block.start;
             while first < block.end {
                 let panels = first..block.end.min(first.saturating_add(self.chunks[k]));
                 first = panels.end;
-                let units = multiply.units(&panels);
-                E::multiply(multiply.some(panels));
+                let units = multiply(panels);
                 if !stage.whole_rows {
                     self.equation_of((k, stage), step, 0..rows, units);
                 }
@@ -256,7 +252,7 @@ impl<'a, E: Kernels> Run<'a, E> {
 
     /// The input half of a step. Callers must ask for steps in order, from 0.
     fn input(&self, weights: &'a Packed<E>, k: usize, step: &Step<'a, E>, team: &mut Team<'_>) -> Input<'a, E> {
-        if self.hoists.widths[k] == 0 {
+        if !self.hoists.has(k) {
             return Input::Rows(self.places.x.step(step.t));
         }
         let (x, t) = (self.places.x, step.t);

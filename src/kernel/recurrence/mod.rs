@@ -14,9 +14,12 @@
 //! a tile, whether or not the input half was computed earlier, and whichever thread computes a row.
 
 mod backward;
+mod codes;
+mod compact;
 mod driver;
 mod equation;
 mod forward;
+mod hoists;
 mod places;
 mod plan;
 mod row;

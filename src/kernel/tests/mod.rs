@@ -1,5 +1,6 @@
 //! Tests the driver under each built-in cell, on each of this machine's instruction sets, in `f32` and `f64`.
 
+mod compact;
 mod math;
 mod memory_safety;
 mod twin;

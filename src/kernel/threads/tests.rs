@@ -47,13 +47,14 @@ fn a_busy_pools_queue_stays_short() {
 fn helpers_leave_the_queue_and_are_asked_for_again() {
     pool(2).install(|| {
         for _ in 0..100 {
-            let both = AtomicUsize::new(0);
-            // Neither returns before the other has come.
-            with_helpers(1, &|_| {
-                both.fetch_add(1, Ordering::Relaxed);
-                while both.load(Ordering::Relaxed) < 2 {
-                    std::thread::yield_now();
-                }
+            let (meet, look) = (Barrier::new(2), Barrier::new(2));
+            // Neither returns before the other has come, nor before one has looked.
+            with_helpers(1, &|number| {
+                meet.wait();
+                // The helper left the queue by starting, not by ending.
+                let waits = number == 0 && waiting() > 0;
+                look.wait();
+                assert!(!waits);
             });
             assert_eq!(waiting(), 0);
         }

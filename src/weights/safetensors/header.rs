@@ -9,9 +9,8 @@
 //! It is read here because the library's reader takes up to about sixty times the header's length in memory, and does
 //! not say which tensor is wrong. Here only what is listed is allocated, name by name.
 
+use crate::Error;
 use crate::error::quoted;
-use crate::{Error, Float};
-use ndarray::ArrayViewD;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -100,26 +99,32 @@ impl Info<'_> {
     }
 }
 
-/// The beginning of a file with these arrays: its header's length and its header.
+/// A tensor to be written.
+pub(super) struct Described<'a> {
+    pub name: &'a str,
+    pub dtype: &'static str,
+    pub shape: Vec<usize>,
+}
+
+/// The beginning of a file with these tensors, in the order of their names: its header's length and its header.
 ///
 /// # Errors
-/// [`Error::InvalidFile`] if the header is longer than the format allows, or an array is named like the metadata.
-pub(super) fn beginning<E: Float>(arrays: &BTreeMap<String, ArrayViewD<'_, E>>) -> Result<Vec<u8>, Error> {
+/// [`Error::InvalidFile`] if the header is longer than the format allows, or a tensor is named like the metadata.
+pub(super) fn beginning<'a>(tensors: impl Iterator<Item = Described<'a>>) -> Result<Vec<u8>, Error> {
     /// The format's library refuses longer headers.
     const MAX_BYTES: usize = 100_000_000;
-    if arrays.contains_key(METADATA) {
-        return Err(Error::InvalidFile { reason: format!("no tensor may be named {METADATA}") });
-    }
     let mut start = 0;
-    let infos: BTreeMap<&str, Info> = arrays
-        .iter()
-        .map(|(name, array)| {
-            let offsets = [start, start + size_of::<E>() * array.len()];
+    let infos: BTreeMap<&str, Info> = tensors
+        .map(|Described { name, dtype, shape }| {
+            let bytes = width(dtype).expect("only known types are written") * shape.iter().product::<usize>();
+            let offsets = [start, start + bytes];
             start = offsets[1];
-            let dtype = if size_of::<E>() == 8 { "F64" } else { "F32" };
-            (&**name, Info { dtype: dtype.into(), shape: Shape(array.shape().into()), offsets })
+            (name, Info { dtype: dtype.into(), shape: Shape(shape), offsets })
         })
         .collect();
+    if infos.contains_key(METADATA) {
+        return Err(Error::InvalidFile { reason: format!("no tensor may be named {METADATA}") });
+    }
     let mut header = serde_json::to_vec(&infos).expect("names and numbers are JSON");
     // Data begins at a multiple of 8.
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -136,6 +141,7 @@ pub(super) fn width(dtype: &str) -> Option<usize> {
         "F64" => Some(8),
         "F32" => Some(4),
         "F16" | "BF16" => Some(2),
+        "I8" | "U8" => Some(1),
         _ => None,
     }
 }

@@ -1,8 +1,11 @@
 //! This crate as one of the peers. GRU=before measures `Gru` with TF1's reset gate, which no other peer here has.
+//! FORMAT=bf16 or int8 compresses the weights, and prints the largest error against f32 to the standard error.
 use common::*;
 use ndarray::prelude::*;
 use rnn_cell::cells::{GruWeights, LstmWeights};
-use rnn_cell::{BasicRnn, DynamicRnn, Gru, GruReset, Lstm, State, Stream, train};
+use rnn_cell::{
+    BasicRnn, Compressed, DynamicRnn, Gru, GruReset, Lstm, RnnCell, State, Stream, WeightFormat, train,
+};
 use std::hint::black_box;
 
 /// Torch's gates, rows of (gates · hidden, depth), as columns of a kernel (inputs + hidden, gates · hidden).
@@ -24,6 +27,12 @@ fn bias(c: &Case, gates: &[usize], input: bool, recurrent: bool) -> Array1<f32> 
 
 fn measure<C: train::TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mode: &str, cell: C, known: bool) -> Result<(), String> {
     let x = Array3::from_shape_vec((c.t, c.b, c.i), c.x.clone()).unwrap();
+    if let Some(format) = format() {
+        if mode == "train" {
+            return Err("n/a".into());
+        }
+        return measure_forward(bench, c, mode, Compressed::new(cell, format).unwrap(), (known, ERROR));
+    }
     if mode == "train" {
         let x = x.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
         let dy = Array3::from_shape_vec((c.t, c.b, c.h), c.dy.clone()).unwrap();
@@ -41,6 +50,38 @@ fn measure<C: train::TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mod
             black_box(run());
         });
     }
+    measure_forward(bench, c, mode, cell, (known, 1e-4))
+}
+
+/// What bounds the errors of compressed weights; the errors themselves are printed.
+const ERROR: f32 = 0.2;
+
+fn format() -> Option<WeightFormat> {
+    match std::env::var("FORMAT").as_deref() {
+        Ok("bf16") => Some(WeightFormat::Bf16),
+        Ok("int8") => Some(WeightFormat::Int8),
+        Ok("f32") | Err(_) => None,
+        Ok(other) => panic!("FORMAT is {other}, but must be f32, bf16 or int8"),
+    }
+}
+
+/// As `check`, and prints the largest error of compressed weights.
+fn compare(c: &Case, name: &str, found: &[f32], expected: &[f32], tolerance: f32) -> Result<(), String> {
+    if tolerance == ERROR {
+        let largest = found.iter().zip(expected).fold(0.0, |most: f32, (a, b)| most.max((a - b).abs()));
+        eprintln!("{} {} {name}: largest error {largest:.2e}", c.wl, c.cell);
+    }
+    check(name, found, expected, tolerance)
+}
+
+fn measure_forward<C: RnnCell<Elem = f32>>(
+    bench: &mut Bench,
+    c: &Case,
+    mode: &str,
+    cell: C,
+    (known, tolerance): (bool, f32),
+) -> Result<(), String> {
+    let x = Array3::from_shape_vec((c.t, c.b, c.i), c.x.clone()).unwrap();
     if c.wl == "stream" {
         let mut state = cell.zero_state(1);
         let mut starts = if c.cell == "lstm" { vec![&c.c0, &c.h0] } else { vec![&c.h0] }.into_iter();
@@ -50,7 +91,7 @@ fn measure<C: train::TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mod
         let x = x.index_axis(Axis(0), 0);
         let first = stream.push(&x).unwrap().iter().copied().collect::<Vec<_>>();
         if known {
-            check("h1", &first, &c.y, 1e-4)?;
+            compare(c, "h1", &first, &c.y, tolerance)?;
         }
         return bench.time(c, mode, || {
             black_box(stream.push(black_box(&x)).unwrap());
@@ -72,7 +113,7 @@ fn measure<C: train::TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mod
                 outputs.slice_mut(s![n.., row, ..]).assign(&expected.slice(s![n.., row, ..]));
             }
         }
-        check("y", outputs.as_slice().unwrap(), &c.y, 1e-4)?;
+        compare(c, "y", outputs.as_slice().unwrap(), &c.y, tolerance)?;
     }
     bench.time(c, mode, || {
         black_box(run());
@@ -82,7 +123,13 @@ fn measure<C: train::TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mod
 fn main() {
     let before = std::env::var("GRU").is_ok_and(|form| form == "before");
     let threads = Bench::threads_arg();
-    Bench::new(if before { "rnn-cell/gru-before" } else { "rnn-cell" }, threads).run(|bench, c, mode| match c.cell.as_str() {
+    let name = match format() {
+        Some(WeightFormat::Bf16) => "rnn-cell/bf16",
+        Some(_) => "rnn-cell/int8",
+        None if before => "rnn-cell/gru-before",
+        None => "rnn-cell",
+    };
+    Bench::new(name, threads).run(|bench, c, mode| match c.cell.as_str() {
         _ if before && c.cell != "gru" => Err("n/a".into()),
         "rnn" => measure(bench, c, mode, BasicRnn::from_weights(kernel(c, &[0]), bias(c, &[0], true, true)).unwrap(), true),
         "lstm" => {

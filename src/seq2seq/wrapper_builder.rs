@@ -1,9 +1,9 @@
 //! Options of an [`AttentionWrapper`].
 
-use super::AttentionWrapper;
+use super::mechanism::AttentionMechanism;
+use super::wrapper::AttentionWrapper;
 use crate::checks::{check_shape, check_sizes};
 use crate::fused::Linear;
-use crate::seq2seq::mechanism::AttentionMechanism;
 use crate::{Error, Parameters, RnnCell};
 use rand::Rng;
 
@@ -11,11 +11,27 @@ use rand::Rng;
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct AttentionWrapperBuilder<C: RnnCell> {
-    pub(super) cell: C,
-    pub(super) mechanisms: Vec<AttentionMechanism<C::Elem>>,
-    pub(super) attention_layer_size: Option<Vec<usize>>,
-    pub(super) output_attention: bool,
-    pub(super) alignment_history: bool,
+    cell: C,
+    mechanisms: Vec<AttentionMechanism<C::Elem>>,
+    attention_layer_size: Option<Vec<usize>>,
+    output_attention: bool,
+    alignment_history: bool,
+}
+
+impl<C: RnnCell> AttentionWrapper<C> {
+    /// Returns a builder for `cell` with one or more mechanisms. Their attentions are concatenated.
+    pub fn builder(
+        cell: C,
+        mechanisms: impl IntoIterator<Item = AttentionMechanism<C::Elem>>,
+    ) -> AttentionWrapperBuilder<C> {
+        AttentionWrapperBuilder {
+            cell,
+            mechanisms: mechanisms.into_iter().collect(),
+            attention_layer_size: None,
+            output_attention: true,
+            alignment_history: false,
+        }
+    }
 }
 
 impl<C: RnnCell> AttentionWrapperBuilder<C> {

@@ -1,0 +1,281 @@
+//! [`Multiply`]: rows times compressed weights, half by half, one tile after another.
+
+use super::machine::{Machine, OnMachine};
+use super::tile::{Bf16Tile, Int8Tile, Operands, Sums};
+use super::{Compact, WeightFormat};
+use crate::kernel::Element;
+use crate::kernel::isa::Isa;
+use crate::kernel::pack::Packed;
+use crate::kernel::rows::Rows;
+use crate::kernel::tile::{MAX_ROWS, MAX_SUMS};
+use pulp::Simd;
+use std::ops::Range;
+
+/// A product of one step: rows times compressed weights.
+pub struct Multiply<'a, E> {
+    isa: Isa,
+    compact: &'a Compact,
+    rows: usize,
+    panels: usize,
+    /// Units of a panel.
+    units: usize,
+    /// What the inputs' half multiplies, unless its sums are there already, and what the recurrent half does. Rows of
+    /// codes, or of numbers for 16-bit weights.
+    operands: [Option<Rows<'a, E>>; 2],
+    /// The inputs' half, computed earlier.
+    hoisted: Option<Rows<'a, E>>,
+    bias: &'a [E],
+    panel_bias: usize,
+    to: Rows<'a, E>,
+    /// Whether sums are left apart by panels or by slots, with these places in a row.
+    split: bool,
+    places: [usize; MAX_SUMS],
+    to_panel: usize,
+}
+
+/// What a compressed product multiplies.
+pub(in crate::kernel) struct Factors<'a, E> {
+    /// Inputs, as codes or numbers; or the sums that [`Multiply::of_inputs`] left.
+    pub inputs: Option<Rows<'a, E>>,
+    pub hoisted: Option<Rows<'a, E>>,
+    pub recurrent: Option<Rows<'a, E>>,
+}
+
+/// Some panels of a [`Multiply`].
+pub struct Panels<'m, 'a, E> {
+    multiply: &'m Multiply<'a, E>,
+    panels: Range<usize>,
+}
+
+impl<'a, E: Element> Multiply<'a, E> {
+    /// A product of `rows` rows. Sums go to slots that are `stride` numbers apart, with room for whole panels.
+    ///
+    /// # Panics
+    /// If a row is too short or missing, or the weights are not compressed.
+    pub(in crate::kernel) fn new(
+        weights: &'a Packed<E>,
+        rows: usize,
+        factors: &Factors<'a, E>,
+        (to, stride): (Rows<'a, E>, usize),
+    ) -> Self {
+        let (shape, lanes) = (weights.shape, weights.lanes());
+        assert!(weights.padded_units() <= stride, "a slot has room for whole panels");
+        assert!(to.rows() >= rows && to.width() >= shape.slots() * stride, "a product has room for its sums");
+        let hoisted = factors.hoisted.filter(|_| shape.inputs > 0);
+        if let Some(hoisted) = hoisted {
+            assert!(hoisted.rows() >= rows && hoisted.width() >= weights.panel_sums(), "a product has its input half");
+        }
+        let operands = [factors.inputs.filter(|_| hoisted.is_none()), factors.recurrent];
+        let (places, to_panel) = (shape.places(stride, lanes), shape.groups(lanes) * lanes);
+        let multiply =
+            Self { hoisted, split: shape.split, places, to_panel, ..Self::base(weights, rows, operands, to) };
+        let [inputs, recurrent] = &multiply.operands;
+        let has_inputs = inputs.is_some() == (hoisted.is_none() && shape.inputs > 0);
+        assert!(has_inputs && recurrent.is_some() == (shape.recurrent > 0), "a product has what it multiplies");
+        multiply
+    }
+
+    /// The inputs' half of a product, to rows of whole vectors, panel after panel.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub(in crate::kernel) fn of_inputs(
+        weights: &'a Packed<E>,
+        rows: usize,
+        inputs: Rows<'a, E>,
+        to: Rows<'a, E>,
+    ) -> Self {
+        assert!(to.rows() >= rows && to.width() >= weights.panel_sums(), "a product has room for its sums");
+        Self::base(weights, rows, [Some(inputs), None], to)
+    }
+
+    fn base(weights: &'a Packed<E>, rows: usize, operands: [Option<Rows<'a, E>>; 2], to: Rows<'a, E>) -> Self {
+        let compact = weights.compact().expect("the weights are compressed");
+        let (shape, lanes) = (weights.shape, weights.lanes());
+        let [inputs, recurrent] = operands;
+        let operands = [compact.operand(0, rows, inputs), compact.operand(1, rows, recurrent)];
+        Self {
+            isa: weights.isa,
+            compact,
+            rows,
+            panels: weights.panels(),
+            units: shape.groups(lanes) * lanes,
+            operands,
+            hoisted: None,
+            bias: weights.bias_from(0),
+            panel_bias: weights.panel_bias(),
+            to,
+            split: false,
+            places: [0, lanes, 2 * lanes, 3 * lanes],
+            to_panel: weights.one_panel_sums(),
+        }
+    }
+
+    /// The units of some panels.
+    pub(in crate::kernel) fn units(&self, panels: &Range<usize>) -> Range<usize> {
+        let all = self.compact.shape.units;
+        (panels.start * self.units).min(all)..(panels.end * self.units).min(all)
+    }
+
+    /// # Panics
+    /// If there are fewer panels.
+    pub(in crate::kernel) fn some(&self, panels: Range<usize>) -> Panels<'_, 'a, E> {
+        assert!(panels.end <= self.panels, "the panels are packed");
+        Panels { multiply: self, panels }
+    }
+
+    pub(in crate::kernel) fn panels(&self) -> usize {
+        self.panels
+    }
+}
+
+impl Panels<'_, '_, f32> {
+    pub(in crate::kernel) fn run_on_machine(self) {
+        let isa = self.multiply.isa;
+        match self.multiply.compact.format {
+            WeightFormat::Bf16 => isa.without_bytes().run_bytes(OfFormat::<false>(self)),
+            WeightFormat::Int8 => isa.run_bytes(OfFormat::<true>(self)),
+        }
+    }
+}
+
+/// [`Panels`] with their format known.
+struct OfFormat<'m, 'a, const INT8: bool>(Panels<'m, 'a, f32>);
+
+impl<const INT8: bool> OnMachine for OfFormat<'_, '_, INT8> {
+    #[inline(always)]
+    fn run<M: Machine>(self, machine: M) {
+        let Panels { multiply, panels } = self.0;
+        match multiply.compact.shape.vectors(<M::S as Simd>::I32_LANES) {
+            1 => multiply.run::<M, 1, INT8>(machine, panels),
+            2 => multiply.run::<M, 2, INT8>(machine, panels),
+            3 => multiply.run::<M, 3, INT8>(machine, panels),
+            _ => multiply.run::<M, 4, INT8>(machine, panels),
+        }
+    }
+}
+
+impl<'a> Multiply<'a, f32> {
+    #[inline(always)]
+    fn run<M: Machine, const V: usize, const INT8: bool>(&self, machine: M, panels: Range<usize>) {
+        let lanes = <M::S as Simd>::I32_LANES;
+        // One row has too few sums to hide an addition's latency, so take several panels at once.
+        let block = match self.rows {
+            1 if M::ROWS > 3 => 4,
+            1 => 2,
+            _ => 1,
+        };
+        let most_rows = if INT8 { M::ROWS } else { M::ROWS.max(3) };
+        let tiles = self.rows.div_ceil(most_rows);
+        let (height, higher) = (self.rows / tiles, self.rows % tiles);
+        let mut panel = panels.start;
+        while panel < panels.end {
+            let count = match panels.end - panel {
+                4.. if block == 4 => 4,
+                2.. if block > 1 => 2,
+                _ => 1,
+            };
+            for half in 0..2 {
+                let Some(operands) = self.operands::<V>(half, lanes) else { continue };
+                let mut row = 0;
+                for tile in 0..tiles {
+                    let height = height + usize::from(tile < higher);
+                    tile_of::<M, V, INT8>(machine, &operands, (panel, count), (row, height));
+                    row += height;
+                }
+            }
+            if self.split && self.hoisted.is_some() {
+                self.keep_input_sums::<V>(panel..panel + count, lanes);
+            }
+            panel += count;
+        }
+    }
+
+    /// What the tiles of a half multiply, from the first row and panel on.
+    #[inline(always)]
+    fn operands<const V: usize>(&self, half: usize, lanes: usize) -> Option<Operands<'a>> {
+        let (rows, weights) = (self.operands[half]?, &self.compact.halves[half]);
+        let panels = [0, lanes, 2 * lanes, 3 * lanes];
+        // Where the inputs' half leaves its sums. That of a split gate is the first slot.
+        let mut vectors = self.places;
+        if self.split {
+            vectors[V - 1] = self.places[V];
+        }
+        let inputs = Sums { rows: self.to.lines(), panel: self.to_panel, vectors };
+        let start = match self.hoisted {
+            Some(hoisted) => Sums { rows: hoisted.lines(), panel: V * lanes, vectors: panels },
+            None if half == 1 && self.operands[0].is_some() => inputs,
+            None => {
+                Sums { rows: Rows::repeated(self.bias, self.rows).lines(), panel: self.panel_bias, vectors: panels }
+            }
+        };
+        let recurrent = Sums { vectors: self.places, ..inputs };
+        Some(Operands {
+            rows: rows.lines(),
+            depth: weights.depth,
+            groups: weights.groups,
+            words: weights.words.as_slice(),
+            scales: weights.scales.as_slice(),
+            corrections: weights.corrections.as_slice(),
+            start,
+            last_start: (half == 1 && self.split).then(|| &self.bias[V * lanes..]),
+            last_panel: self.panel_bias,
+            to: if half == 0 { inputs } else { recurrent },
+        })
+    }
+
+    /// Copies a split gate's input sums, computed earlier, to their slot.
+    fn keep_input_sums<const V: usize>(&self, panels: Range<usize>, lanes: usize) {
+        let Some(hoisted) = self.hoisted else { return };
+        for panel in panels {
+            for row in 0..self.rows {
+                let from = (panel * V + V - 1) * lanes;
+                let to = self.places[V] + panel * self.to_panel;
+                // SAFETY: both rows exist and are as wide, as asserted. Nobody writes these sums of `hoisted`, and
+                // nobody else has this panel of `to`.
+                unsafe {
+                    let from = hoisted.slice(row, from, from + lanes);
+                    self.to.slice_mut(row, to, to + lanes).copy_from_slice(from);
+                }
+            }
+        }
+    }
+}
+
+/// Runs one tile: some rows of a panel, or one row of a block of panels. All must exist.
+#[inline(always)]
+fn tile_of<M: Machine, const V: usize, const INT8: bool>(
+    machine: M,
+    all: &Operands<'_>,
+    (panel, block): (usize, usize),
+    (row, height): (usize, usize),
+) {
+    let lanes = <M::S as Simd>::I32_LANES;
+    let sums = panel * V * lanes;
+    let operands = Operands {
+        rows: all.rows.from(row, 0),
+        words: &all.words[sums * all.groups..],
+        scales: if INT8 { &all.scales[sums..] } else { &[] },
+        corrections: if INT8 { &all.corrections[sums..] } else { &[] },
+        start: all.start.from(row, panel),
+        last_start: all.last_start.map(|last| &last[panel * all.last_panel..]),
+        to: all.to.from(row, panel),
+        ..*all
+    };
+    const { assert!(M::ROWS <= 3 || M::ROWS == MAX_ROWS) };
+    macro_rules! tiles {
+        ($(($rows:literal $panels:literal))+) => {
+            match (height, block) {
+                $(($rows, $panels) if INT8 => machine.enter(&Int8Tile::<V, $rows, $panels>(operands)),
+                ($rows, $panels) => machine.enter(&Bf16Tile::<V, $rows, $panels>(operands)),)+
+                _ => unreachable!("a tile has at most MAX_ROWS rows, or one and a block of panels"),
+            }
+        };
+    }
+    // Only the tiles that fit the registers are compiled.
+    if const { M::ROWS > 3 } {
+        tiles!((1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
+    } else {
+        tiles!((1 1) (2 1) (3 1) (1 2));
+    }
+}

@@ -1,0 +1,107 @@
+//! The stages of a forward run whose weights are compressed.
+
+use super::codes::Codes;
+use super::forward::Run;
+use super::hoists::HOISTED_STEPS;
+use super::places::Step;
+use super::plan::Stage;
+use crate::kernel::compact::codes::Encode;
+use crate::kernel::compact::{Compact, Factors, Multiply, WeightFormat};
+use crate::kernel::pack::Packed;
+use crate::kernel::registry::Kernels;
+use crate::kernel::rows::{Grid, Rows};
+use crate::kernel::team::Team;
+
+impl<'a, E: Kernels> Run<'a, E> {
+    /// As [`product`](Self::product), for compressed weights.
+    pub(super) fn compact_product(
+        &self,
+        (k, stage, weights): (usize, &Stage<'a, E>, &'a Packed<E>),
+        step: &Step<'a, E>,
+        team: &mut Team<'_>,
+    ) {
+        let compact: &Compact = weights.compact().expect("the weights are compressed");
+        let codes = self.codes.expect("a run with compressed weights has room for codes");
+        let ((_, rows, _), t) = (self.places.x.dim(), step.t);
+        let (is_int8, is_hoisted) = (compact.format() == WeightFormat::Int8, self.hoists.has(k));
+        let mut recurrent = self.operand(stage, t);
+        if is_int8 {
+            self.encode(codes, k, (t, is_hoisted), recurrent, team);
+            recurrent = recurrent.map(|_| codes.operands[k].step(0));
+        }
+        let inputs = if is_int8 { codes.x } else { self.places.x };
+        let hoisted = is_hoisted.then(|| self.compact_inputs((k, weights), (t, inputs, is_int8), team));
+        let inputs = (!is_hoisted && compact.shape().inputs > 0).then(|| inputs.step(if is_int8 { 0 } else { t }));
+        let factors = Factors { inputs, hoisted, recurrent };
+        let multiply = Multiply::new(weights, rows, &factors, (self.places.sums[k].step(t), step.slots[k]));
+        self.panels((k, stage), step, team.turn(multiply.panels()), |panels| {
+            let units = multiply.units(&panels);
+            E::multiply_compact(multiply.some(panels));
+            units
+        });
+    }
+
+    /// Computes the codes of a stage's operand and, once for all stages, those of the inputs.
+    fn encode(
+        &self,
+        codes: &Codes<'a, E>,
+        k: usize,
+        (t, is_hoisted): (usize, bool),
+        operand: Option<Rows<'a, E>>,
+        team: &mut Team<'_>,
+    ) {
+        let (steps, rows, inputs) = self.places.x.dim();
+        let Codes { x, first, operands } = codes;
+        let encodes_inputs = k == *first && (!is_hoisted || t.is_multiple_of(HOISTED_STEPS));
+        if encodes_inputs && is_hoisted {
+            let count = HOISTED_STEPS.min(steps - t);
+            let mut turn = team.turn(count * rows);
+            while let Some(items) = turn.next() {
+                for item in items {
+                    let (later, row) = (item / rows, item % rows);
+                    self.encode_rows(self.places.x.step(t + later), x.step(later), row..row + 1, inputs);
+                }
+            }
+        }
+        if operand.is_none() && (is_hoisted || !encodes_inputs) {
+            return;
+        }
+        let mut turn = team.turn(rows);
+        while let Some(rows) = turn.next() {
+            if encodes_inputs && !is_hoisted {
+                self.encode_rows(self.places.x.step(t), x.step(0), rows.clone(), inputs);
+            }
+            if let Some(operand) = operand {
+                self.encode_rows(operand, operands[k].step(0), rows, operand.width());
+            }
+        }
+    }
+
+    fn encode_rows(&self, from: Rows<'a, E>, to: Rows<'a, E>, rows: std::ops::Range<usize>, depth: usize) {
+        // SAFETY: inputs are never written, and operands were by earlier passes. This pass has given these rows of codes
+        // to this member.
+        E::encode(self.isa, unsafe { Encode::new(from, to, rows, depth, Compact::code_flip(self.isa)) });
+    }
+
+    /// The input half of a step. Callers must ask for steps in order, from 0.
+    fn compact_inputs(
+        &self,
+        (k, weights): (usize, &'a Packed<E>),
+        (t, inputs, is_int8): (usize, Grid<'a, E>, bool),
+        team: &mut Team<'_>,
+    ) -> Rows<'a, E> {
+        let (steps, rows, _) = self.places.x.dim();
+        if t.is_multiple_of(HOISTED_STEPS) {
+            for row in 0..rows {
+                let count = HOISTED_STEPS.min(steps - t);
+                let inputs = inputs.steps_of(row, if is_int8 { 0 } else { t });
+                let multiply = Multiply::of_inputs(weights, count, inputs, self.hoisted[k].steps_of(row, 0));
+                let mut turn = team.turn(multiply.panels());
+                while let Some(panels) = turn.next() {
+                    E::multiply_compact(multiply.some(panels));
+                }
+            }
+        }
+        self.hoisted[k].step(t % HOISTED_STEPS)
+    }
+}
