@@ -2,6 +2,9 @@
 #![cfg_attr(not(doctest), doc = "[tensorflow]: crate::guide::tensorflow")]
 #![cfg_attr(not(doctest), doc = "[pytorch]: crate::guide::pytorch")]
 #![cfg_attr(not(doctest), doc = "[keras]: crate::guide::keras")]
+#![cfg_attr(not(doctest), doc = "[sequences]: crate::guide::sequences")]
+#![cfg_attr(not(doctest), doc = "[porting]: crate::guide::porting")]
+#![cfg_attr(not(doctest), doc = "[accuracy]: crate::guide::accuracy")]
 #![cfg_attr(not(doctest), doc = "[compressed]: crate::guide::compressed")]
 #![doc = include_str!("../docs/guide.md")]
 
@@ -18,6 +21,16 @@ pub mod pytorch {}
 #[cfg_attr(not(doctest), doc = "[training]: crate::guide::tensorflow#training")]
 #[doc = include_str!("../docs/guide/keras.md")]
 pub mod keras {}
+
+#[doc = include_str!("../docs/guide/sequences.md")]
+pub mod sequences {}
+
+#[cfg_attr(not(doctest), doc = "[accuracy]: crate::guide::accuracy")]
+#[doc = include_str!("../docs/guide/porting.md")]
+pub mod porting {}
+
+#[doc = include_str!("../docs/guide/accuracy.md")]
+pub mod accuracy {}
 
 #[doc = include_str!("../docs/guide/compressed.md")]
 pub mod compressed {}

@@ -3,6 +3,8 @@
 //!
 //! `GOLDEN_DIR` names another folder of such files. `tests/golden/README.md` describes them.
 
+#[cfg(feature = "safetensors")]
+mod accuracy;
 mod back;
 mod build;
 mod case;

@@ -9,6 +9,7 @@ mod importers;
 #[path = "../../examples/g2p/model.rs"]
 mod model;
 mod parts;
+mod porting;
 mod saving;
 #[path = "../../examples/g2p/text.rs"]
 mod text;
