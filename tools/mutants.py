@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "mutants"))
 from candidates import ROOT, drawn, listed, read
-from places import Edit, apply
+from places import Edit, apply, guilty
 
 PROGRAMS = ["lib", "training", "cells", "weights", "memory", "golden", "guard_pages", "examples"]
 ALIVE = ("survived", "not reached")
@@ -84,22 +84,6 @@ def mutate(work, mutants):
             os.makedirs(os.path.dirname(to), exist_ok=True)
             subprocess.run(["cp", path, to], check=True)
     return places
-
-
-def guilty(errors, places):
-    """The mutants in which the compiler found errors."""
-    found = set()
-    for error in errors:
-        spans = sorted(error["spans"], key=lambda span: not span["is_primary"])
-        inserted, around = [], []
-        for span in spans:
-            for number, (start, inner, end) in places.get(span["file_name"], {}).items():
-                if start <= span["byte_start"] < inner:
-                    inserted.append(number)
-                elif start <= span["byte_start"] < end:
-                    around.append((end - start, number))
-        found |= set(inserted[:1] or [number for _, number in sorted(around)[:1]])
-    return found
 
 
 def prepare(work, sample, seed):

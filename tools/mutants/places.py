@@ -168,3 +168,19 @@ def apply(source, edits):
     close(len(source))
     put(source[at:])
     return "".join(out), places
+
+
+def guilty(errors, places):
+    """The mutants in which the compiler found errors."""
+    found = set()
+    for error in errors:
+        spans = sorted(error["spans"], key=lambda span: not span["is_primary"])
+        inserted, around = [], []
+        for span in spans:
+            for number, (start, inner, end) in places.get(span["file_name"], {}).items():
+                if start <= span["byte_start"] < inner:
+                    inserted.append(number)
+                elif start <= span["byte_start"] < end:
+                    around.append((end - start, number))
+        found |= set(inserted[:1] or [number for _, number in sorted(around)[:1]])
+    return found
