@@ -7,6 +7,8 @@
 mod adding_problem;
 #[path = "../examples/charseq.rs"]
 mod charseq;
+#[path = "../examples/dates/main.rs"]
+mod dates;
 #[path = "../examples/hihello.rs"]
 mod hihello;
 #[path = "../examples/time_series.rs"]
@@ -21,6 +23,19 @@ fn hihello_says_every_letter() {
 fn charseq_tells_its_sentence() {
     let (_, accuracy) = charseq::learn(300).unwrap();
     assert_eq!(accuracy, 1.0);
+}
+
+#[test]
+fn dates_become_iso_dates_and_an_alignment_is_drawn() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("dates.svg");
+    let (model, exact) = dates::learn(900, &path).unwrap();
+    assert!(exact >= 0.98, "{exact}");
+    let beams = model.beams("3 May 1979", 3).unwrap();
+    assert_eq!(beams[0].1, "1979-05-03");
+    assert!(beams[0].0 > -0.5 && beams.windows(2).all(|pair| pair[0].0 >= pair[1].0));
+    let svg = std::fs::read_to_string(path).unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    assert!(svg.matches("<rect").count() > 100);
 }
 
 #[test]

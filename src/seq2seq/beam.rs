@@ -27,7 +27,8 @@ use ndarray::{Array2, Array3};
 /// The state is that of a batch that is not tiled: every beam starts from its row, and shares the row's memory. Finished
 /// beams are not computed, so their final cell state is the one they finished with; in TensorFlow it goes on.
 /// `sequence_lengths` of TensorFlow's `dynamic_decode` belong to beams' slots, not to the beams; here `lengths` are the
-/// beams'. Alignment histories are always those of the beams (`reorder_tensor_arrays=True`).
+/// beams'. Alignment histories are always those of the beams. (`reorder_tensor_arrays=True` reads each step's from the
+/// place a beam moved to with that step's choice, not from the one it came from.)
 pub struct BeamSearchDecoder<'a, C: RnnCell> {
     cell: &'a C,
     tokens: Tokens<'a, C::Elem>,

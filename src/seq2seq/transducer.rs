@@ -31,7 +31,8 @@ pub struct Emission {
     pub frame: usize,
 }
 
-/// Decodes a transducer greedily: RNN-T (Graves, 2012), and with durations TDT (Xu et al., 2023).
+/// Decodes a transducer greedily: RNN-T (Graves, 2012), and with durations TDT (Xu et al., 2023). Made by a
+/// [`TransducerBuilder`](super::TransducerBuilder).
 ///
 /// A cell over an embedding of the tokens is the prediction network. At each frame of the encoder:
 ///
@@ -51,15 +52,14 @@ pub struct Emission {
 /// ```
 /// use ndarray::{Array3, ArrayRef2, array, s};
 /// use rand::SeedableRng;
-/// use rnn_cell::seq2seq::TransducerStream;
+/// use rnn_cell::seq2seq::TransducerBuilder;
 /// use rnn_cell::{Embedding, Lstm};
 ///
 /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
 /// let (cell, embedding) = (Lstm::<f32>::new(2, 3, &mut rng), Embedding::new(3, 2, &mut rng));
 /// // The frames of a joint network that listens to the encoder only.
 /// let join = |frames: &ArrayRef2<f32>, _: &ArrayRef2<f32>, logits: &mut ArrayRef2<f32>| logits.assign(frames);
-/// let builder = TransducerStream::<_, f32, _>::builder(3).blank(0).max_symbols(1);
-/// let mut stream = builder.build(&cell, &embedding, join, 1)?;
+/// let mut stream = TransducerBuilder::new(3).blank(0).max_symbols(1).build(&cell, &embedding, join, 1)?;
 /// let frames = array![[[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0]]]; // (time, batch, depth)
 /// let tokens: Vec<usize> = stream.push(&frames, None)?[0].iter().map(|emission| emission.token).collect();
 /// assert_eq!(tokens, [1, 2]);

@@ -2,7 +2,7 @@
 
 use super::transducer::{Joiner, Options, TransducerStream};
 use crate::checks::{check_shape, check_sizes};
-use crate::{Embedding, Error, Float, RnnCell};
+use crate::{Embedding, Error, RnnCell};
 
 /// Options of a [`TransducerStream`].
 #[derive(Debug, Clone)]
@@ -15,16 +15,13 @@ pub struct TransducerBuilder {
     start_token: Option<usize>,
 }
 
-impl<C: RnnCell<Elem = E>, E: Float, J: Joiner<E>> TransducerStream<'_, C, E, J> {
-    /// Returns a builder for a joint network with logits of `classes` classes, blank included, before those of
-    /// durations.
-    pub fn builder(classes: usize) -> TransducerBuilder {
-        let blank = classes.saturating_sub(1);
-        TransducerBuilder { classes, blank, durations: Vec::new(), max_symbols: 10, start_token: None }
-    }
-}
-
 impl TransducerBuilder {
+    /// Options for a joint network with logits of `classes` classes, blank included, before those of durations.
+    pub fn new(classes: usize) -> Self {
+        let blank = classes.saturating_sub(1);
+        Self { classes, blank, durations: Vec::new(), max_symbols: 10, start_token: None }
+    }
+
     /// The class that is no token. Default: the last class.
     pub fn blank(mut self, blank: usize) -> Self {
         self.blank = blank;

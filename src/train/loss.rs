@@ -9,7 +9,7 @@ use ndarray::{
 
 /// The axes [`sequence_losses`] averages over: TensorFlow 1's `average_across_timesteps` and `average_across_batch`.
 ///
-/// Averages are weighted: Σ weight · loss / (Σ weight + 1e-12). If all weights are 0, the average is 0.
+/// Averages are weighted: Σ weight · loss / Σ weight, and 0 if Σ weight is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Average {
     /// Over both: one number, shape ().
@@ -26,7 +26,7 @@ pub enum Average {
 /// the logits: `tf.contrib.seq2seq.sequence_loss` with its default flags.
 ///
 /// ```text
-/// loss = Σ weights[b, t] · (ln Σₖ exp(logits[b, t, k]) − logits[b, t, targets[b, t]]) / (Σ weights + 1e-12)
+/// loss = Σ weights[b, t] · (ln Σₖ exp(logits[b, t, k]) − logits[b, t, targets[b, t]]) / Σ weights
 /// ```
 ///
 /// `logits` are (batch, seq, classes), `targets` and `weights` (batch, seq). A target is the number of a class, from 0.
@@ -80,11 +80,13 @@ pub fn sequence_losses<E: Float>(
     };
     let place = |(row, step): (usize, usize)| (row.min(rows - 1), step.min(steps - 1));
     // What each step's weight is divided by.
-    let mut total = Array2::from_elem((rows, steps), 1e-12);
+    let mut total = Array2::<f64>::zeros((rows, steps));
     weights.indexed_iter().for_each(|(at, weight)| total[place(at)] += weight.as_f64());
     if average == Average::Neither {
         total.fill(1.0);
     }
+    // Without any weight the average is 0.
+    total.mapv_inplace(|total| if total == 0.0 { f64::INFINITY } else { total });
 
     let mut losses = Array2::zeros((rows, steps));
     let mut d_logits = Array3::zeros((batch, seq, classes));

@@ -134,7 +134,7 @@ impl Case {
             api: field("api")?,
             spec_bw: if spec_bw.is_null() { spec.clone() } else { spec_bw },
             spec,
-            time_major: field("time_major")? == "true",
+            time_major: meta.get("time_major").is_some_and(|value| value == "true"),
             merge: if tensors.contains_key("outputs/fw") { Merge::Apart } else { Merge::Concat },
             mask: None,
             tensors,

@@ -11,6 +11,7 @@ mod case;
 mod drive;
 mod foreign;
 mod import;
+mod seq2seq;
 #[path = "../fused/sru.rs"]
 mod sru;
 

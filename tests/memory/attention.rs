@@ -6,7 +6,7 @@ use crate::one_thread;
 use ndarray::{Array2, Array3, ArrayRef2, Axis};
 use rnn_cell::seq2seq::{
     AttentionWrapper, BahdanauAttention, BahdanauMonotonicAttention, LuongAttention, LuongMonotonicAttention,
-    TransducerStream,
+    TransducerBuilder,
 };
 use rnn_cell::{Embedding, Gru, Lstm, RnnCell, State, Stream};
 
@@ -66,9 +66,7 @@ fn a_transducer_allocates_nothing_after_its_first_chunk() {
         let embedding = Embedding::new(3, 2, &mut rng);
         // Says what the frame says, whatever was said before.
         let join = |frames: &ArrayRef2<f32>, _: &ArrayRef2<f32>, logits: &mut ArrayRef2<f32>| logits.assign(frames);
-        let builder =
-            TransducerStream::<Gru<f32>, f32, fn(&ArrayRef2<f32>, &ArrayRef2<f32>, &mut ArrayRef2<f32>)>::builder(4);
-        let mut stream = builder.max_symbols(2).build(&cell, &embedding, join, 3).unwrap();
+        let mut stream = TransducerBuilder::new(4).max_symbols(2).build(&cell, &embedding, join, 3).unwrap();
         let frames: Array3<f32> = array((12, 3, 4), &mut rng);
         let tokens: usize = stream.push(&frames, None).unwrap().iter().map(Vec::len).sum();
         assert!(tokens > 10);

@@ -200,3 +200,17 @@ fn what_does_not_fit_together_is_an_error() {
     let error = LuongAttention::builder(0).build::<f32, _>(&mut rng).unwrap_err();
     assert_eq!(error.to_string(), "num_units is 0, but must be at least 1");
 }
+
+/// What can be sent, shared, cloned and printed. If this compiles, it holds.
+#[test]
+fn it_is_shared_cloned_and_printed() {
+    fn cell<C: RnnCell + Send + Sync + Clone + std::fmt::Debug + 'static>(cell: &C) -> String {
+        format!("{cell:?}")
+    }
+    fn state<S: State<f32> + PartialEq + std::fmt::Debug>(_: &S) {}
+    let mut rng = rng(7);
+    let wrapper = two_mechanisms::<f32>(&mut rng);
+    let text = cell(&wrapper);
+    assert!(text.starts_with("AttentionWrapper") && text.contains("Lstm") && text.len() < 1000, "{text}");
+    state(&wrapper.attend(&memory(&mut rng).0, None).unwrap());
+}

@@ -2,7 +2,7 @@
 
 use crate::models::{Rng, array, rng};
 use ndarray::{Array2, Array3, ArrayRef2, Axis, s};
-use rnn_cell::seq2seq::{Emission, TransducerBuilder, TransducerStream};
+use rnn_cell::seq2seq::{Emission, TransducerBuilder};
 use rnn_cell::{Dense, Embedding, Error, Lstm, RnnCell, argmax};
 
 const CLASSES: usize = 5;
@@ -32,11 +32,7 @@ impl Model {
     }
 
     fn builder(durations: &[usize], max_symbols: usize) -> TransducerBuilder {
-        let builder =
-            TransducerStream::<Lstm<f64>, f64, fn(&ArrayRef2<f64>, &ArrayRef2<f64>, &mut ArrayRef2<f64>)>::builder(
-                CLASSES,
-            );
-        builder.blank(BLANK).durations(durations).max_symbols(max_symbols)
+        TransducerBuilder::new(CLASSES).blank(BLANK).durations(durations).max_symbols(max_symbols)
     }
 
     /// One row, as the papers write it.
