@@ -25,7 +25,7 @@ fn rows_of_codes() {
     for (from, to, count) in [(3, 4, 4), (4, 3, 4), (4, 4, 5)] {
         let (mut from, mut to) = (Array2::zeros((from, 3)), Array2::zeros((to, width(3))));
         // SAFETY: both arrays are borrowed mutably, and nothing is computed.
-        let new = || drop(unsafe { Encode::new(rows(&mut from), rows(&mut to), 0..count, 3, 0) });
+        let new = || _ = unsafe { Encode::new(rows(&mut from), rows(&mut to), 0..count, 3, 0) };
         refuses("every row has a place", new);
     }
 }
@@ -35,7 +35,7 @@ fn width_of_codes() {
     for (from, to) in [(2, width(3)), (4, width(3)), (3, width(3) - 1)] {
         let (mut from, mut to) = (Array2::zeros((4, from)), Array2::zeros((4, to)));
         // SAFETY: as above.
-        let new = || drop(unsafe { Encode::new(rows(&mut from), rows(&mut to), 0..4, 3, 0) });
+        let new = || _ = unsafe { Encode::new(rows(&mut from), rows(&mut to), 0..4, 3, 0) };
         refuses("rows are as wide as their product", new);
     }
 }
@@ -89,7 +89,7 @@ impl Places {
             [&mut self.inputs, &mut self.hoisted, &mut self.recurrent].map(|array| array.as_mut().map(rows));
         let factors = Factors { inputs, hoisted, recurrent };
         let multiply = Multiply::new(product.forward(), 4, &factors, (rows(&mut self.to), self.stride));
-        drop(multiply.some(0..multiply.panels() + more));
+        _ = multiply.some(0..multiply.panels() + more);
     }
 }
 
@@ -142,7 +142,7 @@ fn sums_of_the_inputs_half() {
     let sums = product.forward().panel_sums();
     for shape in [(3, sums), (4, sums - 1), (0, sums)] {
         let (mut inputs, mut to) = (Array2::zeros((4, 3)), Array2::zeros(shape));
-        let run = || drop(Multiply::of_inputs(product.forward(), 4, rows(&mut inputs), rows(&mut to)));
+        let run = || _ = Multiply::of_inputs(product.forward(), 4, rows(&mut inputs), rows(&mut to));
         refuses("a product has room for its sums", run);
     }
 }
