@@ -2,7 +2,7 @@
 //!
 //! An LSTM of 256 units with Bahdanau attention over 50 steps of a memory of 256 features (lengths 30 to 50), an attention
 //! layer of 256, 1000 tokens with embeddings of 256 features, 50 steps, f32 on one thread. `without attention` is the same
-//! cell, output layer and loop, with embeddings alone for input. `cargo bench --bench decode -- greedy` runs what its name
+//! cell, output layer and loop, with embeddings alone for input. After `--bench decode --`, a name runs what it
 //! matches.
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -7,8 +7,10 @@ use rnn_cell::seq2seq::{
     AttentionState, AttentionWrapper, BahdanauAttention, BasicDecoder, BasicDecoderOutput, BeamSearchDecoder,
     GreedyEmbeddingHelper, dynamic_decode,
 };
-use rnn_cell::train::{self, Adam, AdamOptions, Gradients, Optimizer, Parts, clip_by_global_norm};
-use rnn_cell::{Dense, Embedding, Error, Gru, Lstm, LstmState, bidirectional_dynamic_rnn, concat_outputs};
+use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts, clip_by_global_norm};
+use rnn_cell::{
+    Dense, Embedding, Error, Gru, Lstm, LstmState, ParametersMut, bidirectional_dynamic_rnn, concat_outputs,
+};
 
 /// What people write, in lowercase. Everything else is the last letter.
 const LETTERS: &str = " ,./-0123456789abcdefghijklmnopqrstuvwxyz?";
@@ -54,7 +56,7 @@ impl Model {
     }
 
     /// All weights, under the names that `train` gives their gradients.
-    fn parts(&mut self) -> Parts<'_, f32> {
+    fn parts(&mut self) -> Parts<'_, &mut dyn ParametersMut<f32>> {
         Parts::new([
             ("letters", &mut self.letters),
             ("encoder/fw", &mut self.encoder_fw),
@@ -66,7 +68,7 @@ impl Model {
     }
 
     pub fn optimizer(&mut self) -> Result<Adam<f32>, Error> {
-        Adam::new(&self.parts(), AdamOptions::default())
+        Adam::builder().build(&self.parts())
     }
 
     /// One step on a batch, with teacher forcing. Returns the loss.

@@ -239,6 +239,45 @@ fn a_dynamic_quantize_lstm_is_the_lstm_of_its_weights() {
     }
 }
 
+/// ONNX Runtime's numbers: its `LSTM` with the dequantized weights, and its quantized operator.
+#[test]
+fn a_dynamic_quantize_lstm_gives_onnx_runtimes_numbers() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/onnx_int8.safetensors");
+    let bytes = std::fs::read(path).unwrap();
+    let mut tensors = safetensors::read_tensors::<f32>(&bytes).unwrap();
+    for case in ["lstm", "lstm_both"] {
+        let mut take = |what: &str| -> Array3<f32> {
+            tensors.take(&format!("{case}/{what}")).unwrap().into_dimensionality().unwrap()
+        };
+        let [x, outputs, int8_outputs] = ["x", "outputs", "int8_outputs"].map(&mut take);
+        let (prefix, options) = (format!("{case}/"), onnx::Options::default());
+        let cells = if case == "lstm" {
+            vec![onnx::dynamic_quantize_lstm(&mut tensors, &prefix, &options).unwrap()]
+        } else {
+            let pair = onnx::bidirectional_dynamic_quantize_lstm(&mut tensors, &prefix, &options).unwrap();
+            vec![pair.fw, pair.bw]
+        };
+        for (direction, cell) in cells.into_iter().enumerate() {
+            let columns = direction * 8..(direction + 1) * 8;
+            let run = |cell: &dyn Fn(&Array3<f32>) -> Array3<f32>| match direction {
+                0 => cell(&x),
+                _ => cell(&x.slice(s![.., ..;-1, ..]).to_owned()).slice(s![.., ..;-1, ..]).to_owned(),
+            };
+            let distance = |found: &Array3<f32>, all: &Array3<f32>| {
+                let expected = all.slice(s![.., .., columns.clone()]);
+                found.iter().zip(&expected).fold(0.0, |most: f32, (a, b)| most.max((a - b).abs()))
+            };
+            let small = Compressed::new(cell.clone(), WeightFormat::Int8).unwrap();
+            let found = run(&|x| dynamic_rnn(&cell, x, None, None).unwrap().0);
+            assert!(distance(&found, &outputs) <= 2e-6, "{case}: {}", distance(&found, &outputs));
+            let theirs = distance(&found, &int8_outputs);
+            let ours = distance(&run(&|x| dynamic_rnn(&small, x, None, None).unwrap().0), &outputs);
+            assert!(ours <= 2.0 * theirs, "{case}: {ours} from f32, theirs {theirs}");
+        }
+    }
+    tensors.finish().unwrap();
+}
+
 #[test]
 fn a_dynamic_quantize_lstm_needs_its_scales() {
     let (bytes, ..) = quantized(1, true, true);

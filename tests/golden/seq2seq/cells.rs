@@ -10,7 +10,7 @@ use rnn_cell::seq2seq::{
     LuongAttention, LuongMonotonicAttention, MonotonicMode, Probability,
 };
 use rnn_cell::train::BoxedTrainableCell;
-use rnn_cell::{DynState, Float, MultiRnnCell, Parameters, ResidualWrapper, RnnCell, State};
+use rnn_cell::{DynState, Float, MultiRnnCell, ParametersMut, ResidualWrapper, RnnCell, State};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ pub fn mechanism<E: Float>(
 }
 
 /// Gives a model the file's weights.
-pub fn fill<E: Float, P: Parameters<E>>(case: &Case, prefix: &str, model: &mut P) -> Result<(), Fault> {
+pub fn fill<E: Float, P: ParametersMut<E>>(case: &Case, prefix: &str, model: &mut P) -> Result<(), Fault> {
     let mut result = Ok(());
     model.visit_parameters_mut(&mut |name, mut weight| match case.array::<E, IxDyn>(&format!("{prefix}{name}")) {
         Ok(tensor) if tensor.shape() == weight.shape() => weight.assign(&tensor),

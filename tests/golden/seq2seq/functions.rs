@@ -10,7 +10,7 @@ use rnn_cell::seq2seq::{
     AttentionMechanism, AttentionWrapper, LuongMonotonicAttention, MonotonicMode, gather_tree, tile_batch,
 };
 use rnn_cell::train::{self, Average, StepBack, TrainableCell};
-use rnn_cell::{Float, Parameters, RnnCell, State};
+use rnn_cell::{Float, Parameters, ParametersMut, RnnCell, State};
 
 /// A cell whose output is the first part of its input, so that a query is what the test says.
 struct Echo<E> {
@@ -20,6 +20,7 @@ struct Echo<E> {
 }
 
 impl<E: Float> Parameters<E> for Echo<E> {}
+impl<E: Float> ParametersMut<E> for Echo<E> {}
 
 impl<E: Float> RnnCell for Echo<E> {
     type Elem = E;
