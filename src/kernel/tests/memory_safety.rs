@@ -16,7 +16,7 @@ use ndarray::{Array2, Array3, s};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[track_caller]
-fn refuses<T>(expected: &str, run: impl FnOnce() -> T) {
+pub(super) fn refuses<T>(expected: &str, run: impl FnOnce() -> T) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(run)) else { panic!("no panic, but {expected:?} was expected") };
     let found = payload.downcast_ref::<String>().map(String::as_str);
     let found = found.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
@@ -84,16 +84,16 @@ fn memory_of_a_buffer() {
 // ── Weights ──
 
 /// 3 inputs, 2 recurrent values, 5 units.
-const SHAPE: PackShape = PackShape { inputs: 3, recurrent: 2, units: 5, gates: 2, split: false };
+pub(super) const SHAPE: PackShape = PackShape { inputs: 3, recurrent: 2, units: 5, gates: 2, split: false };
 
 /// The weights of `SHAPE`.
-const MATRIX: [f32; 50] = [0.5; 50];
+pub(super) const MATRIX: [f32; 50] = [0.5; 50];
 
 fn gates<'a>() -> [Gate<'a, f32>; 2] {
     [0, 5].map(|column| Gate { matrix: &MATRIX, width: 10, column, bias: None, offset: 0.0 })
 }
 
-fn product() -> Product<f32> {
+pub(super) fn product() -> Product<f32> {
     Product::new(Isa::get(), SHAPE, &gates(), None)
 }
 
@@ -181,7 +181,7 @@ fn places() -> Places {
     Places { input, recurrent, to, stride: 5 }
 }
 
-fn rows(array: &mut Array2<f32>) -> Rows<'_, f32> {
+pub(super) fn rows(array: &mut Array2<f32>) -> Rows<'_, f32> {
     let (rows, width) = array.dim();
     Grid::of(array.as_slice_mut().unwrap(), (1, rows, width)).step(0)
 }

@@ -1,6 +1,7 @@
 //! Tests the driver under each built-in cell, on each of this machine's instruction sets, in `f32` and `f64`.
 
 mod compact;
+mod compact_safety;
 mod math;
 mod memory_safety;
 mod twin;
