@@ -2,6 +2,7 @@
 #![cfg_attr(not(doctest), doc = "[tensorflow]: crate::guide::tensorflow")]
 #![cfg_attr(not(doctest), doc = "[pytorch]: crate::guide::pytorch")]
 #![cfg_attr(not(doctest), doc = "[keras]: crate::guide::keras")]
+#![cfg_attr(not(doctest), doc = "[seq2seq]: crate::guide::seq2seq")]
 #![doc = include_str!("../docs/guide.md")]
 
 // For the pages' links to items.
@@ -10,6 +11,14 @@ use crate::*;
 
 #[doc = include_str!("../docs/guide/tensorflow.md")]
 pub mod tensorflow {}
+
+pub mod seq2seq {
+    #![doc = include_str!("../docs/guide/seq2seq.md")]
+
+    // For the page's links to items.
+    #[allow(unused_imports)]
+    use crate::seq2seq::*;
+}
 
 #[doc = include_str!("../docs/guide/pytorch.md")]
 pub mod pytorch {}
