@@ -6,6 +6,7 @@
 #![cfg_attr(not(doctest), doc = "[porting]: crate::guide::porting")]
 #![cfg_attr(not(doctest), doc = "[accuracy]: crate::guide::accuracy")]
 #![cfg_attr(not(doctest), doc = "[compressed]: crate::guide::compressed")]
+#![cfg_attr(not(doctest), doc = "[seq2seq]: crate::guide::seq2seq")]
 #![doc = include_str!("../docs/guide.md")]
 
 // For the pages' links to items.
@@ -14,6 +15,14 @@ use crate::*;
 
 #[doc = include_str!("../docs/guide/tensorflow.md")]
 pub mod tensorflow {}
+
+pub mod seq2seq {
+    #![doc = include_str!("../docs/guide/seq2seq.md")]
+
+    // For the page's links to items.
+    #[allow(unused_imports)]
+    use crate::seq2seq::*;
+}
 
 #[doc = include_str!("../docs/guide/pytorch.md")]
 pub mod pytorch {}

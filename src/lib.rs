@@ -2,6 +2,7 @@
 // no files beside it. Left out when the README's code is tested, so that a failure names the README.
 #![cfg_attr(not(doctest), doc = include_str!("../docs/pictures.md"))]
 #![cfg_attr(not(doctest), doc = "[guide]: crate::guide")]
+#![cfg_attr(not(doctest), doc = "[seq2seq]: crate::guide::seq2seq")]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![warn(unnameable_types)]

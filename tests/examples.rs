@@ -28,7 +28,7 @@ fn charseq_tells_its_sentence() {
 #[test]
 fn dates_become_iso_dates_and_an_alignment_is_drawn() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("dates.svg");
-    let (model, exact) = dates::learn(900, &path).unwrap();
+    let (model, exact) = dates::learn(400, &path).unwrap();
     assert!(exact >= 0.98, "{exact}");
     let beams = model.beams("3 May 1979", 3).unwrap();
     assert_eq!(beams[0].1, "1979-05-03");

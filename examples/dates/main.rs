@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use training::Progress;
 
 /// Training steps of the program. Fewer learn less.
-const STEPS: usize = 900;
+const STEPS: usize = 400;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).map_or_else(|| std::env::temp_dir().join("dates.svg"), PathBuf::from);
