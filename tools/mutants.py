@@ -12,6 +12,7 @@ import argparse, heapq, json, os, random, re, resource, signal, subprocess, sys,
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "mutants"))
 from candidates import ROOT, drawn, listed, read
 from places import Edit, apply, guilty
