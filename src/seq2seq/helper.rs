@@ -2,7 +2,7 @@
 
 use crate::checks::{check_lengths, check_number, check_shape};
 use crate::seed::{GOLDEN, fold};
-use crate::{Error, Float, argmax};
+use crate::{Error, Float};
 use ndarray::{ArrayRef1, ArrayRef2, ArrayRef3, ArrayView3, Axis, aview1, s};
 
 /// Chooses a sample from each step's output, and the next input: TensorFlow 1's `Helper`.
@@ -69,16 +69,13 @@ pub(super) fn check_input<E>(argument: &str, width: usize, inputs: &ArrayRef2<E>
 /// # Errors
 /// [`Error::AllNan`] if there is no number.
 pub(super) fn best<E: Float>(row: usize, time: usize, logits: &ArrayRef1<E>) -> Result<usize, Error> {
-    if logits.iter().any(|logit| logit.is_nan()) {
-        let mut best = None;
-        for (at, &logit) in logits.iter().enumerate().filter(|(_, logit)| !logit.is_nan()) {
-            if best.is_none_or(|(_, most)| logit > most) {
-                best = Some((at, logit));
-            }
+    let mut best = None;
+    for (at, &logit) in logits.iter().enumerate().filter(|(_, logit)| !logit.is_nan()) {
+        if best.is_none_or(|(_, most)| logit > most) {
+            best = Some((at, logit));
         }
-        return best.map(|(at, _)| at).ok_or(Error::AllNan { row, time });
     }
-    Ok(argmax(logits)?[[]])
+    best.map(|(at, _)| at).ok_or(Error::AllNan { row, time })
 }
 
 /// A number in [0, 1) that depends on nothing else, and a position to draw for.
