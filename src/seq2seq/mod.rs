@@ -42,6 +42,6 @@ pub use state::{AttentionState, tile_batch};
 pub use transducer::{Emission, Joiner, TransducerStream};
 pub use transducer_builder::TransducerBuilder;
 pub use tree::gather_tree;
-pub(crate) use wrapper::prefix;
 pub use wrapper::{AttentionWrapper, AttentionWrapperWorkspace};
+pub(crate) use wrapper::{prefix, visit_heads, visit_heads_mut};
 pub use wrapper_builder::AttentionWrapperBuilder;

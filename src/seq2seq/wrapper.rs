@@ -243,32 +243,50 @@ impl<C: RnnCell> RnnCell for AttentionWrapper<C> {
     }
 }
 
+/// Visits each mechanism's parameters, then those of its layer, if any.
+pub(crate) fn visit_heads<'a, E: Float>(
+    mechanisms: &'a [impl Parameters<E>],
+    layers: &'a [impl Parameters<E>],
+    visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>),
+) {
+    for (at, mechanism) in mechanisms.iter().enumerate() {
+        let prefix = prefix(at, mechanisms.len());
+        mechanism.visit_parameters(&mut |name, array| visit(&joined(&prefix, name), array));
+        if let Some(layer) = layers.get(at) {
+            let prefix = joined(&prefix, "attention_layer");
+            layer.visit_parameters(&mut |name, array| visit(&joined(&prefix, name), array));
+        }
+    }
+}
+
+/// The same, mutably.
+pub(crate) fn visit_heads_mut<E: Float>(
+    mechanisms: &mut [impl ParametersMut<E>],
+    layers: &mut [impl ParametersMut<E>],
+    visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>),
+) {
+    let count = mechanisms.len();
+    for (at, mechanism) in mechanisms.iter_mut().enumerate() {
+        let prefix = prefix(at, count);
+        mechanism.visit_parameters_mut(&mut |name, array| visit(&joined(&prefix, name), array));
+        if let Some(layer) = layers.get_mut(at) {
+            let prefix = joined(&prefix, "attention_layer");
+            layer.visit_parameters_mut(&mut |name, array| visit(&joined(&prefix, name), array));
+        }
+    }
+}
+
 impl<E: Float, C: RnnCell<Elem = E> + Parameters<E>> Parameters<E> for AttentionWrapper<C> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cell.visit_parameters(visit);
-        for (at, mechanism) in self.mechanisms.iter().enumerate() {
-            let prefix = prefix(at, self.mechanisms.len());
-            mechanism.visit_parameters(&mut |name, array| visit(&joined(&prefix, name), array));
-            if let Some(layer) = self.layers.get(at) {
-                let prefix = joined(&prefix, "attention_layer");
-                layer.visit_parameters(&mut |name, array| visit(&joined(&prefix, name), array));
-            }
-        }
+        visit_heads(&self.mechanisms, &self.layers, visit);
     }
 }
 
 impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E>> ParametersMut<E> for AttentionWrapper<C> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cell.visit_parameters_mut(visit);
-        let count = self.mechanisms.len();
-        for (at, mechanism) in self.mechanisms.iter_mut().enumerate() {
-            let prefix = prefix(at, count);
-            mechanism.visit_parameters_mut(&mut |name, array| visit(&joined(&prefix, name), array));
-            if let Some(layer) = self.layers.get_mut(at) {
-                let prefix = joined(&prefix, "attention_layer");
-                layer.visit_parameters_mut(&mut |name, array| visit(&joined(&prefix, name), array));
-            }
-        }
+        visit_heads_mut(&mut self.mechanisms, &mut self.layers, visit);
     }
 }
 

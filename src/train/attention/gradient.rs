@@ -1,11 +1,12 @@
 //! [`AttentionGradient`]: the gradients of an attention cell's parameters.
 
 use crate::fused::LinearWeights;
-use crate::seq2seq::{AttentionMechanismWeights, prefix};
+use crate::seq2seq::{AttentionMechanismWeights, prefix, visit_heads, visit_heads_mut};
 use crate::{Arrays, Float, Parameters, ParametersMut, joined};
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 
-/// The gradients of an [`AttentionWrapper`](crate::seq2seq::AttentionWrapper)'s parameters: the cell's, then each mechanism's and its layer's.
+/// The gradients of an [`AttentionWrapper`](crate::seq2seq::AttentionWrapper)'s parameters: the cell's, then each
+/// mechanism's and its layer's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionGradient<G, E> {
     /// The gradients of the cell's parameters.
@@ -19,15 +20,7 @@ pub struct AttentionGradient<G, E> {
 impl<E: Float, G: Parameters<E>> Parameters<E> for AttentionGradient<G, E> {
     fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
         self.cell.visit_parameters(visit);
-        let count = self.mechanisms.len();
-        for (at, mechanism) in self.mechanisms.iter().enumerate() {
-            let prefix = prefix(at, count);
-            mechanism.visit_parameters(&mut |name, array| visit(&joined(&prefix, name), array));
-            if let Some(layer) = self.layers.get(at) {
-                let prefix = joined(&prefix, "attention_layer");
-                layer.visit_parameters(&mut |name, array| visit(&joined(&prefix, name), array));
-            }
-        }
+        visit_heads(&self.mechanisms, &self.layers, visit);
     }
     fn take_parameters(self, take: &mut dyn FnMut(&str, ArrayD<E>)) {
         self.cell.take_parameters(take);
@@ -45,14 +38,6 @@ impl<E: Float, G: Parameters<E>> Parameters<E> for AttentionGradient<G, E> {
 impl<E: Float, G: ParametersMut<E>> ParametersMut<E> for AttentionGradient<G, E> {
     fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
         self.cell.visit_parameters_mut(visit);
-        let count = self.mechanisms.len();
-        for (at, mechanism) in self.mechanisms.iter_mut().enumerate() {
-            let prefix = prefix(at, count);
-            mechanism.visit_parameters_mut(&mut |name, array| visit(&joined(&prefix, name), array));
-            if let Some(layer) = self.layers.get_mut(at) {
-                let prefix = joined(&prefix, "attention_layer");
-                layer.visit_parameters_mut(&mut |name, array| visit(&joined(&prefix, name), array));
-            }
-        }
+        visit_heads_mut(&mut self.mechanisms, &mut self.layers, visit);
     }
 }
