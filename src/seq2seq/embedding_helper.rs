@@ -16,19 +16,10 @@ pub(super) struct Tokens<'a, E> {
 impl<E: Float> Tokens<'_, E> {
     /// `Err` unless all tokens are in the vocabulary of the embedding and of outputs so wide.
     fn check(&self, output_size: usize) -> Result<(), Error> {
-        let count = self.embedding.vocabulary();
         for (place, &token) in self.start_tokens.iter().enumerate() {
             self.embedding.check_token("start_tokens", place, token)?;
         }
-        if output_size > count {
-            let expected = vec![output_size, self.embedding.features()];
-            let found = self.embedding.embeddings().shape().to_vec();
-            return Err(Error::ArrayShape {
-                argument: "the embedding of the outputs' classes".into(),
-                expected,
-                found,
-            });
-        }
+        check_classes(self.embedding, output_size)?;
         if self.end_token >= output_size {
             let argument = "end_token".into();
             return Err(Error::OutOfBounds { argument, found: self.end_token, count: output_size, of: "classes" });
@@ -48,6 +39,15 @@ impl<E: Float> Tokens<'_, E> {
         }
         self.embedding.lookup_into(step.samples, step.next_inputs)
     }
+}
+
+/// `Err` unless the embedding has a row for every class of the outputs.
+pub(super) fn check_classes<E: Float>(embedding: &Embedding<E>, classes: usize) -> Result<(), Error> {
+    if classes <= embedding.vocabulary() {
+        return Ok(());
+    }
+    let (argument, found) = ("the embedding of the outputs' classes".into(), embedding.embeddings().shape().to_vec());
+    Err(Error::ArrayShape { argument, expected: vec![classes, embedding.features()], found })
 }
 
 /// Reads the token with the largest logit next: TensorFlow 1's `GreedyEmbeddingHelper`.

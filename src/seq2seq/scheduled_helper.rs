@@ -1,5 +1,6 @@
 //! Scheduled sampling (Bengio et al., 2015): training on a mixture of given inputs and the model's own outputs.
 
+use super::embedding_helper::check_classes;
 use super::helper::{Draws, Helper, HelperStep, RowFn, Source, check_input, check_probability};
 use crate::checks::check_shape;
 use crate::{Embedding, Error, Float};
@@ -61,11 +62,7 @@ impl<E: Float> Helper for ScheduledEmbeddingTrainingHelper<'_, E> {
         check_probability("sampling_probability", self.sampling_probability)?;
         check_input("the features of inputs", self.source.width(), inputs)?;
         check_input("the features of the embedding", self.embedding.features(), inputs)?;
-        if classes > self.embedding.vocabulary() {
-            let (argument, features) = ("the embedding of the outputs' classes".into(), self.embedding.features());
-            let found = self.embedding.embeddings().shape().to_vec();
-            return Err(Error::ArrayShape { argument, expected: vec![classes, features], found });
-        }
+        check_classes(self.embedding, classes)?;
         self.source.initialize(inputs, finished)
     }
     fn next(&mut self, mut step: HelperStep<'_, E, Option<usize>>) -> Result<(), Error> {

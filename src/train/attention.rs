@@ -215,7 +215,7 @@ impl<E: Float> HeadBack<'_, E> {
         let v = mechanism.scaled_v();
         let mut d_query = zeros((1, batch, mechanism.num_units()));
         let (mut d_v, mut d_g, mut d_bias) = (vec![E::zero(); v.len()], E::zero(), E::zero());
-        let queries = head.query.clone();
+        let queries = std::mem::take(&mut head.query);
         for row in 0..batch {
             let mut d_query = d_query.slice_mut(s![0, row, ..]);
             let to = RowGradients {

@@ -1,11 +1,11 @@
 //! Like `memory_safety`, for products with compressed weights.
 
-use super::memory_safety::{MATRIX, SHAPE, product, refuses, rows};
+use super::memory_safety::{MATRIX, Nothing, SHAPE, product, refuses, rows};
 use crate::kernel::compact::codes::{Encode, width};
 use crate::kernel::compact::{Compact, Factors, Multiply, Plain, WeightFormat};
 use crate::kernel::isa::Isa;
 use crate::kernel::product::{Product, Workspace};
-use crate::kernel::recurrence::{Driver, Equation, ForwardRows, Io, MOST, Operand, Plan, Stage};
+use crate::kernel::recurrence::{Driver, Io, MOST, Operand, Plan, Stage};
 use crate::kernel::shape::PackShape;
 use ndarray::{Array2, Array3};
 use std::sync::Arc;
@@ -150,12 +150,6 @@ fn sums_of_the_inputs_half() {
 #[test]
 fn panels_of_compressed_weights() {
     refuses("the panels are packed", || places().panels(1));
-}
-
-struct Nothing;
-
-impl Equation<f32> for Nothing {
-    fn forward_rows(&self, _: &ForwardRows<'_, f32>) {}
 }
 
 #[test]

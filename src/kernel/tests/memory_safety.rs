@@ -243,7 +243,8 @@ fn samples_of_a_product() {
 
 // ── Stages ──
 
-struct Nothing;
+/// An equation that leaves everything as it is.
+pub(super) struct Nothing;
 
 impl Equation<f32> for Nothing {
     fn forward_rows(&self, _: &ForwardRows<'_, f32>) {}
