@@ -56,6 +56,10 @@ impl<C: RnnCell<Elem = f32>> Compressed<C> {
         Ok(Self { cell, format, matrices })
     }
 
+    pub(crate) fn cell(&self) -> &C {
+        &self.cell
+    }
+
     /// The cell inside, and its compressed matrices.
     #[cfg(feature = "safetensors")]
     pub(crate) fn parts(&self) -> (&C, &[Matrix]) {
