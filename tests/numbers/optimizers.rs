@@ -1,6 +1,7 @@
 //! Optimizers and schedules against PyTorch's and optax's numbers, which `tools/optimizer_fixture.py` wrote.
 
-use ndarray::{Array1, Array2, ArrayD};
+use crate::{array, assert_near, numbers};
+use ndarray::{Array2, ArrayD};
 use rnn_cell::train::{Adam, AdamBuilder, AdamW, Gradients, Optimizer, RmsProp, Schedule, Sgd};
 use rnn_cell::{Dense, Error, Float, Parameters, ParametersMut};
 use serde_json::Value;
@@ -9,14 +10,9 @@ fn fixture() -> Value {
     serde_json::from_str(include_str!("../fixtures/optimizers.json")).unwrap()
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
-}
-
 /// A kernel (2, 3) and a bias (3).
 fn model<E: Float>(values: &Value) -> Dense<E> {
-    let of = |name: &str| Array1::from(numbers(&values[name])).mapv(E::of);
-    Dense::from_weights(of("kernel").into_shape_with_order((2, 3)).unwrap(), Some(of("bias"))).unwrap()
+    Dense::from_weights(array(&values["kernel"], (2, 3)), Some(array(&values["bias"], 3))).unwrap()
 }
 
 fn gradients<E: Float>(values: &Value) -> Gradients<E> {
@@ -82,11 +78,7 @@ fn check<E: Float + 'static>(tolerance: f64) {
             optimizer.apply_gradients(&mut model, &gradients(step)).unwrap();
         }
         for (weight, found) in values(&model) {
-            for (found, expected) in found.iter().zip(numbers(&expected[&weight])) {
-                let (found, scale) = (found.as_f64(), expected.abs().max(1.0));
-                // Written so that NaN fails.
-                assert!((found - expected).abs() <= tolerance * scale, "{name}, {weight}: {found}, not {expected}");
-            }
+            assert_near(&format!("{name}, {weight}"), &found, &expected[&weight], tolerance);
         }
     }
 }
