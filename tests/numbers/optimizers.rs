@@ -130,6 +130,7 @@ fn optimizers_resume_to_the_same_bits_with_their_schedule() {
         set_values(&mut resumed.0, &values(&stopped.0));
         set_values(&mut *resumed.1, &values(&*stopped.1));
         assert_eq!(resumed.1.learning_rate(), stopped.1.learning_rate());
+        assert_eq!((resumed.1.steps(), unbroken.1.steps()), (3, 7));
         run(3, 7, &mut resumed.0, &mut *resumed.1);
         assert_eq!(resumed.0, unbroken.0, "{name}");
         assert_eq!(values(&*resumed.1), values(&*unbroken.1), "{name}");

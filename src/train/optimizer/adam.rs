@@ -189,6 +189,9 @@ impl<E: Float> Optimizer<E> for Adam<E> {
         });
         Ok(())
     }
+    fn steps(&self) -> usize {
+        self.clock.steps()
+    }
     fn learning_rate(&self) -> f64 {
         self.clock.rate()
     }

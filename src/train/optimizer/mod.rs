@@ -28,6 +28,10 @@ pub trait Optimizer<E: Float>: ParametersMut<E> {
     /// [`Error::OptimizerParameter`] if `model` or `gradients` have other names or shapes than the optimizer's model.
     fn apply_gradients(&mut self, model: &mut dyn ParametersMut<E>, gradients: &Gradients<E>) -> Result<(), Error>;
 
+    /// The number of steps taken, which is saved: a run that resumes continues from it.
+    #[must_use]
+    fn steps(&self) -> usize;
+
     /// The learning rate of the next step.
     #[must_use]
     fn learning_rate(&self) -> f64;

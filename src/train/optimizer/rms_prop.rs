@@ -152,6 +152,9 @@ impl<E: Float> Optimizer<E> for RmsProp<E> {
         });
         Ok(())
     }
+    fn steps(&self) -> usize {
+        self.clock.steps()
+    }
     fn learning_rate(&self) -> f64 {
         self.clock.rate()
     }

@@ -143,9 +143,13 @@ impl<E: Float> Clock<E> {
         Ok(Self { schedule: schedule.checked()?, step: arr0(E::zero()) })
     }
 
+    pub(super) fn steps(&self) -> usize {
+        self.step[()].as_f64() as usize
+    }
+
     /// The rate of the next step.
     pub(super) fn rate(&self) -> f64 {
-        self.schedule.at(self.step[()].as_f64() as usize)
+        self.schedule.at(self.steps())
     }
 
     /// Counts a step: returns its rate, and its number, counted from 1.

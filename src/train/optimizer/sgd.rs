@@ -105,6 +105,9 @@ impl<E: Float> Optimizer<E> for Sgd<E> {
         });
         Ok(())
     }
+    fn steps(&self) -> usize {
+        self.clock.steps()
+    }
     fn learning_rate(&self) -> f64 {
         self.clock.rate()
     }
