@@ -5,10 +5,11 @@ cd "$(dirname "$0")"
 # OpenMPI refuses to run as root, and more processes than cores, unless told to.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export RAYON_NUM_THREADS=1
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../target/distributed}
 
 cargo build --locked --release --examples
 job=$(cargo test --locked --release --no-run --test job 2>&1 | sed -n 's/.*(\(.*\))$/\1/p' | tail -n 1)
-charseq=target/release/examples/charseq
+charseq=$CARGO_TARGET_DIR/release/examples/charseq
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 

@@ -11,7 +11,3 @@ pub use checksum::checksum;
 pub use error::Error;
 pub use shards::{Shard, Shards, ShardsBuilder};
 pub use world::{World, run};
-
-// The README's example, which is compiled and not run.
-#[cfg(doctest)]
-mod readme {}

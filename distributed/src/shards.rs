@@ -28,14 +28,14 @@ pub struct Shard<E> {
 /// Divides batches into shards: runs of rows whose gradients are computed by themselves, each in one process.
 ///
 /// Results depend on the number of shards, but not on the number of processes.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Shards<'w> {
     world: &'w World,
     count: usize,
 }
 
 /// Options of [`Shards`].
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct ShardsBuilder<'w> {
     world: &'w World,
@@ -163,55 +163,81 @@ impl<'w> Shards<'w> {
     ///
     /// Each process adds up a slice of the numbers for all: it gets that slice of every shard, and sends the sums.
     fn sum<E: Float + Equivalence>(&self, own: Vec<Shard<E>>, parts: &[f64]) -> Gradients<E> {
-        let mut own = own.into_iter().map(|shard| shard.gradients);
-        let mut sums = own.next().expect("a process has a shard");
-        let flat: Vec<Vec<E>> = std::iter::once(&sums).chain(&own.collect::<Vec<_>>()).map(flattened).collect();
-        let len = flat[0].len();
-        let mut total = Vec::with_capacity(len);
+        let flat: Vec<Vec<E>> = own.iter().map(|shard| flattened(&shard.gradients)).collect();
+        let mut sums = own.into_iter().next().expect("a process has a shard").gradients;
+        let mut total = vec![E::zero(); flat[0].len()];
         let block = BLOCK.min(EXCHANGED / self.count).max(1);
-        for start in (0..len).step_by(block) {
-            total.extend(self.sum_block(&flat, start..len.min(start + block), parts));
+        for (number, total) in total.chunks_mut(block).enumerate() {
+            let start = number * block;
+            let shards: Vec<&[E]> = flat.iter().map(|shard| &shard[start..start + total.len()]).collect();
+            self.sum_block(&shards, parts, total);
         }
-        let mut total = total.into_iter();
-        sums.arrays_mut().iter_mut().flatten().zip(&mut total).for_each(|(to, sum)| *to = sum);
+        let mut total = &total[..];
+        for array in sums.arrays_mut() {
+            let (of_array, rest) = total.split_at(array.len());
+            array.iter_mut().zip(of_array).for_each(|(to, &sum)| *to = sum);
+            total = rest;
+        }
         sums
     }
 
-    fn sum_block<E: Float + Equivalence>(&self, flat: &[Vec<E>], block: Range<usize>, parts: &[f64]) -> Vec<E> {
+    /// Sums some of the numbers of all shards. `own` are those of this process's shards.
+    fn sum_block<E: Float + Equivalence>(&self, own: &[&[E]], parts: &[f64], total: &mut [E]) {
         let (world, ranks) = (self.world, self.world.size());
-        let slice = |rank: usize| {
-            let slice = part(block.len(), rank, ranks);
-            block.start + slice.start..block.start + slice.end
-        };
-        let mut sent = Vec::with_capacity(flat.len() * block.len());
-        for rank in 0..ranks {
-            flat.iter().for_each(|shard| sent.extend_from_slice(&shard[slice(rank)]));
+        if ranks == 1 {
+            sum_shards(own.iter().copied(), parts, total);
+            return;
         }
-        let own = slice(world.rank()).len();
-        let mut received = vec![E::zero(); self.count * own];
-        let (counts, starts) = layout_of_ranks(ranks, |rank| flat.len() * slice(rank).len());
+        let len = total.len();
+        let slice = |rank: usize| part(len, rank, ranks);
+        let mut sent = Vec::with_capacity(own.len() * total.len());
+        for rank in 0..ranks {
+            own.iter().for_each(|shard| sent.extend_from_slice(&shard[slice(rank)]));
+        }
+        let mut sums = vec![E::zero(); slice(world.rank()).len()];
+        let mut received = vec![E::zero(); self.count * sums.len()];
+        let (counts, starts) = layout_of_ranks(ranks, |rank| own.len() * slice(rank).len());
         let to = Partition::new(&sent[..], counts, starts);
-        let (counts, starts) = layout_of_ranks(ranks, |rank| self.of_rank(rank).len() * own);
+        let (counts, starts) = layout_of_ranks(ranks, |rank| self.of_rank(rank).len() * sums.len());
         let mut from = PartitionMut::new(&mut received[..], counts, starts);
         world.communicator().all_to_all_varcount_into(&to, &mut from);
 
         // Ranks have their shards in order, so what was received is in the order of the shards.
-        let shards = || parts.iter().enumerate().filter(|(_, part)| **part != 0.0);
-        let sum = |at: usize| {
-            let products = shards().map(|(shard, part)| part * received[shard * own + at].as_f64());
-            E::of(products.reduce(|sum, product| sum + product).unwrap_or(0.0))
-        };
-        let sums: Vec<E> = (0..own).map(sum).collect();
-        let mut all = vec![E::zero(); block.len()];
+        sum_shards(received.chunks_exact(sums.len().max(1)), parts, &mut sums);
         let (counts, starts) = layout_of_ranks(ranks, |rank| slice(rank).len());
-        let mut gathered = PartitionMut::new(&mut all[..], counts, starts);
+        let mut gathered = PartitionMut::new(total, counts, starts);
         world.communicator().all_gather_varcount_into(&sums[..], &mut gathered);
-        all
     }
 }
 
+/// Σ part · shard, number by number, in `f64` and in the order of the shards. A part of 0 adds nothing.
+fn sum_shards<'a, E: Float>(shards: impl Iterator<Item = &'a [E]> + Clone, parts: &[f64], sums: &mut [E]) {
+    // So few that their sums stay in the first cache.
+    const CHUNK: usize = 1024;
+    let mut wide = [0.0_f64; CHUNK];
+    for (number, sums) in sums.chunks_mut(CHUNK).enumerate() {
+        let (start, wide) = (number * CHUNK, &mut wide[..sums.len()]);
+        // Not 0, so that the sum of a −0 is one: then one shard keeps every bit.
+        wide.fill(-0.0);
+        for (shard, &part) in shards.clone().zip(parts).filter(|(_, part)| **part != 0.0) {
+            let shard = &shard[start..start + sums.len()];
+            wide.iter_mut().zip(shard).for_each(|(sum, number)| *sum += part * number.as_f64());
+        }
+        let any = parts.iter().any(|&part| part != 0.0);
+        sums.iter_mut().zip(wide).for_each(|(to, sum)| *to = if any { E::of(*sum) } else { E::zero() });
+    }
+}
+
+/// All numbers, array by array.
 fn flattened<E: Float>(gradients: &Gradients<E>) -> Vec<E> {
-    gradients.arrays().iter().flatten().copied().collect()
+    let mut flat = Vec::with_capacity(gradients.arrays().iter().map(|array| array.len()).sum());
+    for array in gradients.arrays() {
+        match array.as_slice() {
+            Some(numbers) => flat.extend_from_slice(numbers),
+            None => flat.extend(array.iter()),
+        }
+    }
+    flat
 }
 
 /// The counts and starts of what each rank has of a buffer.

@@ -38,6 +38,12 @@ pub fn run(body: impl FnOnce(&World) -> Result<(), Error>) -> ExitCode {
     world.communicator.abort(1)
 }
 
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("rank", &self.rank()).field("size", &self.size()).finish()
+    }
+}
+
 impl World {
     /// The number of this process, from 0.
     #[must_use]
