@@ -38,6 +38,11 @@ pub enum Error {
         /// Its weight.
         found: f64,
     },
+    /// A shard's gradients have other names or shapes than those of the shard before it.
+    Layout {
+        /// The shard.
+        shard: usize,
+    },
     /// MPI is not there, or it was started before.
     NoMpi,
 }
@@ -62,6 +67,9 @@ impl fmt::Display for Error {
             }
             Self::Weight { shard, found } => {
                 write!(f, "the weight of shard {shard} is {found}, but must be finite and at least 0")
+            }
+            Self::Layout { shard } => {
+                write!(f, "the gradients of shard {shard} have other names or shapes than those of the shard before it")
             }
             Self::NoMpi => write!(f, "MPI cannot be started, or was started before"),
         }

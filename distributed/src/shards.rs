@@ -9,7 +9,7 @@ use rnn_cell::{Float, Parameters, ParametersMut};
 use std::ops::Range;
 
 /// How many of a gradient's numbers are exchanged at a time, at most. It bounds the memory of the buffers.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 1 << 22;
 /// The numbers of all shards that are exchanged at a time, at most: MPI counts in 31 bits.
 const EXCHANGED: usize = 1 << 30;
 
@@ -67,6 +67,16 @@ impl<'w> ShardsBuilder<'w> {
     }
 }
 
+/// What a process has computed.
+struct Own<E> {
+    /// The loss and the weight of each of its shards, one after another.
+    means: Vec<f64>,
+    /// The numbers of each shard's gradients.
+    numbers: Vec<Vec<E>>,
+    /// The last shard's gradients, for their names and shapes.
+    gradients: Gradients<E>,
+}
+
 /// Part `number` of `parts` nearly equal parts of `len`.
 fn part(len: usize, number: usize, parts: usize) -> Range<usize> {
     let at = |number: usize| (len as u128 * number as u128 / parts as u128) as usize;
@@ -98,21 +108,21 @@ impl<'w> Shards<'w> {
     /// - [`Error::ShardCount`] if there are fewer rows than shards.
     /// - [`Error::Differ`] if processes have different numbers of rows, or names or shapes of gradients.
     /// - [`Error::Weight`] if a weight is out of range.
+    /// - [`Error::Layout`] if a process's shards have gradients of different names or shapes.
     pub fn gradients<E: Float + Equivalence>(
         &self,
         rows: usize,
         mut compute: impl FnMut(Range<usize>) -> Result<Shard<E>, rnn_cell::Error>,
     ) -> Result<(f64, Gradients<E>), Error> {
         let own = self.compute(rows, &mut compute);
-        let report = own.as_ref().map(|own| [rows as u64, layout_of(&own[0].gradients)]).map_err(Error::clone);
+        let report = own.as_ref().map(|own| [rows as u64, layout_of(&own.gradients)]).map_err(Error::clone);
         self.world.agree(report, ["the number of rows", "the names and shapes of the gradients"])?;
         let own = own.expect("an error has been reported");
 
-        let numbers: Vec<f64> = own.iter().flat_map(|shard| [shard.loss, shard.weight]).collect();
         let mut of_shards = vec![0.0; 2 * self.count];
         let (counts, starts) = layout_of_ranks(self.world.size(), |rank| 2 * self.of_rank(rank).len());
         let mut received = PartitionMut::new(&mut of_shards[..], counts, starts);
-        self.world.communicator().all_gather_varcount_into(&numbers[..], &mut received);
+        self.world.communicator().all_gather_varcount_into(&own.means[..], &mut received);
         let total: f64 = of_shards.chunks_exact(2).map(|shard| shard[1]).sum();
         let part_of = |weight: f64| if weight == 0.0 { 0.0 } else { weight / total };
         let parts: Vec<f64> = of_shards.chunks_exact(2).map(|shard| part_of(shard[1])).collect();
@@ -147,29 +157,36 @@ impl<'w> Shards<'w> {
         &self,
         rows: usize,
         compute: &mut dyn FnMut(Range<usize>) -> Result<Shard<E>, rnn_cell::Error>,
-    ) -> Result<Vec<Shard<E>>, Error> {
+    ) -> Result<Own<E>, Error> {
         if rows < self.count {
             return Err(Error::ShardCount { shards: self.count, bound: rows, of: "rows" });
         }
-        let shards = self.of_rank(self.world.rank()).map(|shard| {
-            let computed = compute(part(rows, shard, self.count))?;
-            let found = computed.weight;
-            if found.is_finite() && found >= 0.0 { Ok(computed) } else { Err(Error::Weight { shard, found }) }
-        });
-        shards.collect()
+        let (mut means, mut numbers, mut last) = (Vec::new(), Vec::new(), None);
+        for shard in self.of_rank(self.world.rank()) {
+            let Shard { loss, weight, gradients } = compute(part(rows, shard, self.count))?;
+            if !(weight.is_finite() && weight >= 0.0) {
+                return Err(Error::Weight { shard, found: weight });
+            }
+            if last.as_ref().is_some_and(|last| layout_of(last) != layout_of(&gradients)) {
+                return Err(Error::Layout { shard });
+            }
+            means.extend([loss, weight]);
+            numbers.push(flattened(&gradients));
+            last = Some(gradients);
+        }
+        Ok(Own { means, numbers, gradients: last.expect("a process has a shard") })
     }
 
     /// Adds up the gradients of all shards, each times its part of the batch.
     ///
     /// Each process adds up a slice of the numbers for all: it gets that slice of every shard, and sends the sums.
-    fn sum<E: Float + Equivalence>(&self, own: Vec<Shard<E>>, parts: &[f64]) -> Gradients<E> {
-        let flat: Vec<Vec<E>> = own.iter().map(|shard| flattened(&shard.gradients)).collect();
-        let mut sums = own.into_iter().next().expect("a process has a shard").gradients;
-        let mut total = vec![E::zero(); flat[0].len()];
+    fn sum<E: Float + Equivalence>(&self, own: Own<E>, parts: &[f64]) -> Gradients<E> {
+        let Own { numbers: own, gradients: mut sums, .. } = own;
+        let mut total = vec![E::zero(); own[0].len()];
         let block = BLOCK.min(EXCHANGED / self.count).max(1);
         for (number, total) in total.chunks_mut(block).enumerate() {
             let start = number * block;
-            let shards: Vec<&[E]> = flat.iter().map(|shard| &shard[start..start + total.len()]).collect();
+            let shards: Vec<&[E]> = own.iter().map(|shard| &shard[start..start + total.len()]).collect();
             self.sum_block(&shards, parts, total);
         }
         let mut total = &total[..];

@@ -131,6 +131,12 @@ fn alone(world: &World) -> Result<(), Error> {
     assert_eq!((loss, gradients.arrays()[0][[0, 0]]), (3.0, 3.0));
     let (loss, gradients) = of([0.0, 0.0])?;
     assert_eq!((loss, gradients.arrays()[0][[0, 0]]), (0.0, 0.0));
+    let mut widths = 1..;
+    let growing = |_: Range<usize>| {
+        let dense = Dense::<f64>::from_weights(Array2::zeros((1, widths.next().unwrap())), None)?;
+        Ok(Shard { loss: 0.0, weight: 1.0, gradients: Gradients::of(dense) })
+    };
+    assert_eq!(shards.gradients(2, growing).err(), Some(Error::Layout { shard: 1 }));
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         let message = of([1.0, bad]).unwrap_err().to_string();
         assert_eq!(message, format!("the weight of shard 1 is {bad}, but must be finite and at least 0"));
