@@ -1,4 +1,4 @@
-//! Keras: `SimpleRNN`, `LSTM`, `GRU` and `Embedding`.
+//! Keras: `SimpleRNN`, `LSTM`, `GRU`, `Embedding` and `Dense`.
 //!
 //! | name | shape | blocks of columns |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | `bias` | (gates · hidden) | the same; absent with `use_bias=False` |
 //! | `bias` of a GRU with `reset_after` | (2, 3 · hidden) | the same; row 0 is the input's, row 1 the recurrent one |
 //! | `embeddings` of an Embedding | (input_dim, output_dim) | |
+//! | `kernel`, `bias` of a Dense | (input, units), (units); no bias with `use_bias=False` | |
 //!
 //! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. Our `forget_bias` is 0: the 1 of `unit_forget_bias` is in `bias`.
 //! Activations and `reset_after` are not in the weights: see [`Options`]. The prefix is the layer's name, which Keras
@@ -27,7 +28,7 @@
 use super::Tensors;
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};
 use crate::cells::{BasicRnnWeights, LstmWeights};
-use crate::{Activation, BasicRnn, Embedding, Error, Float, Gru, GruReset, Lstm};
+use crate::{Activation, BasicRnn, Dense, Embedding, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
 
 /// Options of a Keras layer that its weights do not record. The defaults are Keras's.
@@ -133,6 +134,14 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Optio
 /// As [`simple_rnn`].
 pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Embedding<E>, Error> {
     super::embedding(tensors, &format!("{prefix}embeddings"))
+}
+
+/// Imports a `Dense`. Its activation is not in the weights and has no effect here.
+///
+/// # Errors
+/// As [`simple_rnn`].
+pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
+    super::dense(tensors, prefix)
 }
 
 /// A layer's names and its sizes, which come from the checked shapes.

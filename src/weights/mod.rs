@@ -7,11 +7,11 @@
 //!
 //! | module | from | to |
 //! |---|---|---|
-//! | [`pytorch`] | state dicts of `nn.RNN`, `nn.LSTM`, `nn.GRU`, `nn.Embedding` | all layers and directions in one call, and back |
-//! | [`keras`] | `SimpleRNN`, `LSTM`, `GRU`, `Embedding` | a cell |
-//! | [`tensorflow`] | TensorFlow 1's variables and checkpoints | a cell; a stack; both directions |
+//! | [`pytorch`] | state dicts of `nn.RNN`, `nn.LSTM`, `nn.GRU`, `nn.Embedding`, `nn.Linear` | all layers and directions in one call, and back |
+//! | [`keras`] | `SimpleRNN`, `LSTM`, `GRU`, `Embedding`, `Dense` | a cell |
+//! | [`tensorflow`] | TensorFlow 1's variables and checkpoints, `tf.layers.dense` | a cell; a stack; both directions |
 //! | [`onnx`] | `W`, `R`, `B`, `P` of `RNN`, `LSTM`, `GRU` | a cell; both directions |
-//! | [`flax`] | `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` | a cell |
+//! | [`flax`] | `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `Dense` | a cell |
 //!
 //! An importer removes the tensors it takes. After an error, those it has taken are gone.
 
@@ -29,10 +29,24 @@ mod tensors;
 
 pub use tensors::Tensors;
 
-use crate::{Embedding, Error, Float};
+use crate::{Dense, Embedding, Error, Float};
+use ndarray::Array1;
 
 /// Takes a tensor of this name, (vocabulary, features).
 fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<Embedding<E>, Error> {
     let [vocabulary, features] = tensors.axes(name, "(vocabulary, features)")?;
     Embedding::from_weights(tensors.take_matrix(name, (vocabulary, features))?)
+}
+
+/// Takes `<prefix>kernel` (input, output), and `<prefix>bias` (output) if there is one.
+fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
+    let [kernel, bias] = ["kernel", "bias"].map(|name| format!("{prefix}{name}"));
+    let [input, output] = tensors.axes(&kernel, "(input, output)")?;
+    let bias = dense_bias(tensors, &bias, output)?;
+    Dense::from_weights(tensors.take_matrix(&kernel, (input, output))?, bias)
+}
+
+/// Takes the bias of a dense layer, (output), if there is one.
+fn dense_bias<E: Float>(tensors: &mut Tensors<'_, E>, name: &str, output: usize) -> Result<Option<Array1<E>>, Error> {
+    tensors.contains(name).then(|| tensors.take_vector(name, output)).transpose()
 }

@@ -1,4 +1,4 @@
-//! PyTorch: `nn.RNN`, `nn.LSTM` and `nn.GRU`, from a state dict and back; `nn.Embedding`, from a state dict.
+//! PyTorch: `nn.RNN`, `nn.LSTM` and `nn.GRU`, from a state dict and back; `nn.Embedding` and `nn.Linear`, from one.
 //!
 //! | name | shape | blocks of rows |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | `bias_ih_l{k}`, `bias_hh_l{k}` | (gates · hidden) | the same; they are added |
 //! | `weight_hr_l{k}` | (output, hidden) | LSTM with `proj_size`, which is then `output`; otherwise `output` is `hidden` |
 //! | `weight` of an Embedding | (num_embeddings, embedding_dim) | |
+//! | `weight`, `bias` of a Linear | (out_features, in_features), (out_features) | |
 //!
 //! The backward direction's names end in `_reverse`. Layer k > 0 takes the outputs of layer k − 1, forward and backward
 //! side by side. All matrices are ours, transposed. g is our j. PyTorch's GRU resets after the product
@@ -30,7 +31,7 @@
 //! The script is `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
 use super::Tensors;
-use crate::{Activation, BasicRnn, Bidirectional, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
+use crate::{Activation, BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
 use layer::Layer;
 
 mod export;
@@ -44,6 +45,17 @@ pub use export::{export_gru, export_lstm, export_rnn};
 /// As [`rnn`].
 pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Embedding<E>, Error> {
     super::embedding(tensors, &format!("{prefix}weight"))
+}
+
+/// Imports an `nn.Linear`, with or without a bias.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
+    let [weight, bias] = ["weight", "bias"].map(|name| format!("{prefix}{name}"));
+    let [output, input] = tensors.axes(&weight, "(out_features, in_features)")?;
+    let bias = super::dense_bias(tensors, &bias, output)?;
+    Dense::from_weights(tensors.take_matrix(&weight, (output, input))?.reversed_axes(), bias)
 }
 
 /// Imports the layers of an `nn.RNN` as a stack. `activation` is its `nonlinearity`, which weights do not record.

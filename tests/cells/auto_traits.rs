@@ -140,6 +140,10 @@ fn data_is_sent_shared_cloned_and_printed() {
     data::<Sgd<f32>>();
     data::<AdamBuilder<f32>>();
     data::<SgdBuilder<f32>>();
+    data::<train::RmsProp<f32>>();
+    data::<train::RmsPropBuilder<f32>>();
+    data::<train::Schedule>();
+    data::<train::SequenceLoss>();
     data::<keras::Options>();
     data::<onnx::Options>();
     data::<Tensors<'static, f32>>();
