@@ -5,7 +5,7 @@ mod message;
 mod tests;
 
 pub(crate) use message::list;
-#[cfg(any(test, feature = "safetensors"))]
+#[cfg(any(test, feature = "_stored"))]
 pub(crate) use message::quoted;
 use std::fmt;
 use std::io;
@@ -255,8 +255,10 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The contents of a safetensors file are invalid.
+    /// The contents of a file are invalid.
     InvalidFile {
+        /// What the file was read as, such as `safetensors`.
+        format: &'static str,
         /// What is wrong with them.
         reason: String,
     },
