@@ -73,6 +73,7 @@ impl<'a> Archive<'a> {
     }
 
     /// The checksum that the archive claims for an entry.
+    #[cfg(feature = "pytorch")]
     pub(super) fn crc32(&self, name: &str) -> Option<u32> {
         self.entries.get(name).map(|entry| entry.crc32)
     }

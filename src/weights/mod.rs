@@ -3,7 +3,8 @@
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
 //! functions take [`Tensors`], arrays by name, and return an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or
 //! a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. To read and write files, enable the
-//! feature `safetensors` for the module of that name. The features `pytorch`, … read the frameworks' own files.
+//! feature `safetensors` for the module of that name. The features `pytorch` and `npz` read PyTorch's and NumPy's
+//! own files.
 //!
 //! | module | from | to |
 //! |---|---|---|
@@ -20,6 +21,8 @@ mod archive;
 pub mod flax;
 pub mod keras;
 mod layout;
+#[cfg(feature = "npz")]
+pub mod npz;
 pub mod onnx;
 pub mod pytorch;
 #[cfg(feature = "safetensors")]

@@ -25,7 +25,7 @@ impl<'a> Stored<'a> {
     }
 
     /// The same with strides, all of whose numbers must lie in the bytes.
-    #[cfg(feature = "_archive")]
+    #[cfg(any(feature = "npz", feature = "pytorch"))]
     pub(super) fn strided(self, strides: Vec<usize>) -> Self {
         Self { strides: Some(strides), ..self }
     }

@@ -3,6 +3,7 @@
 #[path = "../common/allocator.rs"]
 mod allocator;
 mod hostile;
+mod npz;
 mod pytorch;
 
 use ndarray::{Array3, Ix3};
