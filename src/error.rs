@@ -255,9 +255,16 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The contents of a file are invalid.
+    /// A layer of a file has what no cell has.
+    NotImportable {
+        /// The layer's name.
+        name: String,
+        /// What no cell has, or which function reads it.
+        reason: String,
+    },
+    /// The contents of a weight file are invalid.
     InvalidFile {
-        /// What the file was read as, such as `safetensors`.
+        /// The file's format.
         format: &'static str,
         /// What is wrong with them.
         reason: String,

@@ -68,6 +68,7 @@ impl<'a> Archive<'a> {
     }
 
     /// The entries' names, in alphabetical order.
+    #[cfg(any(feature = "npz", feature = "pytorch"))]
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }

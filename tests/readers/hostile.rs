@@ -4,7 +4,7 @@ use crate::allocator::measured;
 use crate::fixture;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::Error;
-use rnn_cell::weights::{Tensors, npz, pytorch};
+use rnn_cell::weights::{Tensors, keras, npz, pytorch};
 
 /// Bytes in use for one of the file.
 const PEAK_FACTOR: usize = 80;
@@ -28,6 +28,12 @@ fn read_pytorch(bytes: &[u8]) -> Result<(), Error> {
 
 fn read_npz(bytes: &[u8]) -> Result<(), Error> {
     take_all(npz::read_tensors(bytes)?)
+}
+
+fn read_keras(bytes: &[u8]) -> Result<(), Error> {
+    let model = keras::read_model(bytes)?;
+    model.layers.iter().for_each(|layer| drop(layer.options()));
+    take_all(model.tensors)
 }
 
 /// Reads within the bounds.
@@ -71,6 +77,15 @@ fn pytorch_files() {
 fn npz_files() {
     for name in ["arrays.npz", "compressed.npz", "versions.npz"] {
         torture(name, read_npz);
+    }
+}
+
+#[test]
+fn keras_files() {
+    for name in
+        ["keras2.weights.h5", "keras2_small.keras", "keras3_hard.keras", "keras2_cudnn.h5", "compressed.weights.h5"]
+    {
+        torture(name, read_keras);
     }
 }
 

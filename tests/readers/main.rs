@@ -3,6 +3,7 @@
 #[path = "../common/allocator.rs"]
 mod allocator;
 mod hostile;
+mod keras;
 mod npz;
 mod pytorch;
 
