@@ -141,7 +141,7 @@ fn compressed_weights_are_read_up_to_a_limit() {
     let error = tensors.take("layers/dense/bias").unwrap_err();
     assert!(matches!(error, Error::TensorDtype { .. }), "{error}");
     let bytes = fixture("bomb.weights.h5");
-    let error = keras::read_model::<f32>(&bytes).err().expect("it is refused");
+    let error = keras::read_model::<f32>(&bytes).expect_err("it is refused");
     assert!(error.to_string().contains("it would take much more memory than its length"), "{error}");
 }
 
