@@ -5,7 +5,7 @@ mod message;
 mod tests;
 
 pub(crate) use message::list;
-#[cfg(any(test, feature = "safetensors"))]
+#[cfg(any(test, feature = "_stored"))]
 pub(crate) use message::quoted;
 use std::fmt;
 use std::io;
@@ -255,8 +255,17 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The contents of a safetensors file are invalid.
+    /// A layer of a file has what no cell has.
+    NotImportable {
+        /// The layer's name.
+        name: String,
+        /// What no cell has, or which function reads it.
+        reason: String,
+    },
+    /// The contents of a weight file are invalid.
     InvalidFile {
+        /// The file's format.
+        format: &'static str,
         /// What is wrong with them.
         reason: String,
     },

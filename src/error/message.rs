@@ -62,7 +62,8 @@ messages! {
     RepeatedParameter { name } => "two parameters are named {}, but names must differ", quoted(name);
     NotRepresentable { module, expected, found } => "{module} has {expected}, but the cell has {}", text(found);
     NotCompressible { what, reason } => "{} cannot be compressed: {}", text(what), text(reason);
-    InvalidFile { reason } => "invalid safetensors file: {}", text(reason);
+    NotImportable { name, reason } => "layer {} cannot be imported: {}", quoted(name), text(reason);
+    InvalidFile { format, reason } => "invalid {format} file: {}", text(reason);
     Io { path, error } => "file {}: {}", quoted_path(path), text(&error.to_string());
     NotRegularFile { path, found } => "file {} is {found}, but must be a regular file", quoted_path(path);
 }

@@ -23,7 +23,8 @@ fn saying(what: &str) -> Vec<Error> {
         Error::TensorDtype { name: what(), expected: "F32", found: what() },
         Error::RepeatedParameter { name: what() },
         Error::NotRepresentable { module: "nn.GRU", expected: "none", found: what() },
-        Error::InvalidFile { reason: what() },
+        Error::NotImportable { name: what(), reason: what() },
+        Error::InvalidFile { format: "safetensors", reason: what() },
         Error::Io { path: what(), error: Arc::new(io::Error::other(what())) },
         Error::NotRegularFile { path: what(), found: "a folder" },
     ]

@@ -14,7 +14,10 @@
 //! writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a `Bidirectional`). Where
 //! a mask is off, Keras repeats the last output; the drivers here return zeros, as with `zero_output_for_mask=True`.
 //!
-//! # Writing the file
+//! # Files
+//!
+//! With the feature `hdf5`, `read_model` reads the files that Keras 2 and 3 save, `.h5`, `.keras` and `.weights.h5`, with
+//! the layers' options from the model's configuration. To write a safetensors file instead:
 //!
 //! ```python
 //! from safetensors.numpy import save_file
@@ -24,6 +27,20 @@
 //! ```
 //!
 //! The script is `tools/keras_fixture.py`.
+
+#[cfg(feature = "hdf5")]
+mod config;
+#[cfg(feature = "hdf5")]
+mod cudnn;
+#[cfg(feature = "hdf5")]
+mod file;
+#[cfg(feature = "hdf5")]
+mod hdf5;
+
+#[cfg(feature = "hdf5")]
+pub use config::Kind;
+#[cfg(feature = "hdf5")]
+pub use file::{Layer, Model, read_model};
 
 use super::Tensors;
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};
@@ -81,7 +98,7 @@ pub fn simple_rnn<E: Float>(
     prefix: &str,
     options: &Options,
 ) -> Result<BasicRnn<E>, Error> {
-    let layer = Layer::new(tensors, prefix, 1)?;
+    let layer = Weights::new(tensors, prefix, 1)?;
     let bias = layer.bias(tensors, 1)?;
     let mut kernel = Array2::zeros((layer.input + layer.hidden, layer.hidden));
     layer.matrices(tensors, 1, |row, from| put(&mut kernel, row, from.view(), &[0]))?;
@@ -96,7 +113,7 @@ pub fn simple_rnn<E: Float>(
 /// # Errors
 /// As [`simple_rnn`].
 pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Lstm<E>, Error> {
-    let layer = Layer::new(tensors, prefix, 4)?;
+    let layer = Weights::new(tensors, prefix, 4)?;
     let bias = layer.bias(tensors, 4)?.map(|bias| pick(bias.view(), layer.hidden, &IFCO));
     let mut kernel = Array2::zeros((layer.input + layer.hidden, 4 * layer.hidden));
     layer.matrices(tensors, 4, |row, from| put(&mut kernel, row, from.view(), &IFCO))?;
@@ -113,7 +130,7 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Opti
 /// # Errors
 /// As [`simple_rnn`].
 pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Gru<E>, Error> {
-    let layer = Layer::new(tensors, prefix, 3)?;
+    let layer = Weights::new(tensors, prefix, 3)?;
     let biases = if options.reset_after {
         let name = &layer.names[2];
         let both = layer.use_bias.then(|| tensors.take_matrix(name, (2, 3 * layer.hidden))).transpose()?;
@@ -145,14 +162,14 @@ pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Den
 }
 
 /// A layer's names and its sizes, which come from the checked shapes.
-struct Layer {
+struct Weights {
     names: [String; 3],
     input: usize,
     hidden: usize,
     use_bias: bool,
 }
 
-impl Layer {
+impl Weights {
     fn new<E: Float>(tensors: &Tensors<'_, E>, prefix: &str, gates: usize) -> Result<Self, Error> {
         let names = ["kernel", "recurrent_kernel", "bias"].map(|name| format!("{prefix}{name}"));
         let [kernel, recurrent_kernel, bias] = &names;

@@ -3,7 +3,8 @@
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
 //! functions take [`Tensors`], arrays by name, and return an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or
 //! a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. To read and write files, enable the
-//! feature `safetensors` for the module of that name.
+//! feature `safetensors` for the module of that name. The features `pytorch`, `hdf5` and `npz` read the files that
+//! PyTorch, Keras and NumPy write.
 //!
 //! | module | from | to |
 //! |---|---|---|
@@ -15,14 +16,18 @@
 //!
 //! An importer removes the tensors it takes. After an error, those it has taken are gone.
 
+#[cfg(feature = "_archive")]
+mod archive;
 pub mod flax;
 pub mod keras;
 mod layout;
+#[cfg(feature = "npz")]
+pub mod npz;
 pub mod onnx;
 pub mod pytorch;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
-#[cfg(feature = "safetensors")]
+#[cfg(feature = "_stored")]
 mod stored;
 pub mod tensorflow;
 mod tensors;

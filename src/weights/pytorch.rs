@@ -20,7 +20,11 @@
 //! Our one bias is the sum of PyTorch's two. Exports put all of it in `bias_ih` and set `bias_hh` to 0, except for a
 //! GRU's recurrent candidate bias, which is inside the reset gate and stays separate.
 //!
-//! # Writing the file
+//! # Files
+//!
+//! With the feature `pytorch`, [`read_tensors`] and [`read_state_dict`] read the `.pt` and `.pth` files of `torch.save`
+//! directly, old and new. [`drop_data_parallel`] and [`fold_weight_norm`] remove what PyTorch's wrappers leave in the
+//! names. To write a safetensors file instead:
 //!
 //! ```python
 //! from safetensors.torch import save_file
@@ -34,10 +38,20 @@ use super::Tensors;
 use crate::{Activation, BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
 use layer::Layer;
 
+#[cfg(feature = "pytorch")]
+mod class;
 mod export;
+#[cfg(feature = "pytorch")]
+mod file;
 mod layer;
+mod names;
+#[cfg(feature = "pytorch")]
+mod pickle;
 
 pub use export::{export_gru, export_lstm, export_rnn};
+#[cfg(feature = "pytorch")]
+pub use file::{read_state_dict, read_tensors};
+pub use names::{drop_data_parallel, fold_weight_norm};
 
 /// Imports an `nn.Embedding`. Its `max_norm` and `padding_idx` are not in the weights and have no effect here.
 ///

@@ -2,16 +2,33 @@
 
 use crate::{Error, Float};
 use half::{bf16, f16};
-use ndarray::{ArrayD, ArrayViewMutD};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, ShapeBuilder};
 use std::any::Any;
 use std::borrow::Cow;
 
 /// A tensor that is still in its file.
 #[derive(Debug, Clone)]
 pub(super) struct Stored<'a> {
-    pub dtype: Cow<'a, str>,
-    pub shape: Vec<usize>,
-    pub bytes: &'a [u8],
+    dtype: Cow<'a, str>,
+    shape: Vec<usize>,
+    /// Little endian, from the first number on.
+    bytes: Cow<'a, [u8]>,
+    /// How many numbers apart neighbours of each axis are, if the last axis is not the fastest.
+    strides: Option<Vec<usize>>,
+}
+
+impl<'a> Stored<'a> {
+    /// A tensor whose numbers follow one another, the last axis the fastest. If its type is read here, there must be as
+    /// many bytes as its shape says.
+    pub(super) fn new(dtype: impl Into<Cow<'a, str>>, shape: Vec<usize>, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { dtype: dtype.into(), shape, bytes: bytes.into(), strides: None }
+    }
+
+    /// The same with strides, all of whose numbers must lie in the bytes.
+    #[cfg(any(feature = "npz", feature = "pytorch"))]
+    pub(super) fn strided(self, strides: Vec<usize>) -> Self {
+        Self { strides: Some(strides), ..self }
+    }
 }
 
 impl Stored<'_> {
@@ -77,9 +94,15 @@ impl Stored<'_> {
 
     fn decode<E: Float, const N: usize>(&self, mut to: ArrayViewMutD<'_, E>, number: impl Fn([u8; N]) -> E) {
         let (numbers, _) = self.bytes.as_chunks();
-        for (to, from) in to.iter_mut().zip(numbers) {
-            *to = number(*from);
-        }
+        let Some(strides) = &self.strides else {
+            for (to, from) in to.iter_mut().zip(numbers) {
+                *to = number(*from);
+            }
+            return;
+        };
+        let shape = IxDyn(&self.shape).strides(IxDyn(strides));
+        let from = ArrayViewD::from_shape(shape, numbers).expect("the reader checked that all numbers are there");
+        to.zip_mut_with(&from, |to, from| *to = number(*from));
     }
 }
 

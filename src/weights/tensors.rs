@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2, ArrayBase, ArrayD, CowArray, CowRepr, Dimension, I
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-#[cfg(feature = "safetensors")]
+#[cfg(feature = "_stored")]
 use super::stored::Stored;
 
 /// Named tensors: the weights of a framework, ready to import.
@@ -37,7 +37,7 @@ pub struct Tensors<'a, E: Float> {
 pub(super) enum Tensor<'a, E: Float> {
     // A `CowArray`, spelled out to be covariant in 'a, which the alias is not.
     Array(ArrayBase<CowRepr<'a, E>, IxDyn, E>),
-    #[cfg(feature = "safetensors")]
+    #[cfg(feature = "_stored")]
     Stored(Stored<'a>),
 }
 
@@ -45,7 +45,7 @@ impl<E: Float> Tensor<'_, E> {
     fn shape(&self) -> &[usize] {
         match self {
             Self::Array(array) => array.shape(),
-            #[cfg(feature = "safetensors")]
+            #[cfg(feature = "_stored")]
             Self::Stored(stored) => stored.shape(),
         }
     }
@@ -69,7 +69,7 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.map.insert(name.into(), Tensor::Array(array.into().into_dyn()));
     }
 
-    #[cfg(feature = "safetensors")]
+    #[cfg(feature = "_stored")]
     pub(super) fn insert_stored(&mut self, name: String, stored: Stored<'a>) {
         self.map.insert(name, Tensor::Stored(stored));
     }
@@ -135,7 +135,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     pub fn take(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
         match self.map.remove(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => Ok(array.into_owned()),
-            #[cfg(feature = "safetensors")]
+            #[cfg(feature = "_stored")]
             Tensor::Stored(stored) => stored.read(name),
         }
     }
@@ -144,7 +144,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     pub(super) fn take_integers(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
         match self.map.remove(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => Ok(array.into_owned()),
-            #[cfg(feature = "safetensors")]
+            #[cfg(feature = "_stored")]
             Tensor::Stored(stored) => stored.read_integers(name),
         }
     }
@@ -183,7 +183,7 @@ impl<'a, E: Float> Tensors<'a, E> {
 
     fn check_dtype(&self, name: &str) -> Result<(), Error> {
         match self.map.get(name) {
-            #[cfg(feature = "safetensors")]
+            #[cfg(feature = "_stored")]
             Some(Tensor::Stored(stored)) => stored.check_dtype::<E>(name),
             _ => Ok(()),
         }
