@@ -15,6 +15,8 @@
 //!
 //! An importer removes the tensors it takes. After an error, those it has taken are gone.
 
+#[cfg(any(feature = "safetensors", feature = "onnx"))]
+mod file;
 pub mod flax;
 pub mod keras;
 mod layout;
@@ -22,7 +24,7 @@ pub mod onnx;
 pub mod pytorch;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
-#[cfg(feature = "safetensors")]
+#[cfg(any(feature = "safetensors", feature = "onnx"))]
 mod stored;
 pub mod tensorflow;
 mod tensors;
