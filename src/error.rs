@@ -6,7 +6,7 @@ mod tests;
 
 #[cfg(any(test, feature = "safetensors"))]
 pub(crate) use message::list;
-#[cfg(any(test, feature = "safetensors", feature = "onnx"))]
+#[cfg(any(test, feature = "_stored"))]
 pub(crate) use message::quoted;
 pub(crate) use message::{list_to, shown};
 use std::fmt;

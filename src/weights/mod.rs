@@ -15,7 +15,7 @@
 //!
 //! An importer removes the tensors it takes. After an error, those it has taken are gone.
 
-#[cfg(any(feature = "safetensors", feature = "onnx"))]
+#[cfg(feature = "_stored")]
 mod file;
 pub mod flax;
 pub mod keras;
@@ -24,7 +24,7 @@ pub mod onnx;
 pub mod pytorch;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
-#[cfg(any(feature = "safetensors", feature = "onnx"))]
+#[cfg(feature = "_stored")]
 mod stored;
 pub mod tensorflow;
 mod tensors;

@@ -25,6 +25,8 @@
 mod attributes;
 mod directions;
 #[cfg(feature = "onnx")]
+mod export;
+#[cfg(feature = "onnx")]
 mod follow;
 #[cfg(feature = "onnx")]
 mod graph;
@@ -35,6 +37,8 @@ mod model;
 #[cfg(feature = "onnx")]
 mod node;
 #[cfg(feature = "onnx")]
+mod operator;
+#[cfg(feature = "onnx")]
 mod operators;
 mod quantized;
 #[cfg(feature = "onnx")]
@@ -44,9 +48,11 @@ mod wire;
 
 #[cfg(feature = "onnx")]
 pub use {
+    export::Export,
     kind::{Direction, Kind},
     model::Model,
     node::Node,
+    operator::Operator,
 };
 
 pub use quantized::{bidirectional_dynamic_quantize_lstm, dynamic_quantize_lstm};

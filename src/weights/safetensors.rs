@@ -137,7 +137,7 @@ pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
     let header = Header::read(bytes)?;
     let mut tensors = Tensors::new();
     for (name, Info { dtype, shape: Shape(shape), offsets: [start, end] }) in header.tensors {
-        tensors.insert_stored(name, Stored { dtype, shape, bytes: header.data[start..end].into() });
+        tensors.insert_stored(name, Stored::new(dtype, shape, &header.data[start..end]));
     }
     Ok(tensors)
 }

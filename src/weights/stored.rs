@@ -17,6 +17,14 @@ pub(super) struct Stored<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
+impl<'a> Stored<'a> {
+    /// A tensor whose numbers follow one another, the last axis the fastest. If its type is read here, there must be as
+    /// many bytes as its shape says.
+    pub(super) fn new(dtype: impl Into<Cow<'a, str>>, shape: Vec<usize>, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { dtype: dtype.into(), shape, bytes: bytes.into() }
+    }
+}
+
 impl Stored<'_> {
     pub(super) fn shape(&self) -> &[usize] {
         &self.shape
@@ -81,7 +89,7 @@ impl Stored<'_> {
     /// The same, with bytes of its own.
     pub(super) fn into_owned(self) -> Stored<'static> {
         let Self { dtype, shape, bytes } = self;
-        Stored { dtype: dtype.into_owned().into(), shape, bytes: bytes.into_owned().into() }
+        Stored::new(dtype.into_owned(), shape, bytes.into_owned())
     }
 
     /// Reads integers of 8 bits.

@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 mod names;
 
-#[cfg(any(feature = "safetensors", feature = "onnx"))]
+#[cfg(feature = "_stored")]
 use super::stored::Stored;
 
 /// Named tensors: the weights of a framework, ready to import.
@@ -39,7 +39,7 @@ pub struct Tensors<'a, E: Float> {
 pub(super) enum Tensor<'a, E: Float> {
     // A `CowArray`, spelled out to be covariant in 'a, which the alias is not.
     Array(ArrayBase<CowRepr<'a, E>, IxDyn, E>),
-    #[cfg(any(feature = "safetensors", feature = "onnx"))]
+    #[cfg(feature = "_stored")]
     Stored(Stored<'a>),
 }
 
@@ -47,7 +47,7 @@ impl<E: Float> Tensor<'_, E> {
     fn shape(&self) -> &[usize] {
         match self {
             Self::Array(array) => array.shape(),
-            #[cfg(any(feature = "safetensors", feature = "onnx"))]
+            #[cfg(feature = "_stored")]
             Self::Stored(stored) => stored.shape(),
         }
     }
@@ -57,7 +57,7 @@ impl<E: Float> Tensor<'_, E> {
         match self {
             Self::Array(_) if size_of::<E>() == 8 => "F64",
             Self::Array(_) => "F32",
-            #[cfg(any(feature = "safetensors", feature = "onnx"))]
+            #[cfg(feature = "_stored")]
             Self::Stored(stored) => &stored.dtype,
         }
     }
@@ -81,7 +81,7 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.map.insert(name.into(), Tensor::Array(array.into().into_dyn()));
     }
 
-    #[cfg(any(feature = "safetensors", feature = "onnx"))]
+    #[cfg(feature = "_stored")]
     pub(super) fn insert_stored(&mut self, name: String, stored: Stored<'a>) {
         self.map.insert(name, Tensor::Stored(stored));
     }
@@ -148,7 +148,7 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.check_dtype(name)?;
         match self.map.remove(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => Ok(array.into_owned()),
-            #[cfg(any(feature = "safetensors", feature = "onnx"))]
+            #[cfg(feature = "_stored")]
             Tensor::Stored(stored) => {
                 let read = stored.read(name);
                 self.keep_refused(name, stored, read)
@@ -166,7 +166,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     pub fn take_integers(&mut self, name: &str) -> Result<ArrayD<i64>, Error> {
         let integers = match self.map.get(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => whole(name, array.view())?,
-            #[cfg(any(feature = "safetensors", feature = "onnx"))]
+            #[cfg(feature = "_stored")]
             Tensor::Stored(stored) => stored.read_integers(name)?,
         };
         self.map.remove(name);
@@ -177,7 +177,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     pub(super) fn take_codes(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
         match self.map.remove(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => Ok(array.into_owned()),
-            #[cfg(any(feature = "safetensors", feature = "onnx"))]
+            #[cfg(feature = "_stored")]
             Tensor::Stored(stored) => {
                 let read = stored.read_codes(name);
                 self.keep_refused(name, stored, read)
@@ -186,7 +186,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     }
 
     /// Puts a tensor back that could not be read.
-    #[cfg(any(feature = "safetensors", feature = "onnx"))]
+    #[cfg(feature = "_stored")]
     fn keep_refused<T>(&mut self, name: &str, stored: Stored<'a>, read: Result<T, Error>) -> Result<T, Error> {
         if read.is_err() {
             self.insert_stored(name.into(), stored);
@@ -228,7 +228,7 @@ impl<'a, E: Float> Tensors<'a, E> {
 
     fn check_dtype(&self, name: &str) -> Result<(), Error> {
         match self.map.get(name) {
-            #[cfg(any(feature = "safetensors", feature = "onnx"))]
+            #[cfg(feature = "_stored")]
             Some(Tensor::Stored(stored)) => stored.check_dtype::<E>(name),
             _ => Ok(()),
         }
@@ -282,7 +282,7 @@ impl<'a, E: Float> Tensors<'a, E> {
     pub fn cast<T: Float>(mut self) -> Result<Tensors<'static, T>, Error> {
         let mut cast = Tensors::new();
         while let Some(name) = self.map.keys().next().cloned() {
-            #[cfg(any(feature = "safetensors", feature = "onnx"))]
+            #[cfg(feature = "_stored")]
             if self.map.get(&name).is_some_and(|tensor| matches!(tensor, Tensor::Stored(stored) if !stored.is_float()))
             {
                 if let Some(Tensor::Stored(stored)) = self.map.remove(&name) {

@@ -190,3 +190,16 @@ fn activation(
         other => refused(quoted(other)),
     }
 }
+
+/// An activation's name in ONNX, with its alpha and beta.
+pub(super) fn named(activation: Activation) -> (&'static str, Option<f32>, Option<f32>) {
+    match activation {
+        Activation::Tanh => ("Tanh", None, None),
+        Activation::Sigmoid => ("Sigmoid", None, None),
+        Activation::Relu => ("Relu", None, None),
+        Activation::Elu => ("Elu", Some(1.0), None),
+        Activation::Softsign => ("Softsign", None, None),
+        Activation::HardSigmoid => ("HardSigmoid", Some(0.2), Some(0.5)),
+        Activation::Linear => ("Affine", Some(1.0), Some(0.0)),
+    }
+}

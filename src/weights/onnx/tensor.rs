@@ -9,12 +9,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 // Numbers of the fields that are read, from onnx.proto.
-const DIMS: u32 = 1;
-const DATA_TYPE: u32 = 2;
+pub(super) const DIMS: u32 = 1;
+pub(super) const DATA_TYPE: u32 = 2;
 const FLOAT_DATA: u32 = 4;
 const INT32_DATA: u32 = 5;
 const INT64_DATA: u32 = 7;
-const RAW_DATA: u32 = 9;
+pub(super) const RAW_DATA: u32 = 9;
 const DOUBLE_DATA: u32 = 10;
 const UINT64_DATA: u32 = 11;
 const EXTERNAL_DATA: u32 = 13;
@@ -127,7 +127,7 @@ pub(super) fn stored<'a>(tensor: Message<'a>, name: &str, externals: &'a Externa
             quoted(name)
         )));
     }
-    Ok(Stored { dtype: dtype.into(), shape, bytes })
+    Ok(Stored::new(dtype, shape, bytes))
 }
 
 fn not_there(name: &str, location: &str) -> Error {

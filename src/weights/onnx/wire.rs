@@ -207,3 +207,31 @@ fn text(bytes: &[u8]) -> Result<&str, Error> {
 fn truncated() -> Error {
     invalid("it ends within a number".into())
 }
+
+/// Writes a field of text, bytes, a message or packed numbers.
+pub(super) fn put_bytes(to: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    put_varint(to, u64::from(field) << 3 | 2);
+    put_varint(to, bytes.len() as u64);
+    to.extend_from_slice(bytes);
+}
+
+/// Writes a field of an integer.
+pub(super) fn put_integer(to: &mut Vec<u8>, field: u32, number: i64) {
+    put_varint(to, u64::from(field) << 3);
+    // Negative numbers are stored in two's complement.
+    put_varint(to, number as u64);
+}
+
+/// Writes a field of a float.
+pub(super) fn put_float(to: &mut Vec<u8>, field: u32, number: f32) {
+    put_varint(to, u64::from(field) << 3 | 5);
+    to.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put_varint(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}

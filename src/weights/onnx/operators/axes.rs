@@ -14,7 +14,7 @@ fn view<'v>(tensor: &'v Stored<'_>) -> Result<ArrayViewD<'v, u8>, Failure> {
 /// A tensor of the same type from such bytes.
 fn made<'a>(like: &Stored<'a>, bytes: ArrayViewD<'_, u8>) -> Stored<'a> {
     let shape = bytes.shape()[..bytes.ndim() - 1].to_vec();
-    Stored { dtype: like.dtype.clone(), shape, bytes: bytes.iter().copied().collect() }
+    Stored::new(like.dtype.clone(), shape, bytes.iter().copied().collect::<Vec<u8>>())
 }
 
 pub(super) fn transpose<'a>(inputs: Inputs<'a>, attributes: &Attributes<'_, 'a>) -> Result<Stored<'a>, Failure> {

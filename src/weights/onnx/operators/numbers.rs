@@ -12,9 +12,7 @@ pub(super) fn constant<'a>(_: Inputs<'a>, attributes: &Attributes<'_, 'a>) -> Re
         let tensor = value.message(TENSOR)?.ok_or("has no tensor as value")?;
         return Ok(stored(tensor, "value", attributes.externals)?);
     }
-    let of = |dtype: &'static str, shape: Vec<usize>, bytes: Vec<u8>| {
-        Ok(Stored { dtype: dtype.into(), shape, bytes: bytes.into() })
-    };
+    let of = |dtype: &'static str, shape: Vec<usize>, bytes: Vec<u8>| Ok(Stored::new(dtype, shape, bytes));
     if let Some(value) = attributes.get("value_float")? {
         return of("F32", Vec::new(), value.float(FLOAT)?.to_le_bytes().into());
     }
@@ -59,7 +57,7 @@ fn encoded<'a>(numbers: ArrayD<f64>, to: &'static str) -> Result<Stored<'a>, Fai
         "BF16" => numbers.iter().flat_map(|&number| bf16::from_f64(number).to_le_bytes()).collect(),
         _ => return Err(format!("makes {to}").into()),
     };
-    Ok(Stored { dtype: to.into(), shape: numbers.shape().to_vec(), bytes: bytes.into() })
+    Ok(Stored::new(to, numbers.shape().to_vec(), bytes))
 }
 
 /// (code − zero point) · scale, with one scale or one for each place of an axis.
