@@ -6,9 +6,7 @@ mod tests;
 
 #[cfg(any(test, feature = "safetensors"))]
 pub(crate) use message::list;
-#[cfg(any(test, feature = "_stored"))]
-pub(crate) use message::quoted;
-pub(crate) use message::{list_to, shown};
+pub(crate) use message::{list_to, quoted, shown};
 use std::fmt;
 use std::io;
 use std::sync::Arc;

@@ -101,6 +101,19 @@ impl Options {
     }
 }
 
+#[cfg(feature = "onnx")]
+impl Options {
+    /// In words, as far as an operator has them.
+    fn described(&self, kind: Kind) -> String {
+        let Self { activation, gate_activation, linear_before_reset } = self;
+        match kind {
+            Kind::Rnn => format!("{activation:?}"),
+            Kind::Gru => format!("{gate_activation:?} and {activation:?}, linear_before_reset={linear_before_reset}"),
+            Kind::Lstm | Kind::DynamicQuantizeLstm => format!("{gate_activation:?} and {activation:?}"),
+        }
+    }
+}
+
 /// Imports an `RNN` with one direction. Of the options, only `activation` matters.
 ///
 /// # Errors

@@ -26,6 +26,16 @@ impl Kind {
         }
     }
 
+    /// The operator's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Rnn => "RNN",
+            Self::Lstm => "LSTM",
+            Self::Gru => "GRU",
+            Self::DynamicQuantizeLstm => "DynamicQuantizeLSTM",
+        }
+    }
+
     pub(super) fn is_lstm(self) -> bool {
         matches!(self, Self::Lstm | Self::DynamicQuantizeLstm)
     }
@@ -61,12 +71,7 @@ impl Kind {
 /// The operator's name.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rnn => "RNN",
-            Self::Lstm => "LSTM",
-            Self::Gru => "GRU",
-            Self::DynamicQuantizeLstm => "DynamicQuantizeLSTM",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -6,7 +6,7 @@ use super::graph::{NODE_INPUT, Scope};
 use super::tensor::Externals;
 use super::wire::Message;
 use super::{Direction, Kind, Options, gru_directions, lstm_directions, quantized, rnn_directions};
-use crate::weights::Tensors;
+use crate::weights::{Layer, Tensors};
 use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
 use ndarray::{Array3, Ix3};
 use std::fmt;
@@ -168,7 +168,7 @@ impl<'a> Node<'a> {
         }
         let found = self.direction();
         if (self.kind.function(), found) != (function, direction) {
-            let right = format!("{}{}", found.prefix(), self.kind.function());
+            let right = self.function();
             return refused(format!("it is a {} with direction {found}, which `{right}` reads", self.kind));
         }
         let mut tensors = self.tensors()?;
@@ -180,6 +180,51 @@ impl<'a> Node<'a> {
         }
         let options = std::array::from_fn(|direction| self.attributes.options[direction]);
         import(&mut tensors, &format!("{}/", self.name), &options)
+    }
+
+    /// The name of the function that reads this kind and direction.
+    fn function(&self) -> String {
+        format!("{}{}", self.direction().prefix(), self.kind.function())
+    }
+
+    /// What the node is, for a list of layers.
+    pub(crate) fn layer(&self) -> Result<Layer, Error> {
+        let (input_size, hidden_size) = self.sizes().unwrap_or_default();
+        let mut options: Vec<String> = Vec::new();
+        if self.direction() == Direction::Reverse {
+            options.push("reverse".into());
+        }
+        options.extend(self.options().iter().map(|options| options.described(self.kind)));
+        options.dedup();
+        if self.batch_major() {
+            options.push("batch first".into());
+        }
+        if self.initial_h::<f64>().is_ok_and(|start| start.is_some_and(|start| start.iter().any(|&h| h != 0.0))) {
+            options.push("a constant initial state".into());
+        }
+        let place = self.place()?;
+        if !place.is_empty() {
+            options.push(format!("in {place}"));
+        }
+        let refused = self.refused().map(String::from).or_else(|| self.tensors::<f64>().err().map(|e| e.to_string()));
+        let load = match refused {
+            Some(reason) => format!("not imported: {reason}"),
+            None => format!("let cell = model.node({:?})?.{}::<f32>()?;", self.name, self.function()),
+        };
+        let inputs = self.kind.inputs().iter().map(|&(_, position)| self.input(position));
+        let tensors: Result<Vec<Option<&str>>, Error> = inputs.collect();
+        Ok(Layer {
+            source: "ONNX",
+            kind: self.kind.name(),
+            prefix: self.name.clone(),
+            input_size,
+            hidden_size,
+            layers: 1,
+            bidirectional: self.direction() == Direction::Bidirectional,
+            options: options.join(", "),
+            load,
+            tensors: tensors?.into_iter().flatten().map(String::from).collect(),
+        })
     }
 
     fn lstms<E: Float, const N: usize>(&self, direction: Direction) -> Result<[Lstm<E>; N], Error> {
