@@ -4,9 +4,9 @@ mod message;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "safetensors"))]
 pub(crate) use message::list;
-#[cfg(any(test, feature = "_stored"))]
-pub(crate) use message::quoted;
+pub(crate) use message::{list_to, quoted, shown};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -268,6 +268,15 @@ pub enum Error {
         format: &'static str,
         /// What is wrong with them.
         reason: String,
+    },
+    /// A file's format needs a feature of this crate that is off.
+    FeatureOff {
+        /// The file's path.
+        path: String,
+        /// Its format.
+        format: &'static str,
+        /// The feature that reads it.
+        feature: &'static str,
     },
     /// A file could not be read or written.
     Io {

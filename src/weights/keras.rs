@@ -131,6 +131,7 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Opti
 /// As [`simple_rnn`].
 pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Gru<E>, Error> {
     let layer = Weights::new(tensors, prefix, 3)?;
+    layer.check_reset(tensors, options.reset_after)?;
     let biases = if options.reset_after {
         let name = &layer.names[2];
         let both = layer.use_bias.then(|| tensors.take_matrix(name, (2, 3 * layer.hidden))).transpose()?;
@@ -178,7 +179,27 @@ impl Weights {
         tensors.check(recurrent_kernel, &[hidden, gates * hidden])?;
         tensors.check(kernel, &[input, gates * hidden])?;
         let use_bias = tensors.contains(bias);
+        if use_bias && matches!(tensors.shape(bias)?, &[len] if gates > 1 && len == 2 * gates * hidden) {
+            let expected = "one bias: two are a CuDNN layer's, whose kernels have another layout, too".into();
+            return Err(Error::TensorShape { name: bias.clone(), expected, found: vec![2 * gates * hidden] });
+        }
         Ok(Self { input, hidden, use_bias, names })
+    }
+
+    /// An error if a GRU's bias is that of the other form, which it names.
+    fn check_reset<E: Float>(&self, tensors: &Tensors<'_, E>, reset_after: bool) -> Result<(), Error> {
+        let [_, _, bias] = &self.names;
+        let width = 3 * self.hidden;
+        let expected = match (reset_after, if self.use_bias { tensors.shape(bias)? } else { &[] }) {
+            (true, &[len]) if len == width => {
+                format!("[2, {width}] with `reset_after(true)`; set it to false for [{width}]")
+            }
+            (false, &[2, len]) if len == width => {
+                format!("[{width}] with `reset_after(false)`; set it to true for [2, {width}]")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::TensorShape { name: bias.clone(), expected, found: tensors.shape(bias)?.into() })
     }
 
     /// The bias of a layer that stores it as one vector.

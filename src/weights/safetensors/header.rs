@@ -11,6 +11,7 @@
 
 use crate::Error;
 use crate::error::quoted;
+use crate::weights::stored::width;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -137,17 +138,6 @@ pub(super) fn beginning<'a>(tensors: impl Iterator<Item = Described<'a>>) -> Res
         return Err(invalid(reason));
     }
     Ok([&(header.len() as u64).to_le_bytes(), &header[..]].concat())
-}
-
-/// Bytes per number, for the types that are read here.
-pub(super) fn width(dtype: &str) -> Option<usize> {
-    match dtype {
-        "F64" => Some(8),
-        "F32" => Some(4),
-        "F16" | "BF16" => Some(2),
-        "I8" | "U8" => Some(1),
-        _ => None,
-    }
 }
 
 /// The header's JSON. No name may appear twice, which serde's own maps would allow.
