@@ -6,7 +6,9 @@ mod layers;
 pub(crate) mod order;
 #[cfg(feature = "rayon")]
 mod parallel;
+mod places;
 mod raw;
+pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod schedule;
 mod stack_bidirectional;

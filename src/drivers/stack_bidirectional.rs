@@ -3,8 +3,8 @@
 
 use super::bidirectional::Both;
 use super::order::by_step;
-use super::schedule::Schedule;
-use crate::checks::{check_directions, check_inputs, checked_state};
+use super::rows::{RowOptions, row_options};
+use crate::checks::{check_directions, checked_state};
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3, Axis};
 
@@ -43,12 +43,12 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     initial_states_fw: Option<Vec<C::State>>,
     initial_states_bw: Option<Vec<D::State>>,
 ) -> Result<UnrolledStack<C, D>, Error> {
-    let driver = StackBidirectionalRnn::new(cells_fw, cells_bw);
-    StackBidirectionalRnn { sequence_length, initial_states_fw, initial_states_bw, ..driver }.run(inputs)
+    let rows = RowOptions::of(sequence_length);
+    StackBidirectionalRnn { cells_fw, cells_bw, initial_states_fw, initial_states_bw, rows }.run(inputs)
 }
 
-/// [`stack_bidirectional_dynamic_rnn`] with more options, in any combination: time-major arrays and the outputs of every
-/// layer.
+/// [`stack_bidirectional_dynamic_rnn`] with more options, in any combination: time-major arrays, masks, resets and the
+/// outputs of every layer.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -67,24 +67,18 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
 pub struct StackBidirectionalRnn<'a, C: RnnCell, D: RnnCell<Elem = C::Elem> = C> {
     cells_fw: &'a [C],
     cells_bw: &'a [D],
-    sequence_length: Option<&'a [usize]>,
     initial_states_fw: Option<Vec<C::State>>,
     initial_states_bw: Option<Vec<D::State>>,
-    time_major: bool,
+    rows: RowOptions<'a>,
 }
 
 impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D> {
     /// Starts a run of layers, the lowest first, with one cell per layer and direction. Every option has a default.
     pub fn new(cells_fw: &'a [C], cells_bw: &'a [D]) -> Self {
-        let (initial_states_fw, initial_states_bw) = (None, None);
-        Self { cells_fw, cells_bw, sequence_length: None, initial_states_fw, initial_states_bw, time_major: false }
+        Self { cells_fw, cells_bw, initial_states_fw: None, initial_states_bw: None, rows: RowOptions::default() }
     }
 
-    /// Steps of each row, (batch), each at most `seq`. Default: `seq`.
-    pub fn sequence_length(mut self, sequence_length: &'a [usize]) -> Self {
-        self.sequence_length = Some(sequence_length);
-        self
-    }
+    row_options!('a);
 
     /// The state of each layer's forward cell before the first step. Default: [`RnnCell::zero_state`] of each.
     pub fn initial_states_fw(mut self, initial_states: Vec<C::State>) -> Self {
@@ -96,12 +90,6 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
     /// [`RnnCell::zero_state`] of each.
     pub fn initial_states_bw(mut self, initial_states: Vec<D::State>) -> Self {
         self.initial_states_bw = Some(initial_states);
-        self
-    }
-
-    /// Whether inputs and outputs are (seq, batch, features), instead of (batch, seq, features). Default: false.
-    pub fn time_major(mut self, time_major: bool) -> Self {
-        self.time_major = time_major;
         self
     }
 
@@ -126,16 +114,14 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
 
     /// The outputs of all layers, or of the last one.
     fn layers(self, inputs: &ArrayRef3<C::Elem>, all: bool) -> Result<UnrolledLayers<C, D>, Error> {
-        let Self { cells_fw, cells_bw, sequence_length, initial_states_fw, initial_states_bw, time_major } = self;
+        let Self { cells_fw, cells_bw, initial_states_fw, initial_states_bw, rows: options } = self;
         check_layers(cells_fw, cells_bw)?;
-        let (rows, columns, _) = inputs.dim();
+        let schedules = options.schedule_both(&cells_fw[0], inputs.dim())?;
+        let (batch, time_major, (rows, columns, _)) = (schedules[0].batch(), options.time_major, inputs.dim());
         let inputs = by_step(inputs.view(), time_major);
-        let (seq, batch, _) = inputs.dim();
-        check_inputs(&cells_fw[0], (rows, columns, inputs.dim().2), (batch, seq), sequence_length)?;
         let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, initial_states_fw)?;
         let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, initial_states_bw)?;
 
-        let schedule = Schedule::new(seq, batch, sequence_length);
         let mut layers: Vec<Array3<C::Elem>> = Vec::new();
         let states = states_fw.iter_mut().zip(&mut states_bw);
         for (cells, states) in cells_fw.iter().zip(cells_bw).zip(states) {
@@ -143,7 +129,7 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
             let mut outputs = Array3::zeros((rows, columns, width_fw.saturating_add(width_bw)));
             let both = by_step(outputs.view_mut(), time_major).split_at(Axis(2), width_fw);
             let inputs = layers.last().map_or(inputs, |below| by_step(below.view(), time_major));
-            Both { cells, schedule: &schedule, inputs, outputs: both }.run(states);
+            Both { cells, schedules: &schedules, inputs, outputs: both }.run(states);
             if !all {
                 layers.clear();
             }
@@ -155,10 +141,7 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
 
 impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> std::fmt::Debug for StackBidirectionalRnn<'_, C, D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StackBidirectionalRnn")
-            .field("sequence_length", &self.sequence_length)
-            .field("time_major", &self.time_major)
-            .finish_non_exhaustive()
+        f.debug_struct("StackBidirectionalRnn").field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 

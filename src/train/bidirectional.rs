@@ -2,7 +2,8 @@
 
 use super::dynamic::record;
 use super::{Checkpointed, Gradients, RunGradients, Tape, TrainableCell};
-use crate::drivers::order::Direction;
+use crate::drivers::rows::RowOptions;
+use crate::drivers::schedule::Direction;
 use crate::{BidirectionalRnn, Error, RnnCell};
 use ndarray::{Array3, ArrayRef3};
 
@@ -49,8 +50,8 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<Recorded<'a, C, D>, Error> {
-    let driver = BidirectionalRnn::new(cell_fw, cell_bw);
-    BidirectionalRnn { sequence_length, initial_state_fw, initial_state_bw, ..driver }.record(inputs)
+    let rows = RowOptions::of(sequence_length);
+    BidirectionalRnn { cell_fw, cell_bw, initial_state_fw, initial_state_bw, rows }.record(inputs)
 }
 
 impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalRnn<'c, 'o, C, D> {
@@ -81,11 +82,12 @@ impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalRn
     where
         'c: 'a,
     {
-        let (mut schedule, (state_fw, state_bw)) = self.check(inputs)?;
-        schedule.cut_every(every);
-        let inputs = (inputs, self.time_major);
-        let (fw, state_fw, tape_fw) = record(self.cell_fw, inputs, schedule.clone(), Direction::Forward, state_fw);
-        let (bw, state_bw, tape_bw) = record(self.cell_bw, inputs, schedule, Direction::Backward, state_bw);
+        let (mut schedules, (state_fw, state_bw)) = self.check(inputs)?;
+        schedules.iter_mut().for_each(|schedule| schedule.cut_every(every));
+        let [schedule_fw, schedule_bw] = schedules;
+        let inputs = (inputs, self.rows.time_major);
+        let (fw, state_fw, tape_fw) = record(self.cell_fw, inputs, schedule_fw, Direction::Forward, state_fw);
+        let (bw, state_bw, tape_bw) = record(self.cell_bw, inputs, schedule_bw, Direction::Backward, state_bw);
         Ok(((fw, bw), (state_fw, state_bw), BidirectionalTape { fw: tape_fw, bw: tape_bw }))
     }
 }

@@ -4,9 +4,10 @@ use super::long_sum::LongSum;
 use super::windows::{Recorder, Windows};
 use super::{Checkpointed, Gradients, TrainableCell};
 use crate::checks::{check_shape, check_state, leaf_shapes};
-use crate::drivers::order::{Direction, Rooms, by_step};
+use crate::drivers::order::{Rooms, by_step};
+use crate::drivers::rows::RowOptions;
 use crate::drivers::run::{Buffers, Run};
-use crate::drivers::schedule::Schedule;
+use crate::drivers::schedule::{Direction, Schedule};
 use crate::kernel::zeros;
 use crate::{DynamicRnn, Error, RnnCell, State};
 use ndarray::{Array3, ArrayRef3, ArrayView3};
@@ -15,7 +16,7 @@ use ndarray::{Array3, ArrayRef3, ArrayView3};
 pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tape<'a, C>);
 
 /// Runs [`dynamic_rnn`](crate::dynamic_rnn) and records it: `inputs` (batch, seq, input), outputs (batch, seq, output).
-/// [`DynamicRnn::record`] has more options, such as time-major arrays and resets.
+/// [`DynamicRnn::record`] has more options, such as time-major arrays, masks and resets.
 ///
 /// Nothing in the padding, not even NaN, reaches an output or a gradient. For truncated backpropagation, run one window
 /// after the other, each from the state that the last one returned. Any strides will do.
@@ -57,15 +58,15 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<Recorded<'a, C>, Error> {
-    DynamicRnn { sequence_length, initial_state, ..DynamicRnn::new(cell) }.record(inputs)
+    DynamicRnn { cell, initial_state, rows: RowOptions::of(sequence_length) }.record(inputs)
 }
 
 impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
     /// Runs the cell and records it for training. Returns outputs, laid out as `inputs`, the final state, and the
     /// [`Tape`]. Its page and that of [`train::dynamic_rnn`](dynamic_rnn) say what is kept.
     ///
-    /// No gradient flows through a reset: what a row's steps before it did changes nothing after it. Every reset adds to
-    /// the gradient of the row's initial state, which it goes back to.
+    /// No gradient flows through a reset: what a row's steps before it did changes nothing after it. A reset to the
+    /// initial state adds to the gradient of the row's initial state. A reset to zeros adds to nothing.
     ///
     /// ```
     /// use rand::SeedableRng;
@@ -108,7 +109,7 @@ impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
         let mut schedule = Schedule::default();
         let state = self.check(inputs, &mut schedule)?;
         schedule.cut_every(every);
-        Ok(record(self.cell, (inputs, self.time_major), schedule, Direction::Forward, state))
+        Ok(record(self.cell, (inputs, self.rows.time_major), schedule, Direction::Forward, state))
     }
 }
 
@@ -171,6 +172,7 @@ pub(super) fn record<'a, C: TrainableCell>(
     let mut buffers = Buffers::default();
     let run = Run { cell, schedule: &schedule, direction, inputs, outputs: by_step(outputs.view_mut(), time_major) };
     run.alone(&mut state, &mut recorder, &mut buffers);
+    schedule.repeat_outputs(&mut by_step(outputs.view_mut(), time_major));
     buffers.keep_inputs();
     let tape = Tape { cell, schedule, direction, inputs, outputs: outputs.dim(), time_major, recorder, buffers };
     (outputs, state, tape)
@@ -221,10 +223,12 @@ impl<C: TrainableCell> Tape<'_, C> {
             zeros
         };
         let mut d_state = d_final_state.unwrap_or_else(zero_state);
-        let d_initial = schedule.has_resets().then(zero_state);
+        let d_initial = (schedule.has_resets() && !schedule.resets_to_zero()).then(zero_state);
         let mut gradient = cell.zero_gradient();
         let mut d_inputs = zeros((rows, columns, cell.input_size()));
         let (from, to) = (by_step(d_outputs.view(), time_major), by_step(d_inputs.view_mut(), time_major));
+        let with_repeats = schedule.with_repeats(from);
+        let from = with_repeats.as_ref().map_or(from, |sums| sums.view());
         schedule.in_order(direction, from, to, &mut Rooms::default(), |d_outputs, d_inputs| {
             let Rooms { from, to } = &mut buffers.rooms;
             let inputs = schedule.gathered(direction, inputs, from);
