@@ -11,8 +11,8 @@ mod raw;
 pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod schedule;
-mod stack_bidirectional;
-mod static_;
+pub(crate) mod stack_bidirectional;
+pub(crate) mod static_;
 mod stream;
 pub(crate) mod walk;
 

@@ -4,12 +4,15 @@
 use super::bidirectional::Both;
 use super::order::by_step;
 use super::rows::{RowOptions, row_options};
+use super::schedule::Schedule;
 use crate::checks::{check_directions, checked_state};
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3, Axis};
 
 /// What a stack returns: outputs, and each layer's final states, forward and backward.
 type UnrolledStack<C, D> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
+/// The states of each layer, (forward, backward).
+type LayerStates<C, D> = (Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
 /// The same with the outputs of every layer.
 type UnrolledLayers<C, D> = (Vec<Array3<<C as RnnCell>::Elem>>, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
 
@@ -63,22 +66,27 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
 /// assert_eq!(states_fw.len(), 2);
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
+///
+/// Keep the cells in a [`Bidirectional`](crate::Bidirectional) of two `Vec`s to save, load and train them as one.
+/// [`record`](Self::record) trains them.
+///
+/// `'c` is the lifetime of the cells, `'o` that of lengths, mask and resets.
 #[must_use = "a builder does nothing until it runs"]
-pub struct StackBidirectionalRnn<'a, C: RnnCell, D: RnnCell<Elem = C::Elem> = C> {
-    cells_fw: &'a [C],
-    cells_bw: &'a [D],
-    initial_states_fw: Option<Vec<C::State>>,
-    initial_states_bw: Option<Vec<D::State>>,
-    rows: RowOptions<'a>,
+pub struct StackBidirectionalRnn<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem> = C> {
+    pub(crate) cells_fw: &'c [C],
+    pub(crate) cells_bw: &'c [D],
+    pub(crate) initial_states_fw: Option<Vec<C::State>>,
+    pub(crate) initial_states_bw: Option<Vec<D::State>>,
+    pub(crate) rows: RowOptions<'o>,
 }
 
-impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D> {
+impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'c, 'o, C, D> {
     /// Starts a run of layers, the lowest first, with one cell per layer and direction. Every option has a default.
-    pub fn new(cells_fw: &'a [C], cells_bw: &'a [D]) -> Self {
+    pub fn new(cells_fw: &'c [C], cells_bw: &'c [D]) -> Self {
         Self { cells_fw, cells_bw, initial_states_fw: None, initial_states_bw: None, rows: RowOptions::default() }
     }
 
-    row_options!('a);
+    row_options!('o);
 
     /// The state of each layer's forward cell before the first step. Default: [`RnnCell::zero_state`] of each.
     pub fn initial_states_fw(mut self, initial_states: Vec<C::State>) -> Self {
@@ -113,15 +121,11 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
     }
 
     /// The outputs of all layers, or of the last one.
-    fn layers(self, inputs: &ArrayRef3<C::Elem>, all: bool) -> Result<UnrolledLayers<C, D>, Error> {
-        let Self { cells_fw, cells_bw, initial_states_fw, initial_states_bw, rows: options } = self;
-        check_layers(cells_fw, cells_bw)?;
-        let schedules = options.schedule_both(&cells_fw[0], inputs.dim())?;
-        let (batch, time_major, (rows, columns, _)) = (schedules[0].batch(), options.time_major, inputs.dim());
+    fn layers(mut self, inputs: &ArrayRef3<C::Elem>, all: bool) -> Result<UnrolledLayers<C, D>, Error> {
+        let (schedules, (mut states_fw, mut states_bw)) = self.check(inputs)?;
+        let Self { cells_fw, cells_bw, rows: RowOptions { time_major, .. }, .. } = self;
+        let (rows, columns, _) = inputs.dim();
         let inputs = by_step(inputs.view(), time_major);
-        let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, initial_states_fw)?;
-        let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, initial_states_bw)?;
-
         let mut layers: Vec<Array3<C::Elem>> = Vec::new();
         let states = states_fw.iter_mut().zip(&mut states_bw);
         for (cells, states) in cells_fw.iter().zip(cells_bw).zip(states) {
@@ -137,9 +141,20 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
         }
         Ok((layers, states_fw, states_bw))
     }
+
+    /// Schedules both directions and returns the initial states of all layers if all arguments fit.
+    pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<([Schedule; 2], LayerStates<C, D>), Error> {
+        let Self { cells_fw, cells_bw, rows, .. } = *self;
+        check_layers(cells_fw, cells_bw)?;
+        let schedules = rows.schedule_both(&cells_fw[0], inputs.dim())?;
+        let batch = schedules[0].batch();
+        let states_fw = checked_states("initial_states_fw", cells_fw, batch, self.initial_states_fw.take())?;
+        let states_bw = checked_states("initial_states_bw", cells_bw, batch, self.initial_states_bw.take())?;
+        Ok((schedules, (states_fw, states_bw)))
+    }
 }
 
-impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> std::fmt::Debug for StackBidirectionalRnn<'_, C, D> {
+impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> std::fmt::Debug for StackBidirectionalRnn<'_, '_, C, D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StackBidirectionalRnn").field("rows", &self.rows).finish_non_exhaustive()
     }
@@ -162,7 +177,7 @@ fn check_layers<C: RnnCell, D: RnnCell>(cells_fw: &[C], cells_bw: &[D]) -> Resul
     Ok(())
 }
 
-fn check_count(argument: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+pub(crate) fn check_count(argument: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if found == expected { Ok(()) } else { Err(Error::LayerCount { argument, expected, found }) }
 }
 

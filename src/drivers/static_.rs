@@ -108,18 +108,27 @@ impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'_, '_, C, D> {
 }
 
 /// The steps of (seq, batch, features).
-fn list<E: Float>(steps: &Array3<E>) -> Vec<Array2<E>> {
+pub(crate) fn list<E: Float>(steps: &Array3<E>) -> Vec<Array2<E>> {
     steps.outer_iter().map(|step| step.to_owned()).collect()
 }
 
-/// The steps as one array, (seq, batch, input).
-fn stacked<E: Float>(inputs: &[impl Deref<Target = ArrayRef2<E>>]) -> Result<Array3<E>, Error> {
-    let expected = inputs.first().ok_or(Error::ZeroSize { argument: "inputs.len()" })?.dim();
-    let mut x = Array3::zeros((inputs.len(), expected.0, expected.1));
-    for (step, (mut to, from)) in x.outer_iter_mut().zip(inputs).enumerate() {
+/// The steps of `inputs` as one array, (seq, batch, input).
+pub(crate) fn stacked<E: Float>(inputs: &[impl Deref<Target = ArrayRef2<E>>]) -> Result<Array3<E>, Error> {
+    let first = inputs.first().ok_or(Error::ZeroSize { argument: "inputs.len()" })?.dim();
+    stacked_as("inputs", first, inputs)
+}
+
+/// The steps of the argument `name` as one array, if each is (batch, features).
+pub(crate) fn stacked_as<E: Float>(
+    name: &str,
+    (batch, features): (usize, usize),
+    steps: &[impl Deref<Target = ArrayRef2<E>>],
+) -> Result<Array3<E>, Error> {
+    let mut stacked = Array3::zeros((steps.len(), batch, features));
+    for (step, (mut to, from)) in stacked.outer_iter_mut().zip(steps).enumerate() {
         // `assign` would broadcast a step of one row.
-        check_shape(format_args!("inputs[{step}]"), &[expected.0, expected.1], from.shape())?;
+        check_shape(format_args!("{name}[{step}]"), &[batch, features], from.shape())?;
         to.assign(&**from);
     }
-    Ok(x)
+    Ok(stacked)
 }

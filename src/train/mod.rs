@@ -26,6 +26,8 @@ mod optimizer;
 mod parts;
 mod residual;
 mod runs;
+mod stack_bidirectional;
+mod steps;
 mod windows;
 
 pub use crate::back::Back;
@@ -45,3 +47,4 @@ pub use multi::{MultiRecord, TrainableLayers};
 pub use optimizer::{Adam, AdamBuilder, Optimizer, Sgd, SgdBuilder};
 pub use parts::Parts;
 pub(crate) use runs::steps_as_runs;
+pub use stack_bidirectional::StackBidirectionalTape;

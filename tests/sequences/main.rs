@@ -2,4 +2,6 @@
 //! stacks. Each against plain steps and central differences.
 
 mod differences;
+mod lists;
 mod rows;
+mod stacks;

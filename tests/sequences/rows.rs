@@ -11,18 +11,18 @@ use rnn_cell::{
 };
 
 /// A run's options and arrays, batch-major.
-struct Problem {
-    lengths: Option<Vec<usize>>,
-    mask: Option<Array2<bool>>,
-    repeat: bool,
-    resets: Option<Array2<bool>>,
-    to_zero: bool,
-    time_major: bool,
-    every: Option<usize>,
-    x: Array3<f64>,
+pub struct Problem {
+    pub lengths: Option<Vec<usize>>,
+    pub mask: Option<Array2<bool>>,
+    pub repeat: bool,
+    pub resets: Option<Array2<bool>>,
+    pub to_zero: bool,
+    pub time_major: bool,
+    pub every: Option<usize>,
+    pub x: Array3<f64>,
 }
 
-fn problem(rng: &mut Rng) -> Problem {
+pub fn problem(rng: &mut Rng) -> Problem {
     let (batch, seq) = (rng.random_range(0..4), rng.random_range(0..7));
     let mut marks = |often: f64| {
         let is_set = rng.random_bool(0.7);
@@ -41,7 +41,10 @@ fn problem(rng: &mut Rng) -> Problem {
     }
 }
 
-fn laid_out<T: Clone, D: ndarray::Dimension>(array: &ndarray::Array<T, D>, time_major: bool) -> ndarray::Array<T, D> {
+pub fn laid_out<T: Clone, D: ndarray::Dimension>(
+    array: &ndarray::Array<T, D>,
+    time_major: bool,
+) -> ndarray::Array<T, D> {
     let mut array = array.clone();
     if time_major {
         array.swap_axes(0, 1);
@@ -59,7 +62,7 @@ impl Problem {
     }
 
     /// Inputs with NaN wherever no step runs.
-    fn given(&self) -> Array3<f64> {
+    pub fn given(&self) -> Array3<f64> {
         let mut x = self.x.clone();
         for ((row, step, _), x) in x.indexed_iter_mut() {
             if !self.runs(row, step) {
@@ -116,7 +119,7 @@ impl Problem {
         (outputs, states, last)
     }
 
-    fn marks(&self) -> [Option<Array2<bool>>; 2] {
+    pub fn marks(&self) -> [Option<Array2<bool>>; 2] {
         [&self.mask, &self.resets].map(|marks| marks.as_ref().map(|marks| laid_out(marks, self.time_major)))
     }
 }
@@ -138,15 +141,20 @@ macro_rules! with_rows {
     }};
 }
 
-/// Records with or without checkpoints.
+/// Records with or without checkpoints, with the method `record` or another one.
 macro_rules! recorded {
     ($driver:expr, $problem:expr, $x:expr) => {
+        recorded!($driver, $problem, $x, record)
+    };
+    ($driver:expr, $problem:expr, $x:expr, $record:ident) => {
         match $problem.every {
-            None => $driver.record($x).unwrap(),
-            Some(every) => $driver.checkpoint_every(every).record($x).unwrap(),
+            None => $driver.$record($x).unwrap(),
+            Some(every) => $driver.checkpoint_every(every).$record($x).unwrap(),
         }
     };
 }
+
+pub(crate) use {recorded, with_rows};
 
 #[test]
 fn one_way_is_plain_steps() {
