@@ -3,6 +3,7 @@
 mod bidirectional;
 mod dynamic;
 mod layers;
+pub(crate) mod loop_rows;
 pub(crate) mod order;
 #[cfg(feature = "rayon")]
 mod parallel;

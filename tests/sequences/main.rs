@@ -3,5 +3,8 @@
 
 mod differences;
 mod lists;
+mod loops;
+mod residual;
 mod rows;
 mod stacks;
+mod sums;
