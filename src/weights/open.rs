@@ -55,6 +55,17 @@ impl Format {
         FORMATS.iter().find(|(.., fits)| fits(bytes)).map(|(format, ..)| *format)
     }
 
+    /// Whether it is read here, from its bytes alone.
+    fn is_of_bytes(self) -> bool {
+        match self {
+            Self::Safetensors => cfg!(feature = "safetensors"),
+            Self::Pytorch => cfg!(feature = "pytorch"),
+            Self::Keras | Self::Hdf5 => cfg!(feature = "hdf5"),
+            Self::Npz => cfg!(feature = "npz"),
+            Self::Onnx | Self::TensorFlow => false,
+        }
+    }
+
     fn row(self) -> &'static Row {
         FORMATS.iter().find(|(format, ..)| *format == self).expect("the table has every format")
     }
@@ -117,7 +128,7 @@ pub struct File {
 #[derive(Clone)]
 enum Content {
     // Nothing makes it without a feature that reads bytes.
-    #[cfg_attr(not(feature = "safetensors"), allow(dead_code))]
+    #[cfg_attr(not(feature = "_stored"), allow(dead_code))]
     Bytes(Vec<u8>),
     #[cfg(feature = "onnx")]
     Model(super::onnx::Model<'static>),
@@ -162,8 +173,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
         let reason = format!("{shown} has {} bytes, begins with {start:02x?}, and is none of: {known}", bytes.len());
         return Err(Error::InvalidFile { format: "weight", reason });
     };
-    #[cfg(feature = "safetensors")]
-    if format == Format::Safetensors {
+    if format.is_of_bytes() {
         return Ok(File { path, format, content: Content::Bytes(bytes) });
     }
     #[cfg(feature = "onnx")]
@@ -195,10 +205,17 @@ impl File {
     /// [`Error::InvalidFile`] or [`Error::TensorDtype`] if the file is broken or a tensor cannot be read.
     pub fn tensors<E: Float>(&self) -> Result<Tensors<'_, E>, Error> {
         match &self.content {
-            #[cfg(feature = "safetensors")]
-            Content::Bytes(bytes) => super::safetensors::read_tensors(bytes),
-            #[cfg(not(feature = "safetensors"))]
-            Content::Bytes(_) => unreachable!("`open` refuses formats that are off"),
+            Content::Bytes(bytes) => match self.format {
+                #[cfg(feature = "safetensors")]
+                Format::Safetensors => super::safetensors::read_tensors(bytes),
+                #[cfg(feature = "pytorch")]
+                Format::Pytorch => super::pytorch::read_tensors(bytes),
+                #[cfg(feature = "hdf5")]
+                Format::Keras | Format::Hdf5 => Ok(super::keras::read_model(bytes)?.tensors),
+                #[cfg(feature = "npz")]
+                Format::Npz => super::npz::read_tensors(bytes),
+                _ => unreachable!("`open` refuses {self:?} of {} bytes, whose feature is off", bytes.len()),
+            },
             #[cfg(feature = "onnx")]
             Content::Model(model) => model.tensors(),
         }
@@ -215,11 +232,17 @@ impl File {
     }
 
     /// The recurrent layers: the nodes of an ONNX model, or those whose tensors' names [`layers`](super::layers) knows.
+    /// Those of a Keras model have the options of its configuration.
     ///
     /// # Errors
     /// As [`tensors`](Self::tensors).
     pub fn layers(&self) -> Result<Vec<Layer>, Error> {
         match &self.content {
+            #[cfg(feature = "hdf5")]
+            Content::Bytes(bytes) if matches!(self.format, Format::Keras | Format::Hdf5) => {
+                let model = super::keras::read_model::<f64>(bytes)?;
+                Ok(model.recognized(super::layers(&model.tensors)))
+            }
             Content::Bytes(_) => Ok(super::layers(&self.tensors::<f64>()?)),
             #[cfg(feature = "onnx")]
             Content::Model(model) => model.nodes()?.iter().map(super::onnx::Node::layer).collect(),

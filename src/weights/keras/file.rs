@@ -43,6 +43,30 @@ impl<E: Float> Model<'_, E> {
             Error::MissingWeight { name: name.into(), reason: format!("the recurrent layers are {}", list(names)) }
         })
     }
+
+    /// What the configuration says of layers that were recognized by their tensors.
+    pub(in crate::weights) fn recognized(&self, mut found: Vec<crate::weights::Layer>) -> Vec<crate::weights::Layer> {
+        for found in &mut found {
+            let Some(layer) = self.layers.iter().find(|layer| layer.prefix == found.prefix) else { continue };
+            let function = match layer.kind() {
+                Kind::SimpleRnn => "simple_rnn",
+                Kind::Lstm => "lstm",
+                Kind::Gru => "gru",
+            };
+            (found.options, found.load) = match layer.options() {
+                Ok(options) => (
+                    layer.described(options),
+                    format!(
+                        "let layer = model.layer({:?})?; \
+                         let cell = keras::{function}(&mut model.tensors, layer.prefix(), &layer.options()?)?;",
+                        layer.name
+                    ),
+                ),
+                Err(error) => (String::new(), error.to_string()),
+            };
+        }
+        found
+    }
 }
 
 impl Layer {
@@ -70,6 +94,19 @@ impl Layer {
     /// [`Error::NotImportable`] if an activation is none of [`Activation`](crate::Activation)'s.
     pub fn options(&self) -> Result<Options, Error> {
         self.listed.options.clone().map_err(|reason| Error::NotImportable { name: self.name.clone(), reason })
+    }
+
+    fn described(&self, options: Options) -> String {
+        let Options { activation, recurrent_activation, reset_after } = options;
+        let mut all = vec![format!("activation {activation:?}")];
+        if self.kind() != Kind::SimpleRnn {
+            all.push(format!("recurrent_activation {recurrent_activation:?}"));
+        }
+        if self.kind() == Kind::Gru {
+            all.push(format!("reset_after {reset_after}"));
+        }
+        all.extend(self.go_backwards().then(|| "backwards".into()));
+        all.join(", ")
     }
 
     /// Whether the layer reads its inputs from the last step to the first. True for the backward direction of a
