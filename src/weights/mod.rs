@@ -3,8 +3,8 @@
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
 //! functions take [`Tensors`], arrays by name, and return an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or
 //! a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. To read and write files, enable the
-//! feature `safetensors` for the module of that name. The features `pytorch`, `hdf5` and `npz` read the files that
-//! PyTorch, Keras and NumPy write.
+//! feature `safetensors` for the module of that name. The features `pytorch`, `hdf5`, `tensorflow` and `npz` read
+//! the files that PyTorch, Keras, TensorFlow and NumPy write.
 //!
 //! | module | from | to |
 //! |---|---|---|
@@ -18,6 +18,9 @@
 
 #[cfg(feature = "_archive")]
 mod archive;
+#[cfg(any(feature = "safetensors", feature = "tensorflow"))]
+#[cfg_attr(not(feature = "safetensors"), allow(dead_code))]
+mod file;
 pub mod flax;
 pub mod keras;
 mod layout;

@@ -28,8 +28,8 @@
 //!
 //! A [`Compressed`](crate::Compressed) cell has functions of its own: [`save_compressed`] and [`load_compressed`].
 
-use super::Tensors;
 use super::stored::Stored;
+use super::{Tensors, file};
 use crate::error::list;
 use crate::{Error, Float, Parameters, ParametersMut};
 use header::{Described, Header, Info, Shape};
@@ -40,7 +40,6 @@ use std::io::{self, Write};
 use std::path::Path;
 
 mod compressed;
-mod file;
 mod header;
 
 pub use compressed::{compressed_from_bytes, compressed_to_bytes, load_compressed, save_compressed};

@@ -22,7 +22,10 @@
 //!
 //! Other wrappers add no scope.
 //!
-//! # Writing the file
+//! # Files
+//!
+//! With the feature `tensorflow`, `Checkpoint::open` reads a checkpoint of TensorFlow 1 or 2. To write a safetensors file
+//! instead:
 //!
 //! ```python
 //! import tensorflow as tf
@@ -46,6 +49,16 @@
 //!
 //! A training checkpoint also holds `global_step` and the optimizer's slots: [`drop_training_variables`] drops them.
 //! The scripts are `tools/tensorflow_fixture.py` and `tools/tensorflow_load.py`.
+
+#[cfg(feature = "tensorflow")]
+mod checkpoint;
+#[cfg(feature = "tensorflow")]
+mod table;
+#[cfg(feature = "tensorflow")]
+mod wire;
+
+#[cfg(feature = "tensorflow")]
+pub use checkpoint::{Checkpoint, read_checkpoint};
 
 use super::Tensors;
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
@@ -204,7 +217,8 @@ pub fn bidirectional<'a, E: Float, C>(
 }
 
 /// Removes what a checkpoint holds only to resume training: `global_step`, `beta1_power` and `beta2_power`, and the
-/// slots that TensorFlow's optimizers keep for each variable (`…/Adam`, `…/Adam_1`, `…/Momentum`, `…/RMSProp`, …).
+/// slots that TensorFlow's optimizers keep for each variable (`…/Adam`, `…/Adam_1`, `…/Momentum`, `…/RMSProp`, …). Of
+/// TensorFlow 2: `save_counter`, the slots `…/.OPTIMIZER_SLOT/…` and Keras's `…optimizer/_variables/…`, `…/_iterations`, ….
 ///
 /// Moving averages (`…/ExponentialMovingAverage`) stay: they are weights that you may want.
 pub fn drop_training_variables<E: Float>(tensors: &mut Tensors<'_, E>) {
@@ -216,7 +230,8 @@ pub fn drop_training_variables<E: Float>(tensors: &mut Tensors<'_, E>) {
         let numbered = last.rsplit_once('_').filter(|(_, n)| n.bytes().all(|b| b.is_ascii_digit()));
         let kind = numbered.map_or(last, |(kind, _)| kind);
         let slot = name.contains('/') && SLOTS.contains(&kind);
-        !(slot || ["global_step", "beta1_power", "beta2_power"].contains(&kind))
+        let counters = ["global_step", "beta1_power", "beta2_power", "save_counter"];
+        !(slot || name.contains("/.OPTIMIZER_SLOT/") || name.contains("optimizer/_") || counters.contains(&kind))
     });
 }
 

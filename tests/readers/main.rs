@@ -2,6 +2,7 @@
 
 #[path = "../common/allocator.rs"]
 mod allocator;
+mod checkpoint;
 mod hostile;
 mod keras;
 mod npz;
