@@ -6,9 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use ndarray::Array3;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::weights::{onnx, safetensors};
-use rnn_cell::{
-    Compressed, Gru, GruReset, Lstm, MultiRnnCell, ParametersMut, RnnCell, WeightFormat, dynamic_rnn, ndarray,
-};
+use rnn_cell::{Compressed, Gru, GruReset, Lstm, MultiRnnCell, ParametersMut, RnnCell, WeightFormat, dynamic_rnn, ndarray};
 use std::sync::LazyLock;
 
 type Stack = MultiRnnCell<(Lstm<f32>, Gru<f32>)>;

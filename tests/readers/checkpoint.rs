@@ -1,7 +1,7 @@
 //! Checkpoints that TensorFlow wrote.
 
 use crate::{check_close, fixture, run, take};
-use ndarray::{ArrayD, array};
+use ndarray::{Array1, Array2, ArrayD, array};
 use rnn_cell::Error;
 use rnn_cell::weights::tensorflow::{self, Checkpoint};
 use rnn_cell::weights::{Tensors, keras};
@@ -23,6 +23,28 @@ fn a_training_run_of_tensorflow_1() {
         check_close(name, &run(&cell, &x), &outputs);
         tensors.finish().unwrap();
     }
+}
+
+/// The names that TensorFlow's `checkpoint_convert.py` replaced in 1.2.
+#[test]
+fn names_before_tensorflow_1_2() {
+    let checkpoint = open("tf1.ckpt").unwrap();
+    let mut tensors = checkpoint.tensors::<f32>().unwrap();
+    tensors.rename("rnn/lstm_cell/kernel", "rnn/lstm_cell/weights").unwrap();
+    tensors.rename("rnn/lstm_cell/bias", "rnn/lstm_cell/biases").unwrap();
+    let (x, outputs) = (take(&mut tensors, "x"), take(&mut tensors, "outputs"));
+    let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder).unwrap();
+    check_close("1.1", &run(&cell, &x), &outputs);
+    let mut tensors = Tensors::<f32>::new();
+    for (part, columns) in [("gates", 4), ("candidate", 2)] {
+        tensors.insert(format!("gru_cell/{part}/weights"), Array2::ones((5, columns)));
+        tensors.insert(format!("gru_cell/{part}/biases"), Array1::ones(columns));
+    }
+    tensorflow::gru(&mut tensors, "gru_cell/", |builder| builder).unwrap();
+    tensors.insert("basic_rnn_cell/weights", Array2::ones((5, 2)));
+    tensors.insert("basic_rnn_cell/biases", Array1::ones(2));
+    tensorflow::basic_rnn(&mut tensors, "basic_rnn_cell/", |builder| builder).unwrap();
+    assert!(tensors.is_empty());
 }
 
 #[test]

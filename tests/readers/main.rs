@@ -3,6 +3,7 @@
 #[path = "../common/allocator.rs"]
 mod allocator;
 mod checkpoint;
+mod flax;
 mod hostile;
 mod keras;
 mod npz;
