@@ -2,10 +2,9 @@
 
 #![no_main]
 
-#[path = "../allocator.rs"]
-mod allocator;
+mod bounded;
 
-use allocator::bounded;
+use bounded::bounded;
 use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::Adam;
@@ -23,6 +22,7 @@ const WIDENED: usize = 4;
 /// Packing fills up each row of a kernel to whole vectors of 64 bytes, one for each of up to four gates. A cell of a single
 /// unit is little else.
 const PANELS: usize = 4 * 64;
+
 /// Opening a file takes no allocation beyond the file's size.
 fn opened<T>(bytes: &[u8], open: impl FnOnce() -> T) -> T {
     bounded(PEAK_FACTOR * bytes.len(), bytes.len(), open)

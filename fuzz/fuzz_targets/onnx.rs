@@ -2,10 +2,9 @@
 
 #![no_main]
 
-#[path = "../allocator.rs"]
-mod allocator;
+mod bounded;
 
-use allocator::bounded;
+use bounded::bounded;
 use libfuzzer_sys::fuzz_target;
 use rnn_cell::weights::onnx::Model;
 

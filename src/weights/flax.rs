@@ -1,4 +1,4 @@
-//! Flax (`flax.linen`): `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `Dense`.
+//! Flax (`flax.linen` and `flax.nnx`): `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `Dense`.
 //!
 //! Every gate has its own matrices, named by where they lead from (`i` input, `h` hidden) and to:
 //!
@@ -12,6 +12,15 @@
 //!
 //! g is our j, z our u, n our candidate; matrices have our layout. The GRU resets after the product
 //! ([`GruReset::After`]), h' = (1 − z) ⊙ n + z ⊙ h, and `hn/bias` is inside the reset gate. There is no `forget_bias`.
+//!
+//! `nnx` has the gates side by side, except in `LSTMCell`, where `if` is called `if_`:
+//!
+//! | cell of `nnx` | `dense_i/kernel` (input, gates · hidden), `dense_h/kernel` (hidden, gates · hidden) | bias |
+//! |---|---|---|
+//! | SimpleCell | one | `dense_i/bias` |
+//! | OptimizedLSTMCell | i, f, g, o | `dense_h/bias` |
+//! | GRUCell | r, z, n | `dense_i/bias` |
+//!
 //! Parameters are nested dictionaries. Their keys joined by `/` are the names; the keys before those above are the
 //! prefix (`params/encoder/`).
 //!
@@ -24,7 +33,11 @@
 //! save_file(flatten_dict(variables["params"], sep="/"), "model.safetensors")
 //! ```
 //!
-//! The script is `tools/flax_fixture.py`.
+//! For `nnx`: `{"/".join(map(str, k)): v.get_value() for k, v in nnx.to_flat_state(nnx.state(model, nnx.Param))}`.
+//!
+//! The scripts are `tools/flax_fixture.py` and `tools/flax_nnx_fixture.py`.
+
+mod nnx;
 
 use super::Tensors;
 use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights};
@@ -37,6 +50,9 @@ use ndarray::{Array1, Array2, s};
 /// - [`Error::MissingWeight`] if a tensor is missing.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
 pub fn simple<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<BasicRnn<E>, Error> {
+    if nnx::is_dense(tensors, prefix) {
+        return nnx::simple(tensors, prefix);
+    }
     let gates = Gates::new(tensors, prefix, &["i"], &["h"], &["i/bias"])?;
     let bias = Some(gates.bias(tensors, "i")?);
     let kernel = gates.kernel(tensors, &["i"], &["h"])?;
@@ -48,8 +64,12 @@ pub fn simple<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Ba
 /// # Errors
 /// As [`simple`].
 pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Lstm<E>, Error> {
+    if nnx::is_dense(tensors, prefix) {
+        return nnx::lstm(tensors, prefix);
+    }
+    let forget = if tensors.contains(&format!("{prefix}if_/kernel")) { "if_" } else { "if" };
     // In our order: i, j, f, o.
-    let (input, hidden) = (["ii", "ig", "if", "io"], ["hi", "hg", "hf", "ho"]);
+    let (input, hidden) = (["ii", "ig", forget, "io"], ["hi", "hg", "hf", "ho"]);
     let gates = Gates::new(tensors, prefix, &input, &hidden, &["hi/bias", "hg/bias", "hf/bias", "ho/bias"])?;
     let bias = Some(gates.biases(tensors, &hidden)?);
     let kernel = gates.kernel(tensors, &input, &hidden)?;
@@ -62,6 +82,9 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Lstm
 /// # Errors
 /// As [`simple`].
 pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Gru<E>, Error> {
+    if nnx::is_dense(tensors, prefix) {
+        return nnx::gru(tensors, prefix);
+    }
     let (input, hidden) = (["ir", "iz", "in"], ["hr", "hz", "hn"]);
     let gates = Gates::new(tensors, prefix, &input, &hidden, &["ir/bias", "iz/bias", "in/bias", "hn/bias"])?;
     let weights = GruWeights {

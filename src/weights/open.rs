@@ -22,7 +22,7 @@ pub enum Format {
     Hdf5,
     /// NumPy's arrays by name, `.npz`.
     Npz,
-    /// The index of a TensorFlow checkpoint, `.index`.
+    /// The index of a TensorFlow checkpoint, `.index`, whose data files are beside it.
     TensorFlow,
 }
 
@@ -132,6 +132,8 @@ enum Content {
     Bytes(Vec<u8>),
     #[cfg(feature = "onnx")]
     Model(super::onnx::Model<'static>),
+    #[cfg(feature = "tensorflow")]
+    Checkpoint(super::tensorflow::Checkpoint),
 }
 
 impl fmt::Debug for Content {
@@ -140,6 +142,8 @@ impl fmt::Debug for Content {
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
             #[cfg(feature = "onnx")]
             Self::Model(model) => model.fmt(f),
+            #[cfg(feature = "tensorflow")]
+            Self::Checkpoint(_) => write!(f, "a checkpoint's files"),
         }
     }
 }
@@ -182,6 +186,12 @@ pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
         let model = super::onnx::Model::open(&path)?;
         return Ok(File { path, format, content: Content::Model(model) });
     }
+    #[cfg(feature = "tensorflow")]
+    if format == Format::TensorFlow {
+        drop(bytes);
+        let checkpoint = super::tensorflow::Checkpoint::open(&path)?;
+        return Ok(File { path, format, content: Content::Checkpoint(checkpoint) });
+    }
     let (_, name, feature, _) = *format.row();
     Err(Error::FeatureOff { path: path.display().to_string(), format: name, feature })
 }
@@ -218,6 +228,8 @@ impl File {
             },
             #[cfg(feature = "onnx")]
             Content::Model(model) => model.tensors(),
+            #[cfg(feature = "tensorflow")]
+            Content::Checkpoint(checkpoint) => checkpoint.tensors(),
         }
     }
 
@@ -227,7 +239,7 @@ impl File {
     pub fn onnx(&self) -> Option<&super::onnx::Model<'static>> {
         match &self.content {
             Content::Model(model) => Some(model),
-            Content::Bytes(_) => None,
+            _ => None,
         }
     }
 
@@ -243,9 +255,9 @@ impl File {
                 let model = super::keras::read_model::<f64>(bytes)?;
                 Ok(model.recognized(super::layers(&model.tensors)))
             }
-            Content::Bytes(_) => Ok(super::layers(&self.tensors::<f64>()?)),
             #[cfg(feature = "onnx")]
             Content::Model(model) => model.nodes()?.iter().map(super::onnx::Node::layer).collect(),
+            _ => Ok(super::layers(&self.tensors::<f64>()?)),
         }
     }
 }

@@ -22,9 +22,13 @@
 //! | of a `MultiRNNCell` | `rnn/multi_rnn_cell/cell_0/lstm_cell/`, …: [`multi`] |
 //! | `bidirectional_dynamic_rnn` | `bidirectional_rnn/fw/lstm_cell/` and `…/bw/…`: [`bidirectional`] |
 //!
-//! Other wrappers add no scope.
+//! Other wrappers add no scope. Before TensorFlow 1.2 a `kernel` was called `weights` and a `bias` `biases`: these names
+//! are read, too.
 //!
-//! # Writing the file
+//! # Files
+//!
+//! With the feature `tensorflow`, `Checkpoint::open` reads a checkpoint of TensorFlow 1 or 2. To write a safetensors file
+//! instead:
 //!
 //! ```python
 //! import tensorflow as tf
@@ -48,6 +52,16 @@
 //!
 //! A training checkpoint also holds `global_step` and the optimizer's slots: [`drop_training_variables`] drops them.
 //! The scripts are `tools/tensorflow_fixture.py` and `tools/tensorflow_load.py`.
+
+#[cfg(feature = "tensorflow")]
+mod checkpoint;
+#[cfg(feature = "tensorflow")]
+mod table;
+#[cfg(feature = "tensorflow")]
+mod wire;
+
+#[cfg(feature = "tensorflow")]
+pub use checkpoint::{Checkpoint, read_checkpoint};
 
 use super::Tensors;
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
@@ -81,7 +95,7 @@ pub fn basic_rnn<E: Float>(
     prefix: &str,
     options: impl FnOnce(BasicRnnBuilder<E>) -> BasicRnnBuilder<E>,
 ) -> Result<BasicRnn<E>, Error> {
-    let [kernel, bias] = ["kernel", "bias"].map(|name| format!("{prefix}{name}"));
+    let [kernel, bias] = ["kernel", "bias"].map(|name| named(tensors, prefix, name));
     let [rows, hidden] = tensors.axes(&kernel, "(input + hidden, hidden)")?;
     let input = input_size(tensors, &kernel, rows, hidden)?;
     let bias = Some(tensors.take_vector(&bias, hidden)?);
@@ -110,7 +124,7 @@ pub fn lstm<E: Float>(
     options: impl FnOnce(LstmBuilder<E>) -> LstmBuilder<E>,
 ) -> Result<Lstm<E>, Error> {
     let names = ["kernel", "bias", "w_f_diag", "w_i_diag", "w_o_diag", "projection/kernel"];
-    let [kernel, bias, w_f_diag, w_i_diag, w_o_diag, projection] = names.map(|name| format!("{prefix}{name}"));
+    let [kernel, bias, w_f_diag, w_i_diag, w_o_diag, projection] = names.map(|name| named(tensors, prefix, name));
     let [rows, columns] = tensors.axes(&kernel, "(input + output, 4 · hidden)")?;
     let hidden = columns / 4;
     tensors.check(&kernel, &[rows, 4 * hidden])?;
@@ -153,7 +167,7 @@ pub fn gru<E: Float>(
     options: impl FnOnce(GruBuilder<E>) -> GruBuilder<E>,
 ) -> Result<Gru<E>, Error> {
     let names = ["gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"];
-    let [gates_kernel, gates_bias, candidate_kernel, candidate_bias] = names.map(|name| format!("{prefix}{name}"));
+    let [gates_kernel, gates_bias, candidate_kernel, candidate_bias] = names.map(|name| named(tensors, prefix, name));
     let [rows, hidden] = tensors.axes(&candidate_kernel, "(input + hidden, hidden)")?;
     let input = input_size(tensors, &candidate_kernel, rows, hidden)?;
     let weights = GruWeights {
@@ -215,7 +229,8 @@ pub fn bidirectional<'a, E: Float, C>(
 }
 
 /// Removes what a checkpoint holds only to resume training: `global_step`, `beta1_power` and `beta2_power`, and the
-/// slots that TensorFlow's optimizers keep for each variable (`…/Adam`, `…/Adam_1`, `…/Momentum`, `…/RMSProp`, …).
+/// slots that TensorFlow's optimizers keep for each variable (`…/Adam`, `…/Adam_1`, `…/Momentum`, `…/RMSProp`, …). Of
+/// TensorFlow 2: `save_counter`, the slots `…/.OPTIMIZER_SLOT/…` and Keras's `…optimizer/_variables/…`, `…/_iterations`, ….
 ///
 /// Moving averages (`…/ExponentialMovingAverage`) stay: they are weights that you may want.
 pub fn drop_training_variables<E: Float>(tensors: &mut Tensors<'_, E>) {
@@ -227,8 +242,19 @@ pub fn drop_training_variables<E: Float>(tensors: &mut Tensors<'_, E>) {
         let numbered = last.rsplit_once('_').filter(|(_, n)| n.bytes().all(|b| b.is_ascii_digit()));
         let kind = numbered.map_or(last, |(kind, _)| kind);
         let slot = name.contains('/') && SLOTS.contains(&kind);
-        !(slot || ["global_step", "beta1_power", "beta2_power"].contains(&kind))
+        let counters = ["global_step", "beta1_power", "beta2_power", "save_counter"];
+        !(slot || name.contains("/.OPTIMIZER_SLOT/") || name.contains("optimizer/_") || counters.contains(&kind))
     });
+}
+
+/// A variable's name: that before TensorFlow 1.2 if there is none of the later.
+fn named<E: Float>(tensors: &Tensors<'_, E>, prefix: &str, name: &str) -> String {
+    let new = format!("{prefix}{name}");
+    let old = match new.strip_suffix("kernel") {
+        Some(start) => format!("{start}weights"),
+        None => new.strip_suffix("bias").map_or(new.clone(), |start| format!("{start}biases")),
+    };
+    if !tensors.contains(&new) && tensors.contains(&old) { old } else { new }
 }
 
 /// The rows of a kernel minus those of the state, at least 1.

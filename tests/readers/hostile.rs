@@ -4,7 +4,7 @@ use crate::allocator::measured;
 use crate::fixture;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::Error;
-use rnn_cell::weights::{Tensors, keras, npz, pytorch};
+use rnn_cell::weights::{Tensors, keras, npz, pytorch, tensorflow};
 
 /// Bytes in use for one of the file.
 const PEAK_FACTOR: usize = 80;
@@ -34,6 +34,16 @@ fn read_keras(bytes: &[u8]) -> Result<(), Error> {
     let model = keras::read_model(bytes)?;
     model.layers.iter().for_each(|layer| drop(layer.options()));
     take_all(model.tensors)
+}
+
+/// An index with the data file of the same checkpoint.
+fn read_index(bytes: &[u8]) -> Result<(), Error> {
+    take_all(tensorflow::read_checkpoint(bytes, &[&fixture("tf1.ckpt.data-00000-of-00001")])?)
+}
+
+/// A data file with its index.
+fn read_data(bytes: &[u8]) -> Result<(), Error> {
+    take_all(tensorflow::read_checkpoint(&fixture("tf1.ckpt.index"), &[bytes])?)
 }
 
 /// Reads within the bounds.
@@ -87,6 +97,12 @@ fn keras_files() {
     {
         torture(name, read_keras);
     }
+}
+
+#[test]
+fn checkpoints() {
+    torture("tf1.ckpt.index", read_index);
+    torture("tf1.ckpt.data-00000-of-00001", read_data);
 }
 
 /// Old files whose pickle is a million times the same operation.

@@ -2,6 +2,8 @@
 
 #[path = "../common/allocator.rs"]
 mod allocator;
+mod checkpoint;
+mod flax;
 mod hostile;
 mod keras;
 mod npz;

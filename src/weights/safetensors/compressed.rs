@@ -1,12 +1,11 @@
 //! Files of compressed cells.
 
-use super::file;
 use super::header::{self, Described, Header, Info, Shape};
 use crate::compression::Matrix;
 use crate::error::{list, quoted};
 use crate::kernel::compact::Plain;
-use crate::weights::Tensors;
 use crate::weights::stored::Stored;
+use crate::weights::{Tensors, file};
 use crate::{Compressed, Error, Parameters, ParametersMut, RnnCell, WeightFormat};
 use ndarray::ArrayViewD;
 use std::collections::BTreeMap;

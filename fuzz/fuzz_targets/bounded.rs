@@ -1,4 +1,4 @@
-//! The system's allocator, with a bound on what a target may use.
+//! Runs within bounds on memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -42,4 +42,3 @@ pub fn bounded<T>(peak: usize, single: usize, load: impl FnOnce() -> T) -> T {
     assert!(largest <= single + FIXED, "{largest} bytes at once, where {single} and {FIXED} are enough");
     result
 }
-
