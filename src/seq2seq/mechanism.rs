@@ -131,7 +131,7 @@ impl<E: Float> AttentionMechanism<E> {
         self.query_layer.as_ref().map_or(self.num_units(), Linear::input_size)
     }
 
-    /// Whether each step attends at or after the previous one.
+    /// Whether attention never moves back in the memory.
     #[must_use]
     pub fn is_monotonic(&self) -> bool {
         self.align.is_monotonic()

@@ -27,7 +27,7 @@ pub struct Plain {
     probability: Probability,
 }
 
-/// Each step attends at or after the previous one.
+/// Attention never moves back in the memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Monotonic {
     mode: MonotonicMode,
@@ -135,7 +135,7 @@ impl<S> MechanismBuilder<S, Plain> {
 }
 
 impl<S> MechanismBuilder<S, Monotonic> {
-    /// How it moves on. Default: [`MonotonicMode::Parallel`], as in TensorFlow.
+    /// How to move on. Default: [`MonotonicMode::Parallel`], as in TensorFlow.
     pub fn mode(mut self, mode: MonotonicMode) -> Self {
         self.align.mode = mode;
         self

@@ -162,10 +162,10 @@ fn what_cannot_attend_is_an_error() {
     let state = cell.attend(&memory, None).unwrap();
     let six = Array3::zeros((6, 4, INPUT));
     let error = dynamic_rnn(&cell, &six, None, Some(state.clone())).unwrap_err();
-    assert_eq!(message(error), "leaf 0 of initial_state is (3, 4), but the cell's state is (6, 4) (batch, features)");
+    assert_eq!(message(error), "leaf 0 of initial_state is (3, 4), but must be (6, 4) (batch, features)");
     assert!(dynamic_rnn(&cell, &six, None, Some(tile_batch(&state, 2))).is_ok());
     let error = state.with_cell_state(Lstm::<f32>::new(1, HIDDEN, &mut rng).zero_state(2)).unwrap_err();
-    assert_eq!(message(error), "leaf 0 of cell_state is (2, 4), but the cell's state is (3, 4) (batch, features)");
+    assert_eq!(message(error), "leaf 0 of cell_state is (2, 4), but must be (3, 4) (batch, features)");
 }
 
 /// Drivers that keep a state between calls refuse it too. They stay usable.
@@ -223,11 +223,14 @@ fn what_does_not_fit_together_is_an_error() {
         build(wide.clone(), vec![luong.clone()], Some(vec![0])),
         "attention_layer_size is 0, but must be at least 1"
     );
-    assert_eq!(build(gru(4, &mut rng), vec![luong], None), "cell has an input_size of 4, but is given 5 features");
+    assert_eq!(
+        build(gru(4, &mut rng), vec![luong], None),
+        "cell's input_size is 4, but must be larger than the attention"
+    );
     let narrow = BahdanauAttention::builder(5).query_depth(3).build(&mut rng).unwrap();
     assert_eq!(
         build(wide, vec![narrow], None),
-        "the query of mechanisms[0] has an input_size of 3, but is given 4 features"
+        "the cell's output, mechanisms[0]'s query, has shape [4], but must have [3]"
     );
     let error = LuongAttention::builder(0).build::<f32, _>(&mut rng).unwrap_err();
     assert_eq!(error.to_string(), "num_units is 0, but must be at least 1");
