@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 /// Several parts of a model, borrowed to save, load and train as one. Parameters are visited as `<part>/<parameter>`.
 ///
-/// [`new`](Self::new) borrows the parts mutably, to train and load. [`shared`](Self::shared) borrows them as they are,
-/// to save. If the number of parts is known only at run time, collect an iterator of names and parts: `P` is any
+/// [`new`](Self::new) borrows the parts mutably, to train and load. [`shared`](Self::shared) borrows them immutably, to
+/// save. If the number of parts is known only at run time, collect an iterator of names and parts: `P` is any
 /// [`Parameters`]. [`Gradients::join`](super::Gradients::join) joins the parts' gradients in the same way.
 ///
 /// ```

@@ -1,6 +1,6 @@
 //! Flax (`flax.linen`): `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`.
 //!
-//! Every gate has its own matrices, named by where they lead from (`i` input, `h` hidden) and to:
+//! Every gate has its own matrices, named by source (`i` input, `h` hidden) and gate:
 //!
 //! | cell | `kernel` (input, hidden) | `kernel` (hidden, hidden) | `bias` (hidden) |
 //! |---|---|---|---|
@@ -10,8 +10,8 @@
 //!
 //! g is our j, z our u, n our candidate; matrices have our layout. The GRU resets after the product
 //! ([`GruReset::After`]), h' = (1 − z) ⊙ n + z ⊙ h, and `hn/bias` is inside the reset gate. There is no `forget_bias`.
-//! Parameters are nested dictionaries. Their keys joined by `/` are the names; the keys before those above are the
-//! prefix (`params/encoder/`).
+//! Parameters are nested dictionaries. Their keys joined by `/` are the names; keys before those in the table are the
+//! prefix (`encoder/`).
 //!
 //! # Writing the file
 //!
@@ -22,7 +22,7 @@
 //! save_file(flatten_dict(variables["params"], sep="/"), "model.safetensors")
 //! ```
 //!
-//! The script is `tools/flax_fixture.py`.
+//! Used in `tools/flax_fixture.py`.
 
 use super::Tensors;
 use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights};

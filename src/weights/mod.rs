@@ -1,9 +1,9 @@
 //! Weights in and out: import models that other frameworks trained, and export to PyTorch.
 //!
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
-//! functions take [`Tensors`], arrays by name, and return an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or
-//! a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. To read and write files, enable the
-//! feature `safetensors` for the module of that name.
+//! functions take [`Tensors`], arrays by name, and return a cell, a `Vec` of cells, an [`Embedding`], a
+//! [`MultiRnnCell`](crate::MultiRnnCell) or a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature.
+//! To read and write files, enable the feature `safetensors` for the module of that name.
 //!
 //! | module | from | to |
 //! |---|---|---|

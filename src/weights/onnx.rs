@@ -26,7 +26,7 @@
 //!            for name, at in inputs.items() if at < len(node.input) and node.input[at]}, "model.safetensors")
 //! ```
 //!
-//! The script is `tools/onnx_fixture.py`.
+//! Used in `tools/onnx_fixture.py`.
 //!
 //! The tensors of ONNX Runtime's `DynamicQuantizeLSTM` are imported by [`dynamic_quantize_lstm`].
 

@@ -45,7 +45,7 @@
 //! ```
 //!
 //! A training checkpoint also holds `global_step` and the optimizer's slots: [`drop_training_variables`] drops them.
-//! The scripts are `tools/tensorflow_fixture.py` and `tools/tensorflow_load.py`.
+//! Used in `tools/tensorflow_fixture.py` and `tools/tensorflow_load.py`.
 
 use super::Tensors;
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
@@ -65,6 +65,7 @@ pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<E
 /// # Errors
 /// - [`Error::MissingWeight`] if a tensor is missing.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
+/// - Those of [`BasicRnnBuilder::build_from`] for the options.
 pub fn basic_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -135,7 +136,7 @@ pub fn lstm<E: Float>(
 /// Imports a `GRUCell`. `options` sets what the variables do not record: the activation.
 ///
 /// # Errors
-/// As [`basic_rnn`].
+/// As [`basic_rnn`], and those of [`GruBuilder::build_from`] for the options.
 pub fn gru<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,

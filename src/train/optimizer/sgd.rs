@@ -10,11 +10,11 @@ use std::marker::PhantomData;
 /// Stochastic gradient descent: TensorFlow 1's `MomentumOptimizer`, and `GradientDescentOptimizer` with momentum 0.
 ///
 /// ```text
-/// momentum/p = momentum · momentum/p + gradient
-/// p = p − learning_rate · momentum/p
+/// sum = momentum · sum + gradient
+/// p = p − learning_rate · sum
 /// ```
 ///
-/// It remembers `momentum/<parameter>` for each parameter, with its shape, 0 at first.
+/// It remembers the sum as `momentum/<parameter>`, with the shape of each parameter p, 0 at first.
 ///
 /// ```
 /// use rand::SeedableRng;
