@@ -2,10 +2,11 @@
 
 mod training;
 
-use ndarray::{Array2, Array3, ArrayRef1};
+use ndarray::{Array2, Array3, ArrayRef1, s};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::{self, Adam, Gradients, Optimizer, Parts, clip_by_global_norm, sequence_loss};
 use rnn_cell::{Dense, Error, Lstm, MultiRnnCell, ParametersMut, dynamic_rnn, one_hot};
+use std::ops::Range;
 use training::Progress;
 
 const SENTENCE: &str = "if you want to build a ship, don't drum up people together to collect wood and don't assign them \
@@ -29,8 +30,8 @@ pub struct Model {
     dense: Dense<f32>,
 }
 
-/// The training data: windows of letters, and the letter that follows each.
-struct Lesson {
+/// The training data, or some rows of it: windows of letters, and the letter that follows each.
+pub struct Lesson {
     /// One-hot, (windows, 10, letters).
     x: Array3<f32>,
     lengths: Vec<usize>,
@@ -41,6 +42,20 @@ struct Lesson {
 }
 
 impl Lesson {
+    pub fn windows(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Some of the windows.
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        Self {
+            x: self.x.slice(s![rows.clone(), .., ..]).to_owned(),
+            lengths: self.lengths[rows.clone()].to_vec(),
+            targets: self.targets.slice(s![rows.clone(), ..]).to_owned(),
+            weights: self.weights.slice(s![rows, ..]).to_owned(),
+        }
+    }
+
     /// For each letter after the first, the ten letters before it; near the start there are fewer, then padding.
     fn new(sentence: &str, letters: &str) -> Result<Self, Error> {
         let sentence: Vec<char> = sentence.chars().collect();
@@ -76,6 +91,13 @@ impl Model {
         Ok(self.dense.forward(&upper.h)?.rows().into_iter().map(|logits| most_probable(&logits)).collect())
     }
 
+    /// The share of windows whose next letter the model tells.
+    pub fn accuracy(&self, lesson: &Lesson) -> Result<f64, Error> {
+        let told = self.follow(&lesson.x, &lesson.lengths)?;
+        let right = told.iter().zip(lesson.targets.column(0)).filter(|(told, target)| told == target).count();
+        Ok(right as f64 / told.len() as f64)
+    }
+
     /// Continues `start`, each letter from the ten before it, up to a full stop or `at_most` letters in all.
     fn write(&self, start: &str, at_most: usize) -> Result<String, Error> {
         let mut text: Vec<char> = start.chars().collect();
@@ -90,31 +112,42 @@ impl Model {
 
     /// Takes one step of Adam and returns the loss before it.
     fn train(&mut self, adam: &mut Adam<f32>, lesson: &Lesson) -> Result<f32, Error> {
+        let (loss, mut gradients) = self.gradients(lesson)?;
+        clip_by_global_norm(&mut gradients, 1.0)?;
+        adam.apply_gradients(&mut self.parts(), &gradients)?;
+        Ok(loss)
+    }
+
+    /// The mean loss of the windows and its gradient.
+    pub fn gradients(&self, lesson: &Lesson) -> Result<(f32, Gradients<f32>), Error> {
         let (outputs, _, tape) = train::dynamic_rnn(&self.cell, &lesson.x, Some(&lesson.lengths), None)?;
         let logits = self.dense.forward(&outputs)?;
         let (loss, d_logits) = sequence_loss(&logits, &lesson.targets, &lesson.weights)?;
 
         let (d_outputs, d_dense) = self.dense.backward(&outputs, &d_logits)?;
         let d_cell = tape.backward(&d_outputs, None)?.parameters;
-        let mut gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
-        clip_by_global_norm(&mut gradients, 1.0)?;
-        adam.apply_gradients(&mut self.parts(), &gradients)?;
-        Ok(loss)
+        Ok((loss, Gradients::join([("cell", d_cell), ("dense", d_dense)])))
     }
 
-    fn parts(&mut self) -> Parts<'_, &mut dyn ParametersMut<f32>> {
+    pub fn parts(&mut self) -> Parts<'_, &mut dyn ParametersMut<f32>> {
         Parts::new([("cell", &mut self.cell), ("dense", &mut self.dense)])
     }
 }
 
-/// Trains for at most `steps`, until every letter is right. Returns the model and the share of right letters.
-pub fn learn(steps: usize) -> Result<(Model, f64), Error> {
+/// A new model, its lesson and its optimizer.
+pub fn start() -> Result<(Model, Lesson, Adam<f32>), Error> {
     let mut letters: Vec<char> = SENTENCE.chars().collect();
     letters.sort_unstable();
     letters.dedup();
     let mut model = Model::new(letters.iter().collect(), &mut Xoshiro256PlusPlus::seed_from_u64(1))?;
     let lesson = Lesson::new(SENTENCE, &model.letters)?;
-    let mut adam = Adam::builder().learning_rate(0.01).build(&model.parts())?;
+    let adam = Adam::builder().learning_rate(0.01).build(&model.parts())?;
+    Ok((model, lesson, adam))
+}
+
+/// Trains for at most `steps`, until every letter is right. Returns the model and the share of right letters.
+pub fn learn(steps: usize) -> Result<(Model, f64), Error> {
+    let (mut model, lesson, mut adam) = start()?;
 
     let progress = Progress::new(steps);
     let mut accuracy = 0.0;
@@ -124,9 +157,7 @@ pub fn learn(steps: usize) -> Result<(Model, f64), Error> {
         if step % 10 != 0 {
             continue;
         }
-        let told = model.follow(&lesson.x, &lesson.lengths)?;
-        let right = told.iter().zip(lesson.targets.column(0)).filter(|(told, target)| told == target).count();
-        accuracy = right as f64 / told.len() as f64;
+        accuracy = model.accuracy(&lesson)?;
         progress.println(format!("step {step:3}  loss {loss:.4}  accuracy {accuracy:.3}"));
         if accuracy == 1.0 {
             break;

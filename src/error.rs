@@ -4,9 +4,9 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use message::list;
 #[cfg(any(test, feature = "safetensors"))]
-pub(crate) use message::quoted;
+pub(crate) use message::list;
+pub(crate) use message::{list_to, quoted, shown};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -255,10 +255,28 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The contents of a safetensors file are invalid.
+    /// A layer of a file has what no cell has.
+    NotImportable {
+        /// The layer's name.
+        name: String,
+        /// What no cell has, or which function reads it.
+        reason: String,
+    },
+    /// The contents of a weight file are invalid.
     InvalidFile {
+        /// The file's format.
+        format: &'static str,
         /// What is wrong with them.
         reason: String,
+    },
+    /// A file's format needs a feature of this crate that is off.
+    FeatureOff {
+        /// The file's path.
+        path: String,
+        /// Its format.
+        format: &'static str,
+        /// The feature that reads it.
+        feature: &'static str,
     },
     /// A file could not be read or written.
     Io {

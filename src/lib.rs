@@ -15,6 +15,7 @@ mod cell;
 pub mod cells;
 mod checks;
 mod compression;
+pub mod data;
 mod dense;
 mod drivers;
 mod dropout;

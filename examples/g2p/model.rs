@@ -132,10 +132,16 @@ fn gru(tensors: &mut Tensors<'_, f32>, side: &str, symbols: usize) -> Result<Gru
 
 fn vocabulary(metadata: &BTreeMap<String, String>, name: &str) -> Result<Vec<String>, Error> {
     let list = metadata.get(name).and_then(|list| serde_json::from_str(list).ok());
-    list.ok_or_else(|| Error::InvalidFile { reason: format!("its metadata has no list {name:?}") })
+    list.ok_or_else(|| Error::InvalidFile {
+        format: "safetensors",
+        reason: format!("its metadata has no list {name:?}"),
+    })
 }
 
 fn index(vocabulary: &[String], symbol: &str) -> Result<usize, Error> {
     let index = vocabulary.iter().position(|entry| entry == symbol);
-    index.ok_or_else(|| Error::InvalidFile { reason: format!("its vocabulary has no {symbol:?}") })
+    index.ok_or_else(|| Error::InvalidFile {
+        format: "safetensors",
+        reason: format!("its vocabulary has no {symbol:?}"),
+    })
 }

@@ -2,40 +2,17 @@
 
 #![no_main]
 
+#[path = "../allocator.rs"]
+mod allocator;
+
+use allocator::bounded;
 use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::Adam;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
 use rnn_cell::{Activation, BasicRnn, Error, Float, Gru, Lstm, ParametersMut};
 use safetensors_library::{Dtype, SafeTensors};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-/// Counts bytes in use, the most of them, and the most asked for at once.
-struct Counting;
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is the system allocator's own; the counters only watch.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        LARGEST.fetch_max(layout.size(), Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 /// Bytes in use for one of the file. One of the header becomes at most 11 of metadata, in half-empty nodes of a tree, or 7
 /// of a list of tensors. One of the numbers, an f16 read as f64, becomes 4 of a cell's weights, 4 of the same packed and 4
@@ -46,21 +23,6 @@ const WIDENED: usize = 4;
 /// Packing fills up each row of a kernel to whole vectors of 64 bytes, one for each of up to four gates. A cell of a single
 /// unit is little else.
 const PANELS: usize = 4 * 64;
-/// Whatever the file: names of parameters, messages, nodes of trees.
-const FIXED: usize = 64 << 10;
-
-/// Runs `load` and fails if it had more than `peak` bytes in use, or asked for more than `single` at once, beside `FIXED`.
-fn bounded<T>(peak: usize, single: usize, load: impl FnOnce() -> T) -> T {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    LARGEST.store(0, Relaxed);
-    let result = load();
-    let (used, largest) = (PEAK.load(Relaxed) - before, LARGEST.load(Relaxed));
-    assert!(used <= peak + FIXED, "{used} bytes in use, where {peak} and {FIXED} are enough");
-    assert!(largest <= single + FIXED, "{largest} bytes at once, where {single} and {FIXED} are enough");
-    result
-}
-
 /// Opening a file takes no allocation beyond the file's size.
 fn opened<T>(bytes: &[u8], open: impl FnOnce() -> T) -> T {
     bounded(PEAK_FACTOR * bytes.len(), bytes.len(), open)

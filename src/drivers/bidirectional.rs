@@ -1,11 +1,12 @@
 //! [`bidirectional_dynamic_rnn`]: one cell runs from the first step forward, another from the last step back;
 //! [`BidirectionalRnn`]: the same with options.
 
-use super::order::{Direction, by_step};
+use super::order::by_step;
+use super::rows::{RowOptions, row_options};
 use super::run::{Buffers, Run};
-use super::schedule::Schedule;
+use super::schedule::{Direction, Schedule};
 use super::walk::Watch;
-use crate::checks::{check_directions, check_inputs, checked_state};
+use crate::checks::{check_directions, checked_state};
 use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
 use ndarray::{Array3, ArrayD, ArrayRef3, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, concatenate};
 
@@ -85,8 +86,8 @@ pub fn bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<UnrolledBoth<C, D>, Error> {
-    let driver = BidirectionalRnn::new(cell_fw, cell_bw);
-    BidirectionalRnn { sequence_length, initial_state_fw, initial_state_bw, ..driver }.run(inputs)
+    let rows = RowOptions::of(sequence_length);
+    BidirectionalRnn { cell_fw, cell_bw, initial_state_fw, initial_state_bw, rows }.run(inputs)
 }
 
 /// [`bidirectional_dynamic_rnn`] with more options, in any combination.
@@ -108,29 +109,23 @@ pub fn bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 ///
-/// `'c` is the lifetime of the cells, `'o` that of the lengths.
+/// `'c` is the lifetime of the cells, `'o` that of lengths, mask and resets.
 #[must_use = "a builder does nothing until it runs"]
 pub struct BidirectionalRnn<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem> = C> {
     pub(crate) cell_fw: &'c C,
     pub(crate) cell_bw: &'c D,
-    pub(crate) sequence_length: Option<&'o [usize]>,
     pub(crate) initial_state_fw: Option<C::State>,
     pub(crate) initial_state_bw: Option<D::State>,
-    pub(crate) time_major: bool,
+    pub(crate) rows: RowOptions<'o>,
 }
 
 impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'c, 'o, C, D> {
     /// Starts a run of `cell_fw` forward and `cell_bw` backward. Every option has a default.
     pub fn new(cell_fw: &'c C, cell_bw: &'c D) -> Self {
-        let (initial_state_fw, initial_state_bw) = (None, None);
-        Self { cell_fw, cell_bw, sequence_length: None, initial_state_fw, initial_state_bw, time_major: false }
+        Self { cell_fw, cell_bw, initial_state_fw: None, initial_state_bw: None, rows: RowOptions::default() }
     }
 
-    /// Steps of each row, (batch), each at most `seq`. Default: `seq`.
-    pub fn sequence_length(mut self, sequence_length: &'o [usize]) -> Self {
-        self.sequence_length = Some(sequence_length);
-        self
-    }
+    row_options!('o);
 
     /// The forward cell's state before the first step. Default: [`RnnCell::zero_state`].
     pub fn initial_state_fw(mut self, initial_state: C::State) -> Self {
@@ -144,47 +139,38 @@ impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'c, 'o, C,
         self
     }
 
-    /// Whether inputs and outputs are (seq, batch, features), instead of (batch, seq, features). Default: false.
-    pub fn time_major(mut self, time_major: bool) -> Self {
-        self.time_major = time_major;
-        self
-    }
-
     /// Runs both cells. Returns ((outputs_fw, outputs_bw), (state_fw, state_bw)). Outputs are laid out as `inputs`.
     ///
     /// # Errors
     /// As [`bidirectional_dynamic_rnn`].
     pub fn run(mut self, inputs: &ArrayRef3<C::Elem>) -> Result<UnrolledBoth<C, D>, Error> {
-        let (schedule, mut states) = self.check(inputs)?;
-        let Self { cell_fw, cell_bw, time_major, .. } = self;
+        let (schedules, mut states) = self.check(inputs)?;
+        let Self { cell_fw, cell_bw, rows: RowOptions { time_major, .. }, .. } = self;
         let (rows, columns, _) = inputs.dim();
         let mut fw = Array3::zeros((rows, columns, cell_fw.output_size()));
         let mut bw = Array3::zeros((rows, columns, cell_bw.output_size()));
         let outputs = (by_step(fw.view_mut(), time_major), by_step(bw.view_mut(), time_major));
         let inputs = by_step(inputs.view(), time_major);
-        let both = Both { cells: (cell_fw, cell_bw), schedule: &schedule, inputs, outputs };
+        let both = Both { cells: (cell_fw, cell_bw), schedules: &schedules, inputs, outputs };
         both.run((&mut states.0, &mut states.1));
         Ok(((fw, bw), states))
     }
 
-    /// Schedules the run and returns the initial states if all arguments fit.
-    pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<(Schedule, States<C, D>), Error> {
-        let Self { cell_fw, cell_bw, sequence_length, time_major, .. } = *self;
-        let (seq, batch, _) = by_step(inputs.view(), time_major).dim();
+    /// Schedules both directions and returns the initial states if all arguments fit.
+    pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<([Schedule; 2], States<C, D>), Error> {
+        let Self { cell_fw, cell_bw, rows, .. } = *self;
         check_directions(cell_fw, cell_bw)?;
-        check_inputs(cell_fw, inputs.dim(), (batch, seq), sequence_length)?;
+        let schedules = rows.schedule_both(cell_fw, inputs.dim())?;
+        let batch = schedules[0].batch();
         let state_fw = checked_state("initial_state_fw", cell_fw, batch, self.initial_state_fw.take())?;
         let state_bw = checked_state("initial_state_bw", cell_bw, batch, self.initial_state_bw.take())?;
-        Ok((Schedule::new(seq, batch, sequence_length), (state_fw, state_bw)))
+        Ok((schedules, (state_fw, state_bw)))
     }
 }
 
 impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> std::fmt::Debug for BidirectionalRnn<'_, '_, C, D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BidirectionalRnn")
-            .field("sequence_length", &self.sequence_length)
-            .field("time_major", &self.time_major)
-            .finish_non_exhaustive()
+        f.debug_struct("BidirectionalRnn").field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 
@@ -201,7 +187,8 @@ pub fn concat_outputs<E: Float>(outputs_fw: &ArrayRef3<E>, outputs_bw: &ArrayRef
 /// Both directions over checked, time-major arrays. Leaves outputs past a row's length alone.
 pub(super) struct Both<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> {
     pub cells: (&'a C, &'a D),
-    pub schedule: &'a Schedule,
+    /// Forward and backward.
+    pub schedules: &'a [Schedule; 2],
     pub inputs: ArrayView3<'a, C::Elem>,
     pub outputs: (ArrayViewMut3<'a, C::Elem>, ArrayViewMut3<'a, C::Elem>),
 }
@@ -209,9 +196,15 @@ pub(super) struct Both<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> {
 impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> Both<'_, C, D> {
     /// Runs both. Takes the states from initial to final.
     pub(super) fn run(self, (state_fw, state_bw): (&mut C::State, &mut D::State)) {
-        let Self { cells: (cell_fw, cell_bw), schedule, inputs, outputs: (outputs_fw, outputs_bw) } = self;
+        let Self {
+            cells: (cell_fw, cell_bw),
+            schedules: [schedule, schedule_bw],
+            inputs,
+            outputs: (outputs_fw, outputs_bw),
+        } = self;
         let fw = Run { cell: cell_fw, schedule, direction: Direction::Forward, inputs, outputs: outputs_fw };
-        let bw = Run { cell: cell_bw, schedule, direction: Direction::Backward, inputs, outputs: outputs_bw };
+        let (direction, schedule) = (Direction::Backward, schedule_bw);
+        let bw = Run { cell: cell_bw, schedule, direction, inputs, outputs: outputs_bw };
         let fw = || fw.shared(state_fw, Watch(None), &mut Buffers::default());
         let bw = || bw.shared(state_bw, Watch(None), &mut Buffers::default());
         #[cfg(feature = "rayon")]

@@ -1,12 +1,13 @@
 //! [`dynamic_rnn`]: any cell over a batch of sequences of different lengths; [`DynamicRnn`]: the same with options.
 
-use super::order::{Direction, by_step};
+use super::order::by_step;
+use super::rows::{RowOptions, row_options};
 use super::run::{Buffers, Run};
-use super::schedule::Schedule;
+use super::schedule::{Direction, Schedule};
 use super::walk::Watch;
-use crate::checks::{check_inputs, check_shape, checked_state};
-use crate::{Error, RnnCell, State};
-use ndarray::{Array3, ArrayRef2, ArrayRef3};
+use crate::checks::{check_shape, checked_state};
+use crate::{Error, Float, RnnCell, State};
+use ndarray::{Array3, ArrayRef3};
 use std::sync::{Mutex, PoisonError};
 
 /// What a driver returns: outputs and the final state.
@@ -43,10 +44,11 @@ pub fn dynamic_rnn<C: RnnCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<Unrolled<C>, Error> {
-    DynamicRnn { sequence_length, initial_state, ..DynamicRnn::new(cell) }.run(inputs)
+    DynamicRnn { cell, initial_state, rows: RowOptions::of(sequence_length) }.run(inputs)
 }
 
-/// [`dynamic_rnn`] with more options, in any combination: time-major arrays and resets in mid-sequence.
+/// [`dynamic_rnn`] with more options, in any combination: time-major arrays, masks with holes, and resets in
+/// mid-sequence.
 ///
 /// Choose what you get with the last call: [`run`](Self::run), [`run_into`](Self::run_into) with memory that you
 /// reuse, [`run_steps`](Self::run_steps) over a list of steps, [`run_with_states`](Self::run_with_states) for the state
@@ -73,48 +75,34 @@ pub fn dynamic_rnn<C: RnnCell>(
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 ///
-/// `'c` is the lifetime of the cell, `'o` that of lengths and resets, which a [`Tape`](crate::train::Tape) does not
+/// `'c` is the lifetime of the cell, `'o` that of lengths, mask and resets, which a [`Tape`](crate::train::Tape) does not
 /// borrow.
 #[must_use = "a builder does nothing until it runs"]
 pub struct DynamicRnn<'c, 'o, C: RnnCell> {
     pub(crate) cell: &'c C,
-    pub(crate) sequence_length: Option<&'o [usize]>,
     pub(crate) initial_state: Option<C::State>,
-    pub(crate) time_major: bool,
-    pub(crate) resets: Option<&'o ArrayRef2<bool>>,
+    pub(crate) rows: RowOptions<'o>,
 }
 
 impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
     /// Starts a run of `cell`. Every option has a default.
     pub fn new(cell: &'c C) -> Self {
-        Self { cell, sequence_length: None, initial_state: None, time_major: false, resets: None }
+        Self { cell, initial_state: None, rows: RowOptions::default() }
     }
 
-    /// Steps of each row, (batch), each at most `seq`. Default: `seq`.
-    pub fn sequence_length(mut self, sequence_length: &'o [usize]) -> Self {
-        self.sequence_length = Some(sequence_length);
+    row_options!('o);
+
+    /// Whether a masked step shows the output of the last step before it that ran, as Keras does, instead of 0. It is 0
+    /// before the row's first such step, whatever the initial state. Default: false.
+    pub fn repeat_masked_outputs(mut self, repeat: bool) -> Self {
+        self.rows.repeat_masked_outputs = repeat;
         self
     }
 
-    /// The state before the first step, and after a reset. Default: [`RnnCell::zero_state`].
+    /// The state before the first step, and after a reset unless [`resets_to_zero`](Self::resets_to_zero) is set.
+    /// Default: [`RnnCell::zero_state`].
     pub fn initial_state(mut self, initial_state: C::State) -> Self {
         self.initial_state = Some(initial_state);
-        self
-    }
-
-    /// Whether inputs and outputs are (seq, batch, features) and resets (seq, batch), instead of (batch, seq, features)
-    /// and (batch, seq). Default: false.
-    pub fn time_major(mut self, time_major: bool) -> Self {
-        self.time_major = time_major;
-        self
-    }
-
-    /// Where rows start a new sequence, laid out as the first two axes of the inputs. Where true, the row's state goes
-    /// back to the initial one before the step. Resets past a row's length do nothing. Default: no resets.
-    ///
-    /// Every reset cuts the run. Between the cuts the cell runs as fast as without resets.
-    pub fn resets(mut self, resets: &'o ArrayRef2<bool>) -> Self {
-        self.resets = Some(resets);
         self
     }
 
@@ -122,12 +110,13 @@ impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
     ///
     /// # Errors
     /// - As [`dynamic_rnn`].
-    /// - [`Error::ArrayShape`] if the resets are not laid out as the first two axes of the inputs.
+    /// - [`Error::ArrayShape`] if the mask or the resets are not laid out as the first two axes of the inputs.
     pub fn run(mut self, inputs: &ArrayRef3<C::Elem>) -> Result<Unrolled<C>, Error> {
         let mut workspace = DynamicRnnWorkspace::default();
         let mut state = self.check(inputs, &mut workspace.schedule)?;
         let mut outputs = Array3::zeros(self.outputs_shape(inputs));
         self.unroll((inputs, &mut outputs), &mut state, &mut workspace, None);
+        workspace.schedule.repeat_outputs(&mut by_step(outputs.view_mut(), self.rows.time_major));
         Ok((outputs, state))
     }
 
@@ -174,7 +163,9 @@ impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
         let mut state = self.check(inputs, &mut workspace.schedule)?;
         check_shape("outputs", &self.outputs_shape(inputs), outputs.shape())?;
         self.unroll((inputs, outputs), &mut state, workspace, None);
-        workspace.schedule.clear_padding(&mut by_step(outputs.view_mut(), self.time_major));
+        let mut outputs = by_step(outputs.view_mut(), self.rows.time_major);
+        workspace.schedule.clear_padding(&mut outputs);
+        workspace.schedule.repeat_outputs(&mut outputs);
         Ok(state)
     }
 
@@ -190,33 +181,20 @@ impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
         let mut state = self.check(inputs, &mut workspace.schedule)?;
         workspace.schedule.cut_every(Some(1));
         let mut outputs = Array3::zeros(self.outputs_shape(inputs));
-        let (seq, ..) = by_step(inputs.view(), self.time_major).dim();
-        let states = Mutex::new(vec![state.clone(); seq]);
+        let (seq, ..) = by_step(inputs.view(), self.rows.time_major).dim();
+        let (initial, states) = (state.clone(), Mutex::new(vec![state.clone(); seq]));
         self.unroll((inputs, &mut outputs), &mut state, &mut workspace, Some(&states));
+        workspace.schedule.repeat_outputs(&mut by_step(outputs.view_mut(), self.rows.time_major));
         let mut states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let schedule = &workspace.schedule;
-        for row in 0..schedule.batch() {
-            for later in states.iter_mut().skip(schedule.length(row)) {
-                later.copy_row(schedule.row(row), &state, schedule.row(row));
-            }
-        }
+        spread(&mut states, &initial, &workspace.schedule);
         Ok((outputs, states, state))
     }
 
     /// Schedules the run and returns the initial state if all arguments fit.
     pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>, schedule: &mut Schedule) -> Result<C::State, Error> {
-        let Self { cell, sequence_length, time_major, resets, .. } = *self;
-        let (rows, columns, _) = inputs.dim();
-        let (seq, batch) = if time_major { (rows, columns) } else { (columns, rows) };
-        check_inputs(cell, inputs.dim(), (batch, seq), sequence_length)?;
-        if let Some(resets) = resets {
-            check_shape("resets", &[rows, columns], resets.shape())?;
-        }
-        let state = checked_state("initial_state", cell, batch, self.initial_state.take())?;
-        schedule.set(seq, batch, sequence_length);
-        if let Some(resets) = resets {
-            schedule.cut_at(if time_major { resets.view() } else { resets.t() });
-        }
+        let Self { cell, rows, .. } = *self;
+        rows.schedule(cell, inputs.dim(), Direction::Forward, schedule)?;
+        let state = checked_state("initial_state", cell, schedule.batch(), self.initial_state.take())?;
         Ok(state)
     }
 
@@ -234,10 +212,26 @@ impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
         states: Option<&Mutex<Vec<C::State>>>,
     ) {
         let DynamicRnnWorkspace { schedule, buffers } = workspace;
-        let inputs = by_step(inputs.view(), self.time_major);
-        let outputs = by_step(outputs.view_mut(), self.time_major);
+        let inputs = by_step(inputs.view(), self.rows.time_major);
+        let outputs = by_step(outputs.view_mut(), self.rows.time_major);
         let run = Run { cell: self.cell, schedule, direction: Direction::Forward, inputs, outputs };
         run.shared(state, Watch(states), buffers);
+    }
+}
+
+/// Moves states that were counted in steps that ran to the caller's steps. A step that does not run keeps the state of
+/// the last one before it that did, or the initial one.
+fn spread<E: Float, S: State<E>>(states: &mut [S], initial: &S, schedule: &Schedule) {
+    for row in 0..schedule.batch() {
+        let callers = schedule.row(row);
+        for step in (0..states.len()).rev() {
+            let (before, after) = states.split_at_mut(step);
+            match schedule.done(row, step).checked_sub(1) {
+                None => after[0].copy_row(callers, initial, callers),
+                Some(last) if last < step => after[0].copy_row(callers, &before[last], callers),
+                Some(_) => {}
+            }
+        }
     }
 }
 
@@ -262,10 +256,6 @@ impl<C: RnnCell> std::fmt::Debug for DynamicRnnWorkspace<C> {
 
 impl<C: RnnCell> std::fmt::Debug for DynamicRnn<'_, '_, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DynamicRnn")
-            .field("sequence_length", &self.sequence_length)
-            .field("time_major", &self.time_major)
-            .field("resets", &self.resets)
-            .finish_non_exhaustive()
+        f.debug_struct("DynamicRnn").field("rows", &self.rows).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,9 @@
 //! [`DynamicRnn::run_with_layers`]: the outputs of every layer of a stack.
 
 use super::dynamic::DynamicRnn;
-use super::order::{Direction, by_step};
+use super::order::by_step;
 use super::run::{Buffers, Run};
-use super::schedule::Schedule;
+use super::schedule::{Direction, Schedule};
 use super::walk::Watch;
 use crate::wrappers::Layers;
 use crate::wrappers::multi::LayerVisitor;
@@ -35,7 +35,7 @@ impl<Cells: Layers> DynamicRnn<'_, '_, MultiRnnCell<Cells>> {
     pub fn run_with_layers(mut self, inputs: &ArrayRef3<Cells::Elem>) -> Result<UnrolledLayers<Cells>, Error> {
         let mut schedule = Schedule::default();
         let mut state = self.check(inputs, &mut schedule)?;
-        let mut runs = Runs { schedule, time_major: self.time_major, inputs, outputs: Vec::new() };
+        let mut runs = Runs { schedule, time_major: self.rows.time_major, inputs, outputs: Vec::new() };
         self.cell.cells().visit_layers(&mut runs, &mut state, &mut Cells::Workspace::default());
         Ok((runs.outputs, state))
     }
@@ -59,6 +59,7 @@ impl<E: Float> LayerVisitor<E> for Runs<'_, E> {
         let run_outputs = by_step(outputs.view_mut(), *time_major);
         let run = Run { cell, schedule, direction: Direction::Forward, inputs, outputs: run_outputs };
         run.shared(state, Watch(None), &mut Buffers::default());
+        schedule.repeat_outputs(&mut by_step(outputs.view_mut(), *time_major));
         self.outputs.push(outputs);
     }
 }

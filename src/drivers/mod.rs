@@ -3,14 +3,17 @@
 mod bidirectional;
 mod dynamic;
 mod layers;
+pub(crate) mod loop_rows;
 pub(crate) mod order;
 #[cfg(feature = "rayon")]
 mod parallel;
+mod places;
 mod raw;
+pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod schedule;
-mod stack_bidirectional;
-mod static_;
+pub(crate) mod stack_bidirectional;
+pub(crate) mod static_;
 mod stream;
 pub(crate) mod walk;
 

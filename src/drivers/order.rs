@@ -1,21 +1,14 @@
 //! Puts rows in the order of a [`Schedule`] and back; [`Rooms`] hold the memory for it. Arrays are checked and
 //! time-major, (seq, batch, features), whatever the caller's layout.
 
-use super::schedule::Schedule;
+use super::schedule::{Direction, Schedule};
 use crate::Float;
 use crate::kernel::zeros;
-use ndarray::{ArrayBase, ArrayView3, ArrayViewMut3, Axis, Dimension, Ix3, RawData, Slice, s};
+use ndarray::{Array3, ArrayBase, ArrayView3, ArrayViewMut3, Axis, Dimension, Ix3, RawData, Slice, s};
 
 /// A view with steps as the first axis.
 pub(crate) fn by_step<S: RawData>(array: ArrayBase<S, Ix3>, time_major: bool) -> ArrayBase<S, Ix3> {
     if time_major { array } else { array.permuted_axes([1, 0, 2]) }
-}
-
-/// Where reading a row begins: at its first step, or at its last valid one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Forward,
-    Backward,
 }
 
 impl Direction {
@@ -70,14 +63,46 @@ impl Schedule {
 
     /// Whether this order needs a copy, because strides cannot express it.
     fn copies(&self, direction: Direction) -> bool {
-        !self.in_callers_order() || (self.ragged() && direction == Direction::Backward)
+        !self.in_callers_order() || (self.ragged() && direction == Direction::Backward) || self.is_masked()
     }
 
-    /// Sets everything past the rows' lengths to 0.
+    /// Sets the outputs of all steps that do not run to 0.
     pub fn clear_padding<E: Float>(&self, outputs: &mut ArrayViewMut3<'_, E>) {
         for row in 0..self.batch() {
-            outputs.slice_mut(s![self.length(row).., self.row(row), ..]).fill(E::default());
+            let end = self.end(row);
+            outputs.slice_mut(s![end.., self.row(row), ..]).fill(E::default());
         }
+        for row in 0..self.batch() {
+            self.masked(row).for_each(|(step, _)| outputs.slice_mut(s![step, row, ..]).fill(E::default()));
+        }
+    }
+
+    /// Writes to masked steps the outputs that they repeat, if they do.
+    pub fn repeat_outputs<E: Float>(&self, outputs: &mut ArrayViewMut3<'_, E>) {
+        for row in (0..self.batch()).filter(|_| self.repeats()) {
+            for (step, last) in self.masked(row) {
+                let Some(last) = last else { continue };
+                let (before, mut after) = outputs.view_mut().split_at(Axis(0), step);
+                after.slice_mut(s![0, row, ..]).assign(&before.slice(s![last, row, ..]));
+            }
+        }
+    }
+
+    /// The gradients of the outputs, (seq, batch, output), if masked steps repeat them: each step's with those of its
+    /// repeats.
+    pub fn with_repeats<E: Float>(&self, d_outputs: ArrayView3<'_, E>) -> Option<Array3<E>> {
+        if !self.repeats() {
+            return None;
+        }
+        let mut sums = d_outputs.to_owned();
+        for row in 0..self.batch() {
+            for (step, last) in self.masked(row) {
+                let Some(last) = last else { continue };
+                let mut sum = sums.slice_mut(s![last, row, ..]);
+                sum += &d_outputs.slice(s![step, row, ..]);
+            }
+        }
+        Some(sums)
     }
 
     fn gather<E: Float>(&self, direction: Direction, from: ArrayView3<'_, E>, room: &mut Room<E>) {
@@ -87,14 +112,22 @@ impl Schedule {
         let mut to = room.array((self.steps(), self.batch(), from.dim().2));
         for row in 0..self.batch() {
             let (length, from) = (self.length(row), from.index_axis(Axis(1), self.row(row)));
-            to.slice_mut(s![..length, row, ..]).assign(&direction.read(from, length));
+            let mut to = direction.read(to.index_axis_mut(Axis(1), row), length);
+            match self.places(row) {
+                None => to.assign(&from.slice(s![..length, ..])),
+                Some(places) => to.outer_iter_mut().zip(places).for_each(|(mut to, &at)| to.assign(&from.row(at))),
+            }
         }
     }
 
     fn scatter<E: Float>(&self, direction: Direction, from: ArrayView3<'_, E>, mut to: ArrayViewMut3<'_, E>) {
         for row in 0..self.batch() {
-            let (length, to) = (self.length(row), to.index_axis_mut(Axis(1), self.row(row)));
-            direction.read(to, length).assign(&from.slice(s![..length, row, ..]));
+            let (length, mut to) = (self.length(row), to.index_axis_mut(Axis(1), self.row(row)));
+            let from = direction.read(from.index_axis(Axis(1), row), length);
+            match self.places(row) {
+                None => to.slice_mut(s![..length, ..]).assign(&from),
+                Some(places) => from.outer_iter().zip(places).for_each(|(from, &at)| to.row_mut(at).assign(&from)),
+            }
         }
     }
 }
@@ -147,7 +180,6 @@ fn numbers(shape: (usize, usize, usize)) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array3;
 
     #[test]
     fn rows_go_in_order_and_back_and_padding_stays() {

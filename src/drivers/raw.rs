@@ -2,9 +2,10 @@
 //! options.
 
 use super::dynamic::Unrolled;
+use super::loop_rows::{LoopSink, Plain, Rows};
 use crate::checks::{check_shape, check_state, checked_state, leaf_shapes};
 use crate::{Error, Float, RnnCell, State};
-use ndarray::{Array2, Array3, ArrayRef2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayView2, ArrayViewMut2};
 
 /// What [`raw_rnn`] and [`RawRnn`] show their closure after a step, and what the closure sets for the next.
 ///
@@ -109,8 +110,8 @@ pub fn raw_rnn<C: RnnCell>(
 /// ```
 #[must_use = "a builder does nothing until it runs"]
 pub struct RawRnn<'c, C: RnnCell> {
-    cell: &'c C,
-    batch: usize,
+    pub(crate) cell: &'c C,
+    pub(crate) batch: usize,
     initial_state: Option<C::State>,
 }
 
@@ -145,6 +146,15 @@ impl<'c, C: RnnCell> RawRnn<'c, C> {
     /// - As [`run`](Self::run), converted to `E`.
     pub fn try_run<E: From<Error>>(
         self,
+        loop_fn: impl FnMut(&mut RawStep<'_, C>) -> Result<(), E>,
+    ) -> Result<Unrolled<C>, E> {
+        self.try_run_to(&mut Plain, loop_fn)
+    }
+
+    /// Runs the cell, and lets `sink` run each step.
+    pub(crate) fn try_run_to<E: From<Error>>(
+        self,
+        sink: &mut impl LoopSink<C>,
         mut loop_fn: impl FnMut(&mut RawStep<'_, C>) -> Result<(), E>,
     ) -> Result<Unrolled<C>, E> {
         let Self { cell, batch, initial_state } = self;
@@ -170,6 +180,7 @@ impl<'c, C: RnnCell> RawRnn<'c, C> {
             check_state(format_args!("the state at time {time}"), &leaves, batch, &state)?;
             cell.check_state(&state)?;
             if time > 0 {
+                sink.emitted(emit.is_some());
                 emitted.push(time, emit.as_deref().unwrap_or(&output), &rows.active)?;
             }
             // Only now: the first call may have turned dropout on.
@@ -182,7 +193,7 @@ impl<'c, C: RnnCell> RawRnn<'c, C> {
             if rows.active.is_empty() {
                 break;
             }
-            rows.step(cell, &input, &mut state, &mut output);
+            rows.step(cell, &input, &mut state, &mut output, sink);
         }
         Ok((emitted.into_array(cell.output_size()), finals.unwrap_or(state)))
     }
@@ -191,44 +202,6 @@ impl<'c, C: RnnCell> RawRnn<'c, C> {
 impl<C: RnnCell> std::fmt::Debug for RawRnn<'_, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RawRnn").field("batch", &self.batch).finish_non_exhaustive()
-    }
-}
-
-/// The unfinished rows, in order, and room to gather them.
-struct Rows<C: RnnCell> {
-    active: Vec<usize>,
-    input: Array2<C::Elem>,
-    output: Array2<C::Elem>,
-    workspace: C::Workspace,
-}
-
-impl<C: RnnCell> Rows<C> {
-    fn new(cell: &C, batch: usize) -> Self {
-        Self {
-            active: (0..batch).collect(),
-            input: Array2::zeros((batch, cell.input_size())),
-            output: Array2::zeros((batch, cell.output_size())),
-            workspace: C::Workspace::default(),
-        }
-    }
-
-    /// Steps the active rows of `state` and leaves the others as they are.
-    fn step(&mut self, cell: &C, input: &Array2<C::Elem>, state: &mut C::State, output: &mut Array2<C::Elem>) {
-        let active = self.active.len();
-        if active == input.nrows() {
-            return cell.step(input, state, output, &mut self.workspace);
-        }
-        // Selected again at each step: the closure may have changed more of the state than its leaves.
-        let mut running = state.select_rows(&self.active);
-        for (to, &from) in self.active.iter().enumerate() {
-            self.input.row_mut(to).assign(&input.row(from));
-        }
-        let (x, mut out) = (self.input.slice(s![..active, ..]), self.output.slice_mut(s![..active, ..]));
-        cell.step(&x, &mut running, &mut out, &mut self.workspace);
-        for (from, &to) in self.active.iter().enumerate() {
-            state.copy_row(to, &running, from);
-            output.row_mut(to).assign(&self.output.row(from));
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! [`Run`]: a cell over a scheduled batch, on one thread or several; [`Buffers`]: what runs reuse.
 
-use super::order::{Direction, Rooms};
+use super::order::Rooms;
 #[cfg(feature = "rayon")]
 use super::parallel;
-use super::schedule::Schedule;
+use super::schedule::{Direction, Schedule};
 use super::walk::{Sink, Walk, Watch};
 use crate::{Float, RnnCell, State};
 use ndarray::{ArrayView3, ArrayViewMut3};
@@ -75,7 +75,13 @@ impl<C: RnnCell> Run<'_, C> {
         walk: impl FnOnce(Walk<'_, C>, &mut C::State),
     ) {
         let Self { cell, schedule, direction, inputs, outputs } = self;
-        let initial = schedule.has_resets().then(|| &*copied(initial, state));
+        let initial = schedule.has_resets().then(|| {
+            let initial = copied(initial, state);
+            if schedule.resets_to_zero() {
+                initial.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
+            }
+            &*initial
+        });
         schedule.in_order(direction, inputs, outputs, rooms, |inputs, outputs| {
             walk(Walk { cell, schedule, rows: 0..schedule.batch(), inputs, outputs, initial }, state);
         });

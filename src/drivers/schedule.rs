@@ -1,8 +1,16 @@
 //! [`Schedule`]: which rows of a batch run when. It knows nothing about arrays: `order.rs` puts them in its order.
 
+use super::places::Places;
 use ndarray::ArrayView2;
 use std::cmp::Reverse;
 use std::ops::Range;
+
+/// Where reading a row begins: at its first step, or at its last valid one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forward,
+    Backward,
+}
 
 /// Steps that run together: the same rows are active in all of them, and nothing happens in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +33,21 @@ pub(crate) struct Schedule {
     lengths: Vec<usize>,
     /// The caller's number of each row. Empty if the rows are in the caller's order.
     order: Vec<usize>,
+    /// The caller's steps that the rows run, if there is a mask.
+    places: Option<Places>,
+    /// Whether a masked step shows the output of the last step before it that ran.
+    repeats: bool,
     /// (step, row): the row restarts before the step. Sorted by step.
     resets: Vec<(usize, usize)>,
+    /// Whether rows restart from zeros, not from their initial state.
+    to_zero: bool,
     /// The most steps of a window. `None` for no limit.
     every: Option<usize>,
 }
 
 impl Schedule {
     /// Schedules every row for its length, or for `seq` steps, without cuts.
+    #[cfg(test)]
     pub fn new(seq: usize, batch: usize, sequence_length: Option<&[usize]>) -> Self {
         let mut schedule = Self::default();
         schedule.set(seq, batch, sequence_length);
@@ -46,7 +61,8 @@ impl Schedule {
         self.lengths.clear();
         self.order.clear();
         self.resets.clear();
-        self.every = None;
+        (self.places, self.repeats) = (None, false);
+        (self.to_zero, self.every) = (false, None);
         if lengths.iter().all(|&length| length == self.steps) {
             return;
         }
@@ -56,6 +72,19 @@ impl Schedule {
             self.order.sort_unstable_by_key(|&row| (Reverse(lengths[row]), row));
         }
         self.lengths.extend((0..batch).map(|row| lengths[*self.order.get(row).unwrap_or(&row)]));
+    }
+
+    /// Schedules the steps of each row at which `mask` (seq, batch) is true, up to the row's length.
+    pub fn set_masked(&mut self, mask: ArrayView2<'_, bool>, sequence_length: Option<&[usize]>) {
+        let (seq, batch) = mask.dim();
+        let places = Places::new(mask, sequence_length);
+        self.set(seq, batch, Some(&places.counts()));
+        self.places = Some(places);
+    }
+
+    /// Whether a masked step is to show the output of the last step before it that ran, instead of 0.
+    pub fn repeat_masked(&mut self, repeats: bool) {
+        self.repeats = repeats;
     }
 
     /// Cuts windows after every `every` steps, if set.
@@ -68,15 +97,63 @@ impl Schedule {
         self.every.is_some()
     }
 
-    /// Cuts windows where `resets` (seq, batch) is true within a row's length, so that the row can restart.
-    pub fn cut_at(&mut self, resets: ArrayView2<'_, bool>) {
+    /// Cuts windows where `resets` (seq, batch) says that a sequence starts within a row's length, so that the row can
+    /// restart from its initial state, or from zeros.
+    pub fn cut_at(&mut self, resets: ArrayView2<'_, bool>, direction: Direction, to_zero: bool) {
+        self.to_zero = to_zero;
         for step in 0..self.steps {
             for row in 0..self.active(&(0..self.batch), step) {
-                if resets[[step, self.row(row)]] {
+                let this = self.place(direction, row, step);
+                let last = step.checked_sub(1).map(|last| self.place(direction, row, last));
+                let mut between = match (direction, last) {
+                    (Direction::Forward, last) => last.map_or(0, |last| last + 1)..this + 1,
+                    (Direction::Backward, Some(last)) => this + 1..last + 1,
+                    (Direction::Backward, None) => 0..0,
+                };
+                if between.any(|step| resets[[step, self.row(row)]]) {
                     self.resets.push((step, row));
                 }
             }
         }
+    }
+
+    /// The caller's number of a row's step, which counts from the end at which the row is read.
+    fn place(&self, direction: Direction, row: usize, step: usize) -> usize {
+        let step = match direction {
+            Direction::Forward => step,
+            Direction::Backward => self.length(row) - 1 - step,
+        };
+        self.places(row).map_or(step, |places| places[step])
+    }
+
+    /// The caller's numbers of a row's steps, if there is a mask.
+    pub fn places(&self, row: usize) -> Option<&[usize]> {
+        self.places.as_ref().map(|places| places.row(self.row(row)))
+    }
+
+    /// The masked steps of the caller's `row`, each with the last step before it that runs.
+    pub fn masked(&self, row: usize) -> impl Iterator<Item = (usize, Option<usize>)> + '_ {
+        self.places.iter().flat_map(move |places| places.masked(row))
+    }
+
+    /// Whether there is a mask.
+    pub fn is_masked(&self) -> bool {
+        self.places.is_some()
+    }
+
+    /// Where a row's padding begins, in the caller's steps.
+    pub fn end(&self, row: usize) -> usize {
+        self.places.as_ref().map_or(self.length(row), |places| places.length(self.row(row)))
+    }
+
+    /// How many of a row's steps have run after the caller's step `step`, read forward.
+    pub fn done(&self, row: usize, step: usize) -> usize {
+        self.places(row).map_or(self.length(row).min(step + 1), |places| places.partition_point(|&at| at <= step))
+    }
+
+    /// Whether masked steps repeat outputs.
+    pub fn repeats(&self) -> bool {
+        self.repeats
     }
 
     /// Number of rows.
@@ -113,6 +190,11 @@ impl Schedule {
     /// Whether the rows are in the caller's order.
     pub fn in_callers_order(&self) -> bool {
         self.order.is_empty()
+    }
+
+    /// Whether rows restart from zeros.
+    pub fn resets_to_zero(&self) -> bool {
+        self.to_zero
     }
 
     /// Whether any row restarts.
@@ -203,7 +285,7 @@ mod tests {
             resets[at] = true;
         }
         let mut schedule = Schedule::new(6, 3, Some(&[3, 6, 5]));
-        schedule.cut_at(resets.view());
+        schedule.cut_at(resets.view(), Direction::Forward, false);
         // In order: rows 1, 2 and 0. Row 0 has ended when it would reset, row 2 before its last.
         assert_eq!(windows(&schedule, 0..3), [(0..2, 3), (2..3, 3), (3..4, 2), (4..5, 2), (5..6, 1)]);
         assert_eq!(windows(&schedule, 0..1), [(0..2, 1), (2..6, 1)]);

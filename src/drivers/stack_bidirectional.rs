@@ -3,13 +3,16 @@
 
 use super::bidirectional::Both;
 use super::order::by_step;
+use super::rows::{RowOptions, row_options};
 use super::schedule::Schedule;
-use crate::checks::{check_directions, check_inputs, checked_state};
+use crate::checks::{check_directions, checked_state};
 use crate::{Error, RnnCell};
 use ndarray::{Array3, ArrayRef3, Axis};
 
 /// What a stack returns: outputs, and each layer's final states, forward and backward.
 type UnrolledStack<C, D> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
+/// The states of each layer, (forward, backward).
+type LayerStates<C, D> = (Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
 /// The same with the outputs of every layer.
 type UnrolledLayers<C, D> = (Vec<Array3<<C as RnnCell>::Elem>>, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>);
 
@@ -43,12 +46,12 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     initial_states_fw: Option<Vec<C::State>>,
     initial_states_bw: Option<Vec<D::State>>,
 ) -> Result<UnrolledStack<C, D>, Error> {
-    let driver = StackBidirectionalRnn::new(cells_fw, cells_bw);
-    StackBidirectionalRnn { sequence_length, initial_states_fw, initial_states_bw, ..driver }.run(inputs)
+    let rows = RowOptions::of(sequence_length);
+    StackBidirectionalRnn { cells_fw, cells_bw, initial_states_fw, initial_states_bw, rows }.run(inputs)
 }
 
-/// [`stack_bidirectional_dynamic_rnn`] with more options, in any combination: time-major arrays and the outputs of every
-/// layer.
+/// [`stack_bidirectional_dynamic_rnn`] with more options, in any combination: time-major arrays, masks, resets and the
+/// outputs of every layer.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -63,28 +66,27 @@ pub fn stack_bidirectional_dynamic_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
 /// assert_eq!(states_fw.len(), 2);
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
+///
+/// Keep the cells in a [`Bidirectional`](crate::Bidirectional) of two `Vec`s to save, load and train them as one.
+/// [`record`](Self::record) trains them.
+///
+/// `'c` is the lifetime of the cells, `'o` that of lengths, mask and resets.
 #[must_use = "a builder does nothing until it runs"]
-pub struct StackBidirectionalRnn<'a, C: RnnCell, D: RnnCell<Elem = C::Elem> = C> {
-    cells_fw: &'a [C],
-    cells_bw: &'a [D],
-    sequence_length: Option<&'a [usize]>,
-    initial_states_fw: Option<Vec<C::State>>,
-    initial_states_bw: Option<Vec<D::State>>,
-    time_major: bool,
+pub struct StackBidirectionalRnn<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem> = C> {
+    pub(crate) cells_fw: &'c [C],
+    pub(crate) cells_bw: &'c [D],
+    pub(crate) initial_states_fw: Option<Vec<C::State>>,
+    pub(crate) initial_states_bw: Option<Vec<D::State>>,
+    pub(crate) rows: RowOptions<'o>,
 }
 
-impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D> {
+impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'c, 'o, C, D> {
     /// Starts a run of layers, the lowest first, with one cell per layer and direction. Every option has a default.
-    pub fn new(cells_fw: &'a [C], cells_bw: &'a [D]) -> Self {
-        let (initial_states_fw, initial_states_bw) = (None, None);
-        Self { cells_fw, cells_bw, sequence_length: None, initial_states_fw, initial_states_bw, time_major: false }
+    pub fn new(cells_fw: &'c [C], cells_bw: &'c [D]) -> Self {
+        Self { cells_fw, cells_bw, initial_states_fw: None, initial_states_bw: None, rows: RowOptions::default() }
     }
 
-    /// Steps of each row, (batch), each at most `seq`. Default: `seq`.
-    pub fn sequence_length(mut self, sequence_length: &'a [usize]) -> Self {
-        self.sequence_length = Some(sequence_length);
-        self
-    }
+    row_options!('o);
 
     /// The state of each layer's forward cell before the first step. Default: [`RnnCell::zero_state`] of each.
     pub fn initial_states_fw(mut self, initial_states: Vec<C::State>) -> Self {
@@ -96,12 +98,6 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
     /// [`RnnCell::zero_state`] of each.
     pub fn initial_states_bw(mut self, initial_states: Vec<D::State>) -> Self {
         self.initial_states_bw = Some(initial_states);
-        self
-    }
-
-    /// Whether inputs and outputs are (seq, batch, features), instead of (batch, seq, features). Default: false.
-    pub fn time_major(mut self, time_major: bool) -> Self {
-        self.time_major = time_major;
         self
     }
 
@@ -125,17 +121,11 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
     }
 
     /// The outputs of all layers, or of the last one.
-    fn layers(self, inputs: &ArrayRef3<C::Elem>, all: bool) -> Result<UnrolledLayers<C, D>, Error> {
-        let Self { cells_fw, cells_bw, sequence_length, initial_states_fw, initial_states_bw, time_major } = self;
-        check_layers(cells_fw, cells_bw)?;
+    fn layers(mut self, inputs: &ArrayRef3<C::Elem>, all: bool) -> Result<UnrolledLayers<C, D>, Error> {
+        let (schedules, (mut states_fw, mut states_bw)) = self.check(inputs)?;
+        let Self { cells_fw, cells_bw, rows: RowOptions { time_major, .. }, .. } = self;
         let (rows, columns, _) = inputs.dim();
         let inputs = by_step(inputs.view(), time_major);
-        let (seq, batch, _) = inputs.dim();
-        check_inputs(&cells_fw[0], (rows, columns, inputs.dim().2), (batch, seq), sequence_length)?;
-        let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, initial_states_fw)?;
-        let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, initial_states_bw)?;
-
-        let schedule = Schedule::new(seq, batch, sequence_length);
         let mut layers: Vec<Array3<C::Elem>> = Vec::new();
         let states = states_fw.iter_mut().zip(&mut states_bw);
         for (cells, states) in cells_fw.iter().zip(cells_bw).zip(states) {
@@ -143,7 +133,7 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
             let mut outputs = Array3::zeros((rows, columns, width_fw.saturating_add(width_bw)));
             let both = by_step(outputs.view_mut(), time_major).split_at(Axis(2), width_fw);
             let inputs = layers.last().map_or(inputs, |below| by_step(below.view(), time_major));
-            Both { cells, schedule: &schedule, inputs, outputs: both }.run(states);
+            Both { cells, schedules: &schedules, inputs, outputs: both }.run(states);
             if !all {
                 layers.clear();
             }
@@ -151,14 +141,22 @@ impl<'a, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'a, C, D>
         }
         Ok((layers, states_fw, states_bw))
     }
+
+    /// Schedules both directions and returns the initial states of all layers if all arguments fit.
+    pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<([Schedule; 2], LayerStates<C, D>), Error> {
+        let Self { cells_fw, cells_bw, rows, .. } = *self;
+        check_layers(cells_fw, cells_bw)?;
+        let schedules = rows.schedule_both(&cells_fw[0], inputs.dim())?;
+        let batch = schedules[0].batch();
+        let states_fw = checked_states("initial_states_fw", cells_fw, batch, self.initial_states_fw.take())?;
+        let states_bw = checked_states("initial_states_bw", cells_bw, batch, self.initial_states_bw.take())?;
+        Ok((schedules, (states_fw, states_bw)))
+    }
 }
 
-impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> std::fmt::Debug for StackBidirectionalRnn<'_, C, D> {
+impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> std::fmt::Debug for StackBidirectionalRnn<'_, '_, C, D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StackBidirectionalRnn")
-            .field("sequence_length", &self.sequence_length)
-            .field("time_major", &self.time_major)
-            .finish_non_exhaustive()
+        f.debug_struct("StackBidirectionalRnn").field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 
@@ -179,7 +177,7 @@ fn check_layers<C: RnnCell, D: RnnCell>(cells_fw: &[C], cells_bw: &[D]) -> Resul
     Ok(())
 }
 
-fn check_count(argument: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+pub(crate) fn check_count(argument: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if found == expected { Ok(()) } else { Err(Error::LayerCount { argument, expected, found }) }
 }
 

@@ -3,6 +3,7 @@
 use super::bidirectional::{BidirectionalRnn, Both};
 use super::dynamic::DynamicRnn;
 use super::order::by_step;
+use super::rows::RowOptions;
 use crate::checks::check_shape;
 use crate::{Error, Float, RnnCell};
 use ndarray::{Array2, Array3, ArrayRef2, Axis};
@@ -41,7 +42,7 @@ pub fn static_rnn<C: RnnCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<UnrolledList<C>, Error> {
-    DynamicRnn { sequence_length, initial_state, ..DynamicRnn::new(cell) }.run_steps(inputs)
+    DynamicRnn { cell, initial_state, rows: RowOptions::of(sequence_length) }.run_steps(inputs)
 }
 
 /// Runs one cell forward and one backward over a list of steps, each (batch, input). Returns the outputs of each step,
@@ -61,22 +62,22 @@ pub fn static_bidirectional_rnn<C: RnnCell, D: RnnCell<Elem = C::Elem>>(
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<UnrolledLists<C, D>, Error> {
-    let driver = BidirectionalRnn::new(cell_fw, cell_bw);
-    BidirectionalRnn { sequence_length, initial_state_fw, initial_state_bw, ..driver }.run_steps(inputs)
+    let rows = RowOptions::of(sequence_length);
+    BidirectionalRnn { cell_fw, cell_bw, initial_state_fw, initial_state_bw, rows }.run_steps(inputs)
 }
 
 impl<C: RnnCell> DynamicRnn<'_, '_, C> {
     /// Runs the cell over a list of steps, each (batch, input). Returns the outputs of each step, (batch, output), and
     /// the final state: [`static_rnn`].
     ///
-    /// [`time_major`](Self::time_major) sets the layout of the resets, and of `inputs` in messages.
+    /// [`time_major`](Self::time_major) sets the layout of mask and resets, and of `inputs` in messages.
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if `inputs` has no steps, which would leave the batch unknown.
     /// - [`Error::ArrayShape`] if the steps differ in shape.
     /// - As [`run`](Self::run).
     pub fn run_steps(self, inputs: &[impl Deref<Target = ArrayRef2<C::Elem>>]) -> Result<UnrolledList<C>, Error> {
-        let (x, time_major) = (stacked(inputs)?, self.time_major);
+        let (x, time_major) = (stacked(inputs)?, self.rows.time_major);
         let (outputs, state) = self.run(&by_step(x.view(), time_major))?;
         Ok((list(&by_step(outputs, time_major)), state))
     }
@@ -87,7 +88,7 @@ impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'_, '_, C, D> {
     /// last axis, (batch, fw output + bw output), and the final states, forward and backward:
     /// [`static_bidirectional_rnn`].
     ///
-    /// [`time_major`](Self::time_major) only sets the layout of `inputs` in messages.
+    /// [`time_major`](Self::time_major) sets the layout of mask and resets, and of `inputs` in messages.
     ///
     /// # Errors
     /// As [`DynamicRnn::run_steps`] and [`run`](Self::run).
@@ -96,29 +97,38 @@ impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'_, '_, C, D> {
         inputs: &[impl Deref<Target = ArrayRef2<C::Elem>>],
     ) -> Result<UnrolledLists<C, D>, Error> {
         let x = stacked(inputs)?;
-        let (schedule, (mut state_fw, mut state_bw)) = self.check(&by_step(x.view(), self.time_major))?;
+        let (schedules, (mut state_fw, mut state_bw)) = self.check(&by_step(x.view(), self.rows.time_major))?;
         let cells = (self.cell_fw, self.cell_bw);
         let (width_fw, width_bw) = (cells.0.output_size(), cells.1.output_size());
         let mut outputs = Array3::zeros((x.dim().0, x.dim().1, width_fw.saturating_add(width_bw)));
         let both = outputs.view_mut().split_at(Axis(2), width_fw);
-        Both { cells, schedule: &schedule, inputs: x.view(), outputs: both }.run((&mut state_fw, &mut state_bw));
+        Both { cells, schedules: &schedules, inputs: x.view(), outputs: both }.run((&mut state_fw, &mut state_bw));
         Ok((list(&outputs), state_fw, state_bw))
     }
 }
 
 /// The steps of (seq, batch, features).
-fn list<E: Float>(steps: &Array3<E>) -> Vec<Array2<E>> {
+pub(crate) fn list<E: Float>(steps: &Array3<E>) -> Vec<Array2<E>> {
     steps.outer_iter().map(|step| step.to_owned()).collect()
 }
 
-/// The steps as one array, (seq, batch, input).
-fn stacked<E: Float>(inputs: &[impl Deref<Target = ArrayRef2<E>>]) -> Result<Array3<E>, Error> {
-    let expected = inputs.first().ok_or(Error::ZeroSize { argument: "inputs.len()" })?.dim();
-    let mut x = Array3::zeros((inputs.len(), expected.0, expected.1));
-    for (step, (mut to, from)) in x.outer_iter_mut().zip(inputs).enumerate() {
+/// The steps of `inputs` as one array, (seq, batch, input).
+pub(crate) fn stacked<E: Float>(inputs: &[impl Deref<Target = ArrayRef2<E>>]) -> Result<Array3<E>, Error> {
+    let first = inputs.first().ok_or(Error::ZeroSize { argument: "inputs.len()" })?.dim();
+    stacked_as("inputs", first, inputs)
+}
+
+/// The steps of the argument `name` as one array, if each is (batch, features).
+pub(crate) fn stacked_as<E: Float>(
+    name: &str,
+    (batch, features): (usize, usize),
+    steps: &[impl Deref<Target = ArrayRef2<E>>],
+) -> Result<Array3<E>, Error> {
+    let mut stacked = Array3::zeros((steps.len(), batch, features));
+    for (step, (mut to, from)) in stacked.outer_iter_mut().zip(steps).enumerate() {
         // `assign` would broadcast a step of one row.
-        check_shape(format_args!("inputs[{step}]"), &[expected.0, expected.1], from.shape())?;
+        check_shape(format_args!("{name}[{step}]"), &[batch, features], from.shape())?;
         to.assign(&**from);
     }
-    Ok(x)
+    Ok(stacked)
 }

@@ -62,7 +62,10 @@ messages! {
     RepeatedParameter { name } => "two parameters are named {}, but names must differ", quoted(name);
     NotRepresentable { module, expected, found } => "{module} has {expected}, but the cell has {}", text(found);
     NotCompressible { what, reason } => "{} cannot be compressed: {}", text(what), text(reason);
-    InvalidFile { reason } => "invalid safetensors file: {}", text(reason);
+    NotImportable { name, reason } => "layer {} cannot be imported: {}", quoted(name), text(reason);
+    InvalidFile { format, reason } => "invalid {format} file: {}", text(reason);
+    FeatureOff { path, format, feature } =>
+        "file {} is {format}: to read it, turn on the feature \"{feature}\" of rnn-cell", quoted_path(path);
     Io { path, error } => "file {}: {}", quoted_path(path), text(&error.to_string());
     NotRegularFile { path, found } => "file {} is {found}, but must be a regular file", quoted_path(path);
 }
@@ -85,25 +88,40 @@ fn quoted_path(path: &str) -> String {
 
 /// Escapes and shortens words that may contain such names.
 fn text(words: &str) -> String {
-    const MAX_CHARS: usize = 2000;
+    escaped(words, 2000)
+}
+
+/// A name without quotes, for a table.
+pub(crate) fn shown(name: &str) -> String {
+    escaped(name, 100)
+}
+
+fn escaped(words: &str, max_chars: usize) -> String {
     let mut shown = String::new();
-    for letter in words.chars().take(MAX_CHARS) {
+    for letter in words.chars().take(max_chars) {
         match letter {
             '"' | '\'' | '\\' => shown.push(letter),
             _ => shown.extend(letter.escape_debug()),
         }
     }
-    if words.chars().nth(MAX_CHARS).is_some() {
+    if words.chars().nth(max_chars).is_some() {
         shown.push('…');
     }
     shown
 }
 
 /// Quotes names as a list short enough to read.
+#[cfg(any(test, feature = "safetensors"))]
 pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    const MAX_NAMES: usize = 12;
-    let mut names = names.peekable();
-    let shown: Vec<String> = names.by_ref().take(MAX_NAMES).map(quoted).collect();
-    let more = if names.peek().is_some() { ", …" } else { "" };
-    shown.join(", ") + more
+    list_to(names, 12)
+}
+
+/// Quotes the first `max_names` names and counts the rest.
+pub(crate) fn list_to<'a>(mut names: impl Iterator<Item = &'a str>, max_names: usize) -> String {
+    let mut shown: Vec<String> = names.by_ref().take(max_names).map(quoted).collect();
+    match names.count() {
+        0 => {}
+        more => shown.push(format!("… ({more} more)")),
+    }
+    shown.join(", ")
 }

@@ -23,7 +23,9 @@ fn saying(what: &str) -> Vec<Error> {
         Error::TensorDtype { name: what(), expected: "F32", found: what() },
         Error::RepeatedParameter { name: what() },
         Error::NotRepresentable { module: "nn.GRU", expected: "none", found: what() },
-        Error::InvalidFile { reason: what() },
+        Error::NotImportable { name: what(), reason: what() },
+        Error::InvalidFile { format: "safetensors", reason: what() },
+        Error::FeatureOff { path: what(), format: "an ONNX model", feature: "onnx" },
         Error::Io { path: what(), error: Arc::new(io::Error::other(what())) },
         Error::NotRegularFile { path: what(), found: "a folder" },
     ]
@@ -53,7 +55,7 @@ fn names_are_shown_quoted_and_in_part() {
     assert_eq!(list([].into_iter()), "");
     assert_eq!(list(["a", "b"].into_iter()), r#""a", "b""#);
     assert_eq!(list(std::iter::repeat_n("a", 12)), ["\"a\""; 12].join(", "));
-    assert_eq!(list(std::iter::repeat_n("a", 13)), ["\"a\""; 12].join(", ") + ", …");
+    assert_eq!(list(std::iter::repeat_n("a", 13)), ["\"a\""; 12].join(", ") + ", … (1 more)");
 }
 
 #[test]

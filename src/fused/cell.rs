@@ -23,10 +23,10 @@ pub trait FusedCell: Sync {
     /// What the cell carries from step to step: at most four leaves, numbered in the order of [`State::visit`].
     type State: State<Self::Elem>;
 
-    /// Features of an input row.
+    /// Features per input row.
     fn input_size(&self) -> usize;
 
-    /// Features of an output row.
+    /// Features per output row.
     fn output_size(&self) -> usize;
 
     /// The state before the first step, with `batch` rows.

@@ -63,7 +63,7 @@ impl<E: Float> Linear<E> {
         &self.weights
     }
 
-    /// Features of an input row.
+    /// Features per input row.
     #[must_use]
     pub fn input_size(&self) -> usize {
         self.options.input_size

@@ -190,7 +190,7 @@ impl<E: Float> Source<'_, E> {
         }
     }
 
-    /// Features of an input.
+    /// Features per input.
     pub(super) fn width(&self) -> usize {
         self.inputs.dim().2
     }

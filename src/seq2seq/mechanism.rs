@@ -2,8 +2,9 @@
 
 use super::align::Align;
 use super::memory::AttentionMemory;
+use crate::compression::Compression;
 use crate::fused::{Linear, LinearWeights};
-use crate::{Error, Float, parameters};
+use crate::{Error, Float, joined, parameters};
 use ndarray::{Array0, Array1, ArrayRef3};
 
 parameters! {
@@ -113,19 +114,19 @@ impl<E: Float> AttentionMechanism<E> {
         AttentionMemory::new(&self.memory_layer, memory, memory_sequence_length)
     }
 
-    /// Features of a step of the memory.
+    /// Features per step of the memory.
     #[must_use]
     pub fn memory_depth(&self) -> usize {
         self.memory_layer.input_size()
     }
 
-    /// Features of a key.
+    /// Features per key.
     #[must_use]
     pub fn num_units(&self) -> usize {
         self.memory_layer.units()
     }
 
-    /// Features of a query.
+    /// Features per query.
     #[must_use]
     pub fn query_depth(&self) -> usize {
         self.query_layer.as_ref().map_or(self.num_units(), Linear::input_size)
@@ -161,6 +162,14 @@ impl<E: Float> AttentionMechanism<E> {
 
     pub(super) fn score_bias(&self) -> Option<E> {
         self.attention_score_bias.as_ref().map(|bias| bias[[]])
+    }
+
+    pub(super) fn compress(&mut self, prefix: &str, compression: &mut Compression<'_, E>) -> Result<(), Error> {
+        self.memory_layer.compress(&joined(prefix, "memory_layer"), compression)?;
+        match &mut self.query_layer {
+            Some(layer) => layer.compress(&joined(prefix, "query_layer"), compression),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn zero_gradient(&self) -> AttentionMechanismWeights<E> {

@@ -96,7 +96,7 @@ pub struct MechanismBuilder<S, A> {
 }
 
 impl<S, A> MechanismBuilder<S, A> {
-    /// Features of a step of the memory. Default: `num_units`.
+    /// Features per step of the memory. Default: `num_units`.
     pub fn memory_depth(mut self, memory_depth: usize) -> Self {
         self.memory_depth = memory_depth;
         self

@@ -1,13 +1,15 @@
 //! [`bidirectional_dynamic_rnn`] and [`BidirectionalRnn`], recorded.
 
-use super::dynamic::record;
+use super::dynamic::{Inputs, record};
 use super::{Checkpointed, Gradients, RunGradients, Tape, TrainableCell};
-use crate::drivers::order::Direction;
+use crate::drivers::order::by_step;
+use crate::drivers::rows::RowOptions;
+use crate::drivers::schedule::{Direction, Schedule};
 use crate::{BidirectionalRnn, Error, RnnCell};
 use ndarray::{Array3, ArrayRef3};
 
 /// What the recorded driver returns: outputs and final states of the forward and the backward direction, and the tape.
-type Recorded<'a, C, D> = (
+pub(super) type Recorded<'a, C, D> = (
     (Array3<<C as RnnCell>::Elem>, Array3<<C as RnnCell>::Elem>),
     (<C as RnnCell>::State, <D as RnnCell>::State),
     BidirectionalTape<'a, C, D>,
@@ -49,8 +51,8 @@ pub fn bidirectional_dynamic_rnn<'a, C: TrainableCell, D: TrainableCell<Elem = C
     initial_state_fw: Option<C::State>,
     initial_state_bw: Option<D::State>,
 ) -> Result<Recorded<'a, C, D>, Error> {
-    let driver = BidirectionalRnn::new(cell_fw, cell_bw);
-    BidirectionalRnn { sequence_length, initial_state_fw, initial_state_bw, ..driver }.record(inputs)
+    let rows = RowOptions::of(sequence_length);
+    BidirectionalRnn { cell_fw, cell_bw, initial_state_fw, initial_state_bw, rows }.record(inputs)
 }
 
 impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalRnn<'c, 'o, C, D> {
@@ -64,6 +66,7 @@ impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalRn
     where
         'c: 'a,
     {
+        let inputs = Inputs::Borrowed(by_step(inputs.view(), self.rows.time_major));
         self.record_cut(inputs, None)
     }
 
@@ -73,21 +76,32 @@ impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalRn
         Checkpointed::new(self, steps)
     }
 
-    fn record_cut<'a>(
+    pub(super) fn record_cut<'a>(
         mut self,
-        inputs: &'a ArrayRef3<C::Elem>,
+        inputs: Inputs<'a, C::Elem>,
         every: Option<usize>,
     ) -> Result<Recorded<'a, C, D>, Error>
     where
         'c: 'a,
     {
-        let (mut schedule, (state_fw, state_bw)) = self.check(inputs)?;
-        schedule.cut_every(every);
-        let inputs = (inputs, self.time_major);
-        let (fw, state_fw, tape_fw) = record(self.cell_fw, inputs, schedule.clone(), Direction::Forward, state_fw);
-        let (bw, state_bw, tape_bw) = record(self.cell_bw, inputs, schedule, Direction::Backward, state_bw);
-        Ok(((fw, bw), (state_fw, state_bw), BidirectionalTape { fw: tape_fw, bw: tape_bw }))
+        let time_major = self.rows.time_major;
+        let (mut schedules, states) = self.check(&by_step(inputs.view(), time_major))?;
+        schedules.iter_mut().for_each(|schedule| schedule.cut_every(every));
+        Ok(record_both((self.cell_fw, self.cell_bw), (inputs, time_major), schedules, states))
     }
+}
+
+/// [`record`] for two directions.
+pub(super) fn record_both<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>>(
+    (cell_fw, cell_bw): (&'a C, &'a D),
+    (inputs, time_major): (Inputs<'a, C::Elem>, bool),
+    [schedule_fw, schedule_bw]: [Schedule; 2],
+    (state_fw, state_bw): (C::State, D::State),
+) -> Recorded<'a, C, D> {
+    let inputs_fw = (inputs.clone(), time_major);
+    let (fw, state_fw, tape_fw) = record(cell_fw, inputs_fw, schedule_fw, Direction::Forward, state_fw);
+    let (bw, state_bw, tape_bw) = record(cell_bw, (inputs, time_major), schedule_bw, Direction::Backward, state_bw);
+    ((fw, bw), (state_fw, state_bw), BidirectionalTape { fw: tape_fw, bw: tape_bw })
 }
 
 impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> Checkpointed<BidirectionalRnn<'c, 'o, C, D>> {
@@ -101,6 +115,7 @@ impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> Checkpointed<Bi
         'c: 'a,
     {
         let (driver, every) = self.checked()?;
+        let inputs = Inputs::Borrowed(by_step(inputs.view(), driver.rows.time_major));
         driver.record_cut(inputs, Some(every))
     }
 }
@@ -108,8 +123,8 @@ impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> Checkpointed<Bi
 /// A recorded run of [`bidirectional_dynamic_rnn`] or a [`BidirectionalRnn`].
 #[must_use = "call `backward` to get the gradients"]
 pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> {
-    fw: Tape<'a, C>,
-    bw: Tape<'a, D>,
+    pub(super) fw: Tape<'a, C>,
+    pub(super) bw: Tape<'a, D>,
 }
 
 /// What [`BidirectionalTape::backward`] returns for these cells.
@@ -142,15 +157,23 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
     ) -> Result<BothGradients<C, D>, Error> {
         self.fw.check(("d_outputs_fw", d_outputs_fw), ("d_final_state_fw", d_final_state_fw.as_ref()))?;
         self.bw.check(("d_outputs_bw", d_outputs_bw), ("d_final_state_bw", d_final_state_bw.as_ref()))?;
+        let (fw, bw, inputs, initial_states) =
+            self.checked_backward((d_outputs_fw, d_outputs_bw), (d_final_state_fw, d_final_state_bw));
+        Ok(BidirectionalGradients { parameters: Gradients::join([("fw", fw), ("bw", bw)]), inputs, initial_states })
+    }
+
+    /// [`backward`](Self::backward) on checked gradients: those of each direction's parameters, of the inputs, and of
+    /// the initial states.
+    pub(super) fn checked_backward(
+        self,
+        (d_outputs_fw, d_outputs_bw): (&ArrayRef3<C::Elem>, &ArrayRef3<C::Elem>),
+        (d_final_state_fw, d_final_state_bw): (Option<C::State>, Option<D::State>),
+    ) -> (Gradients<C::Elem>, Gradients<C::Elem>, Array3<C::Elem>, (C::State, D::State)) {
         let RunGradients { parameters: fw, mut inputs, initial_state: initial_state_fw } =
             self.fw.checked_backward(d_outputs_fw, d_final_state_fw);
         let bw = self.bw.checked_backward(d_outputs_bw, d_final_state_bw);
         inputs += &bw.inputs;
-        Ok(BidirectionalGradients {
-            parameters: Gradients::join([("fw", fw), ("bw", bw.parameters)]),
-            inputs,
-            initial_states: (initial_state_fw, bw.initial_state),
-        })
+        (fw, bw.parameters, inputs, (initial_state_fw, bw.initial_state))
     }
 }
 

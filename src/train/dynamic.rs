@@ -4,18 +4,19 @@ use super::long_sum::LongSum;
 use super::windows::{Recorder, Windows};
 use super::{Checkpointed, Gradients, TrainableCell};
 use crate::checks::{check_shape, check_state, leaf_shapes};
-use crate::drivers::order::{Direction, Rooms, by_step};
+use crate::drivers::order::{Rooms, by_step};
+use crate::drivers::rows::RowOptions;
 use crate::drivers::run::{Buffers, Run};
-use crate::drivers::schedule::Schedule;
+use crate::drivers::schedule::{Direction, Schedule};
 use crate::kernel::zeros;
 use crate::{DynamicRnn, Error, RnnCell, State};
-use ndarray::{Array3, ArrayRef3, ArrayView3};
+use ndarray::{ArcArray, Array3, ArrayRef3, ArrayView3, Ix3};
 
 /// What a recorded driver returns: outputs, the final state and the tape.
 pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>::State, Tape<'a, C>);
 
 /// Runs [`dynamic_rnn`](crate::dynamic_rnn) and records it: `inputs` (batch, seq, input), outputs (batch, seq, output).
-/// [`DynamicRnn::record`] has more options, such as time-major arrays and resets.
+/// [`DynamicRnn::record`] has more options, such as time-major arrays, masks and resets.
 ///
 /// Nothing in the padding, not even NaN, reaches an output or a gradient. For truncated backpropagation, run one window
 /// after the other, each from the state that the last one returned. Any strides will do.
@@ -31,8 +32,8 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// | [`LayerNormLstm`](crate::LayerNormLstm) | 11 · hidden + 5 |
 ///
 /// A stack adds the outputs between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its
-/// input. An [`AttentionWrapper`](crate::seq2seq::AttentionWrapper) adds its cell's and its layers' inputs, queries and
-/// alignments. Other wrappers add nothing per step. [`DynamicRnn::checkpoint_every`] keeps less. After its first
+/// input, an [`AttentionWrapper`](crate::seq2seq::AttentionWrapper) its cell's and its layers' inputs, queries and
+/// alignments. Most other wrappers add nothing per step. [`DynamicRnn::checkpoint_every`] keeps less. After its first
 /// backward run, a built-in cell also keeps a transposed copy of its packed weights.
 ///
 /// ```
@@ -58,15 +59,15 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
     sequence_length: Option<&[usize]>,
     initial_state: Option<C::State>,
 ) -> Result<Recorded<'a, C>, Error> {
-    DynamicRnn { sequence_length, initial_state, ..DynamicRnn::new(cell) }.record(inputs)
+    DynamicRnn { cell, initial_state, rows: RowOptions::of(sequence_length) }.record(inputs)
 }
 
 impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
     /// Runs the cell and records it for training. Returns outputs, laid out as `inputs`, the final state, and the
     /// [`Tape`]. [`train::dynamic_rnn`](dynamic_rnn) says what is kept.
     ///
-    /// No gradient flows through a reset: nothing after it depends on the row's steps before. Every reset adds to the
-    /// gradient of the row's initial state, which it goes back to.
+    /// No gradient flows through a reset: nothing after it depends on the row's steps before. A reset to the initial
+    /// state adds to the gradient of the row's initial state. A reset to zeros adds to nothing.
     ///
     /// ```
     /// use rand::SeedableRng;
@@ -88,6 +89,7 @@ impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
     where
         'c: 'a,
     {
+        let inputs = Inputs::Borrowed(by_step(inputs.view(), self.rows.time_major));
         self.record_cut(inputs, None)
     }
 
@@ -102,14 +104,18 @@ impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
         Checkpointed::new(self, steps)
     }
 
-    fn record_cut<'a>(mut self, inputs: &'a ArrayRef3<C::Elem>, every: Option<usize>) -> Result<Recorded<'a, C>, Error>
+    pub(super) fn record_cut<'a>(
+        mut self,
+        inputs: Inputs<'a, C::Elem>,
+        every: Option<usize>,
+    ) -> Result<Recorded<'a, C>, Error>
     where
         'c: 'a,
     {
-        let mut schedule = Schedule::default();
-        let state = self.check(inputs, &mut schedule)?;
+        let (mut schedule, time_major) = (Schedule::default(), self.rows.time_major);
+        let state = self.check(&by_step(inputs.view(), time_major), &mut schedule)?;
         schedule.cut_every(every);
-        Ok(record(self.cell, (inputs, self.time_major), schedule, Direction::Forward, state))
+        Ok(record(self.cell, (inputs, time_major), schedule, Direction::Forward, state))
     }
 }
 
@@ -124,7 +130,33 @@ impl<'c, 'o, C: TrainableCell> Checkpointed<DynamicRnn<'c, 'o, C>> {
         'c: 'a,
     {
         let (driver, every) = self.checked()?;
+        let inputs = Inputs::Borrowed(by_step(inputs.view(), driver.rows.time_major));
         driver.record_cut(inputs, Some(every))
+    }
+}
+
+/// The inputs of a recorded run, (seq, batch, input), in the caller's order.
+pub(super) enum Inputs<'a, E> {
+    Borrowed(ArrayView3<'a, E>),
+    /// A list of steps, or what a layer reads from the one below. Both directions of a layer share it.
+    Shared(ArcArray<E, Ix3>),
+}
+
+impl<E> Inputs<'_, E> {
+    pub(super) fn view(&self) -> ArrayView3<'_, E> {
+        match self {
+            Self::Borrowed(inputs) => inputs.view(),
+            Self::Shared(inputs) => inputs.view(),
+        }
+    }
+}
+
+impl<E> Clone for Inputs<'_, E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Borrowed(inputs) => Self::Borrowed(*inputs),
+            Self::Shared(inputs) => Self::Shared(inputs.clone()),
+        }
     }
 }
 
@@ -135,11 +167,10 @@ pub struct Tape<'a, C: TrainableCell> {
     cell: &'a C,
     schedule: Schedule,
     direction: Direction,
-    /// (seq, batch, input), in the caller's order.
-    inputs: ArrayView3<'a, C::Elem>,
+    inputs: Inputs<'a, C::Elem>,
     /// The shape of the outputs, in the caller's layout.
-    outputs: (usize, usize, usize),
-    time_major: bool,
+    pub(super) outputs: (usize, usize, usize),
+    pub(super) time_major: bool,
     recorder: Recorder<C>,
     /// Holds the inputs in the order of the schedule, if that needs a copy.
     buffers: Buffers<C>,
@@ -156,22 +187,23 @@ pub struct RunGradients<E, S> {
     pub initial_state: S,
 }
 
-/// Runs a cell on checked `inputs`, given with whether they are time-major, in either direction, from the initial
-/// `state`. The run is checkpointed if the schedule is cut.
+/// Runs a cell on checked `inputs`, given with whether the caller's arrays are time-major, in either direction, from the
+/// initial `state`. The run is checkpointed if the schedule is cut.
 pub(super) fn record<'a, C: TrainableCell>(
     cell: &'a C,
-    (inputs, time_major): (&'a ArrayRef3<C::Elem>, bool),
+    (inputs, time_major): (Inputs<'a, C::Elem>, bool),
     schedule: Schedule,
     direction: Direction,
     mut state: C::State,
 ) -> Recorded<'a, C> {
-    let (rows, columns, _) = inputs.dim();
+    let (rows, columns, _) = by_step(inputs.view(), time_major).dim();
     let mut outputs = zeros((rows, columns, cell.output_size()));
-    let inputs = by_step(inputs.view(), time_major);
     let mut recorder = Recorder { checkpoints: schedule.is_cut(), kept: Vec::new() };
     let mut buffers = Buffers::default();
-    let run = Run { cell, schedule: &schedule, direction, inputs, outputs: by_step(outputs.view_mut(), time_major) };
+    let run_outputs = by_step(outputs.view_mut(), time_major);
+    let run = Run { cell, schedule: &schedule, direction, inputs: inputs.view(), outputs: run_outputs };
     run.alone(&mut state, &mut recorder, &mut buffers);
+    schedule.repeat_outputs(&mut by_step(outputs.view_mut(), time_major));
     buffers.keep_inputs();
     let tape = Tape { cell, schedule, direction, inputs, outputs: outputs.dim(), time_major, recorder, buffers };
     (outputs, state, tape)
@@ -200,10 +232,13 @@ impl<C: TrainableCell> Tape<'_, C> {
         (state_name, d_final_state): (&str, Option<&C::State>),
     ) -> Result<(), Error> {
         check_shape(outputs_name, &<[usize; 3]>::from(self.outputs), d_outputs.shape())?;
+        self.check_state(state_name, d_final_state)
+    }
+
+    /// `Err` unless the gradient has the shape of the final state.
+    pub(super) fn check_state(&self, name: &str, d_final_state: Option<&C::State>) -> Result<(), Error> {
         match d_final_state {
-            Some(d_state) => {
-                check_state(state_name, &leaf_shapes(&self.cell.zero_state(0)), self.schedule.batch(), d_state)
-            }
+            Some(d_state) => check_state(name, &leaf_shapes(&self.cell.zero_state(0)), self.schedule.batch(), d_state),
             None => Ok(()),
         }
     }
@@ -222,13 +257,15 @@ impl<C: TrainableCell> Tape<'_, C> {
             zeros
         };
         let mut d_state = d_final_state.unwrap_or_else(zero_state);
-        let d_initial = schedule.has_resets().then(zero_state);
+        let d_initial = (schedule.has_resets() && !schedule.resets_to_zero()).then(zero_state);
         let mut gradient = cell.zero_gradient();
         let mut d_inputs = zeros((rows, columns, cell.input_size()));
         let (from, to) = (by_step(d_outputs.view(), time_major), by_step(d_inputs.view_mut(), time_major));
+        let with_repeats = schedule.with_repeats(from);
+        let from = with_repeats.as_ref().map_or(from, |sums| sums.view());
         schedule.in_order(direction, from, to, &mut Rooms::default(), |d_outputs, d_inputs| {
             let Rooms { from, to } = &mut buffers.rooms;
-            let inputs = schedule.gathered(direction, inputs, from);
+            let inputs = schedule.gathered(direction, inputs.view(), from);
             let gradient = LongSum::new(&mut gradient);
             let windows =
                 Windows { cell, schedule: &schedule, inputs, again: to, d_outputs, d_inputs, d_initial, gradient };

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 /// Several parts of a model, borrowed to save, load and train as one. Parameters are visited as `<part>/<parameter>`.
 ///
 /// [`new`](Self::new) borrows the parts mutably, to train and load. [`shared`](Self::shared) borrows them immutably, to
-/// save. If the number of parts is known only at run time, collect an iterator of names and parts: `P` is any
-/// [`Parameters`]. [`Gradients::join`](super::Gradients::join) joins the parts' gradients in the same way.
+/// save. If the number of parts is known only at run time, make it from a `Vec` of names and parts, or collect it: `P`
+/// is any [`Parameters`], a reference too. [`Gradients::join`](super::Gradients::join) joins the parts' gradients in the
+/// same way.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -64,6 +65,26 @@ impl<'a, E: Float> Parts<'a, &'a dyn Parameters<E>> {
 impl<'a, S: Into<Cow<'a, str>>, P> FromIterator<(S, P)> for Parts<'a, P> {
     fn from_iter<I: IntoIterator<Item = (S, P)>>(parts: I) -> Self {
         Self { parts: parts.into_iter().map(|(name, part)| (name.into(), part)).collect() }
+    }
+}
+
+/// Names and parts, whose number is known only at run time.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rnn_cell::train::Parts;
+/// use rnn_cell::{Gru, Parameters};
+///
+/// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+/// let layers: Vec<Gru<f32>> = (0..3).map(|_| Gru::new(4, 4, &mut rng)).collect();
+/// let named: Vec<_> = layers.iter().enumerate().map(|(k, cell)| (format!("layer_{k}"), cell)).collect();
+/// let model = Parts::from(named); // of `&Gru`s: enough to save
+/// assert_eq!(model.parameter_count(), 3 * layers[0].parameter_count());
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+impl<'a, S: Into<Cow<'a, str>>, P> From<Vec<(S, P)>> for Parts<'a, P> {
+    fn from(parts: Vec<(S, P)>) -> Self {
+        parts.into_iter().collect()
     }
 }
 

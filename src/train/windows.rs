@@ -46,7 +46,8 @@ pub(super) struct Windows<'a, C: TrainableCell> {
     pub again: &'a mut Room<C::Elem>,
     pub d_outputs: ArrayView3<'a, C::Elem>,
     pub d_inputs: ArrayViewMut3<'a, C::Elem>,
-    /// What resets add to the gradient of the initial state, in the caller's order, if any row resets: 0 at first.
+    /// What resets add to the gradient of the initial state, in the caller's order, if any row goes back to it: 0 at
+    /// first.
     pub d_initial: Option<C::State>,
     pub gradient: LongSum<'a, C::Elem, C::Gradient>,
 }
@@ -109,9 +110,10 @@ impl<C: TrainableCell> Windows<'_, C> {
         let (d_outputs, d_inputs) = (&self.d_outputs.slice(part), &mut self.d_inputs.slice_mut(part));
         let back = Back { inputs, d_outputs, d_state, d_inputs, gradient: self.gradient.next_gradient() };
         cell.unroll_backward(&mut records, back, workspace);
-        if let Some(d_initial) = &mut self.d_initial {
-            for row in self.schedule.resets(steps.start) {
-                move_row(d_state, row, d_initial, self.schedule.row(row));
+        for row in self.schedule.resets(steps.start) {
+            match &mut self.d_initial {
+                Some(d_initial) => move_row(d_state, row, d_initial, self.schedule.row(row)),
+                None => d_state.visit_mut(&mut |mut leaf| leaf.row_mut(row).fill(C::Elem::default())),
             }
         }
     }

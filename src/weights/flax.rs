@@ -1,4 +1,4 @@
-//! Flax (`flax.linen`): `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`.
+//! Flax (`flax.linen`): `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `Dense`.
 //!
 //! Every gate has its own matrices, named by source (`i` input, `h` hidden) and gate:
 //!
@@ -7,6 +7,8 @@
 //! | SimpleCell | `i/kernel` | `h/kernel` | `i/bias` |
 //! | LSTMCell, OptimizedLSTMCell | `ii`, `if`, `ig`, `io` | `hi`, `hf`, `hg`, `ho` | `hi/bias`, `hf/bias`, … |
 //! | GRUCell | `ir`, `iz`, `in` | `hr`, `hz`, `hn` | `ir/bias`, `iz/bias`, `in/bias`, `hn/bias` |
+//!
+//! A Dense has `kernel` (input, features) and, unless `use_bias=False`, `bias` (features).
 //!
 //! g is our j, z our u, n our candidate; matrices have our layout. The GRU resets after the product
 //! ([`GruReset::After`]), h' = (1 − z) ⊙ n + z ⊙ h, and `hn/bias` is inside the reset gate. There is no `forget_bias`.
@@ -26,7 +28,7 @@
 
 use super::Tensors;
 use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights};
-use crate::{BasicRnn, Error, Float, Gru, GruReset, Lstm};
+use crate::{BasicRnn, Dense, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2, s};
 
 /// Imports a `SimpleCell` with default options (tanh, not residual).
@@ -70,6 +72,14 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Gru<E
         candidate_kernel: gates.kernel(tensors, &input[2..], &hidden[2..])?,
     };
     Gru::<E>::builder(gates.input, gates.hidden).reset(GruReset::After).build_from(weights)
+}
+
+/// Imports a `Dense`, with or without a bias.
+///
+/// # Errors
+/// As [`simple`].
+pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
+    super::dense(tensors, prefix)
 }
 
 /// A cell's prefix and its sizes, which come from the checked shapes.

@@ -1,4 +1,4 @@
-//! Keras: `SimpleRNN`, `LSTM`, `GRU` and `Embedding`.
+//! Keras: `SimpleRNN`, `LSTM`, `GRU`, `Embedding` and `Dense`.
 //!
 //! | name | shape | blocks of columns |
 //! |---|---|---|
@@ -7,13 +7,17 @@
 //! | `bias` | (gates · hidden) | the same; absent with `use_bias=False` |
 //! | `bias` of a GRU with `reset_after` | (2, 3 · hidden) | the same; row 0 is the input's, row 1 the recurrent one |
 //! | `embeddings` of an Embedding | (input_dim, output_dim) | |
+//! | `kernel`, `bias` of a Dense | (input, units), (units); no bias with `use_bias=False` | |
 //!
 //! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. Our `forget_bias` is 0: the 1 of `unit_forget_bias` is in `bias`.
 //! Activations and `reset_after` are not in the weights: see [`Options`]. The prefix is the layer's name, which Keras
 //! writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a `Bidirectional`). At a
 //! masked step Keras repeats the last output; the drivers here return zeros, as with `zero_output_for_mask=True`.
 //!
-//! # Writing the file
+//! # Files
+//!
+//! With the feature `hdf5`, `read_model` reads the files that Keras 2 and 3 save, `.h5`, `.keras` and `.weights.h5`, with
+//! the layers' options from the model's configuration. To write a safetensors file instead:
 //!
 //! ```python
 //! from safetensors.numpy import save_file
@@ -24,10 +28,24 @@
 //!
 //! Used in `tools/keras_fixture.py`.
 
+#[cfg(feature = "hdf5")]
+mod config;
+#[cfg(feature = "hdf5")]
+mod cudnn;
+#[cfg(feature = "hdf5")]
+mod file;
+#[cfg(feature = "hdf5")]
+mod hdf5;
+
+#[cfg(feature = "hdf5")]
+pub use config::Kind;
+#[cfg(feature = "hdf5")]
+pub use file::{Layer, Model, read_model};
+
 use super::Tensors;
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};
 use crate::cells::{BasicRnnWeights, LstmWeights};
-use crate::{Activation, BasicRnn, Embedding, Error, Float, Gru, GruReset, Lstm};
+use crate::{Activation, BasicRnn, Dense, Embedding, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
 
 /// Options of a Keras layer that its weights do not record. The defaults are Keras's.
@@ -80,7 +98,7 @@ pub fn simple_rnn<E: Float>(
     prefix: &str,
     options: &Options,
 ) -> Result<BasicRnn<E>, Error> {
-    let layer = Layer::new(tensors, prefix, 1)?;
+    let layer = Weights::new(tensors, prefix, 1)?;
     let bias = layer.bias(tensors, 1)?;
     let mut kernel = Array2::zeros((layer.input + layer.hidden, layer.hidden));
     layer.matrices(tensors, 1, |row, from| put(&mut kernel, row, from.view(), &[0]))?;
@@ -95,7 +113,7 @@ pub fn simple_rnn<E: Float>(
 /// # Errors
 /// As [`simple_rnn`].
 pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Lstm<E>, Error> {
-    let layer = Layer::new(tensors, prefix, 4)?;
+    let layer = Weights::new(tensors, prefix, 4)?;
     let bias = layer.bias(tensors, 4)?.map(|bias| pick(bias.view(), layer.hidden, &IFCO));
     let mut kernel = Array2::zeros((layer.input + layer.hidden, 4 * layer.hidden));
     layer.matrices(tensors, 4, |row, from| put(&mut kernel, row, from.view(), &IFCO))?;
@@ -112,7 +130,8 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Opti
 /// # Errors
 /// As [`simple_rnn`].
 pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Gru<E>, Error> {
-    let layer = Layer::new(tensors, prefix, 3)?;
+    let layer = Weights::new(tensors, prefix, 3)?;
+    layer.check_reset(tensors, options.reset_after)?;
     let biases = if options.reset_after {
         let name = &layer.names[2];
         let both = layer.use_bias.then(|| tensors.take_matrix(name, (2, 3 * layer.hidden))).transpose()?;
@@ -135,15 +154,23 @@ pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result
     super::embedding(tensors, &format!("{prefix}embeddings"))
 }
 
+/// Imports a `Dense`. Its activation is not in the weights and has no effect here.
+///
+/// # Errors
+/// As [`simple_rnn`].
+pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
+    super::dense(tensors, prefix)
+}
+
 /// A layer's names and its sizes, which come from the checked shapes.
-struct Layer {
+struct Weights {
     names: [String; 3],
     input: usize,
     hidden: usize,
     use_bias: bool,
 }
 
-impl Layer {
+impl Weights {
     fn new<E: Float>(tensors: &Tensors<'_, E>, prefix: &str, gates: usize) -> Result<Self, Error> {
         let names = ["kernel", "recurrent_kernel", "bias"].map(|name| format!("{prefix}{name}"));
         let [kernel, recurrent_kernel, bias] = &names;
@@ -152,7 +179,27 @@ impl Layer {
         tensors.check(recurrent_kernel, &[hidden, gates * hidden])?;
         tensors.check(kernel, &[input, gates * hidden])?;
         let use_bias = tensors.contains(bias);
+        if use_bias && matches!(tensors.shape(bias)?, &[len] if gates > 1 && len == 2 * gates * hidden) {
+            let expected = "one bias: two are a CuDNN layer's, whose kernels have another layout, too".into();
+            return Err(Error::TensorShape { name: bias.clone(), expected, found: vec![2 * gates * hidden] });
+        }
         Ok(Self { input, hidden, use_bias, names })
+    }
+
+    /// An error if a GRU's bias is that of the other form, which it names.
+    fn check_reset<E: Float>(&self, tensors: &Tensors<'_, E>, reset_after: bool) -> Result<(), Error> {
+        let [_, _, bias] = &self.names;
+        let width = 3 * self.hidden;
+        let expected = match (reset_after, if self.use_bias { tensors.shape(bias)? } else { &[] }) {
+            (true, &[len]) if len == width => {
+                format!("[2, {width}] with `reset_after(true)`; set it to false for [{width}]")
+            }
+            (false, &[2, len]) if len == width => {
+                format!("[{width}] with `reset_after(false)`; set it to true for [2, {width}]")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::TensorShape { name: bias.clone(), expected, found: tensors.shape(bias)?.into() })
     }
 
     /// The bias of a layer that stores it as one vector.

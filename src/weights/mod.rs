@@ -1,38 +1,65 @@
-//! Weights in and out: import models that other frameworks trained, and export to PyTorch.
+//! Weights in and out: import models that other frameworks trained, and export to PyTorch and ONNX.
 //!
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
-//! functions take [`Tensors`], arrays by name, and return a cell, a `Vec` of cells, an [`Embedding`], a
+//! functions take [`Tensors`], arrays by name, and return a cell or several, an [`Embedding`], a [`Dense`] layer, a
 //! [`MultiRnnCell`](crate::MultiRnnCell) or a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature.
-//! To read and write files, enable the feature `safetensors` for the module of that name.
+//! To read and write files, enable the feature `safetensors` for the module of that name. The feature `onnx` reads and
+//! writes ONNX models; the features `pytorch`, `hdf5` and `npz` read the files that PyTorch, Keras and NumPy write.
+//!
+//! [`open`] tells a file's format from its bytes, [`File::layers`] lists the recurrent layers in it, and
+//! `examples/inspect` prints them with the line of Rust that loads each.
 //!
 //! | module | from | to |
 //! |---|---|---|
-//! | [`pytorch`] | state dicts of `nn.RNN`, `nn.LSTM`, `nn.GRU`, `nn.Embedding` | all layers and directions in one call, and back |
-//! | [`keras`] | `SimpleRNN`, `LSTM`, `GRU`, `Embedding` | a cell |
-//! | [`tensorflow`] | TensorFlow 1's variables and checkpoints | a cell; a stack; both directions |
-//! | [`onnx`] | `W`, `R`, `B`, `P` of `RNN`, `LSTM`, `GRU` | a cell; both directions |
-//! | [`flax`] | `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` | a cell |
+//! | [`pytorch`] | state dicts of `nn.RNN`, `nn.LSTM`, `nn.GRU`, `nn.Embedding`, `nn.Linear` | all layers and directions in one call, and back |
+//! | [`keras`] | `SimpleRNN`, `LSTM`, `GRU`, `Embedding`, `Dense` | a cell |
+//! | [`tensorflow`] | TensorFlow 1's variables and checkpoints, `tf.layers.dense` | a cell; a stack; both directions |
+//! | [`onnx`] | `RNN`, `LSTM`, `GRU`, `DynamicQuantizeLSTM` | a cell; both directions; and models back |
+//! | [`flax`] | `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `Dense` | a cell |
 //!
 //! An importer removes the tensors it takes. After an error, those it has taken are gone.
 
+#[cfg(feature = "_archive")]
+mod archive;
+mod file;
 pub mod flax;
 pub mod keras;
+mod layers;
 mod layout;
+#[cfg(feature = "npz")]
+pub mod npz;
 pub mod onnx;
+mod open;
 pub mod pytorch;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
-#[cfg(feature = "safetensors")]
+#[cfg(feature = "_stored")]
 mod stored;
 pub mod tensorflow;
 mod tensors;
 
+pub use layers::{Layer, layers};
+pub use open::{File, Format, open};
 pub use tensors::Tensors;
 
-use crate::{Embedding, Error, Float};
+use crate::{Dense, Embedding, Error, Float};
+use ndarray::Array1;
 
 /// Takes a tensor of this name, (vocabulary, features).
 fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<Embedding<E>, Error> {
     let [vocabulary, features] = tensors.axes(name, "(vocabulary, features)")?;
     Embedding::from_weights(tensors.take_matrix(name, (vocabulary, features))?)
+}
+
+/// Takes `<prefix>kernel` (input, output), and `<prefix>bias` (output) if there is one.
+fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
+    let [kernel, bias] = ["kernel", "bias"].map(|name| format!("{prefix}{name}"));
+    let [input, output] = tensors.axes(&kernel, "(input, output)")?;
+    let bias = dense_bias(tensors, &bias, output)?;
+    Dense::from_weights(tensors.take_matrix(&kernel, (input, output))?, bias)
+}
+
+/// Takes the bias of a dense layer, (output), if there is one.
+fn dense_bias<E: Float>(tensors: &mut Tensors<'_, E>, name: &str, output: usize) -> Result<Option<Array1<E>>, Error> {
+    tensors.contains(name).then(|| tensors.take_vector(name, output)).transpose()
 }

@@ -9,36 +9,57 @@
 //!
 //! Direction 0 is forward (or the only one), direction 1 backward. Matrices are the transpose of ours. c is our j; z is
 //! our u, h' = (1 − z) ⊙ h̃ + z ⊙ h. There is no `forget_bias`. [`Options`] holds what the operator keeps in
-//! attributes. `clip`, which clips the sums before the activations, and `input_forget` = 1 have no counterpart here.
+//! attributes. `clip`, which clips the sums before the activations, and `input_forget` = 1
+//! have no counterpart here.
 //!
-//! In a graph these tensors are initializers with arbitrary names. The script below names them `{node}/W` and so on.
+//! With the feature `onnx`, `Model` opens a file, finds its recurrent nodes, and makes cells of them with all their
+//! attributes. In a graph the tensors have arbitrary names: `Node::tensors` calls them `{node}/W` and so on.
 //!
-//! # Writing the file
-//!
-//! ```python
-//! import onnx
-//! from safetensors.numpy import save_file
-//!
-//! graph = onnx.load("model.onnx").graph
-//! arrays = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-//! inputs = {"W": 1, "R": 2, "B": 3, "P": 7}  # position among the operator's inputs
-//! save_file({f"{node.name}/{name}": arrays[node.input[at]] for node in graph.node if node.op_type in ("RNN", "LSTM", "GRU")
-//!            for name, at in inputs.items() if at < len(node.input) and node.input[at]}, "model.safetensors")
-//! ```
-//!
-//! Used in `tools/onnx_fixture.py`.
+//! Without the feature, give the importers here tensors of these names. The attributes are then up to you: pass
+//! [`Options`], and check that the node has no `clip`, no `input_forget` and the direction that you expect.
+//! `tools/onnx_fixture.py` writes such a file.
 //!
 //! The tensors of ONNX Runtime's `DynamicQuantizeLSTM` are imported by [`dynamic_quantize_lstm`].
 
+#[cfg(feature = "onnx")]
+mod attributes;
+mod directions;
+#[cfg(feature = "onnx")]
+mod export;
+#[cfg(feature = "onnx")]
+mod follow;
+#[cfg(feature = "onnx")]
+mod graph;
+#[cfg(feature = "onnx")]
+mod kind;
+#[cfg(feature = "onnx")]
+mod model;
+#[cfg(feature = "onnx")]
+mod node;
+#[cfg(feature = "onnx")]
+mod operator;
+#[cfg(feature = "onnx")]
+mod operators;
 mod quantized;
+#[cfg(feature = "onnx")]
+mod tensor;
+#[cfg(feature = "onnx")]
+mod wire;
+
+#[cfg(feature = "onnx")]
+pub use {
+    export::Export,
+    kind::{Direction, Kind},
+    model::Model,
+    node::Node,
+    operator::Operator,
+};
 
 pub use quantized::{bidirectional_dynamic_quantize_lstm, dynamic_quantize_lstm};
 
 use super::Tensors;
-use super::layout::{BlockGru, IOFC, ZRH, pick, put};
-use crate::cells::{BasicRnnWeights, LstmWeights, Peepholes};
-use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, GruReset, Lstm};
-use ndarray::{Array2, ArrayD, ArrayView1, ArrayView2, Axis};
+use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
+use directions::{gru_directions, lstm_directions, rnn_directions};
 
 /// Options that an operator keeps in its attributes. The defaults are ONNX's.
 ///
@@ -80,13 +101,26 @@ impl Options {
     }
 }
 
+#[cfg(feature = "onnx")]
+impl Options {
+    /// In words, as far as an operator has them.
+    fn described(&self, kind: Kind) -> String {
+        let Self { activation, gate_activation, linear_before_reset } = self;
+        match kind {
+            Kind::Rnn => format!("{activation:?}"),
+            Kind::Gru => format!("{gate_activation:?} and {activation:?}, linear_before_reset={linear_before_reset}"),
+            Kind::Lstm | Kind::DynamicQuantizeLstm => format!("{gate_activation:?} and {activation:?}"),
+        }
+    }
+}
+
 /// Imports an `RNN` with one direction. Of the options, only `activation` matters.
 ///
 /// # Errors
 /// - [`Error::MissingWeight`] if a tensor is missing.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
 pub fn rnn<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<BasicRnn<E>, Error> {
-    rnn_directions(tensors, prefix, options).map(|[cell]| cell)
+    rnn_directions(tensors, prefix, &[*options; _]).map(|[cell]| cell)
 }
 
 /// Imports an `RNN` with both directions, forward and backward.
@@ -98,7 +132,7 @@ pub fn bidirectional_rnn<E: Float>(
     prefix: &str,
     options: &Options,
 ) -> Result<Bidirectional<BasicRnn<E>>, Error> {
-    rnn_directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
+    rnn_directions(tensors, prefix, &[*options; _]).map(|[fw, bw]| Bidirectional { fw, bw })
 }
 
 /// Imports an `LSTM` with one direction, and with peepholes if there is a `P`.
@@ -106,7 +140,7 @@ pub fn bidirectional_rnn<E: Float>(
 /// # Errors
 /// As [`rnn`].
 pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Lstm<E>, Error> {
-    lstm_directions(tensors, prefix, options).map(|[cell]| cell)
+    lstm_directions(tensors, prefix, &[*options; _]).map(|[cell]| cell)
 }
 
 /// Imports an `LSTM` with both directions, forward and backward.
@@ -118,7 +152,7 @@ pub fn bidirectional_lstm<E: Float>(
     prefix: &str,
     options: &Options,
 ) -> Result<Bidirectional<Lstm<E>>, Error> {
-    lstm_directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
+    lstm_directions(tensors, prefix, &[*options; _]).map(|[fw, bw]| Bidirectional { fw, bw })
 }
 
 /// Imports a `GRU` with one direction.
@@ -126,7 +160,7 @@ pub fn bidirectional_lstm<E: Float>(
 /// # Errors
 /// As [`rnn`].
 pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Gru<E>, Error> {
-    gru_directions(tensors, prefix, options).map(|[cell]| cell)
+    gru_directions(tensors, prefix, &[*options; _]).map(|[cell]| cell)
 }
 
 /// Imports a `GRU` with both directions, forward and backward.
@@ -138,137 +172,10 @@ pub fn bidirectional_gru<E: Float>(
     prefix: &str,
     options: &Options,
 ) -> Result<Bidirectional<Gru<E>>, Error> {
-    gru_directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
+    gru_directions(tensors, prefix, &[*options; _]).map(|[fw, bw]| Bidirectional { fw, bw })
 }
 
-fn rnn_directions<E: Float, const N: usize>(
-    tensors: &mut Tensors<'_, E>,
-    prefix: &str,
-    options: &Options,
-) -> Result<[BasicRnn<E>; N], Error> {
-    let node = Node::<N>::new(tensors, prefix, 1)?;
-    let mut kernels: [_; N] = std::array::from_fn(|_| Array2::zeros((node.input + node.hidden, node.hidden)));
-    node.matrices(tensors, |direction, row, from| put(&mut kernels[direction], row, from, &[0]))?;
-    let biases = node.biases(tensors)?;
-    each(kernels, |direction, kernel| {
-        let bias = biases.as_ref().map(|biases| biases.direction(direction)).map(|[w, r]| &w + &r);
-        BasicRnn::<E>::builder(node.input, node.hidden)
-            .activation(options.activation)
-            .use_bias(bias.is_some())
-            .build_from(BasicRnnWeights { kernel, bias })
-    })
-}
-
-fn lstm_directions<E: Float, const N: usize>(
-    tensors: &mut Tensors<'_, E>,
-    prefix: &str,
-    options: &Options,
-) -> Result<[Lstm<E>; N], Error> {
-    let node = Node::<N>::new(tensors, prefix, 4)?;
-    let hidden = node.hidden;
-    let p = format!("{prefix}P");
-    if tensors.contains(&p) {
-        tensors.check(&p, &[N, 3 * hidden])?;
-    }
-    let mut kernels: [_; N] = std::array::from_fn(|_| Array2::zeros((node.input + hidden, 4 * hidden)));
-    node.matrices(tensors, |direction, row, from| put(&mut kernels[direction], row, from, &IOFC))?;
-    let biases = node.biases(tensors)?;
-    let peepholes = tensors.contains(&p).then(|| tensors.take_matrix(&p, (N, 3 * hidden))).transpose()?;
-    each(kernels, |direction, kernel| {
-        let bias = biases.as_ref().map(|biases| biases.direction(direction)).map(|[w, r]| &w + &r);
-        let bias = bias.map(|bias| pick(bias.view(), hidden, &IOFC));
-        let peepholes = peepholes.as_ref().map(|peepholes| {
-            let [w_i_diag, w_o_diag, w_f_diag] =
-                [0, 1, 2].map(|block| pick(peepholes.row(direction), hidden, &[block]));
-            Peepholes { w_f_diag, w_i_diag, w_o_diag }
-        });
-        Lstm::builder(node.input, hidden)
-            .forget_bias(E::zero())
-            .use_bias(bias.is_some())
-            .use_peepholes(peepholes.is_some())
-            .activation(options.activation)
-            .gate_activation(options.gate_activation)
-            .build_from(LstmWeights { kernel, bias, peepholes, projection: None })
-    })
-}
-
-fn gru_directions<E: Float, const N: usize>(
-    tensors: &mut Tensors<'_, E>,
-    prefix: &str,
-    options: &Options,
-) -> Result<[Gru<E>; N], Error> {
-    let node = Node::<N>::new(tensors, prefix, 3)?;
-    let mut grus: [_; N] = std::array::from_fn(|_| BlockGru::new(node.input, node.hidden, ZRH));
-    node.matrices(tensors, |direction, row, from| grus[direction].put(row, from))?;
-    let biases = node.biases(tensors)?;
-    let reset = if options.linear_before_reset { GruReset::After } else { GruReset::Before };
-    each(grus, |direction, gru| {
-        let biases = biases.as_ref().map(|biases| biases.direction(direction));
-        gru.build(biases, reset, [options.activation, options.gate_activation])
-    })
-}
-
-/// The cells of all directions, or the first error.
-fn each<T, C, const N: usize>(
-    parts: [T; N],
-    mut cell: impl FnMut(usize, T) -> Result<C, Error>,
-) -> Result<[C; N], Error> {
-    let cells: Result<Vec<C>, Error> = parts.into_iter().enumerate().map(|(i, part)| cell(i, part)).collect();
-    Ok(cells?.try_into().unwrap_or_else(|_| unreachable!("one cell per direction")))
-}
-
-/// An operator with `N` directions: its prefix and its sizes, which come from the checked shapes.
-struct Node<'p, const N: usize> {
-    prefix: &'p str,
-    gates: usize,
-    input: usize,
-    hidden: usize,
-    use_bias: bool,
-}
-
-/// `B`, (directions, 2 · gates · hidden).
-struct Biases<E>(Array2<E>);
-
-impl<E: Float> Biases<E> {
-    /// The biases of W and R for one direction.
-    fn direction(&self, direction: usize) -> [ArrayView1<'_, E>; 2] {
-        let (w, r) = self.0.index_axis(Axis(0), direction).split_at(Axis(0), self.0.ncols() / 2);
-        [w, r]
-    }
-}
-
-impl<'p, const N: usize> Node<'p, N> {
-    fn new<E: Float>(tensors: &Tensors<'_, E>, prefix: &'p str, gates: usize) -> Result<Self, Error> {
-        let [w, r, b] = ["W", "R", "B"].map(|name| format!("{prefix}{name}"));
-        let [_, _, input] = tensors.axes(&w, &format!("({N}, {gates} · hidden, input)"))?;
-        let [_, _, hidden] = tensors.axes(&r, &format!("({N}, {gates} · hidden, hidden)"))?;
-        tensors.check(&r, &[N, gates * hidden, hidden])?;
-        tensors.check(&w, &[N, gates * hidden, input])?;
-        let use_bias = tensors.contains(&b);
-        if use_bias {
-            tensors.check(&b, &[N, 2 * gates * hidden])?;
-        }
-        Ok(Self { prefix, gates, input, hidden, use_bias })
-    }
-
-    /// Calls `put` with each direction's weight matrices, transposed, and the row of our kernel where each begins.
-    fn matrices<E: Float>(
-        &self,
-        tensors: &mut Tensors<'_, E>,
-        mut put: impl FnMut(usize, usize, ArrayView2<E>),
-    ) -> Result<(), Error> {
-        for (name, row) in [("W", 0), ("R", self.input)] {
-            let matrices: ArrayD<E> = tensors.take(&format!("{}{name}", self.prefix))?;
-            for (direction, matrix) in matrices.outer_iter().enumerate() {
-                put(direction, row, matrix.into_dimensionality().expect("three axes were checked").reversed_axes());
-            }
-        }
-        Ok(())
-    }
-
-    fn biases<E: Float>(&self, tensors: &mut Tensors<'_, E>) -> Result<Option<Biases<E>>, Error> {
-        let shape = (N, 2 * self.gates * self.hidden);
-        let name = format!("{}B", self.prefix);
-        self.use_bias.then(|| tensors.take_matrix(&name, shape).map(Biases)).transpose()
-    }
+#[cfg(feature = "onnx")]
+fn invalid(reason: String) -> Error {
+    Error::InvalidFile { format: "ONNX", reason }
 }

@@ -1,4 +1,4 @@
-//! PyTorch: `nn.RNN`, `nn.LSTM` and `nn.GRU`, from a state dict and back; `nn.Embedding`, from a state dict.
+//! PyTorch: `nn.RNN`, `nn.LSTM` and `nn.GRU`, from a state dict and back; `nn.Embedding` and `nn.Linear`, from one.
 //!
 //! | name | shape | blocks of rows |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | `bias_ih_l{k}`, `bias_hh_l{k}` | (gates · hidden) | the same; they are added |
 //! | `weight_hr_l{k}` | (output, hidden) | LSTM with `proj_size`, which is then `output`; otherwise `output` is `hidden` |
 //! | `weight` of an Embedding | (num_embeddings, embedding_dim) | |
+//! | `weight`, `bias` of a Linear | (out_features, in_features), (out_features) | |
 //!
 //! The backward direction's names end in `_reverse`. Layer k > 0 takes the outputs of layer k − 1, forward and backward
 //! side by side. All matrices are ours, transposed. g is our j. PyTorch's GRU resets after the product
@@ -19,7 +20,11 @@
 //! Our one bias is the sum of PyTorch's two. Exports put all of it in `bias_ih` and set `bias_hh` to 0, except for a
 //! GRU's recurrent candidate bias, which is inside the reset gate and stays separate.
 //!
-//! # Writing the file
+//! # Files
+//!
+//! With the feature `pytorch`, [`read_tensors`] and [`read_state_dict`] read the `.pt` and `.pth` files of `torch.save`
+//! directly, old and new. [`drop_data_parallel`] and [`fold_weight_norm`] remove what PyTorch's wrappers leave in the
+//! names. To write a safetensors file instead:
 //!
 //! ```python
 //! from safetensors.torch import save_file
@@ -30,13 +35,23 @@
 //! Used in `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
 use super::Tensors;
-use crate::{Activation, BasicRnn, Bidirectional, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
+use crate::{Activation, BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
 use layer::Layer;
 
+#[cfg(feature = "pytorch")]
+mod class;
 mod export;
+#[cfg(feature = "pytorch")]
+mod file;
 mod layer;
+mod names;
+#[cfg(feature = "pytorch")]
+mod pickle;
 
 pub use export::{export_gru, export_lstm, export_rnn};
+#[cfg(feature = "pytorch")]
+pub use file::{read_state_dict, read_tensors};
+pub use names::{drop_data_parallel, fold_weight_norm};
 
 /// Imports an `nn.Embedding`. Its `max_norm` and `padding_idx` are not in the weights and have no effect here.
 ///
@@ -44,6 +59,17 @@ pub use export::{export_gru, export_lstm, export_rnn};
 /// As [`rnn`].
 pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Embedding<E>, Error> {
     super::embedding(tensors, &format!("{prefix}weight"))
+}
+
+/// Imports an `nn.Linear`, with or without a bias.
+///
+/// # Errors
+/// As [`rnn`].
+pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
+    let [weight, bias] = ["weight", "bias"].map(|name| format!("{prefix}{name}"));
+    let [output, input] = tensors.axes(&weight, "(out_features, in_features)")?;
+    let bias = super::dense_bias(tensors, &bias, output)?;
+    Dense::from_weights(tensors.take_matrix(&weight, (output, input))?.reversed_axes(), bias)
 }
 
 /// Imports the layers of an `nn.RNN` as a stack. `activation` is its `nonlinearity`, which weights do not record.

@@ -28,8 +28,8 @@
 //!
 //! A [`Compressed`](crate::Compressed) cell has functions of its own: [`save_compressed`] and [`load_compressed`].
 
-use super::Tensors;
 use super::stored::Stored;
+use super::{Tensors, file};
 use crate::error::list;
 use crate::{Error, Float, Parameters, ParametersMut};
 use header::{Described, Header, Info, Shape};
@@ -40,7 +40,6 @@ use std::io::{self, Write};
 use std::path::Path;
 
 mod compressed;
-mod file;
 mod header;
 
 pub use compressed::{compressed_from_bytes, compressed_to_bytes, load_compressed, save_compressed};
@@ -138,7 +137,7 @@ pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
     let header = Header::read(bytes)?;
     let mut tensors = Tensors::new();
     for (name, Info { dtype, shape: Shape(shape), offsets: [start, end] }) in header.tensors {
-        tensors.insert_stored(name, Stored { dtype, shape, bytes: &header.data[start..end] });
+        tensors.insert_stored(name, Stored::new(dtype, shape, &header.data[start..end]));
     }
     Ok(tensors)
 }

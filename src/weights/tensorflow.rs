@@ -1,4 +1,5 @@
-//! TensorFlow 1: the variables of `BasicRNNCell`, `LSTMCell` (and `BasicLSTMCell`) and `GRUCell`.
+//! TensorFlow 1: the variables of `BasicRNNCell`, `LSTMCell` (and `BasicLSTMCell`) and `GRUCell`; of
+//! `tf.layers.dense`.
 //!
 //! | name | shape | blocks of columns |
 //! |---|---|---|
@@ -9,6 +10,7 @@
 //! | LSTM `projection/kernel` | (hidden, output), with `num_proj` | |
 //! | GRU `gates/kernel`, `gates/bias` | (input + hidden, 2 · hidden) | r, u |
 //! | GRU `candidate/kernel`, `candidate/bias` | (input + hidden, hidden) | one |
+//! | dense `kernel`, `bias` | (input, output), (output); no bias with `use_bias=False` | |
 //!
 //! Names, layout and gate order are the same as here. The GRU resets before the product. `forget_bias` is not in
 //! `bias`: it is an option, 1 by default in both. The scopes before each name are the prefix:
@@ -49,7 +51,7 @@
 
 use super::Tensors;
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
-use crate::{BasicRnn, Bidirectional, Embedding, Error, Float, Gru, Lstm};
+use crate::{BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm};
 
 /// Imports a variable that `tf.nn.embedding_lookup` reads, (vocabulary, features). A graph names it as it likes, so
 /// `name` is the whole name.
@@ -58,6 +60,15 @@ use crate::{BasicRnn, Bidirectional, Embedding, Error, Float, Gru, Lstm};
 /// As [`basic_rnn`].
 pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<Embedding<E>, Error> {
     super::embedding(tensors, name)
+}
+
+/// Imports a `tf.layers.dense`, whose prefix is `dense/` if it was given no name. Its activation is not in the variables
+/// and has no effect here.
+///
+/// # Errors
+/// As [`basic_rnn`].
+pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
+    super::dense(tensors, prefix)
 }
 
 /// Imports a `BasicRNNCell`. `options` sets what the variables do not record: the activation.

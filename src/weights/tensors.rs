@@ -1,12 +1,14 @@
 //! [`Tensors`]: named arrays from memory or a file, for the importers.
 
-use crate::error::list;
+use crate::error::list_to;
 use crate::{Error, Float};
-use ndarray::{Array1, Array2, ArrayBase, ArrayD, CowArray, CowRepr, Dimension, IxDyn};
+use ndarray::{Array1, Array2, ArrayBase, ArrayD, ArrayViewD, CowArray, CowRepr, Dimension, IxDyn};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-#[cfg(feature = "safetensors")]
+mod names;
+
+#[cfg(feature = "_stored")]
 use super::stored::Stored;
 
 /// Named tensors: the weights of a framework, ready to import.
@@ -37,7 +39,7 @@ pub struct Tensors<'a, E: Float> {
 pub(super) enum Tensor<'a, E: Float> {
     // A `CowArray`, spelled out to be covariant in 'a, which the alias is not.
     Array(ArrayBase<CowRepr<'a, E>, IxDyn, E>),
-    #[cfg(feature = "safetensors")]
+    #[cfg(feature = "_stored")]
     Stored(Stored<'a>),
 }
 
@@ -45,8 +47,18 @@ impl<E: Float> Tensor<'_, E> {
     fn shape(&self) -> &[usize] {
         match self {
             Self::Array(array) => array.shape(),
-            #[cfg(feature = "safetensors")]
+            #[cfg(feature = "_stored")]
             Self::Stored(stored) => stored.shape(),
+        }
+    }
+
+    /// The type of its numbers, by safetensors' name.
+    fn dtype(&self) -> &str {
+        match self {
+            Self::Array(_) if size_of::<E>() == 8 => "F64",
+            Self::Array(_) => "F32",
+            #[cfg(feature = "_stored")]
+            Self::Stored(stored) => &stored.dtype,
         }
     }
 }
@@ -69,7 +81,7 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.map.insert(name.into(), Tensor::Array(array.into().into_dyn()));
     }
 
-    #[cfg(feature = "safetensors")]
+    #[cfg(feature = "_stored")]
     pub(super) fn insert_stored(&mut self, name: String, stored: Stored<'a>) {
         self.map.insert(name, Tensor::Stored(stored));
     }
@@ -126,27 +138,60 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.map.retain(|name, _| keep(name));
     }
 
-    /// Removes and returns a tensor of any shape.
+    /// Removes and returns a tensor of any shape. One that cannot be read stays.
     ///
     /// # Errors
     /// - [`Error::MissingWeight`] if there is no such tensor.
     /// - [`Error::TensorDtype`] if it comes from a file and cannot be read without loss.
     /// - [`Error::TensorShape`] if it comes from a file, is empty, and no array can have its shape.
     pub fn take(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
+        self.check_dtype(name)?;
         match self.map.remove(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => Ok(array.into_owned()),
-            #[cfg(feature = "safetensors")]
-            Tensor::Stored(stored) => stored.read(name),
+            #[cfg(feature = "_stored")]
+            Tensor::Stored(stored) => {
+                let read = stored.read(name);
+                self.keep_refused(name, stored, read)
+            }
         }
     }
 
+    /// Removes and returns a tensor of integers, such as lengths or tokens, of any shape. One that cannot be read stays.
+    ///
+    /// # Errors
+    /// - [`Error::MissingWeight`] if there is no such tensor.
+    /// - [`Error::TensorDtype`] if its numbers are not integers of at most 64 bits or booleans, or one does not fit an
+    ///   `i64`. Floats must be whole and are taken from arrays only.
+    /// - [`Error::TensorShape`] as [`take`](Self::take).
+    pub fn take_integers(&mut self, name: &str) -> Result<ArrayD<i64>, Error> {
+        let integers = match self.map.get(name).ok_or_else(|| self.missing(name))? {
+            Tensor::Array(array) => whole(name, array.view())?,
+            #[cfg(feature = "_stored")]
+            Tensor::Stored(stored) => stored.read_integers(name)?,
+        };
+        self.map.remove(name);
+        Ok(integers)
+    }
+
     /// Removes and returns a tensor of 8-bit integers, which may be an array of whole numbers.
-    pub(super) fn take_integers(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
+    pub(super) fn take_codes(&mut self, name: &str) -> Result<ArrayD<E>, Error> {
         match self.map.remove(name).ok_or_else(|| self.missing(name))? {
             Tensor::Array(array) => Ok(array.into_owned()),
-            #[cfg(feature = "safetensors")]
-            Tensor::Stored(stored) => stored.read_integers(name),
+            #[cfg(feature = "_stored")]
+            Tensor::Stored(stored) => {
+                let read = stored.read_codes(name);
+                self.keep_refused(name, stored, read)
+            }
         }
+    }
+
+    /// Puts a tensor back that could not be read.
+    #[cfg(feature = "_stored")]
+    fn keep_refused<T>(&mut self, name: &str, stored: Stored<'a>, read: Result<T, Error>) -> Result<T, Error> {
+        if read.is_err() {
+            self.insert_stored(name.into(), stored);
+        }
+        read
     }
 
     /// Removes and returns a matrix of the given shape.
@@ -183,7 +228,7 @@ impl<'a, E: Float> Tensors<'a, E> {
 
     fn check_dtype(&self, name: &str) -> Result<(), Error> {
         match self.map.get(name) {
-            #[cfg(feature = "safetensors")]
+            #[cfg(feature = "_stored")]
             Some(Tensor::Stored(stored)) => stored.check_dtype::<E>(name),
             _ => Ok(()),
         }
@@ -215,33 +260,52 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// Checks that every tensor was taken.
     ///
     /// # Errors
-    /// [`Error::UnexpectedWeight`] if one is left.
+    /// [`Error::UnexpectedWeight`] if some are left. It lists them.
     pub fn finish(self) -> Result<(), Error> {
-        match self.map.into_keys().next() {
-            Some(name) => Err(Error::UnexpectedWeight { name, reason: "nothing took it".into() }),
-            None => Ok(()),
+        const MAX_NAMES: usize = 100;
+        let mut names = self.map.into_keys();
+        let Some(name) = names.next() else { return Ok(()) };
+        let rest: Vec<String> = names.collect();
+        let mut reason = "nothing took it".to_string();
+        if !rest.is_empty() {
+            reason += &format!(", nor {}", list_to(rest.iter().map(String::as_str), MAX_NAMES));
         }
+        Err(Error::UnexpectedWeight { name, reason })
     }
 
-    fn missing(&self, name: &str) -> Error {
-        let reason = if self.is_empty() {
-            "no tensors are left".into()
-        } else {
-            format!("the tensors left are {}", list(self.names()))
-        };
-        Error::MissingWeight { name: name.into(), reason }
-    }
-
-    /// Converts all tensors to another element type, rounding to nearest, for example to run `f64` weights in `f32`.
+    /// Converts all tensors of floats to another element type, rounding to nearest, for example to run `f64` weights in
+    /// `f32`. Tensors of a file that are not floats stay as they are: [`take_integers`](Self::take_integers) reads them,
+    /// and [`take`](Self::take) names their type.
     ///
     /// # Errors
     /// [`Error::TensorDtype`] and [`Error::TensorShape`], as [`take`](Self::take).
     pub fn cast<T: Float>(mut self) -> Result<Tensors<'static, T>, Error> {
         let mut cast = Tensors::new();
         while let Some(name) = self.map.keys().next().cloned() {
+            #[cfg(feature = "_stored")]
+            if self.map.get(&name).is_some_and(|tensor| matches!(tensor, Tensor::Stored(stored) if !stored.is_float()))
+            {
+                if let Some(Tensor::Stored(stored)) = self.map.remove(&name) {
+                    cast.insert_stored(name, stored.into_owned());
+                }
+                continue;
+            }
             let array = self.take(&name)?;
             cast.insert(name, array.mapv(|value| T::of(value.as_f64())));
         }
         Ok(cast)
+    }
+}
+
+/// Whole numbers as integers.
+fn whole<E: Float>(name: &str, numbers: ArrayViewD<'_, E>) -> Result<ArrayD<i64>, Error> {
+    // From here on an f64 may be rounded to an i64 that it is not.
+    const LIMIT: f64 = (1_u64 << 53) as f64;
+    match numbers.iter().map(|number| number.as_f64()).find(|number| number.fract() != 0.0 || number.abs() > LIMIT) {
+        Some(number) => {
+            let (expected, found) = ("whole numbers up to 2⁵³", format!("an array with {number}"));
+            Err(Error::TensorDtype { name: name.into(), expected, found })
+        }
+        None => Ok(numbers.mapv(|number| number.as_f64() as i64)),
     }
 }

@@ -11,10 +11,9 @@ use std::collections::BTreeMap;
 
 /// A cell with compressed weights, for inference: smaller, and faster where loading weights takes the time.
 ///
-/// Made from a cell of `f32` that implements [`RnnCell::compress`]: all of this crate's, wrapped, stacked or boxed,
-/// except the [`AttentionWrapper`](crate::seq2seq::AttentionWrapper). Every matrix is stored in a [`WeightFormat`], and
-/// its `f32` numbers are dropped. Biases, peepholes, gains and everything that steps compute stay `f32`, except that
-/// [`Int8`](WeightFormat::Int8) rounds what the matrices multiply.
+/// Made from a cell of `f32` that implements [`RnnCell::compress`], as all of this crate do, wrapped, stacked or boxed.
+/// Every matrix is stored in a [`WeightFormat`], and its `f32` numbers are dropped. Biases, peepholes, gains and
+/// everything that steps compute stay `f32`, except that [`Int8`](WeightFormat::Int8) rounds what the matrices multiply.
 ///
 /// It is an [`RnnCell`] with the same state, so every driver runs it. It cannot be trained: it is no
 /// [`TrainableCell`](crate::train::TrainableCell), and nothing returns the cell inside. Clones share the weights.
@@ -54,6 +53,10 @@ impl<C: RnnCell<Elem = f32>> Compressed<C> {
         cell.compress(&mut compression)?;
         let matrices = compression.into_matrices();
         Ok(Self { cell, format, matrices })
+    }
+
+    pub(crate) fn cell(&self) -> &C {
+        &self.cell
     }
 
     /// The cell inside, and its compressed matrices.

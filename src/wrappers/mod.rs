@@ -17,5 +17,5 @@ pub use boxed::DynWorkspace;
 pub use dropout::DropoutWrapperBuilder;
 pub use highway::{HighwayWeights, HighwayWrapperBuilder};
 pub use multi::Layers;
-pub use residual::{AddInput, ResidualFn};
+pub use residual::{AddInput, ResidualBack, ResidualFn, WithDerivative};
 pub use workspace::WrapperWorkspace;

@@ -69,7 +69,8 @@ impl<C: RnnCell> ResidualWrapper<C> {
 
 impl<C: RnnCell, F: Fn(&ArrayRef2<C::Elem>, &mut ArrayRef2<C::Elem>) + Sync> ResidualWrapper<C, F> {
     /// Calls `residual` on each step's inputs (batch, input) and outputs (batch, output) of `cell`, to change the
-    /// outputs in place. The two may differ in width. Row b of the outputs may depend on row b only.
+    /// outputs in place. The two may differ in width. Row b of the outputs may depend on row b only. To train the
+    /// wrapper, give the function's derivative too: [`with_residual_fns`](ResidualWrapper::with_residual_fns).
     ///
     /// ```
     /// use rand::SeedableRng;
@@ -89,7 +90,84 @@ impl<C: RnnCell, F: Fn(&ArrayRef2<C::Elem>, &mut ArrayRef2<C::Elem>) + Sync> Res
     }
 }
 
+/// A residual function with its derivative, as [`ResidualWrapper::with_residual_fns`] keeps them.
+#[derive(Clone, Copy)]
+pub struct WithDerivative<R, D> {
+    residual: R,
+    derivative: D,
+}
+
+impl<R, D> WithDerivative<R, D> {
+    pub(crate) fn derivative(&self) -> &D {
+        &self.derivative
+    }
+}
+
+impl<R, D> std::fmt::Debug for WithDerivative<R, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WithDerivative").finish_non_exhaustive()
+    }
+}
+
+impl<E: Float, R: Fn(&ArrayRef2<E>, &mut ArrayRef2<E>) + Sync, D: Sync> ResidualFn<E> for WithDerivative<R, D> {
+    fn join(&self, inputs: &ArrayRef2<E>, outputs: &mut ArrayRef2<E>) {
+        (self.residual)(inputs, outputs);
+    }
+}
+
+/// What the derivative of a residual function reads, and what it writes: arrays of one step.
+#[derive(Debug)]
+pub struct ResidualBack<'a, E> {
+    /// The inputs x, (batch, input).
+    pub inputs: &'a ArrayRef2<E>,
+    /// The cell's outputs y before they were joined, (batch, output).
+    pub outputs: &'a ArrayRef2<E>,
+    /// The gradient of the joined outputs, (batch, output).
+    pub d_joined: &'a ArrayRef2<E>,
+    /// Receives the gradient of x through the residual function alone. Holds zeros.
+    pub d_inputs: &'a mut ArrayRef2<E>,
+    /// Receives the gradient of y. Holds zeros.
+    pub d_outputs: &'a mut ArrayRef2<E>,
+}
+
+impl<C, R, D> ResidualWrapper<C, WithDerivative<R, D>>
+where
+    C: RnnCell,
+    R: Fn(&ArrayRef2<C::Elem>, &mut ArrayRef2<C::Elem>) + Sync,
+    D: Fn(&mut ResidualBack<'_, C::Elem>) + Sync,
+{
+    /// As [`with_residual_fn`](ResidualWrapper::with_residual_fn), with the derivative of `residual`, so that the wrapper
+    /// is a [`TrainableCell`](crate::train::TrainableCell) if `cell` is one. A recorded run also keeps the cell's outputs.
+    ///
+    /// ```
+    /// use ndarray::Zip;
+    /// use rand::SeedableRng;
+    /// use rnn_cell::{Gru, ResidualWrapper, one_hot, train::gradient_error};
+    /// let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+    /// // y + x · y, so that an input can amplify an output.
+    /// let mut cell = ResidualWrapper::with_residual_fns(
+    ///     Gru::<f64>::new(4, 4, &mut rng),
+    ///     |x, y| Zip::from(y).and(x).for_each(|y, &x| *y += x * *y),
+    ///     |back| {
+    ///         Zip::from(&mut *back.d_inputs).and(back.outputs).and(back.d_joined).for_each(|d_x, &y, &d| *d_x = d * y);
+    ///         Zip::from(&mut *back.d_outputs).and(back.inputs).and(back.d_joined).for_each(|d_y, &x, &d| *d_y = d * (1.0 + x));
+    ///     },
+    /// );
+    /// let x = one_hot(&["hello", "eolll"], "helo")?;
+    /// assert!(gradient_error(&mut cell, &x, Some(&[5, 3]), None)? < 1e-8);
+    /// # Ok::<(), rnn_cell::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_residual_fns(cell: C, residual: R, derivative: D) -> Self {
+        Self { cell, residual: WithDerivative { residual, derivative } }
+    }
+}
+
 impl<C, F> ResidualWrapper<C, F> {
+    pub(crate) fn residual(&self) -> &F {
+        &self.residual
+    }
+
     /// The wrapped cell.
     #[must_use]
     pub fn cell(&self) -> &C {

@@ -111,7 +111,7 @@ fn drivers_and_tapes_are_sent_and_printed() {
     sent::<Stream<Arc<BoxedCell<f32>>>>();
     sent::<DynamicRnn<'_, '_, Lstm<f32>>>();
     sent::<BidirectionalRnn<'_, '_, Lstm<f32>, Gru<f32>>>();
-    sent::<StackBidirectionalRnn<'_, Lstm<f32>, Gru<f32>>>();
+    sent::<StackBidirectionalRnn<'_, '_, Lstm<f32>, Gru<f32>>>();
     sent::<RawRnn<'_, Lstm<f32>>>();
     sent::<Checkpointed<DynamicRnn<'_, '_, Lstm<f32>>>>();
     sent::<DynamicRnnWorkspace<BoxedCell<f32>>>();
@@ -140,6 +140,10 @@ fn data_is_sent_shared_cloned_and_printed() {
     data::<Sgd<f32>>();
     data::<AdamBuilder<f32>>();
     data::<SgdBuilder<f32>>();
+    data::<train::RmsProp<f32>>();
+    data::<train::RmsPropBuilder<f32>>();
+    data::<train::Schedule>();
+    data::<train::SequenceLoss>();
     data::<keras::Options>();
     data::<onnx::Options>();
     data::<Tensors<'static, f32>>();

@@ -74,16 +74,24 @@ pub trait CheckTrainable<E: Float> {
         C: TrainableCell<Elem = E> + Send + Sync + 'static;
 }
 
-/// [`Check`] for a cell that can be trained as well.
-struct Any<'a, T>(&'a mut T);
+/// Erases a cell, so that a check is compiled once and not for every cell.
+struct Erased<'a, T>(&'a mut T);
 
-impl<E: Float, T: Check<E>> CheckTrainable<E> for Any<'_, T> {
+impl<E: Float, T: Check<E>> CheckTrainable<E> for Erased<'_, T> {
     fn check<C>(&mut self, name: &str, make: impl Fn(usize, usize, &mut Rng) -> C)
     where
         C: TrainableCell<Elem = E> + Send + Sync + 'static,
     {
-        self.0.check(name, make);
+        check_boxed(self.0, name, &|input, hidden, rng| BoxedCell::new(make(input, hidden, rng)));
     }
+}
+
+fn check_boxed<E: Float, T: Check<E>>(
+    check: &mut T,
+    name: &str,
+    make: &dyn Fn(usize, usize, &mut Rng) -> BoxedCell<E>,
+) {
+    check.check(name, make);
 }
 
 /// Builds a cell for an input size and a hidden size, and erases it.
@@ -145,8 +153,8 @@ impl<C> ParametersMut<f32> for Small<C> {}
 pub fn each_compressed_cell(check: &mut impl Check<f32>) {
     for format in FORMATS {
         each_boxed_cell::<f32>(&mut |name, make| {
-            check.check(&format!("{name}, {format:?}"), |input, hidden, rng| {
-                Small(Compressed::new(make(input, hidden, rng), format).unwrap())
+            check_boxed(check, &format!("{name}, {format:?}"), &|input, hidden, rng| {
+                BoxedCell::new(Small(Compressed::new(make(input, hidden, rng), format).unwrap()))
             });
         });
     }
@@ -218,19 +226,18 @@ pub fn ugrnn_options<E: Float>() -> Options<UgrnnBuilder<E>> {
     ]
 }
 
-/// Runs `check` over the whole list.
+/// Runs `check` over the whole list, each cell in a [`BoxedCell`].
 pub fn each_cell<E: Float>(check: &mut impl Check<E>) {
-    each_trainable_cell(&mut Any(check));
-    check.check("boxed cell", |i, h, rng| BoxedCell::new(gru::<E>(i, h, rng)));
-    check.check("multi of boxed cells", |i, h, rng| {
-        stack(vec![BoxedCell::new(lstm::<E>(i, h, rng)), BoxedCell::new(residual(gru(3, 3, rng)))])
+    each_trainable_cell(&mut Erased(check));
+    check_boxed(check, "multi of boxed cells", &|i, h, rng| {
+        BoxedCell::new(stack(vec![BoxedCell::new(lstm::<E>(i, h, rng)), BoxedCell::new(residual(gru(3, 3, rng)))]))
     });
-    check.check("residual function", |i, h, rng| {
-        ResidualWrapper::with_residual_fn(gru::<E>(i, h, rng), |x, y| {
+    check_boxed(check, "residual function", &|i, h, rng| {
+        BoxedCell::new(ResidualWrapper::with_residual_fn(gru::<E>(i, h, rng), |x, y| {
             for (x, mut y) in x.rows().into_iter().zip(y.rows_mut()) {
                 y.mapv_inplace(|y| y * x[0]);
             }
-        })
+        }))
     });
 }
 

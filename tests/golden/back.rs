@@ -5,16 +5,20 @@
 
 use crate::case::{Case, Fault, Merge};
 use crate::drive::{
-    Direction, Layer, Results, direction, driver, layers, placed, put_merged, put_state, state, swapped, time_axis,
-    widen,
+    Direction, Layer, Results, direction, driver, driver_both, layers, put_merged, put_state, state, swapped,
+    time_axis, widen,
 };
 use crate::import;
+use crate::windows;
 use ndarray::{Array3, Axis, Ix3, s};
-use rnn_cell::train::{self, Gradients};
+use rnn_cell::train::Gradients;
 use rnn_cell::{DynState, Float, RnnCell, concat_outputs};
 
 /// Outputs, final states and the gradients of all arguments, computed in `E`.
 pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
+    if case.api == "carried_windows" {
+        return windows::run::<E>(case, true);
+    }
     let lengths = case.lengths()?;
     let lengths = lengths.as_deref();
     let mut x = swapped(&case.array::<E, Ix3>("x")?, case.time_major).to_owned();
@@ -22,13 +26,15 @@ pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
     for (row, &length) in lengths.into_iter().flatten().enumerate() {
         x.slice_mut(s![row, length.., ..]).fill(E::of(f64::NAN));
     }
+    for (at, &valid) in case.mask.iter().flat_map(|mask| mask.valid.indexed_iter()) {
+        x.slice_mut(s![at.0, at.1, ..]).mapv_inplace(|x| if valid { x } else { E::of(f64::NAN) });
+    }
     let mut results = Results::new();
     let d_x = match case.api.as_str() {
         "dynamic_rnn" | "static_rnn" | "raw_rnn" => one_way(case, &x, lengths, &mut results)?,
         _ => both_ways(case, &layers(case)?, &x, lengths, &mut results)?,
     };
-    let d_x = swapped(&d_x, case.time_major).mapv(E::as_f64);
-    results.insert("grad/x".into(), placed(case, d_x, false));
+    results.insert("grad/x".into(), widen(swapped(&d_x, case.time_major).to_owned()));
     Ok(results)
 }
 
@@ -51,7 +57,7 @@ fn one_way<E: Float>(
         let steps = lengths.into_iter().flatten().max().copied().unwrap_or(0);
         outputs.slice_axis_inplace(time_axis(case), (..steps).into());
     }
-    results.insert("outputs".into(), widen(case, outputs));
+    results.insert("outputs".into(), widen(outputs));
     put_states(results, &this, &state, &back.initial_state);
     put_parameters(results, case, "", &back.parameters)?;
     Ok(swapped(&back.inputs, case.time_major).to_owned())
@@ -66,8 +72,8 @@ fn both_ways<E: Float>(
     results: &mut Results,
 ) -> Result<Array3<E>, Fault> {
     let [Layer { prefix, fw, bw }, above @ ..] = layers else { return Err(Fault::Broken("no layers".into())) };
-    let ((outputs_fw, outputs_bw), states, tape) =
-        train::bidirectional_dynamic_rnn(&fw.cell, &bw.cell, x, lengths, fw.initial.clone(), bw.initial.clone())?;
+    let driver = driver_both(case, (&fw.cell, &bw.cell), lengths, (fw.initial.clone(), bw.initial.clone()));
+    let ((outputs_fw, outputs_bw), states, tape) = driver.time_major(false).record(x)?;
     let split = |d: Array3<E>| {
         let (fw, bw) = d.view().split_at(Axis(2), fw.cell.output_size());
         (fw.to_owned(), bw.to_owned())
@@ -96,26 +102,18 @@ fn by_file<E: Float>(case: &Case, outputs: &Array3<E>) -> Array3<E> {
     swapped(outputs, case.time_major).to_owned()
 }
 
-/// The cotangent of outputs, batch-major, of all `seq` steps. An output at several steps gets the sum of theirs.
+/// The cotangent of outputs, batch-major, of all `seq` steps.
 fn cotangent<E: Float>(case: &Case, outputs: &str, seq: usize) -> Result<Array3<E>, Fault> {
     let cotangent = case.array::<E, Ix3>(&format!("cotangent/{outputs}"))?;
     let cotangent = swapped(&cotangent, case.time_major);
     let (batch, steps, features) = cotangent.dim();
     let mut whole = Array3::zeros((batch, seq.max(steps), features));
-    match &case.mask {
-        None => whole.slice_mut(s![.., ..steps, ..]).assign(&cotangent),
-        Some(mask) => {
-            for (row, step, from) in mask.places(true) {
-                let mut sum = whole.slice_mut(s![row, from, ..]);
-                sum += &cotangent.slice(s![row, step, ..]);
-            }
-        }
-    }
+    whole.slice_mut(s![.., ..steps, ..]).assign(&cotangent);
     Ok(whole)
 }
 
 /// The cotangent of the final state.
-fn d_final_state<E: Float>(case: &Case, this: &Direction<E>) -> Result<Option<DynState<E>>, Fault> {
+pub fn d_final_state<E: Float>(case: &Case, this: &Direction<E>) -> Result<Option<DynState<E>>, Fault> {
     state(case, "cotangent/final_state/", &this.cell, &this.leaves)
 }
 

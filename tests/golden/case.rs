@@ -51,30 +51,13 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A Keras mask: the values at the steps it hides.
+/// A Keras mask.
 #[derive(Clone)]
 pub struct Mask {
     /// (batch, seq), false where the step is hidden.
-    pub valid: Vec<Vec<bool>>,
+    pub valid: Array2<bool>,
     /// A hidden step repeats the last valid output; otherwise it is 0.
     pub repeat: bool,
-}
-
-impl Mask {
-    /// Places of outputs: row, step, and the row's valid step whose output it is. `repeats` is for hidden steps.
-    pub fn places(&self, repeats: bool) -> Vec<(usize, usize, usize)> {
-        let mut places = Vec::new();
-        for (row, valid) in self.valid.iter().enumerate() {
-            let mut done = 0;
-            for (step, &valid) in valid.iter().enumerate() {
-                done += usize::from(valid);
-                if valid || (repeats && self.repeat && done > 0) {
-                    places.push((row, step, done - 1));
-                }
-            }
-        }
-        places
-    }
 }
 
 /// How two directions are merged to one output.

@@ -2,6 +2,7 @@
 
 use crate::build::{Leaf, build, leaves};
 use crate::case::{Case, Fault, Merge};
+use crate::windows;
 use ndarray::{Array2, Array3, ArrayD, ArrayView3, Axis, Ix2, Ix3, concatenate, s, stack};
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::{
@@ -34,6 +35,7 @@ pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
     match case.api.as_str() {
         "dynamic_rnn" | "static_rnn" | "raw_rnn" => one_way::<E>(case, lengths.as_deref()),
         "bidirectional_dynamic_rnn" | "static_bidirectional_rnn" => both_ways::<E>(case, lengths.as_deref()),
+        "carried_windows" => windows::run::<E>(case, false),
         "stack_bidirectional_dynamic_rnn" => stacked_both_ways::<E>(case, lengths.as_deref()),
         other => Err(Fault::NotSupported(other.into())),
     }
@@ -41,7 +43,7 @@ pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
 
 /// A run of one cell over arrays in the file's layout, with what the case has of options.
 pub fn driver<'c, 'o, E: Float>(
-    case: &Case,
+    case: &'o Case,
     cell: &'c BoxedTrainableCell<E>,
     (lengths, resets): (Option<&'o [usize]>, Option<&'o Array2<bool>>),
     initial: Option<DynState<E>>,
@@ -51,7 +53,10 @@ pub fn driver<'c, 'o, E: Float>(
         driver = driver.sequence_length(lengths);
     }
     if let Some(resets) = resets {
-        driver = driver.resets(resets);
+        driver = driver.resets(resets).resets_to_zero(case.option("reset_to") == Some("zero"));
+    }
+    if let Some(mask) = &case.mask {
+        driver = driver.mask(&mask.valid).repeat_masked_outputs(mask.repeat);
     }
     if let Some(initial) = initial {
         driver = driver.initial_state(initial);
@@ -59,9 +64,9 @@ pub fn driver<'c, 'o, E: Float>(
     driver
 }
 
-/// The same for two directions, which know no resets.
+/// The same for two directions. No case of theirs has resets.
 pub fn driver_both<'a, E: Float>(
-    case: &Case,
+    case: &'a Case,
     cells: (&'a BoxedTrainableCell<E>, &'a BoxedTrainableCell<E>),
     lengths: Option<&'a [usize]>,
     initial: (Option<DynState<E>>, Option<DynState<E>>),
@@ -69,6 +74,9 @@ pub fn driver_both<'a, E: Float>(
     let mut driver = BidirectionalRnn::new(cells.0, cells.1).time_major(case.time_major);
     if let Some(lengths) = lengths {
         driver = driver.sequence_length(lengths);
+    }
+    if let Some(mask) = &case.mask {
+        driver = driver.mask(&mask.valid);
     }
     if let Some(initial) = initial.0 {
         driver = driver.initial_state_fw(initial);
@@ -97,7 +105,7 @@ fn one_way<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, 
     };
     let mut results = Results::new();
     put_state(&mut results, "final_state/", &state, &leaves);
-    results.insert("outputs".into(), widen(case, outputs));
+    results.insert("outputs".into(), widen(outputs));
     Ok(results)
 }
 
@@ -129,7 +137,7 @@ fn both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results
         let steps: Vec<_> = x.axis_iter(time_axis(case)).collect();
         let (outputs, state_fw, state_bw) =
             static_bidirectional_rnn(&fw.cell, &bw.cell, &steps, lengths, fw.initial, bw.initial)?;
-        results.insert("outputs".into(), widen(case, joined(case, &outputs)?));
+        results.insert("outputs".into(), widen(joined(case, &outputs)?));
         (state_fw, state_bw)
     } else {
         let driver = driver_both(case, (&fw.cell, &bw.cell), lengths, (fw.initial, bw.initial));
@@ -170,7 +178,7 @@ fn stacked_both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result
     for (state, leaves) in states.zip(leaves_fw.iter().chain(&leaves_bw)) {
         put_state(&mut results, "final_state/", state, leaves);
     }
-    results.insert("outputs".into(), widen(case, outputs));
+    results.insert("outputs".into(), widen(outputs));
     Ok(results)
 }
 
@@ -212,24 +220,13 @@ fn joined<E: Float>(case: &Case, steps: &[ndarray::Array2<E>]) -> Result<Array3<
     stack(time_axis(case), &views).map_err(|error| Fault::Broken(error.to_string()))
 }
 
-/// Outputs as the file has them.
-pub fn widen<E: Float>(case: &Case, outputs: Array3<E>) -> ArrayD<f64> {
-    placed(case, outputs.mapv(E::as_f64), true)
-}
-
-/// Puts the values of each step where the mask had them. Hidden steps repeat the last one, or are 0.
-pub fn placed(case: &Case, values: Array3<f64>, repeats: bool) -> ArrayD<f64> {
-    let Some(mask) = &case.mask else { return values.into_dyn() };
-    let mut placed = Array3::zeros(values.dim());
-    for (row, step, from) in mask.places(repeats) {
-        placed.slice_mut(s![row, step, ..]).assign(&values.slice(s![row, from, ..]));
-    }
-    placed.into_dyn()
+pub fn widen<E: Float>(array: Array3<E>) -> ArrayD<f64> {
+    array.mapv(E::as_f64).into_dyn()
 }
 
 /// The outputs of both directions as the file has them.
 pub fn put_merged<E: Float>(results: &mut Results, case: &Case, outputs_fw: Array3<E>, outputs_bw: Array3<E>) {
-    let mut put = |name: &str, outputs| results.insert(name.into(), widen(case, outputs));
+    let mut put = |name: &str, outputs| results.insert(name.into(), widen(outputs));
     match case.merge {
         Merge::Apart => {
             put("outputs/fw", outputs_fw);

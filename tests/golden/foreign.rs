@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub fn translate(case: &mut Case) -> Result<(), Fault> {
     match case.api.as_str() {
         "torch.nn" => torch(case),
-        "resets" => resets(case),
+        "resets" | "carried_windows" => stepped(case),
         "keras.layers" => keras(case),
         "raw_op" => fused(case),
         // `FusedRNNCellAdaptor` runs dynamic_rnn.
@@ -81,13 +81,12 @@ fn torch_cell(case: &Case, units: usize) -> Result<Value, Fault> {
     })
 }
 
-/// PyTorch's cells, step by step, with resets between steps.
-fn resets(case: &mut Case) -> Result<(), Fault> {
-    if case.option("reset_to") != Some("initial_state") {
-        return Err(Fault::NotSupported("resets to zero".into()));
-    }
+/// PyTorch's cells, step by step, with resets between steps, in one run or in windows.
+fn stepped(case: &mut Case) -> Result<(), Fault> {
     case.spec = torch_cell(case, case.number("num_units")?)?;
-    case.api = "dynamic_rnn".into();
+    if case.api == "resets" {
+        case.api = "dynamic_rnn".into();
+    }
     Ok(())
 }
 
@@ -130,24 +129,13 @@ fn keras(case: &mut Case) -> Result<(), Fault> {
     keras_mask(case, merge.is_none() && !option("zero_output_for_mask", false))
 }
 
-/// Moves each row's valid steps to the front: a hidden step changes nothing, wherever it is.
+/// Keras knows masks alone: the lengths that some files also have are where theirs came from.
 fn keras_mask(case: &mut Case, repeat: bool) -> Result<(), Fault> {
-    if !case.tensors.contains_key("mask") {
-        return Ok(());
+    if case.tensors.contains_key("mask") {
+        let valid = case.array::<f64, Ix2>("mask")?.mapv(|valid| valid != 0.0);
+        case.mask = Some(Mask { valid, repeat });
+        case.tensors.remove("sequence_length");
     }
-    let mask = case.array::<f64, Ix2>("mask")?;
-    let valid: Vec<Vec<bool>> = mask.rows().into_iter().map(|row| row.iter().map(|&m| m != 0.0).collect()).collect();
-    let lengths: Vec<f64> = mask.rows().into_iter().map(|row| row.sum()).collect();
-    let x = case.array::<f64, ndarray::Ix3>("x")?;
-    let mut packed = ndarray::Array3::zeros(x.dim());
-    for (row, valid) in valid.iter().enumerate() {
-        for (to, (from, _)) in valid.iter().enumerate().filter(|(_, valid)| **valid).enumerate() {
-            packed.slice_mut(ndarray::s![row, to, ..]).assign(&x.slice(ndarray::s![row, from, ..]));
-        }
-    }
-    case.tensors.insert("x".into(), packed.into_dyn());
-    case.tensors.insert("sequence_length".into(), ndarray::Array1::from(lengths).into_dyn());
-    case.mask = Some(Mask { valid, repeat });
     Ok(())
 }
 

@@ -57,7 +57,7 @@ pub fn keras<E: Float>(case: &Case, prefix: &str, options: &keras::Options) -> R
 
 /// Converts gradients of the crate's parameters to those of the weights in the file.
 pub fn gradients(case: &Case, ours: Results) -> Result<Results, Fault> {
-    let torch = matches!(case.option("api"), Some("torch.nn" | "resets"));
+    let torch = matches!(case.option("api"), Some("torch.nn" | "resets" | "carried_windows"));
     if !torch && case.option("api") != Some("keras.layers") {
         return Ok(ours);
     }

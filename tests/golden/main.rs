@@ -14,6 +14,7 @@ mod import;
 mod seq2seq;
 #[path = "../fused/sru.rs"]
 mod sru;
+mod windows;
 
 use case::{Case, Fault, Refusal};
 use drive::Results;
@@ -68,7 +69,7 @@ fn each_gradient_counts() {
         let clipped = case.tensors.keys().any(|name| name.starts_with("plain_grad/"));
         let group = if clipped { "plain_grad/" } else { "grad/" };
         let fails = |tensors| assert!(check(Case { tensors, ..case.clone() }).is_err(), "{}", file.display());
-        for name in case.tensors.keys().filter(|name| name.starts_with(group)) {
+        for name in case.tensors.keys().filter(|name| name.starts_with(group) || name.starts_with("window_grad/")) {
             let (mut wrong, mut fewer) = (case.tensors.clone(), case.tensors.clone());
             let largest = case.tensors[name].iter().fold(1.0_f64, |largest, g| largest.max(g.abs()));
             if let Some(number) = wrong.get_mut(name).and_then(|tensor| tensor.last_mut()) {
@@ -165,7 +166,7 @@ fn expected_refusals(case: &Case) -> Result<Vec<Refusal>, Fault> {
 
 /// The results of a run, forward, and forward and backward: the names of the tensors, up to the first slash.
 const FORWARD: &[&str] = &["outputs", "final_state"];
-const ALL: &[&str] = &["outputs", "final_state", "grad"];
+const ALL: &[&str] = &["outputs", "final_state", "grad", "window_grad"];
 
 /// The largest errors so far. Those of gradients are relative to max(1, |g|). In `f32`, g is the largest number of the
 /// tensor, because a gradient is a sum whose terms may cancel.

@@ -1,6 +1,7 @@
 //! The module `seq2seq`: attention, decoders, beam search.
 
 mod attention;
+mod compressed;
 mod decoders;
 mod gradients;
 mod models;

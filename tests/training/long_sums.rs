@@ -5,7 +5,7 @@ use crate::common::{Rng, rng};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayView3, Axis, IxDyn, arr1, array};
 use rnn_cell::train::{
     self, Average, Back, BoxedTrainableCell, Gradients, StepBack, TrainableCell, clip_by_global_norm, gradient_error,
-    mean_squared_error, sequence_loss, sequence_losses,
+    mean_squared_error, sequence_loss, sequence_losses, sigmoid_cross_entropy, weighted_mean_squared_error,
 };
 use rnn_cell::{
     Arrays, BasicRnn, Dense, DropoutWrapper, DynamicRnn, Float, Gru, GruReset, LayerNormLstm, Lstm, MultiRnnCell,
@@ -42,6 +42,25 @@ fn the_mean_of_squares_that_an_f32_does_not_hold() {
     assert_near(loss, 1e38, 1e-6);
 }
 
+#[test]
+fn the_weighted_mean_of_squares() {
+    let (ones, zeros) = (Array1::<f32>::ones(samples()), Array1::zeros(samples()));
+    let (loss, d) = weighted_mean_squared_error(&ones, &zeros, &(&ones * 0.1)).unwrap();
+    assert_near(loss, 1.0, 1e-6);
+    assert_near(d[0], 2.0 / samples() as f64, 1e-6);
+}
+
+/// Every logit is 0: each loss is ln 2.
+#[test]
+fn the_sigmoid_cross_entropy() {
+    let (zeros, tenths) = (Array1::<f32>::zeros(samples()), Array1::from_elem(samples(), 0.1));
+    for weights in [None, Some(&*tenths)] {
+        let (loss, d) = sigmoid_cross_entropy(&zeros, &tenths, weights).unwrap();
+        assert_near(loss, std::f64::consts::LN_2, 1e-6);
+        assert_near(d[0], 0.4 / samples() as f64, 1e-6);
+    }
+}
+
 /// Two classes, equally probable at every step: each loss is ln 2.
 #[test]
 fn sequence_losses_of_equal_logits() {
@@ -69,6 +88,12 @@ fn a_loss_over_many_classes() {
     let (loss, _) = sequence_loss(&logits, &array![[0]], &array![[1.0]]).unwrap();
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - 0.7).exp()).sum();
     assert_near(loss, sum.ln(), 1e-6);
+    // Smoothed, it is a tenth of the way to the mean over all classes.
+    let smoothed = train::SequenceLoss::builder().label_smoothing(0.1).build().unwrap();
+    let (loss, d) = smoothed.losses(&logits, &array![[0]], &array![[1.0]]).unwrap();
+    let below: f64 = logits.iter().map(|&logit| f64::from(0.7 - logit)).sum();
+    assert_near(loss[[]], sum.ln() + 0.1 * below / classes as f64, 1e-6);
+    assert_near(d.iter().map(|&d| f64::from(d)).sum::<f64>() + 1.0, 1.0, 1e-6);
 }
 
 // ── Norms ──

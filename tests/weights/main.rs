@@ -11,5 +11,6 @@ mod model;
 mod parts;
 mod porting;
 mod saving;
+mod tensors;
 #[path = "../../examples/g2p/text.rs"]
 mod text;

@@ -82,11 +82,14 @@ fn names_that_the_format_does_not_allow_are_refused() {
     assert_eq!(safetensors::to_bytes(&named(100_000_000)).unwrap().len(), 8 + 100_000_000 + 4);
     let error = safetensors::to_bytes(&named(100_000_001)).err().unwrap();
     let message = "its header would have 100000008 bytes, but at most 100000000 are allowed";
-    assert_eq!(error, Error::InvalidFile { reason: message.into() });
+    assert_eq!(error, Error::InvalidFile { format: "safetensors", reason: message.into() });
     let path = folder("names").join("cell");
     assert_eq!(safetensors::save(&named(100_000_001), &path).unwrap_err(), error);
     let error = safetensors::save(&Named("__metadata__".into()), &path).unwrap_err();
-    assert_eq!(error, Error::InvalidFile { reason: "no tensor may be named __metadata__".into() });
+    assert_eq!(
+        error,
+        Error::InvalidFile { format: "safetensors", reason: "no tensor may be named __metadata__".into() }
+    );
     assert!(!path.exists());
 }
 

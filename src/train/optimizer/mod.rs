@@ -1,10 +1,15 @@
-//! [`Optimizer`]: updates parameters from gradients; [`Sgd`] and [`Adam`].
+//! [`Optimizer`]: updates parameters from gradients; [`Sgd`], [`Adam`] and [`RmsProp`], with a [`Schedule`].
 
 mod adam;
+mod decay;
+mod rms_prop;
+mod schedule;
 mod sgd;
 mod slots;
 
-pub use adam::{Adam, AdamBuilder};
+pub use adam::{Adam, AdamBuilder, AdamW};
+pub use rms_prop::{RmsProp, RmsPropBuilder};
+pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdBuilder};
 
 use super::Gradients;
@@ -23,11 +28,16 @@ pub trait Optimizer<E: Float>: ParametersMut<E> {
     /// [`Error::OptimizerParameter`] if `model` or `gradients` have other names or shapes than the optimizer's model.
     fn apply_gradients(&mut self, model: &mut dyn ParametersMut<E>, gradients: &Gradients<E>) -> Result<(), Error>;
 
-    /// The learning rate.
+    /// The number of steps taken, which is saved: a run that resumes continues from it.
+    #[must_use]
+    fn steps(&self) -> usize;
+
+    /// The learning rate of the next step.
     #[must_use]
     fn learning_rate(&self) -> f64;
 
-    /// Sets the learning rate, for a schedule. It is not saved with the parameters: set it again when you resume.
+    /// Sets a constant learning rate, in place of the [`Schedule`]. It is not saved with the parameters: set it again
+    /// when you resume.
     ///
     /// # Errors
     /// [`Error::InvalidNumber`] unless it is finite and at least 0.

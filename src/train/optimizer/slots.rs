@@ -17,6 +17,13 @@ impl<E: Float> Slots<E> {
         Self { prefix, values: Gradients::zeros(model) }
     }
 
+    /// [`zeros`](Self::zeros), but filled with `value`.
+    pub(super) fn filled<P: Parameters<E> + ?Sized>(prefix: &'static str, model: &P, value: E) -> Self {
+        let mut slots = Self::zeros(prefix, model);
+        slots.arrays_mut().iter_mut().for_each(|array| array.fill(value));
+        slots
+    }
+
     pub(super) fn arrays_mut(&mut self) -> &mut [ndarray::ArrayD<E>] {
         self.values.arrays_mut()
     }

@@ -42,7 +42,7 @@ pub fn dynamic_quantize_lstm<E: Float>(
     prefix: &str,
     options: &Options,
 ) -> Result<Lstm<E>, Error> {
-    directions(tensors, prefix, options).map(|[cell]| cell)
+    directions(tensors, prefix, &[*options; _]).map(|[cell]| cell)
 }
 
 /// Imports a `DynamicQuantizeLSTM` with both directions, forward and backward.
@@ -54,13 +54,13 @@ pub fn bidirectional_dynamic_quantize_lstm<E: Float>(
     prefix: &str,
     options: &Options,
 ) -> Result<Bidirectional<Lstm<E>>, Error> {
-    directions(tensors, prefix, options).map(|[fw, bw]| Bidirectional { fw, bw })
+    directions(tensors, prefix, &[*options; _]).map(|[fw, bw]| Bidirectional { fw, bw })
 }
 
-fn directions<E: Float, const N: usize>(
+pub(super) fn directions<E: Float, const N: usize>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
-    options: &Options,
+    options: &[Options; N],
 ) -> Result<[Lstm<E>; N], Error> {
     let mut dequantized = Tensors::new();
     for name in ["W", "R"] {
@@ -93,8 +93,8 @@ fn matrices<E: Float, const N: usize>(tensors: &mut Tensors<'_, E>, name: &str) 
             return Err(Error::TensorShape { name: name.clone(), expected, found: found.into() });
         }
     }
-    let codes: ArrayD<E> = tensors.take_integers(name)?;
-    let (scales, zero_points) = (tensors.take(&scale)?, tensors.take_integers(&zero_point)?);
+    let codes: ArrayD<E> = tensors.take_codes(name)?;
+    let (scales, zero_points) = (tensors.take(&scale)?, tensors.take_codes(&zero_point)?);
     let [scales, zero_points] = [scales, zero_points].map(|all| {
         Array2::from_shape_fn((N, columns), |(direction, column)| {
             // One for all columns, or one for each.

@@ -96,7 +96,7 @@ where
     }
     let (mut numbers, data) = (Tensors::<f32>::new(), header.data);
     for (name, Info { dtype, shape: Shape(shape), offsets: [start, end] }) in header.tensors {
-        numbers.insert_stored(name, Stored { dtype, shape, bytes: &data[start..end] });
+        numbers.insert_stored(name, Stored::new(dtype, shape, &data[start..end]));
     }
     let names: Vec<String> = plain.keys().cloned().collect();
     let is_compressed = |name: &str| names.binary_search_by(|own| (**own).cmp(name)).is_ok();
@@ -250,6 +250,6 @@ impl<'a> Reader<'_, 'a> {
     }
 
     fn check(&self, name: &str, right: bool, expected: &str) -> Result<(), Error> {
-        if right { Ok(()) } else { Err(Error::InvalidFile { reason: format!("tensor {}: {expected}", quoted(name)) }) }
+        if right { Ok(()) } else { Err(header::invalid(format!("tensor {}: {expected}", quoted(name)))) }
     }
 }

@@ -11,11 +11,16 @@
 
 use crate::Error;
 use crate::error::quoted;
+use crate::weights::stored::width;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub(super) fn invalid(reason: String) -> Error {
+    Error::InvalidFile { format: "safetensors", reason }
+}
 
 /// The key in a header that is not a tensor.
 const METADATA: &str = "__metadata__";
@@ -42,7 +47,7 @@ impl<'a> Header<'a> {
     /// # Errors
     /// [`Error::InvalidFile`].
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Error> {
-        Self::parse(bytes).map_err(|reason| Error::InvalidFile { reason })
+        Self::parse(bytes).map_err(invalid)
     }
 
     fn parse(bytes: &'a [u8]) -> Result<Self, String> {
@@ -123,27 +128,16 @@ pub(super) fn beginning<'a>(tensors: impl Iterator<Item = Described<'a>>) -> Res
         })
         .collect();
     if infos.contains_key(METADATA) {
-        return Err(Error::InvalidFile { reason: format!("no tensor may be named {METADATA}") });
+        return Err(invalid(format!("no tensor may be named {METADATA}")));
     }
     let mut header = serde_json::to_vec(&infos).expect("names and numbers are JSON");
     // Data begins at a multiple of 8.
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() > MAX_BYTES {
         let reason = format!("its header would have {} bytes, but at most {MAX_BYTES} are allowed", header.len());
-        return Err(Error::InvalidFile { reason });
+        return Err(invalid(reason));
     }
     Ok([&(header.len() as u64).to_le_bytes(), &header[..]].concat())
-}
-
-/// Bytes per number, for the types that are read here.
-pub(super) fn width(dtype: &str) -> Option<usize> {
-    match dtype {
-        "F64" => Some(8),
-        "F32" => Some(4),
-        "F16" | "BF16" => Some(2),
-        "I8" | "U8" => Some(1),
-        _ => None,
-    }
 }
 
 /// The header's JSON. No name may appear twice, which serde's own maps would allow.

@@ -1,35 +1,21 @@
-//! Files: read whole, and replaced in one step.
+//! Replaces a file in one step.
 
+use super::{check_regular, failed};
 use crate::Error;
 use std::ffi::OsStr;
-use std::fs::{self, File, FileType, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-
-/// The bytes of a file.
-///
-/// # Errors
-/// [`Error::NotRegularFile`] and [`Error::Io`].
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    // Checked before opening: opening a pipe waits for a writer.
-    check_regular(path)?;
-    let read = || {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(usize::try_from(len).unwrap_or(usize::MAX))?;
-        file.take(len).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().map_err(|error| failed(path, error))
-}
 
 /// Writes a file beside the one at `path`, and moves it there once it is complete and on disk.
 ///
 /// # Errors
 /// [`Error::NotRegularFile`] and [`Error::Io`].
-pub(super) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<(), Error> {
+pub(in crate::weights) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> Result<(), Error> {
     let exists = match check_regular(path) {
         Err(Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => false,
         other => other.map(|()| true)?,
@@ -50,33 +36,6 @@ pub(super) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> 
         sync_folder(folder)
     };
     replace().map_err(|error| failed(path, error))
-}
-
-fn failed(path: &Path, error: io::Error) -> Error {
-    Error::Io { path: path.display().to_string(), error: error.into() }
-}
-
-/// `Err` unless the path leads to a file.
-fn check_regular(path: &Path) -> Result<(), Error> {
-    let kind = fs::metadata(path).map_err(|error| failed(path, error))?.file_type();
-    if kind.is_file() {
-        return Ok(());
-    }
-    Err(Error::NotRegularFile { path: path.display().to_string(), found: described(kind) })
-}
-
-fn described(kind: FileType) -> &'static str {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        if kind.is_fifo() {
-            return "a pipe";
-        }
-        if kind.is_char_device() || kind.is_block_device() {
-            return "a device";
-        }
-    }
-    if kind.is_dir() { "a folder" } else { "something else" }
 }
 
 /// Where the path leads after links are followed, whether or not a file is there.

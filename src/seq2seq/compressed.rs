@@ -1,0 +1,67 @@
+//! [`Compressed`] around an [`AttentionWrapper`]: cell, memory and query layers, and attention layers.
+
+use super::mechanism::AttentionMechanism;
+use super::memory::AttentionMemory;
+use super::state::AttentionState;
+use super::wrapper::AttentionWrapper;
+use super::wrapper_parameters::prefix;
+use crate::compression::Compression;
+use crate::fused::Linear;
+use crate::{Compressed, Error, Float, RnnCell, joined};
+use ndarray::ArrayRef3;
+
+/// With compressed weights the state to start from comes from here. Keys, memories and alignments stay `f32`.
+impl<C: RnnCell<Elem = f32>> Compressed<AttentionWrapper<C>> {
+    /// [`AttentionWrapper::attend`].
+    ///
+    /// # Errors
+    /// As [`AttentionWrapper::attend`].
+    pub fn attend(
+        &self,
+        memory: &ArrayRef3<f32>,
+        memory_sequence_length: Option<&[usize]>,
+    ) -> Result<AttentionState<C::State, f32>, Error> {
+        self.cell().attend(memory, memory_sequence_length)
+    }
+
+    /// [`AttentionMechanism::memory`] of the mechanism with this number, for [`attend_to`](Self::attend_to).
+    ///
+    /// # Errors
+    /// As [`AttentionMechanism::memory`].
+    ///
+    /// # Panics
+    /// If there is no such mechanism.
+    pub fn memory(
+        &self,
+        mechanism: usize,
+        memory: &ArrayRef3<f32>,
+        memory_sequence_length: Option<&[usize]>,
+    ) -> Result<AttentionMemory<f32>, Error> {
+        self.cell().mechanisms()[mechanism].memory(memory, memory_sequence_length)
+    }
+
+    /// [`AttentionWrapper::attend_to`].
+    ///
+    /// # Errors
+    /// As [`AttentionWrapper::attend_to`].
+    pub fn attend_to(&self, memories: &[AttentionMemory<f32>]) -> Result<AttentionState<C::State, f32>, Error> {
+        self.cell().attend_to(memories)
+    }
+}
+
+/// Compresses each mechanism's layers and its attention layer, if any.
+pub(super) fn compress_heads<E: Float>(
+    mechanisms: &mut [AttentionMechanism<E>],
+    layers: &mut [Linear<E>],
+    compression: &mut Compression<'_, E>,
+) -> Result<(), Error> {
+    let count = mechanisms.len();
+    for (at, mechanism) in mechanisms.iter_mut().enumerate() {
+        let prefix = prefix(at, count);
+        mechanism.compress(&prefix, compression)?;
+        if let Some(layer) = layers.get_mut(at) {
+            layer.compress(&joined(&prefix, "attention_layer"), compression)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! [`Archive`]: a zip file in memory.
+
+use crate::Error;
+use crate::error::quoted;
+use flate2::{Decompress, FlushDecompress, Status};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::ops::Range;
+use zip::{CompressionMethod, ZipArchive};
+
+/// The most bytes that compressed entries may have together: this many for one of the file, and as many as a small
+/// file of zeros needs. Trained weights hardly shrink.
+const INFLATED: usize = 32;
+const INFLATED_ANYWAY: usize = 1 << 20;
+
+/// What is in a zip file. Entries that are not compressed are not copied.
+pub(super) struct Archive<'a> {
+    format: &'static str,
+    bytes: &'a [u8],
+    entries: BTreeMap<String, Entry>,
+}
+
+struct Entry {
+    range: Range<usize>,
+    size: usize,
+    is_compressed: bool,
+    crc32: u32,
+}
+
+impl<'a> Archive<'a> {
+    /// Lists the entries of a file, which errors call a `format` file.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFile`], also if an entry is encrypted, is compressed in any way but by deflate, or if all would
+    /// take much more memory than the file.
+    pub(super) fn read(bytes: &'a [u8], format: &'static str) -> Result<Self, Error> {
+        let invalid = |reason| Error::InvalidFile { format, reason };
+        let unreadable = |error| invalid(format!("the zip archive cannot be read: {error}"));
+        let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(unreadable)?;
+        let mut entries = BTreeMap::new();
+        let mut inflated = 0_usize;
+        for index in 0..archive.len() {
+            let file = archive.by_index_raw(index).map_err(unreadable)?;
+            let is_compressed = file.compression() != CompressionMethod::STORE;
+            let name = file.name().map_err(unreadable)?.into_owned();
+            let shown = quoted(&name);
+            if file.encrypted() || ![CompressionMethod::STORE, CompressionMethod::DEFLATE].contains(&file.compression())
+            {
+                let found = if file.encrypted() { "encrypted".into() } else { file.compression().to_string() };
+                return Err(invalid(format!("{shown} must be stored or deflated, but is {found}")));
+            }
+            let [start, len, size] =
+                [file.data_start().unwrap_or(u64::MAX), file.compressed_size(), file.size()].map(saturated);
+            let range = start..start.saturating_add(len);
+            if range.end > bytes.len() || !is_compressed && len != size {
+                return Err(invalid(format!("{shown} has {size} bytes that do not lie in the file")));
+            }
+            inflated = inflated.saturating_add(if is_compressed { size } else { 0 });
+            entries.insert(name, Entry { range, size, is_compressed, crc32: file.crc32() });
+        }
+        let most = INFLATED.saturating_mul(bytes.len()).saturating_add(INFLATED_ANYWAY);
+        if inflated > most {
+            let reason = format!("its entries would become {inflated} bytes, but at most {most} are read");
+            return Err(invalid(reason));
+        }
+        Ok(Self { format, bytes, entries })
+    }
+
+    /// The entries' names, in alphabetical order.
+    #[cfg(any(feature = "npz", feature = "pytorch"))]
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The checksum that the archive claims for an entry.
+    #[cfg(feature = "pytorch")]
+    pub(super) fn crc32(&self, name: &str) -> Option<u32> {
+        self.entries.get(name).map(|entry| entry.crc32)
+    }
+
+    /// An entry's bytes, whose checksum must be right.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFile`].
+    pub(super) fn get(&self, name: &str) -> Result<Cow<'a, [u8]>, Error> {
+        let bytes = self.get_unchecked(name)?;
+        let (found, expected) = (crc32fast::hash(&bytes), self.entries[name].crc32);
+        if found == expected {
+            return Ok(bytes);
+        }
+        let shown = quoted(name);
+        Err(self.invalid(format!("{shown} is damaged: its checksum must be {expected:08x}, but is {found:08x}")))
+    }
+
+    /// An entry's bytes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFile`].
+    pub(super) fn get_unchecked(&self, name: &str) -> Result<Cow<'a, [u8]>, Error> {
+        let entry =
+            self.entries.get(name).ok_or_else(|| self.invalid(format!("the archive has no {}", quoted(name))))?;
+        let bytes = &self.bytes[entry.range.clone()];
+        if !entry.is_compressed {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        let mut inflated = Vec::new();
+        let size = entry.size;
+        let reserved = inflated.try_reserve_exact(size).is_ok();
+        // Never writes beyond the capacity.
+        let status = reserved
+            .then(|| Decompress::new(false).decompress_vec(bytes, &mut inflated, FlushDecompress::Finish))
+            .and_then(Result::ok);
+        if status != Some(Status::StreamEnd) || inflated.len() != size {
+            return Err(self.invalid(format!("{} cannot be inflated to {size} bytes", quoted(name))));
+        }
+        Ok(Cow::Owned(inflated))
+    }
+
+    fn invalid(&self, reason: String) -> Error {
+        Error::InvalidFile { format: self.format, reason }
+    }
+}
+
+fn saturated(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

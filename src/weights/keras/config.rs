@@ -1,0 +1,205 @@
+//! The recurrent layers that a model's configuration lists.
+
+use super::Options;
+use crate::Activation;
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Which layer it is, and so which importer takes it.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `SimpleRNN`, `SimpleRNNCell`: [`simple_rnn`](super::simple_rnn).
+    SimpleRnn,
+    /// `LSTM`, `LSTMCell`, `CuDNNLSTM`: [`lstm`](super::lstm).
+    Lstm,
+    /// `GRU`, `GRUCell`, `CuDNNGRU`: [`gru`](super::gru).
+    Gru,
+}
+
+impl Kind {
+    fn of(class: &str) -> Option<Self> {
+        Some(match class.strip_suffix("Cell").unwrap_or(class) {
+            "SimpleRNN" => Self::SimpleRnn,
+            "LSTM" | "CuDNNLSTM" => Self::Lstm,
+            "GRU" | "CuDNNGRU" => Self::Gru,
+            _ => return None,
+        })
+    }
+}
+
+/// A recurrent layer of the configuration.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub kind: Kind,
+    /// The names of the models, wrappers and layers around it, and its own.
+    pub names: Vec<String>,
+    /// Where its cell is in a file of Keras's new format.
+    pub saved: String,
+    /// Options, or what no cell has.
+    pub options: Result<Options, String>,
+    pub go_backwards: bool,
+    pub return_sequences: bool,
+    pub merge_mode: Option<String>,
+    pub is_cudnn: bool,
+}
+
+/// The recurrent layers of a model, in its order, whose Keras has this major and minor version.
+pub(super) fn layers(model: &Value, version: (u32, u32)) -> Vec<Listed> {
+    let mut walk = Walk { version, listed: Vec::new() };
+    walk.model(model, &[], String::new());
+    walk.listed
+}
+
+struct Walk {
+    version: (u32, u32),
+    listed: Vec<Listed>,
+}
+
+impl Walk {
+    fn model(&mut self, model: &Value, names: &[String], saved: String) {
+        let config = &model["config"];
+        // Before Keras 2.2.3 a `Sequential` was a list.
+        let layers = config["layers"].as_array().or(config.as_array());
+        let mut used = HashMap::new();
+        for layer in layers.into_iter().flatten() {
+            let part = unique(snake_case(text(&layer["class_name"])), &mut used);
+            self.layer(layer, names, format!("{saved}layers/{part}/"));
+        }
+    }
+
+    fn layer(&mut self, layer: &Value, names: &[String], saved: String) {
+        let config = &layer["config"];
+        let names = [names, &[text(&config["name"]).to_owned()]].concat();
+        let inner = &config["layer"];
+        match class(layer) {
+            "Sequential" | "Functional" | "Model" => self.model(layer, &names, saved),
+            "TimeDistributed" => self.layer(inner, &names, format!("{saved}layer/")),
+            "Bidirectional" => {
+                let start = self.listed.len();
+                let backward = Some(&config["backward_layer"]).filter(|layer| layer.is_object());
+                for (side, layer) in [("forward", inner), ("backward", backward.unwrap_or(inner))] {
+                    let before = self.listed.len();
+                    self.layer(layer, &names, format!("{saved}{side}_layer/"));
+                    for found in &mut self.listed[before..] {
+                        let name = found.names.last_mut().expect("a layer has a name");
+                        // Keras 3 stores the new names.
+                        if !name.starts_with(side) {
+                            *name = format!("{side}_{name}");
+                        }
+                        found.go_backwards ^= side == "backward" && backward.is_none();
+                    }
+                }
+                for found in &mut self.listed[start..] {
+                    found.merge_mode = config["merge_mode"].as_str().map(String::from);
+                }
+            }
+            "RNN" => self.cells(config, &names, saved),
+            class => {
+                if let Some(kind) = Kind::of(class) {
+                    let is_cudnn = class.starts_with("CuDNN");
+                    let cell = if is_cudnn { saved } else { format!("{saved}cell/") };
+                    self.add(kind, config, config, names, cell);
+                    self.listed.last_mut().expect("one was added").is_cudnn = is_cudnn;
+                }
+            }
+        }
+    }
+
+    /// The cells of an `RNN`: one or several.
+    fn cells(&mut self, rnn: &Value, names: &[String], saved: String) {
+        let cell = &rnn["cell"];
+        let Some(cells) = cell["config"]["cells"].as_array() else {
+            if let Some(kind) = Kind::of(class(cell)) {
+                self.add(kind, &cell["config"], rnn, names.to_vec(), format!("{saved}cell/"));
+            }
+            return;
+        };
+        let mut used = HashMap::new();
+        for cell in cells {
+            let part = unique(snake_case(text(&cell["class_name"])), &mut used);
+            if let Some(kind) = Kind::of(class(cell)) {
+                let names = [names, &[text(&cell["config"]["name"]).to_owned()]].concat();
+                self.add(kind, &cell["config"], rnn, names, format!("{saved}cell/cells/{part}/"));
+            }
+        }
+    }
+
+    fn add(&mut self, kind: Kind, cell: &Value, layer: &Value, names: Vec<String>, saved: String) {
+        self.listed.push(Listed {
+            kind,
+            names,
+            saved,
+            options: options(cell, self.version),
+            go_backwards: layer["go_backwards"] == true,
+            return_sequences: layer["return_sequences"] == true,
+            merge_mode: None,
+            is_cudnn: false,
+        });
+    }
+}
+
+/// What the cell's configuration says, with the defaults of its version for what it does not say.
+fn options(cell: &Value, version: (u32, u32)) -> Result<Options, String> {
+    let default = Options::default();
+    let hard = if version < (2, 3) { Activation::HardSigmoid } else { Activation::Sigmoid };
+    // A CuDNN layer has no options, and resets after the product.
+    let is_cudnn = cell.get("activation").is_none() && cell.get("recurrent_activation").is_none();
+    let gates = if is_cudnn { Activation::Sigmoid } else { hard };
+    let reset_after = cell["reset_after"].as_bool().unwrap_or(is_cudnn || version.0 > 2);
+    Ok(default
+        .activation(activation(cell, "activation", Activation::Tanh, version)?)
+        .recurrent_activation(activation(cell, "recurrent_activation", gates, version)?)
+        .reset_after(reset_after))
+}
+
+fn activation(cell: &Value, key: &str, default: Activation, version: (u32, u32)) -> Result<Activation, String> {
+    let Some(value) = cell.get(key) else { return Ok(default) };
+    Ok(match value.as_str() {
+        None if value.is_null() => Activation::Linear,
+        Some("tanh") => Activation::Tanh,
+        Some("sigmoid") => Activation::Sigmoid,
+        Some("relu") => Activation::Relu,
+        Some("elu") => Activation::Elu,
+        Some("softsign") => Activation::Softsign,
+        Some("linear") => Activation::Linear,
+        Some("hard_sigmoid") if version.0 < 3 => Activation::HardSigmoid,
+        Some("hard_sigmoid") => return Err(format!("{key} is Keras 3's hard_sigmoid, x / 6 + 0.5, which no cell has")),
+        _ => return Err(format!("{key} is {value}, which no cell has")),
+    })
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The class of a layer or a cell, if it is Keras's own.
+fn class(layer: &Value) -> &str {
+    let class = text(&layer["class_name"]);
+    let registered = layer["registered_name"].as_str().unwrap_or(class);
+    if registered == class { class } else { "" }
+}
+
+/// The first use of a name is bare, the others are counted.
+fn unique(name: String, used: &mut HashMap<String, usize>) -> String {
+    let count = used.entry(name.clone()).and_modify(|count| *count += 1).or_insert(0);
+    if *count == 0 { name } else { format!("{name}_{count}") }
+}
+
+/// Keras's: `SimpleRNN` becomes `simple_rnn`.
+fn snake_case(class: &str) -> String {
+    let letters: Vec<char> = class.chars().filter(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+    let mut name = String::new();
+    for (at, &letter) in letters.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| letters[before]);
+        let starts_word = letter.is_ascii_uppercase()
+            && before.is_some_and(|before| {
+                before.is_ascii_lowercase() || letters.get(at + 1).is_some_and(char::is_ascii_lowercase)
+            });
+        if starts_word {
+            name.push('_');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
+}

@@ -1,0 +1,282 @@
+//! Keras's own files: `.h5`, `.keras` and `.weights.h5`.
+
+use super::config::{self, Kind, Listed};
+use super::hdf5::{Path, Reader};
+use super::{Options, cudnn};
+use crate::error::{list, quoted};
+use crate::weights::Tensors;
+use crate::weights::archive::Archive;
+use crate::weights::stored::Stored;
+use crate::{Error, Float};
+use hdf5_pure::Group;
+use serde_json::Value;
+
+/// What a file of Keras holds.
+#[derive(Debug, Clone)]
+pub struct Model<'a, E: Float> {
+    /// All weights, but not the optimizer's.
+    pub tensors: Tensors<'a, E>,
+    /// The recurrent layers that have weights, in the model's order; none if the file has weights only.
+    pub layers: Vec<Layer>,
+    /// The version of the Keras that wrote the file, empty if it does not say.
+    pub version: String,
+}
+
+/// A recurrent layer of a [`Model`], or one direction of it, or one of its cells.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    name: String,
+    prefix: String,
+    listed: Listed,
+}
+
+impl<E: Float> Model<'_, E> {
+    /// The layer with this name. A layer's name is that in Keras, with the names of the models, wrappers and `RNN`s around
+    /// it before it: `lstm`, `encoder/lstm`, `bidirectional/forward_lstm`, `rnn/lstm_cell`.
+    ///
+    /// # Errors
+    /// [`Error::MissingWeight`] if there is none.
+    pub fn layer(&self, name: &str) -> Result<Layer, Error> {
+        let found = self.layers.iter().find(|layer| layer.name == name).cloned();
+        found.ok_or_else(|| {
+            let names = self.layers.iter().map(|layer| &*layer.name);
+            Error::MissingWeight { name: name.into(), reason: format!("the recurrent layers are {}", list(names)) }
+        })
+    }
+
+    /// What the configuration says of layers that were recognized by their tensors.
+    pub(in crate::weights) fn recognized(&self, mut found: Vec<crate::weights::Layer>) -> Vec<crate::weights::Layer> {
+        for found in &mut found {
+            let Some(layer) = self.layers.iter().find(|layer| layer.prefix == found.prefix) else { continue };
+            let function = match layer.kind() {
+                Kind::SimpleRnn => "simple_rnn",
+                Kind::Lstm => "lstm",
+                Kind::Gru => "gru",
+            };
+            (found.options, found.load) = match layer.options() {
+                Ok(options) => (
+                    layer.described(options),
+                    format!(
+                        "let layer = model.layer({:?})?; \
+                         let cell = keras::{function}(&mut model.tensors, layer.prefix(), &layer.options()?)?;",
+                        layer.name
+                    ),
+                ),
+                Err(error) => (String::new(), error.to_string()),
+            };
+        }
+        found
+    }
+}
+
+impl Layer {
+    /// The name, as [`Model::layer`] takes it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which importer takes the layer.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.listed.kind
+    }
+
+    /// What precedes the names of its weights among the tensors.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The options that its weights do not record, for the importer.
+    ///
+    /// # Errors
+    /// [`Error::NotImportable`] if an activation is none of [`Activation`](crate::Activation)'s.
+    pub fn options(&self) -> Result<Options, Error> {
+        self.listed.options.clone().map_err(|reason| Error::NotImportable { name: self.name.clone(), reason })
+    }
+
+    fn described(&self, options: Options) -> String {
+        let Options { activation, recurrent_activation, reset_after } = options;
+        let mut all = vec![format!("activation {activation:?}")];
+        if self.kind() != Kind::SimpleRnn {
+            all.push(format!("recurrent_activation {recurrent_activation:?}"));
+        }
+        if self.kind() == Kind::Gru {
+            all.push(format!("reset_after {reset_after}"));
+        }
+        all.extend(self.go_backwards().then(|| "backwards".into()));
+        all.join(", ")
+    }
+
+    /// Whether the layer reads its inputs from the last step to the first. True for the backward direction of a
+    /// `Bidirectional`, whose outputs Keras then reverses again.
+    #[must_use]
+    pub fn go_backwards(&self) -> bool {
+        self.listed.go_backwards
+    }
+
+    /// Whether the layer returns the outputs of all steps, not only of the last.
+    #[must_use]
+    pub fn return_sequences(&self) -> bool {
+        self.listed.return_sequences
+    }
+
+    /// How a `Bidirectional` joins the outputs of its directions: `concat`, `sum`, `mul`, `ave`; `None` outside one, and
+    /// if it does not join them.
+    #[must_use]
+    pub fn merge_mode(&self) -> Option<&str> {
+        self.listed.merge_mode.as_deref()
+    }
+}
+
+/// Reads a model from the bytes of a file that Keras 2 or 3 saved: `model.h5`, `model.keras`, or weights alone.
+///
+/// The tensors have Keras's names, which the importers take after a [`Layer`]'s prefix. In `.h5` files these are
+/// the weights' own, `lstm/lstm_cell/kernel`, with the name of the model's layer in front if they lack it. `.keras` and
+/// `.weights.h5` files have places instead of names, `layers/lstm/cell/vars/0`; that becomes `layers/lstm/cell/kernel`.
+/// The same goes for `Dense`, `Embedding` and normalizations.
+///
+/// A layer's options come from the model's configuration, with the defaults of the Keras that wrote it. The weights of
+/// `CuDNNLSTM` and `CuDNNGRU` are converted to those of an `LSTM` and of a `GRU` with `reset_after`.
+///
+/// ```no_run
+/// use rnn_cell::weights::keras;
+///
+/// let bytes = std::fs::read("model.keras").expect("the file can be read");
+/// let mut model = keras::read_model::<f32>(&bytes)?;
+/// let layer = model.layer("lstm")?;
+/// let cell = keras::lstm(&mut model.tensors, layer.prefix(), &layer.options()?)?;
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+///
+/// # Errors
+/// - [`Error::InvalidFile`] if the bytes are not such a file, or damaged; if compressed weights would take 1 MiB and more
+///   than 32 times the memory of the file; or if a layer's weights cannot be told from another's.
+/// - [`Error::TensorDtype`] if the weights of a CuDNN layer cannot be read without loss.
+pub fn read_model<E: Float>(bytes: &[u8]) -> Result<Model<'_, E>, Error> {
+    if !bytes.starts_with(b"PK") {
+        return model(bytes, None, String::new());
+    }
+    let archive = Archive::read(bytes, FORMAT)?;
+    let config = json(&archive.get("config.json")?)?;
+    let metadata = json(&archive.get("metadata.json")?)?;
+    let std::borrow::Cow::Borrowed(weights) = archive.get("model.weights.h5")? else {
+        return Err(invalid("model.weights.h5 must be stored, not compressed"));
+    };
+    model(weights, Some(config), metadata["keras_version"].as_str().unwrap_or_default().into())
+}
+
+const FORMAT: &str = "Keras";
+
+fn invalid(reason: impl Into<String>) -> Error {
+    Error::InvalidFile { format: FORMAT, reason: reason.into() }
+}
+
+fn json(bytes: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice(bytes).map_err(|error| invalid(format!("its configuration cannot be read: {error}")))
+}
+
+/// A model whose weights are in an HDF5 file, and whose configuration is there too if it is not given.
+fn model<E: Float>(bytes: &[u8], config: Option<Value>, version: String) -> Result<Model<'_, E>, Error> {
+    let mut reader = Reader::open(bytes).map_err(invalid)?;
+    let root = reader.root();
+    let old = root.group("model_weights").ok();
+    let is_old = old.is_some() || attribute(&root, "layer_names").is_some();
+    let version = attribute(&root, "keras_version").unwrap_or(version);
+    let config = match (config, attribute(&root, "model_config")) {
+        (None, Some(text)) => Some(json(text.as_bytes())?),
+        (config, _) => config,
+    };
+    let numbers = numbers(&version);
+    if is_old && numbers < (2, 0) && attribute(&root, "model_config").is_some() {
+        return Err(invalid(format!("it is of Keras {}, but 2 and 3 are read", quoted(&version))));
+    }
+    let listed = config.map(|config| config::layers(&config, numbers)).unwrap_or_default();
+    let group = old.unwrap_or(root);
+    let skipped = if is_old { "optimizer_weights" } else { "optimizer" };
+    let mut tensors = Tensors::new();
+    let mut prefixes = Vec::new();
+    for (path, stored) in reader.datasets(&group, skipped).map_err(invalid)? {
+        let name = if is_old { old_name(&path) } else { new_name(&path, &stored) };
+        if let Some(prefix) = name.strip_suffix("recurrent_kernel") {
+            prefixes.push((path[0].clone(), prefix.to_owned()));
+        }
+        if tensors.contains(&name) {
+            return Err(invalid(format!("two weights are named {}", quoted(&name))));
+        }
+        tensors.insert_stored(name, stored);
+    }
+    let mut layers = Vec::new();
+    for listed in listed {
+        let prefix = if is_old { old_prefix(&listed, &prefixes)? } else { new_prefix(&listed, &prefixes) };
+        let Some(prefix) = prefix else { continue };
+        if listed.is_cudnn {
+            cudnn::convert(&mut tensors, &prefix, listed.kind)?;
+        }
+        layers.push(Layer { name: listed.names.join("/"), prefix, listed });
+    }
+    Ok(Model { tensors, layers, version })
+}
+
+fn attribute(group: &Group, name: &str) -> Option<String> {
+    group.attrs().ok()?.get(name)?.as_strings()?.first().cloned()
+}
+
+/// The major and the minor version; 2.0 if it is not said, as in weights alone.
+fn numbers(version: &str) -> (u32, u32) {
+    let mut parts = version.split(['.', '-']).map_while(|part| part.parse().ok());
+    (parts.next().unwrap_or(2), parts.next().unwrap_or(0))
+}
+
+/// A weight's name in the old format, whose path is the name of the model's layer and its own, which may begin with the
+/// names of the model and of the layer, and ends in `:0` in Keras 2.
+fn old_name(path: &Path) -> String {
+    let (layer, own) = path.split_first().expect("a dataset has a name");
+    let own = match own.iter().take(2).position(|part| part == layer) {
+        Some(at) => own[at..].join("/"),
+        None => path.join("/"),
+    };
+    own.strip_suffix(":0").map_or(own.clone(), String::from)
+}
+
+/// The name of a weight that is numbered in the new format.
+fn new_name(path: &Path, stored: &Stored<'_>) -> String {
+    let [before @ .., vars, number] = &path[..] else { return path.join("/") };
+    let kind = before.last().map_or("", String::as_str);
+    let is_cell = kind == "cell" || before.iter().rev().nth(1).is_some_and(|part| part == "cells");
+    let kind = kind.trim_end_matches(|letter: char| letter.is_ascii_digit()).trim_end_matches('_');
+    let names: &[&str] = match kind {
+        _ if is_cell => &["kernel", "recurrent_kernel", "bias"],
+        "cu_dnnlstm" | "cu_dnngru" => &["kernel", "recurrent_kernel", "bias"],
+        "dense" => &["kernel", "bias"],
+        "embedding" if stored.shape().len() == 2 => &["embeddings"],
+        _ => &[],
+    };
+    match number.parse().ok().and_then(|number: usize| names.get(number)).filter(|_| vars == "vars") {
+        Some(name) => format!("{}/{name}", before.join("/")),
+        None => path.join("/"),
+    }
+}
+
+/// Where the weights of a layer are in the new format, if anywhere: those of a layer that models share are in one place.
+fn new_prefix(listed: &Listed, prefixes: &[(String, String)]) -> Option<String> {
+    prefixes.iter().find(|(_, prefix)| *prefix == listed.saved).map(|(_, prefix)| prefix.clone())
+}
+
+/// Where they are in the old format: among those of the model's layer, under its own name.
+fn old_prefix(listed: &Listed, prefixes: &[(String, String)]) -> Result<Option<String>, Error> {
+    let (Some(first), Some(last)) = (listed.names.first(), listed.names.last()) else { return Ok(None) };
+    let within: Vec<&str> = prefixes.iter().filter(|(layer, _)| layer == first).map(|(_, prefix)| &**prefix).collect();
+    let named: Vec<&&str> = within.iter().filter(|prefix| prefix.split('/').any(|part| part == last)).collect();
+    match (&within[..], &named[..]) {
+        ([], _) => Ok(None),
+        ([only], _) => Ok(Some((*only).into())),
+        (_, [only]) => Ok(Some((**only).into())),
+        _ => Err(invalid(format!(
+            "the weights of layer {} cannot be told apart: they may be {}",
+            quoted(&listed.names.join("/")),
+            list(within.into_iter())
+        ))),
+    }
+}

@@ -1,0 +1,9 @@
+//! ONNX models: files by hand and of PyTorch's exporters, against ONNX Runtime's outputs; and hostile ones.
+
+#[path = "../common/allocator.rs"]
+mod allocator;
+mod door;
+mod hostile;
+mod models;
+mod wire;
+mod writing;

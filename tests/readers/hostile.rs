@@ -1,0 +1,119 @@
+//! Files that are cut off or damaged: errors, never a panic, and no more memory than a small multiple of the file.
+
+use crate::allocator::measured;
+use crate::fixture;
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+use rnn_cell::Error;
+use rnn_cell::weights::{Tensors, keras, npz, pytorch};
+
+/// Bytes in use for one of the file.
+const PEAK_FACTOR: usize = 80;
+/// Whatever the file: names, messages, nodes of trees.
+const FIXED: usize = 64 << 10;
+/// What a small file may hold compressed, and the same as f64 from f16.
+const INFLATED: usize = 5 << 20;
+
+/// Reads a file and takes all of its tensors.
+type Reader = fn(&[u8]) -> Result<(), Error>;
+
+fn take_all(mut tensors: Tensors<'_, f64>) -> Result<(), Error> {
+    let names: Vec<String> = tensors.names().map(String::from).collect();
+    names.iter().for_each(|name| drop(tensors.take(name)));
+    Ok(())
+}
+
+fn read_pytorch(bytes: &[u8]) -> Result<(), Error> {
+    take_all(pytorch::read_tensors(bytes)?)
+}
+
+fn read_npz(bytes: &[u8]) -> Result<(), Error> {
+    take_all(npz::read_tensors(bytes)?)
+}
+
+fn read_keras(bytes: &[u8]) -> Result<(), Error> {
+    let model = keras::read_model(bytes)?;
+    model.layers.iter().for_each(|layer| drop(layer.options()));
+    take_all(model.tensors)
+}
+
+/// Reads within the bounds.
+fn bounded(what: &str, reader: Reader, bytes: &[u8]) -> Result<(), Error> {
+    let (result, _, peak) = measured(|| reader(bytes));
+    let most = PEAK_FACTOR * bytes.len() + if what.contains("compressed") { INFLATED } else { FIXED };
+    assert!(peak <= most, "{what}: {peak} bytes in use for a file of {}, but {most} are enough", bytes.len());
+    result
+}
+
+/// Every beginning of a file is an error, and what a few flipped bytes make of it is no panic.
+fn torture(name: &str, reader: Reader) {
+    let bytes = fixture(name);
+    bounded(name, reader, &bytes).unwrap();
+    for len in 0..bytes.len() {
+        assert!(bounded(name, reader, &bytes[..len]).is_err(), "{name}: {len} of {} bytes are enough", bytes.len());
+    }
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+    for round in 0..3000 {
+        let mut bytes = bytes.clone();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..bytes.len());
+            bytes[at] = match rng.random_range(0..3) {
+                0 => bytes[at] ^ (1 << rng.random_range(0..8)),
+                1 => [0, 1, 0x7f, 0x80, 0xff][rng.random_range(0..5)],
+                _ => rng.random(),
+            };
+        }
+        let _ = bounded(&format!("{name}, round {round}"), reader, &bytes);
+    }
+}
+
+#[test]
+fn pytorch_files() {
+    for name in ["gru.pt", "gru_legacy.pt", "views.pt", "views_legacy.pt", "types_legacy.pt", "protocol4.pt"] {
+        torture(name, read_pytorch);
+    }
+}
+
+#[test]
+fn npz_files() {
+    for name in ["arrays.npz", "compressed.npz", "versions.npz"] {
+        torture(name, read_npz);
+    }
+}
+
+#[test]
+fn keras_files() {
+    for name in
+        ["keras2.weights.h5", "keras2_small.keras", "keras3_hard.keras", "keras2_cudnn.h5", "compressed.weights.h5"]
+    {
+        torture(name, read_keras);
+    }
+}
+
+/// Old files whose pickle is a million times the same operation.
+#[test]
+fn pytorch_pickles_take_bounded_memory() {
+    let whole = fixture("gru_legacy.pt");
+    let at = whole.windows(14).position(|part| part == b"\x80\x02ccollections").unwrap();
+    let parts: &[(&[u8], &[u8])] = &[
+        (b"", b"N"),
+        (b"", b"}"),
+        (b"", b"}0"),
+        (b"", b"]"),
+        (b"", b")"),
+        (b"", b"("),
+        (b"N", b"\x85"),
+        (b"N", b"\x94"),
+        (b"]q\x00", b"h\x00a"),
+        (b"}q\x00", b"NNs"),
+        (b"}q\x00", b"h\x00h\x00s"),
+        (b"", b"r\xff\xff\xff\x00"),
+        (b"N", b"r\xff\xff\x07\x00"),
+        (b"", b"X\xff\xff\xff\xff"),
+        // Each tuple must not keep the stack's memory.
+        (b"(NNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNN1", b"N\x850"),
+    ];
+    for (first, again) in parts {
+        let bytes = [&whole[..at], first, &again.repeat((1 << 18) / again.len())].concat();
+        assert!(bounded(&format!("{again:02x?}"), read_pytorch, &bytes).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! What Keras 2 and 3 saved, in every format they have.
+
+use crate::{check_close, fixture, run, take};
+use ndarray::{Array3, Axis, array, concatenate};
+use rnn_cell::weights::keras::{self, Kind, Model};
+use rnn_cell::weights::{Tensors, npz};
+use rnn_cell::{Dense, Error, RnnCell};
+
+/// The outputs of a layer of the model, over the steps in its order.
+fn layer(model: &mut Model<'_, f32>, name: &str, x: &Array3<f32>) -> Array3<f32> {
+    let layer = model.layer(name).unwrap();
+    let mut x = x.clone();
+    if layer.go_backwards() {
+        x.invert_axis(Axis(1));
+    }
+    let (tensors, prefix, options) = (&mut model.tensors, layer.prefix(), &layer.options().unwrap());
+    match layer.kind() {
+        Kind::SimpleRnn => run(&keras::simple_rnn(tensors, prefix, options).unwrap(), &x),
+        Kind::Lstm => run(&keras::lstm(tensors, prefix, options).unwrap(), &x),
+        Kind::Gru => run(&keras::gru(tensors, prefix, options).unwrap(), &x),
+        kind => panic!("{kind:?} is new"),
+    }
+}
+
+/// The last layer of both models, whose weights are left.
+fn dense(tensors: &mut Tensors<'_, f32>, prefix: &str, x: &Array3<f32>) -> Array3<f32> {
+    let kernel = tensors.take_matrix(&format!("{prefix}kernel"), (2, 1)).unwrap();
+    let bias = tensors.take_vector(&format!("{prefix}bias"), 1).unwrap();
+    Dense::from_weights(kernel, Some(bias)).unwrap().forward(x).unwrap()
+}
+
+fn expected(name: &str) -> [Array3<f32>; 2] {
+    let bytes = fixture(name);
+    let mut tensors = npz::read_tensors::<f32>(&bytes).unwrap();
+    ["x", "outputs"].map(|name| take(&mut tensors, name))
+}
+
+#[test]
+fn models_run_as_in_keras() {
+    for (file, dense_prefix) in [
+        ("keras2.h5", "dense/"),
+        ("keras2.keras", "layers/dense/"),
+        ("keras3.h5", "dense/"),
+        ("keras3.keras", "layers/dense/"),
+    ] {
+        let bytes = fixture(file);
+        let mut model = keras::read_model::<f32>(&bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let major = &file[5..6];
+        assert!(model.version.starts_with(major), "{}", model.version);
+        let names: Vec<&str> = model.layers.iter().map(|layer| layer.name()).collect();
+        let expected_names = [
+            "bidirectional/forward_lstm",
+            "bidirectional/backward_lstm",
+            "gate",
+            "simple_rnn",
+            "a/lstm",
+            "b/lstm",
+            "rnn/gru_cell",
+            "rnn/lstm_cell",
+            "cell",
+        ];
+        assert_eq!(names, expected_names, "{file}");
+        assert!(model.layers.iter().all(|layer| layer.return_sequences()), "{file}");
+        assert_eq!(model.layers[1].merge_mode(), Some("concat"));
+        assert_eq!(model.layers[2].merge_mode(), None);
+        let [x, outputs] = expected(&format!("keras{major}.npz"));
+        let forward = layer(&mut model, "bidirectional/forward_lstm", &x);
+        let mut backward = layer(&mut model, "bidirectional/backward_lstm", &x);
+        backward.invert_axis(Axis(1));
+        let mut x = concatenate![Axis(2), forward, backward];
+        for name in &expected_names[2..] {
+            x = layer(&mut model, name, &x);
+        }
+        let found = dense(&mut model.tensors, dense_prefix, &x);
+        check_close(file, &found, &outputs);
+        model.tensors.finish().unwrap();
+    }
+}
+
+#[test]
+fn cudnn_layers_are_converted() {
+    let bytes = fixture("keras2_cudnn.h5");
+    let mut model = keras::read_model::<f32>(&bytes).unwrap();
+    let [x, outputs] = expected("keras2_cudnn.npz");
+    assert_eq!(model.tensors.shape("a/bias").unwrap(), [8]);
+    assert_eq!(model.tensors.shape("b/bias").unwrap(), [2, 6]);
+    let x = layer(&mut model, "a", &x);
+    check_close("CuDNN", &layer(&mut model, "b", &x), &outputs);
+    model.tensors.finish().unwrap();
+}
+
+#[test]
+fn weights_alone_have_no_layers() {
+    for (file, prefix) in [
+        ("keras2.weights.h5", "layers/gru/cell/"),
+        ("keras3.weights.h5", "layers/gru/cell/"),
+        ("keras2_only_weights.h5", "gru/gru_cell/"),
+    ] {
+        let bytes = fixture(file);
+        let mut model = keras::read_model::<f32>(&bytes).unwrap();
+        assert!(model.layers.is_empty());
+        let gru = keras::gru(&mut model.tensors, prefix, &keras::Options::default()).unwrap();
+        assert_eq!((gru.input_size(), gru.output_size()), (3, 2), "{file}");
+        assert_eq!(model.tensors.len(), 2, "{file}");
+    }
+}
+
+#[test]
+fn sixteen_bits() {
+    let bytes = fixture("keras2_small.keras");
+    let mut tensors = keras::read_model::<f32>(&bytes).unwrap().tensors;
+    assert!(tensors.take("layers/dense/kernel").unwrap().iter().any(|&number| number != 0.0));
+    let bytes = fixture("keras3_bfloat16.weights.h5");
+    let mut tensors = keras::read_model::<f32>(&bytes).unwrap().tensors;
+    assert_eq!(tensors.take("layers/dense/kernel").unwrap(), array![[1.0], [-2.0], [0.5]].into_dyn());
+    assert_eq!(tensors.take("layers/dense/bias").unwrap(), array![0.25].into_dyn());
+}
+
+#[test]
+fn what_no_cell_has_is_named() {
+    for (file, name, part) in [
+        ("keras2_small.keras", "gru", "activation is \"softplus\", which no cell has"),
+        ("keras3_small.keras", "gru", "activation is \"softplus\", which no cell has"),
+        ("keras3_hard.keras", "hard", "recurrent_activation is Keras 3's hard_sigmoid"),
+    ] {
+        let bytes = fixture(file);
+        let model = keras::read_model::<f32>(&bytes).unwrap();
+        let error = model.layer(name).unwrap().options().unwrap_err();
+        assert!(matches!(error, Error::NotImportable { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+        let error = model.layer("lstm_1").unwrap_err();
+        assert_eq!(error.to_string(), format!("weight \"lstm_1\" is missing: the recurrent layers are \"{name}\""));
+    }
+}
+
+#[test]
+fn compressed_weights_are_read_up_to_a_limit() {
+    let bytes = fixture("compressed.weights.h5");
+    let mut tensors = keras::read_model::<f32>(&bytes).unwrap().tensors;
+    assert_eq!(tensors.take("layers/dense/kernel").unwrap(), array![[1.0], [-2.0], [0.5]].into_dyn());
+    let error = tensors.take("layers/dense/bias").unwrap_err();
+    assert!(matches!(error, Error::TensorDtype { .. }), "{error}");
+    let bytes = fixture("bomb.weights.h5");
+    let error = keras::read_model::<f32>(&bytes).expect_err("it is refused");
+    assert!(error.to_string().contains("it would take much more memory than its length"), "{error}");
+}
+
+#[test]
+fn other_files_are_refused() {
+    for (bytes, part) in [
+        (vec![], "invalid Keras file"),
+        (b"PK\x05\x06".to_vec(), "the zip archive cannot be read"),
+        (fixture("gru.pt"), "the archive has no \"config.json\""),
+        (fixture("keras2.h5")[..2000].to_vec(), "invalid Keras file"),
+    ] {
+        let error = keras::read_model::<f32>(&bytes).err().unwrap_or_else(|| panic!("{part}: it was read"));
+        assert!(matches!(error, Error::InvalidFile { format: "Keras", .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}

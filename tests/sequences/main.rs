@@ -1,0 +1,10 @@
+//! Which steps of a row run, and everything around runs that can be recorded: resets, masks, loops, lists of steps,
+//! stacks. Each against plain steps and central differences.
+
+mod differences;
+mod lists;
+mod loops;
+mod residual;
+mod rows;
+mod stacks;
+mod sums;
