@@ -53,11 +53,11 @@ pub trait RnnCell: Sync {
     /// Buffers that steps reuse, empty at first; `()` if the cell needs none. Results never depend on their contents.
     type Workspace: Default + Send;
 
-    /// Features of an input row.
+    /// Features per input row.
     #[must_use]
     fn input_size(&self) -> usize;
 
-    /// Features of an output row.
+    /// Features per output row.
     #[must_use]
     fn output_size(&self) -> usize;
 

@@ -1,4 +1,4 @@
-//! [`Compression`]: what a cell hands its products to when it is compressed.
+//! [`Compression`]: compresses a cell's products.
 
 use crate::kernel::WeightFormat;
 use crate::kernel::compact::{Compact, MOST_INT8_INPUTS, Plain};
@@ -57,8 +57,7 @@ impl<'a, E: Float> Compression<'a, E> {
         self.matrices
     }
 
-    /// Calls `compress` with a prefix for the names of weights, as in [`Parameters`](crate::Parameters): the names are
-    /// joined to it by `/`.
+    /// Calls `compress` with `prefix` and `/` before the names of all weights, as in [`Parameters`](crate::Parameters).
     ///
     /// # Errors
     /// Those of `compress`.
@@ -107,7 +106,9 @@ impl<'a, E: Float> Compression<'a, E> {
 fn compressed<E: Float>(format: WeightFormat, name: &str, matrix: &Array2<E>, inputs: usize) -> Result<Plain, Error> {
     let weight = |reason| Error::NotCompressible { what: format!("weight \"{name}\""), reason };
     if format == WeightFormat::Int8 && inputs.max(matrix.nrows() - inputs) > MOST_INT8_INPUTS {
-        let reason = format!("it multiplies {} numbers, but in int8 at most {MOST_INT8_INPUTS}", matrix.nrows());
+        let others = matrix.nrows() - inputs;
+        let found = format!("it multiplies {inputs} inputs and {others} recurrent values");
+        let reason = format!("{found}, but int8 takes at most {MOST_INT8_INPUTS} of each");
         return Err(weight(reason));
     }
     let numbers: Vec<f32> = matrix.iter().map(|number| number.as_f64() as f32).collect();

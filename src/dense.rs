@@ -13,8 +13,8 @@ use rand::Rng;
 /// A fully connected layer without activation: TensorFlow 1's `tf.layers.dense`.
 ///
 /// It computes y = x · kernel + bias over the last axis of an array with any number of axes: (batch, seq, input) gives
-/// (batch, seq, output), and (batch, input) gives (batch, output). It is a [`Linear`] without a recurrent half. Its
-/// weights are packed, and repacked when they change.
+/// (batch, seq, output), and (batch, input) gives (batch, output). It is a [`Linear`] whose `recurrent_size` is 0. It
+/// keeps a copy of its weights in the kernels' layout.
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
@@ -97,12 +97,13 @@ impl<E: Float> Dense<E> {
         self.0.forward(&x, &mut y, workspace);
     }
 
-    /// `Err` unless `argument` is as wide as the layer's input.
-    pub(crate) fn check_input(&self, argument: &str, width: usize) -> Result<(), Error> {
-        check_shape(format_args!("the input of the layer for {argument}"), &[width], &[self.0.input_size()])
+    /// `Err` unless a decoder's output layer takes rows of this width.
+    pub(crate) fn check_output_layer(&self, width: usize) -> Result<(), Error> {
+        check_shape("output_layer's input", &[width], &[self.0.input_size()])
     }
 
-    /// Computes the gradients of `x` and of the parameters from `d_y`, the gradient of y.
+    /// Computes gradients from `d_y` (…, output), the gradient of y. Returns that of `x`, in its shape, and those of
+    /// the parameters.
     ///
     /// # Errors
     /// [`Error::ArrayShape`] if `x` does not fit the layer or `d_y` does not fit `x`.

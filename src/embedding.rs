@@ -6,6 +6,7 @@ use crate::train::Gradients;
 use crate::{Arrays, Error, Float, Parameters, ParametersMut, parameters};
 use ndarray::{Array, Array2, ArrayRef, ArrayRef2, ArrayViewD, ArrayViewMutD, Dimension};
 use rand::Rng;
+use std::fmt::Display;
 
 /// A table of rows, one per token of a vocabulary: TensorFlow's `tf.nn.embedding_lookup`, PyTorch's `nn.Embedding`.
 ///
@@ -77,7 +78,7 @@ impl<E: Float> Embedding<E> {
         self.0.embeddings.nrows()
     }
 
-    /// Features of a row.
+    /// Features per row.
     #[must_use]
     pub fn features(&self) -> usize {
         self.0.embeddings.ncols()
@@ -97,29 +98,29 @@ impl<E: Float> Embedding<E> {
     /// Looks up `tokens` and writes their rows to `to` (tokens, features), without allocating.
     ///
     /// # Errors
-    /// - [`Error::OutOfBounds`] if a token is not in the vocabulary.
+    /// - [`Error::OutOfBounds`] if a token is not in the vocabulary. `to` then holds the rows before it.
     /// - [`Error::ArrayShape`] if `to` does not have this shape.
     pub fn lookup_into(&self, tokens: &[usize], to: &mut ArrayRef2<E>) -> Result<(), Error> {
         check_shape("to", &[tokens.len(), self.features()], to.shape())?;
         for (place, (&token, mut row)) in tokens.iter().zip(to.rows_mut()).enumerate() {
-            self.check_token("tokens", place, token)?;
+            self.check_token(format_args!("tokens[{place}]"), token)?;
             row.assign(&self.0.embeddings.row(token));
         }
         Ok(())
     }
 
-    /// `Err` unless `token`, at position `place` of `argument`, is in the vocabulary.
-    pub(crate) fn check_token(&self, argument: &str, place: usize, token: usize) -> Result<(), Error> {
+    /// `Err` unless `token`, which is `argument`, is in the vocabulary.
+    pub(crate) fn check_token(&self, argument: impl Display, token: usize) -> Result<(), Error> {
         let count = self.vocabulary();
         if token < count {
             return Ok(());
         }
-        Err(Error::OutOfBounds { argument: format!("{argument}[{place}]"), found: token, count, of: "tokens" })
+        Err(Error::OutOfBounds { argument: argument.to_string(), found: token, count, of: "tokens" })
     }
 
     /// Computes the gradient of the table from that of the rows [`lookup`](Self::lookup) returned for `tokens`.
     ///
-    /// A row gets the sum over all places of its token. Sums are in `f64`, so that a frequent token loses nothing.
+    /// A row gets the sum over all places of its token. Sums are in `f64`: a frequent token keeps its precision.
     ///
     /// # Errors
     /// - [`Error::OutOfBounds`] if a token is not in the vocabulary.
@@ -132,7 +133,7 @@ impl<E: Float> Embedding<E> {
         check_shape("d_rows", self.larger(tokens).slice(), d_rows.shape())?;
         let mut places: Vec<(usize, usize)> = tokens.iter().copied().zip(0..).collect();
         for &(token, place) in &places {
-            self.check_token("tokens", place, token)?;
+            self.check_token(format_args!("tokens[{place}]"), token)?;
         }
         let d_rows = d_rows.to_shape((places.len(), self.features())).expect("there is a row per token");
         let mut gradient = self.0.zeros();

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 /// Visits weights by name, in a fixed order. Saving needs no more; [`ParametersMut`] is for loading and training.
 ///
 /// Names are TensorFlow's (`kernel`, `gates/kernel`, …). Stacks and pairs of cells prefix them (`cell_0/kernel`,
-/// `fw/bias`). A reference or an `Arc` visits what it points to, so a model of shared cells can be saved. The provided
-/// versions visit nothing, which is right for a cell without weights.
+/// `fw/bias`). A reference or an `Arc` visits what it points to, so a model of shared cells can be saved. By default
+/// `visit_parameters` visits nothing: right for a cell without weights.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -89,7 +89,7 @@ pub trait Arrays<E: Float>: Field<E> {
     /// Moves the arrays out.
     fn take(self, name: &str, take: &mut dyn FnMut(&str, ArrayD<E>));
 
-    /// The name of the first weight in such a field.
+    /// The name of the first weight in field `name`.
     fn first_name(name: &str) -> Cow<'_, str>;
 }
 
@@ -162,8 +162,9 @@ pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
 }
 
 /// Declares a struct of weights from a list of names and fields. It is visited by name
-/// ([`Parameters`](crate::Parameters), [`ParametersMut`](crate::ParametersMut)), can be checked, and is its own gradient's type. Its type parameter `E` is `f32`
-/// or `f64`.
+/// ([`Parameters`](crate::Parameters), [`ParametersMut`](crate::ParametersMut)), can be checked, and its gradient has
+/// this type. Its type parameter `E` is `f32` or `f64`. Fields are `pub`, and `Debug`, `Clone` and `PartialEq` are
+/// derived.
 ///
 /// ```
 /// use ndarray::{Array1, Array2};
@@ -182,10 +183,11 @@ pub fn joined<'a>(field: &str, weight: &'a str) -> Cow<'a, str> {
 /// assert_eq!(weights.zeros().u, ndarray::arr1(&[0.0_f32; 3]));
 /// ```
 ///
-/// If a field is itself such a struct, its name prefixes those of its weights; `""` adds none. End fields with a comma.
+/// A field that is such a struct puts its name before its weights' names; `""` adds no name. End fields with a comma.
 ///
-/// Write `cell struct` if a field is more than arrays, as a [`Linear`](crate::fused::Linear) is. Such a struct can be
-/// visited, but cannot be a gradient. Fields after a semicolon are not visited.
+/// Write `cell struct` (public: `cell pub struct`) if a field is more than arrays, as a
+/// [`Linear`](crate::fused::Linear) is. Such a struct can be visited, but cannot be a gradient. Its fields are private,
+/// and nothing is derived. Fields after a semicolon are not visited.
 ///
 /// ```
 /// use rnn_cell::fused::Linear;

@@ -24,8 +24,8 @@ use std::marker::PhantomData;
 /// h' = u ⊙ h + (1 − u) ⊙ n
 /// ```
 ///
-/// The output is h'. This u is z in PyTorch and Keras 2. For a library that blends h' = (1 − u) ⊙ h + u ⊙ n (madmom,
-/// the paper), negate u's columns of `gates/kernel` and its half of `gates/bias`: 1 − σ(a) is σ(−a).
+/// The output is h'. This u is z in PyTorch and Keras 2. For a library that blends h' = (1 − u) ⊙ h + u ⊙ n (madmom),
+/// negate u's columns of `gates/kernel` and its half of `gates/bias`: 1 − σ(a) is σ(−a).
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|
@@ -126,10 +126,10 @@ impl<E: Float> Gru<E> {
         }
     }
 
-    /// A cell from existing weights, sized by their shapes. Reset gate, biases and activations are the defaults.
+    /// A cell from existing weights, sized by their shapes. All options have their defaults.
     ///
     /// # Errors
-    /// - [`Error::ZeroSize`] if a weight is empty.
+    /// - [`Error::ZeroSize`] if a size is 0.
     /// - [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights do not fit together.
     pub fn from_weights(weights: GruWeights<E>) -> Result<Self, Error> {
         let (rows, hidden) = weights.candidate_kernel.dim();

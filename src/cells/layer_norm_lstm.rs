@@ -115,7 +115,7 @@ impl<E: Float> LayerNormLstm<E> {
     /// options are the defaults.
     ///
     /// # Errors
-    /// - [`Error::ZeroSize`] if a weight is empty.
+    /// - [`Error::ZeroSize`] if a size is 0.
     /// - [`Error::ArrayShape`], [`Error::MissingWeight`] and [`Error::UnexpectedWeight`] if the weights do not fit together.
     pub fn from_weights(weights: LayerNormLstmWeights<E>) -> Result<Self, Error> {
         let (rows, columns) = weights.kernel.dim();

@@ -27,7 +27,7 @@ use rand::Rng;
 ///
 /// The output is h'. Peepholes (`w_*_diag`), clips and the projection are off by default. `forget_bias` is added during
 /// the step and is not part of `bias`, as in TensorFlow. The output gate's peephole sees the new, clipped c. A gradient
-/// goes through a clip unchanged where it clips nothing, its boundary included, and is 0 elsewhere, as in TensorFlow.
+/// passes a clip unchanged up to and at its boundary, and is 0 beyond, as in TensorFlow.
 ///
 /// | parameter | shape | initial value |
 /// |---|---|---|

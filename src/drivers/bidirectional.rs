@@ -57,7 +57,7 @@ impl<E: Float, F: ParametersMut<E>, B: ParametersMut<E>> ParametersMut<E> for Bi
 /// outputs_bw[sequence_length[row]..] = 0
 /// ```
 ///
-/// So `outputs_bw` at step t has seen steps t to the row's last, and `state_bw` is the state after step 0. Concatenate
+/// So `outputs_bw` at step t has seen step t and all later ones, and `state_bw` is the state after step 0. Concatenate
 /// the outputs with [`concat_outputs`]. The cells may differ in type and size. Lengths, padding and initial states work
 /// as in [`dynamic_rnn`](crate::dynamic_rnn). [`BidirectionalRnn`] has more options. With the feature `rayon`, a large
 /// batch's directions run in parallel.

@@ -37,6 +37,7 @@ type Watched<C> = (Array3<<C as RnnCell>::Elem>, Vec<<C as RnnCell>::State>, <C 
 /// - [`Error::SequenceLengthBatch`] if `sequence_length` does not have one entry per row.
 /// - [`Error::SequenceLengthTooLong`] if an entry exceeds `seq`.
 /// - [`Error::StateShape`] or [`Error::StateLeaves`] if `initial_state` does not fit the cell or the batch.
+/// - What [`RnnCell::check_state`] finds wrong, such as [`Error::NoMemory`].
 pub fn dynamic_rnn<C: RnnCell>(
     cell: &C,
     inputs: &ArrayRef3<C::Elem>,
@@ -49,9 +50,9 @@ pub fn dynamic_rnn<C: RnnCell>(
 /// [`dynamic_rnn`] with more options, in any combination: time-major arrays, masks with holes, and resets in
 /// mid-sequence.
 ///
-/// Choose what you get with the last call: [`run`](Self::run), [`run_into`](Self::run_into) outputs and buffers that
-/// you reuse, [`run_steps`](Self::run_steps) over a list of steps, [`run_with_states`](Self::run_with_states) for the
-/// state after every step, [`run_with_layers`](Self::run_with_layers) for the outputs of every layer of a
+/// Choose what you get with the last call: [`run`](Self::run), [`run_into`](Self::run_into) with memory that you
+/// reuse, [`run_steps`](Self::run_steps) over a list of steps, [`run_with_states`](Self::run_with_states) for the state
+/// after every step, [`run_with_layers`](Self::run_with_layers) for the outputs of every layer of a
 /// [`MultiRnnCell`](crate::MultiRnnCell), or [`record`](Self::record) to train a
 /// [`TrainableCell`](crate::train::TrainableCell).
 ///
@@ -74,8 +75,8 @@ pub fn dynamic_rnn<C: RnnCell>(
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 ///
-/// `'c` is the lifetime of the cell, `'o` that of lengths, mask and resets, which a [`Tape`](crate::train::Tape) need not
-/// outlive.
+/// `'c` is the lifetime of the cell, `'o` that of lengths, mask and resets, which a [`Tape`](crate::train::Tape) does not
+/// borrow.
 #[must_use = "a builder does nothing until it runs"]
 pub struct DynamicRnn<'c, 'o, C: RnnCell> {
     pub(crate) cell: &'c C,
@@ -119,11 +120,10 @@ impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
         Ok((outputs, state))
     }
 
-    /// Runs the cell and overwrites `outputs`, laid out as `inputs`, with 0 past each row's length. Returns the final
-    /// state.
+    /// Runs the cell and writes `outputs`, laid out as `inputs`: 0 past each row's length. Returns the final state.
     ///
-    /// `workspace` keeps the run's buffers. Pass it again, and a run of the same strides and at most this size
-    /// allocates no new ones. Results never depend on its contents, and any cell of this type may use it.
+    /// `workspace` keeps the run's buffers. With it, a later run of the same strides that is no larger allocates no
+    /// buffers. Results never depend on its contents, and any cell of this type may use it.
     ///
     /// The state passed as [`initial_state`](Self::initial_state) comes back as the final state, in the same memory.
     /// Without one, a zero state is allocated. Three things still allocate. The initial state is checked against a
@@ -153,7 +153,7 @@ impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
     /// - As [`run`](Self::run).
     /// - [`Error::ArrayShape`] if `outputs` are not laid out as the inputs, or not as wide as the cell's output.
     ///
-    /// `outputs` stay unchanged. The initial state is dropped.
+    /// After an error `outputs` are unchanged, and the initial state is lost.
     pub fn run_into(
         mut self,
         inputs: &ArrayRef3<C::Elem>,
@@ -236,7 +236,7 @@ fn spread<E: Float, S: State<E>>(states: &mut [S], initial: &S, schedule: &Sched
 }
 
 /// Buffers that [`DynamicRnn::run_into`] keeps from run to run: the cell's own, the order of the rows, and inputs,
-/// outputs and a state in that order. Empty at first.
+/// outputs and a state sorted so. Empty at first.
 pub struct DynamicRnnWorkspace<C: RnnCell> {
     schedule: Schedule,
     buffers: Buffers<C>,

@@ -15,7 +15,7 @@ type UnrolledLayers<Cells> = (Vec<Array3<<Cells as Layers>::Elem>>, <Cells as La
 
 impl<Cells: Layers> DynamicRnn<'_, '_, MultiRnnCell<Cells>> {
     /// Runs the stack. Returns the outputs of every layer, the lowest first, each laid out as `inputs` and as wide as
-    /// the layer's output, and the final state. The last outputs are those of [`run`](Self::run), bit for bit. Past a
+    /// the layer's output, and the final state. In built-in cells the last have the bits of [`run`](Self::run). Past a
     /// row's length every layer's outputs are exactly 0.
     ///
     /// ```

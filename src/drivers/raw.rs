@@ -80,6 +80,7 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
 ///
 /// # Errors
 /// - [`Error::StateShape`] or [`Error::StateLeaves`] if the closure leaves a state of the wrong shape.
+/// - What [`RnnCell::check_state`] finds wrong in a state, such as [`Error::NoMemory`].
 /// - [`Error::ArrayShape`] if it emits a wrong batch size, or changes the width.
 pub fn raw_rnn<C: RnnCell>(
     cell: &C,
@@ -177,6 +178,7 @@ impl<'c, C: RnnCell> RawRnn<'c, C> {
             loop_fn(&mut step)?;
             let emit = step.emit;
             check_state(format_args!("the state at time {time}"), &leaves, batch, &state)?;
+            cell.check_state(&state)?;
             if time > 0 {
                 sink.emitted(emit.is_some());
                 emitted.push(time, emit.as_deref().unwrap_or(&output), &rows.active)?;

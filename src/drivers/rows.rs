@@ -101,7 +101,8 @@ macro_rules! row_options {
         /// backward, a row goes back after the step. Resets past a row's length do nothing. A reset at a masked step
         /// happens before the row's next step that runs, if there is one. Default: no resets.
         ///
-        /// Every reset cuts the run. A batch that resets at nearly every step runs as fast as single steps do.
+        /// A step at which rows reset starts a new `unroll`. A batch that resets at nearly every step runs as fast as
+        /// single steps do.
         pub fn resets(mut self, resets: &$lifetime ndarray::ArrayRef2<bool>) -> Self {
             self.rows.resets = Some(resets);
             self

@@ -50,7 +50,7 @@ pub fn static_rnn<C: RnnCell>(
 ///
 /// This is TensorFlow 1's `tf.nn.static_bidirectional_rnn`. It equals
 /// [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn) with its outputs concatenated.
-/// [`BidirectionalRnn::run_steps`] is the same as a builder.
+/// [`BidirectionalRnn::run_steps`] does it with a builder.
 ///
 /// # Errors
 /// As [`static_rnn`] and [`bidirectional_dynamic_rnn`](crate::bidirectional_dynamic_rnn).
@@ -70,7 +70,7 @@ impl<C: RnnCell> DynamicRnn<'_, '_, C> {
     /// Runs the cell over a list of steps, each (batch, input). Returns the outputs of each step, (batch, output), and
     /// the final state: [`static_rnn`].
     ///
-    /// [`time_major`](Self::time_major) says how mask and resets are laid out, and as what a message describes the inputs.
+    /// [`time_major`](Self::time_major) sets the layout of mask and resets, and of `inputs` in messages.
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if `inputs` has no steps, which would leave the batch unknown.
@@ -88,7 +88,7 @@ impl<C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'_, '_, C, D> {
     /// last axis, (batch, fw output + bw output), and the final states, forward and backward:
     /// [`static_bidirectional_rnn`].
     ///
-    /// [`time_major`](Self::time_major) says how mask and resets are laid out, and as what a message describes the inputs.
+    /// [`time_major`](Self::time_major) sets the layout of mask and resets, and of `inputs` in messages.
     ///
     /// # Errors
     /// As [`DynamicRnn::run_steps`] and [`run`](Self::run).

@@ -43,6 +43,8 @@ pub struct Stream<C: RnnCell> {
 impl<C: RnnCell> Stream<C> {
     /// Creates a stream of `batch` rows that starts from, and resets to, the zero state.
     ///
+    /// A push is an error if the cell refuses that state ([`RnnCell::check_state`]), as an attention does.
+    ///
     /// # Panics
     /// If the state or the output would be larger than an array can be, as in ndarray's `zeros`.
     #[must_use]
@@ -54,7 +56,8 @@ impl<C: RnnCell> Stream<C> {
     /// Creates a stream of `batch` rows that starts from, and resets to, `initial_state`.
     ///
     /// # Errors
-    /// [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch.
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch.
+    /// - What [`RnnCell::check_state`] finds wrong, such as [`Error::NoMemory`].
     pub fn with_initial_state(cell: C, batch: usize, initial_state: C::State) -> Result<Self, Error> {
         let initial = checked_state("initial_state", &cell, batch, Some(initial_state))?;
         Ok(Self::starting_from(cell, initial))
@@ -74,9 +77,13 @@ impl<C: RnnCell> Stream<C> {
     /// Runs one step on `input` (batch, input), with any strides. Returns the output, (batch, output).
     ///
     /// # Errors
-    /// [`Error::ArrayShape`] if `input` does not have this shape. The state is then as before.
+    /// - [`Error::ArrayShape`] if `input` does not have this shape.
+    /// - What [`RnnCell::check_state`] finds wrong, such as [`Error::NoMemory`].
+    ///
+    /// The state is then as before.
     pub fn push(&mut self, input: &ArrayRef2<C::Elem>) -> Result<&Array2<C::Elem>, Error> {
         check_shape("input", &[self.batch_size(), self.cell.input_size()], input.shape())?;
+        self.cell.check_state(&self.state)?;
         self.cell.step(input, &mut self.state, &mut self.output, &mut self.workspace);
         Ok(&self.output)
     }
@@ -103,13 +110,17 @@ impl<C: RnnCell> Stream<C> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ArrayShape`] if `inputs` do not fit the cell or the batch. State and output are then as before.
+    /// - [`Error::ArrayShape`] if `inputs` do not fit the cell or the batch.
+    /// - What [`RnnCell::check_state`] finds wrong, such as [`Error::NoMemory`].
+    ///
+    /// State and output are then as before.
     ///
     /// # Panics
     /// If the outputs would be larger than an array can be, as in ndarray's `zeros`.
     pub fn push_steps(&mut self, inputs: &ArrayRef3<C::Elem>) -> Result<ArrayView3<'_, C::Elem>, Error> {
         let seq = inputs.len_of(Axis(0));
         check_shape("inputs", &[seq, self.batch_size(), self.cell.input_size()], inputs.shape())?;
+        self.cell.check_state(&self.state)?;
         let shape = (seq, self.batch_size(), self.cell.output_size());
         let mut outputs = self.outputs.array(shape);
         if let Some(last) = seq.checked_sub(1) {
@@ -134,14 +145,15 @@ impl<C: RnnCell> Stream<C> {
     /// Continues from `state`. A reset still goes back to the initial state.
     ///
     /// # Errors
-    /// [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch.
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch.
+    /// - What [`RnnCell::check_state`] finds wrong, such as [`Error::NoMemory`].
     pub fn set_state(&mut self, state: C::State) -> Result<(), Error> {
         self.check(&state)?;
         self.state = state;
         Ok(())
     }
 
-    /// Changes the state in place: `change` gets it, and what it returns comes back. Nothing is copied.
+    /// Changes the state in place: `change` gets it. Returns what `change` returns. Nothing is copied.
     ///
     /// ```
     /// use rand::SeedableRng;
@@ -154,13 +166,16 @@ impl<C: RnnCell> Stream<C> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StateShape`] or [`Error::StateLeaves`] if `change` leaves a state that does not fit the cell or the
-    /// batch. All rows are then back at the initial state. They are too if `change` panics and leaves such a state.
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if `change` leaves a state that does not fit the cell or the
+    ///   batch.
+    /// - What [`RnnCell::check_state`] finds wrong, such as [`Error::NoMemory`].
+    ///
+    /// All rows are then back at the initial state. They are too if `change` panics and leaves such a state.
     pub fn change_state<R>(&mut self, change: impl FnOnce(&mut C::State) -> R) -> Result<R, Error> {
         struct Restore<'a, C: RnnCell>(&'a mut Stream<C>);
         impl<C: RnnCell> Drop for Restore<'_, C> {
             fn drop(&mut self) {
-                if !fits(&self.0.initial, self.0.batch_size(), &self.0.state) {
+                if self.0.check(&self.0.state).is_err() {
                     self.0.state = self.0.initial.clone();
                 }
             }
@@ -172,10 +187,10 @@ impl<C: RnnCell> Stream<C> {
     }
 
     fn check(&self, state: &C::State) -> Result<(), Error> {
-        if fits(&self.initial, self.batch_size(), state) {
-            return Ok(());
+        if !fits(&self.initial, self.batch_size(), state) {
+            check_state("state", &leaf_shapes(&self.initial), self.batch_size(), state)?;
         }
-        check_state("state", &leaf_shapes(&self.initial), self.batch_size(), state)
+        self.cell.check_state(state)
     }
 
     /// Sets all rows back to the initial state, without allocating. Keeps the last step's output.

@@ -26,7 +26,7 @@ messages! {
     SequenceLengthTooLong { row, length, seq, inputs: None } =>
         "sequence_length[{row}] is {length}, but there are only {seq} steps";
     StateShape { argument, leaf, expected, found } =>
-        "leaf {leaf} of {} is {found:?}, but the cell's state is {expected:?} (batch, features)", text(argument);
+        "leaf {leaf} of {} is {found:?}, but must be {expected:?} (batch, features)", text(argument);
     StateLeaves { argument, expected, found } =>
         "{} has {found} leaves, but the cell's state has {expected}", text(argument);
     MemoryLengthBatch { found, memory } =>
@@ -35,7 +35,7 @@ messages! {
         "memory_sequence_length[{row}] is {length}, but must be from 1 to {} (the memory is {memory:?})", memory.1;
     NoMemory { mechanism, row } =>
         "row {row} of the state has no memory for mechanism {mechanism}: start from a state of AttentionWrapper::attend";
-    Endless { } => "the decoder can go on for ever, but maximum_iterations is not set";
+    Endless { } => "the decoder may never end, but maximum_iterations is not set";
     AllNan { row, time } => "the logits of row {row} at step {time} are all NaN";
     ZeroSize { argument } => "{argument} is 0, but must be at least 1";
     InvalidNumber { argument, expected, found } => "{argument} is {found}, but must be {expected}";
@@ -48,7 +48,7 @@ messages! {
     ArrayShape { argument, expected, found } => "{} has shape {found:?}, but must have {expected:?}", text(argument);
     OutOfBounds { argument, found, count, of } => "{} is {found}, but there are only {count} {of}", text(argument);
     OptimizerParameter { argument, position, expected, found } =>
-        "parameter {position} of {argument} is {}, but the optimizer was built for {} there", text(found), text(expected);
+        "parameter {position} of {argument} is {}, but the optimizer expects {}", text(found), text(expected);
     UnknownLetter { letter, word, alphabet } =>
         "letter {letter:?} of word {} is not in the alphabet {}", quoted(word), quoted(alphabet);
     RepeatedLetter { letter, alphabet } => "letter {letter:?} appears twice in the alphabet {}", quoted(alphabet);

@@ -23,10 +23,10 @@ pub trait FusedCell: Sync {
     /// What the cell carries from step to step: at most four leaves, numbered in the order of [`State::visit`].
     type State: State<Self::Elem>;
 
-    /// Features of an input row.
+    /// Features per input row.
     fn input_size(&self) -> usize;
 
-    /// Features of an output row.
+    /// Features per output row.
     fn output_size(&self) -> usize;
 
     /// The state before the first step, with `batch` rows.
@@ -35,8 +35,8 @@ pub trait FusedCell: Sync {
     /// The stages of a step. Called once per run.
     fn stages(&self) -> Stages<'_, Self::Elem>;
 
-    /// Computes one row of a stage from its sums. Together, the stages must write all of the new state and the output.
-    /// Mark it `#[inline(always)]`.
+    /// Computes a stage's units of one row from their sums. Together, the stages must write all of the new state and
+    /// the output. Mark it `#[inline(always)]`.
     ///
     /// - Ask `row` only once per call for each slice to be written; asking again panics.
     /// - A plain number must be the right operand: `f + E::one()`. On the left, use [`V::splat`](Vector::splat).
@@ -46,7 +46,8 @@ pub trait FusedCell: Sync {
     /// returns an error.
     ///
     /// # Errors
-    /// [`Error::NotCompressible`] if the cell does not support it, or a weight is not finite.
+    /// [`Error::NotCompressible`] if the cell does not support it, a weight is not finite or rounds to infinity, or
+    /// int8 has too many inputs.
     fn compress(&mut self, compression: &mut Compression<'_, Self::Elem>) -> Result<(), Error> {
         let _ = compression;
         Err(not_compressible::<Self>("it does not implement `compress`"))
@@ -63,7 +64,7 @@ pub trait FusedCell: Sync {
 }
 
 /// A [`FusedCell`] with a backward pass. Check it with [`gradient_error`](crate::train::gradient_error): a gradient
-/// that has the wrong source, or was never written, does not panic.
+/// that is wrong, or was never written, does not panic.
 ///
 /// [`trainable_fused_cell!`](crate::trainable_fused_cell) makes it a [`TrainableCell`](crate::train::TrainableCell), if
 /// its weights are [`ParametersMut`].
@@ -80,10 +81,10 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
     ///
     /// - [`Backward::sums`] holds what the forward pass left there. Overwrite it with the gradients of the sums.
     /// - [`Backward::d_state`] holds the gradients of the new state. Overwrite it with those of the old state, without
-    ///   the part that flows through products: that is added after the stage. Write 0 where nothing is left.
-    /// - With several stages, each finds in `d_state` what the next stage left there, and in [`Backward::d_temporary`]
-    ///   the whole gradient of the temporary that the next stage multiplied. If two stages need a value, keep it in a
-    ///   temporary: sums hold either a value or its gradient.
+    ///   the part that flows through products: that is added after the stage. Write 0 if there is no other.
+    /// - With several stages, each finds in `d_state` what stage + 1 left there, and in [`Backward::d_temporary`] the
+    ///   whole gradient of the temporary that stage + 1 multiplied. If two stages need a value, keep it in a temporary:
+    ///   sums hold either a value or its gradient.
     fn backward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Backward<'_, Self::Elem>);
 
     /// Adds the gradients of the parameters after a backward run: those of each [`Linear`] with
@@ -184,7 +185,7 @@ fn run<C: FusedCell>(
 /// Runs a record backward, as [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward) does.
 ///
 /// # Panics
-/// If the shapes disagree, or the record comes from another cell.
+/// If the shapes disagree, or the record is of other sizes.
 #[track_caller]
 pub fn unroll_backward<C: TrainableFusedCell>(
     cell: &C,

@@ -22,7 +22,7 @@ use rand::Rng;
 /// The first `input` rows of `kernel` multiply the inputs. The others multiply what a [`Stage`](super::Stage) names: a
 /// leaf of the state or a temporary. The columns are those of the gates, one gate after another.
 ///
-/// Without a recurrent half it is a layer of its own, with [`forward`](Self::forward) and [`backward`](Self::backward).
+/// With `recurrent_size` 0 it is a layer of its own, with [`forward`](Self::forward) and [`backward`](Self::backward).
 #[derive(Clone)]
 pub struct Linear<E: Float> {
     options: LinearBuilder,
@@ -63,13 +63,13 @@ impl<E: Float> Linear<E> {
         &self.weights
     }
 
-    /// Features of an input row.
+    /// Features per input row.
     #[must_use]
     pub fn input_size(&self) -> usize {
         self.options.input_size
     }
 
-    /// Rows of weights for the stage's operand; 0 without a recurrent half.
+    /// Rows of weights for what the stage multiplies besides the inputs.
     #[must_use]
     pub fn recurrent_size(&self) -> usize {
         self.options.recurrent_size
@@ -100,17 +100,17 @@ impl<E: Float> Linear<E> {
     /// Writes bias + x · kernel to `to`: `x` (seq, batch, input), `to` (seq, batch, gates · units), any strides.
     ///
     /// # Panics
-    /// If it has a recurrent half, or if shapes disagree.
+    /// If `recurrent_size` is not 0, or if shapes disagree.
     pub fn forward(&self, x: &ArrayRef3<E>, to: &mut ArrayRef3<E>, workspace: &mut Workspace<E>) {
-        assert_eq!(self.options.recurrent_size, 0, "forward and backward need a product without a recurrent half");
+        assert_eq!(self.options.recurrent_size, 0, "forward and backward need a recurrent_size of 0");
         product::forward(&self.product, x.view(), to.view_mut(), workspace);
     }
 
-    /// Computes gradients from `d`, the gradient of what [`forward`](Self::forward) wrote. Overwrites `d_x` with that
-    /// of `x`, and adds those of the parameters to `gradient`.
+    /// Computes gradients from `d`, the gradient of what [`forward`](Self::forward) wrote, (seq, batch, gates · units).
+    /// Overwrites `d_x` with that of `x`, both (seq, batch, input), and adds those of the parameters to `gradient`.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// As [`forward`](Self::forward), and after [`compress`](Self::compress).
     pub fn backward(
         &self,
         x: &ArrayRef3<E>,
@@ -119,14 +119,14 @@ impl<E: Float> Linear<E> {
         gradient: &mut LinearWeights<E>,
         workspace: &mut Workspace<E>,
     ) {
-        assert_eq!(self.options.recurrent_size, 0, "forward and backward need a product without a recurrent half");
+        assert_eq!(self.options.recurrent_size, 0, "forward and backward need a recurrent_size of 0");
         let (kernel, bias) = (gradient.kernel.view_mut(), gradient.bias.as_mut());
         let arrays = product::BackArrays { x: x.view(), d: d.view(), d_x: d_x.view_mut(), kernel, bias };
         product::backward(&self.product, arrays, workspace);
     }
 
     /// Adds the gradients of kernel and bias over all steps and rows of `stage`, which must use this product. `sources`
-    /// lists what it multiplied: the inputs, then the operand of the stage.
+    /// lists what it multiplied: the inputs, then what the stage names.
     ///
     /// # Panics
     /// If shapes disagree.
@@ -147,7 +147,7 @@ impl<E: Float> Linear<E> {
     /// From then on the kernel in [`weights`](Self::weights) has no rows, and [`backward`](Self::backward) panics.
     ///
     /// # Errors
-    /// [`Error::NotCompressible`] if a weight is not finite.
+    /// [`Error::NotCompressible`] if a weight is not finite or rounds to infinity, or int8 has too many inputs.
     pub fn compress(&mut self, name: &str, compression: &mut Compression<'_, E>) -> Result<(), Error> {
         let kernel = crate::joined(name, "kernel");
         compression.product(&mut self.product, &mut [(&kernel, &mut self.weights.kernel)])
@@ -170,7 +170,7 @@ impl LinearBuilder {
         self
     }
 
-    /// Rows of weights for the stage's operand. Default: 0, no recurrent half.
+    /// Rows of weights for what the stage multiplies besides the inputs. Default: 0.
     pub fn recurrent_size(mut self, recurrent_size: usize) -> Self {
         self.recurrent_size = recurrent_size;
         self
@@ -207,7 +207,7 @@ impl LinearBuilder {
 
     fn check(&self) -> Result<(), Error> {
         let depth = self.input_size.saturating_add(self.recurrent_size);
-        check_sizes(&[("input_size", depth), ("units", self.units), ("gates", self.gates)])?;
+        check_sizes(&[("input_size + recurrent_size", depth), ("units", self.units), ("gates", self.gates)])?;
         crate::checks::check_number("gates", self.gates as f64, self.gates <= MOST_GATES, "at most 4")?;
         Ok(())
     }

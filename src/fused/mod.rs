@@ -2,7 +2,7 @@
 //!
 //! The built-in cells use this module too. A cell supplies its equation as a [`FusedCell`]; the crate supplies packed
 //! [`Linear`] products, input products over many steps at once, ragged batches, threads, records and weight gradients.
-//! After the first step nothing is allocated, except where the feature `rayon` shares a large step among threads.
+//! After the first step only records are allocated, and what the feature `rayon` needs to share a large step.
 //!
 //! | | |
 //! |---|---|

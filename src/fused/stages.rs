@@ -5,10 +5,10 @@ use crate::Float;
 use crate::kernel::product::Product;
 use crate::kernel::recurrence::{self, Operand, Plan};
 
-/// The stages of a cell's step, in order: at most four, with at most four temporaries.
+/// A step's stages in order, and the temporaries that one leaves for a later one: at most four each.
 ///
-/// A cell with one product has one stage. A minimal gated unit (Zhou et al., 2016) has two: the gate's leaves f ⊙ h in
-/// a temporary, and the candidate's multiplies it.
+/// A cell with one product has one stage. A minimal gated unit (Zhou et al., 2016) has two: the gate's writes f ⊙ h to
+/// a temporary, which the candidate's multiplies.
 ///
 /// ```
 /// use ndarray::Array2;
@@ -67,7 +67,7 @@ pub struct Stages<'a, E: Float>(Plan<'a, E>);
 
 /// A part of a step: a product and what the equation computes from its sums.
 ///
-/// By default it works unit by unit, and its product multiplies only the inputs.
+/// By default it gets some units at a time, and its product multiplies only the inputs.
 #[must_use]
 pub struct Stage<'a, E: Float>(recurrence::Stage<'a, E>);
 

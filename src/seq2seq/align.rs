@@ -22,8 +22,8 @@ pub enum Probability {
 pub enum MonotonicMode {
     /// The expected alignments, by the recursion that defines them.
     Recursive,
-    /// The same alignments. TensorFlow computes them in closed form, which rounds to 0 once the probability of having
-    /// passed everything before falls below 1e-10. Here they are the recursion's.
+    /// The same as `Recursive` here. TensorFlow's closed form rounds to 0 once the probability of having passed all
+    /// entries before falls below 1e-10.
     #[default]
     Parallel,
     /// The first entry with a score above 0, at or after the previous one. If there is none, the row attends to nothing

@@ -8,7 +8,7 @@ use crate::kernel::zeros;
 use crate::{Dense, Error, RnnCell, State};
 use ndarray::{Array2, Array3, Axis};
 
-/// Steps a cell, makes outputs of what it gives with an optional layer, and lets a helper choose: TensorFlow 1's
+/// Steps a cell, puts its output through an optional layer, and lets a helper choose a sample: TensorFlow 1's
 /// `BasicDecoder`. Run it with [`dynamic_decode`](super::dynamic_decode).
 ///
 /// Any cell will do, an [`AttentionWrapper`](super::AttentionWrapper) too. There the initial state is that of
@@ -30,7 +30,7 @@ pub struct BasicDecoderOutput<E, S, State> {
     pub sample_id: Array2<S>,
     /// The state after each row's last step.
     pub state: State,
-    /// Steps of each row: with the step that finished it.
+    /// Steps of each row, the finishing one included.
     pub sequence_lengths: Vec<usize>,
 }
 
@@ -60,7 +60,7 @@ impl<'a, C: RnnCell, H: Helper<Elem = C::Elem>> BasicDecoder<'a, C, H> {
         Self { cell, helper, initial_state: Some(initial_state), output_layer: None, run: None }
     }
 
-    /// The layer that makes outputs, such as logits, of the cell's. Default: none.
+    /// The layer that turns the cell's outputs into those, such as logits. Default: none.
     #[must_use]
     pub fn output_layer(mut self, output_layer: &'a Dense<C::Elem>) -> Self {
         self.output_layer = Some(output_layer);
@@ -83,7 +83,7 @@ impl<C: RnnCell, H: Helper<Elem = C::Elem>> Decoder for BasicDecoder<'_, C, H> {
         let (batch, width) = (self.helper.batch_size(), self.output_size());
         let state = checked_state("initial_state", self.cell, batch, self.initial_state.take())?;
         if let Some(layer) = self.output_layer {
-            layer.check_input("the output of the cell", self.cell.output_size())?;
+            layer.check_output_layer(self.cell.output_size())?;
         }
         let mut finished = vec![false; batch];
         let mut inputs = zeros((batch, self.cell.input_size()));

@@ -21,14 +21,14 @@ use ndarray::{Array2, Array3};
 ///
 /// Each step keeps the `beam_width` best of all continuations of all beams of a row; of equal scores the earlier beam
 /// and token win. A beam that emits the end token is finished and competes with its score. As in TensorFlow, its length
-/// counts the end token from the next step on, and if fewer live continuations remain than beams, hypotheses with the
-/// lowest number as score fill the rest. Without penalties a beam of 1 is greedy decoding.
+/// counts the end token from the next step on, and if there are fewer live continuations than beams, others of finished
+/// beams fill the rest, scored with the lowest finite number. Without penalties a beam of 1 is greedy decoding.
 ///
 /// The state is that of a batch that is not tiled: every beam starts from its row, and shares the row's memory. Finished
 /// beams are not computed, so their final cell state is the one they finished with; in TensorFlow it goes on.
-/// `sequence_lengths` of TensorFlow's `dynamic_decode` belong to beams' slots, not to the beams; here `lengths` are the
-/// beams'. Alignment histories are always those of the beams. (`reorder_tensor_arrays=True` reads each step's from the
-/// place a beam moved to with that step's choice, not from the one it came from.)
+/// Here `lengths` follow the beams; `sequence_lengths` of TensorFlow's `dynamic_decode` belong to places in the list of
+/// beams. Alignment histories are always those of the beams. (With `reorder_tensor_arrays=True`, TensorFlow reads a
+/// step's from the place where the beam went, not from where it was.)
 pub struct BeamSearchDecoder<'a, C: RnnCell> {
     cell: &'a C,
     tokens: Tokens<'a, C::Elem>,
@@ -79,7 +79,8 @@ struct Run<C: RnnCell> {
 }
 
 impl<'a, C: RnnCell> BeamSearchDecoder<'a, C> {
-    /// Searches with `cell` from `initial_state` (batch), with a start token per row. Outputs are logits.
+    /// Searches with `cell` from `initial_state` (batch), with `beam_width` beams per row. Tokens are read through
+    /// `embedding`: a start token per row, then those chosen until the end token. Outputs are logits.
     pub fn new(
         cell: &'a C,
         embedding: &'a Embedding<C::Elem>,
@@ -92,7 +93,7 @@ impl<'a, C: RnnCell> BeamSearchDecoder<'a, C> {
         Self { cell, tokens, initial_state, beam_width, output_layer: None, penalties, run: None }
     }
 
-    /// The layer that makes logits of the cell's outputs. Default: none.
+    /// The layer that turns the cell's outputs into logits. Default: none.
     #[must_use]
     pub fn output_layer(mut self, output_layer: &'a Dense<C::Elem>) -> Self {
         self.output_layer = Some(output_layer);
@@ -134,7 +135,7 @@ impl<C: RnnCell> Decoder for BeamSearchDecoder<'_, C> {
         let (batch, inputs) = (self.tokens.start_tokens.len(), self.cell.input_size());
         let state = checked_state("initial_state", self.cell, batch, Some(self.initial_state.clone()))?;
         if let Some(layer) = self.output_layer {
-            layer.check_input("the output of the cell", self.cell.output_size())?;
+            layer.check_output_layer(self.cell.output_size())?;
         }
         let mut first = zeros((batch, inputs));
         self.tokens.initialize(self.output_size(), &mut first)?;

@@ -10,7 +10,7 @@ pub trait Decoder: Sized {
     /// What a run returns.
     type Output;
 
-    /// Whether it can go on for ever, because what it reads decides when it ends.
+    /// Whether it may never end, because what it reads decides when it does.
     fn is_endless(&self) -> bool;
 
     /// Prepares the first step. Returns whether every row has finished already. With `impute_finished`, rows that have
@@ -30,8 +30,7 @@ pub trait Decoder: Sized {
     fn finalize(self, time_major: bool) -> Self::Output;
 }
 
-/// Decodes until every row has finished: TensorFlow 1's `tf.contrib.seq2seq.dynamic_decode`. Returns the options of a
-/// run.
+/// Options to decode until every row has finished: TensorFlow 1's `tf.contrib.seq2seq.dynamic_decode`. Call `run`.
 ///
 /// ```
 /// use ndarray::array;
@@ -88,8 +87,10 @@ impl<D: Decoder> DynamicDecode<D> {
     /// Decodes. There are as many steps as the longest row has.
     ///
     /// # Errors
-    /// - [`Error::Endless`] if the decoder can go on for ever and there is no limit.
-    /// - What the decoder and its helper report.
+    /// - [`Error::Endless`] if the decoder may never end and there is no limit.
+    /// - What the decoder and its helper report of their arguments, such as [`Error::StateShape`], [`Error::NoMemory`],
+    ///   [`Error::ArrayShape`], [`Error::OutOfBounds`], [`Error::ZeroSize`] or [`Error::InvalidNumber`].
+    /// - [`Error::AllNan`] if no sample can be chosen from a row's logits.
     pub fn run(mut self) -> Result<D::Output, Error> {
         if self.maximum_iterations.is_none() && self.decoder.is_endless() {
             return Err(Error::Endless);

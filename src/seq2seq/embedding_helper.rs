@@ -17,7 +17,7 @@ impl<E: Float> Tokens<'_, E> {
     /// `Err` unless all tokens are in the vocabulary of the embedding and of outputs so wide.
     fn check(&self, output_size: usize) -> Result<(), Error> {
         for (place, &token) in self.start_tokens.iter().enumerate() {
-            self.embedding.check_token("start_tokens", place, token)?;
+            self.embedding.check_token(format_args!("start_tokens[{place}]"), token)?;
         }
         check_classes(self.embedding, output_size)?;
         if self.end_token >= output_size {
@@ -28,7 +28,7 @@ impl<E: Float> Tokens<'_, E> {
     }
 
     pub(super) fn initialize(&self, output_size: usize, inputs: &mut ArrayRef2<E>) -> Result<(), Error> {
-        check_input("the features of the embedding", self.embedding.features(), inputs)?;
+        check_input("the embedding", self.embedding.features(), inputs)?;
         self.check(output_size)?;
         self.embedding.lookup_into(&self.start_tokens, inputs)
     }
@@ -50,7 +50,7 @@ pub(super) fn check_classes<E: Float>(embedding: &Embedding<E>, classes: usize) 
     Err(Error::ArrayShape { argument, expected: vec![classes, embedding.features()], found })
 }
 
-/// Reads the token with the largest logit next: TensorFlow 1's `GreedyEmbeddingHelper`.
+/// Next reads the token of the largest logit: TensorFlow 1's `GreedyEmbeddingHelper`.
 ///
 /// The first input is the embedding of the row's start token, which is not among the samples. A row finishes with the
 /// end token, which is its last sample.
@@ -58,7 +58,7 @@ pub(super) fn check_classes<E: Float>(embedding: &Embedding<E>, classes: usize) 
 pub struct GreedyEmbeddingHelper<'a, E>(Tokens<'a, E>);
 
 impl<'a, E: Float> GreedyEmbeddingHelper<'a, E> {
-    /// A start token per row, and the token that ends a row.
+    /// A start token per row, the token that ends a row, and the embedding that tokens are read through.
     #[must_use]
     pub fn new(embedding: &'a Embedding<E>, start_tokens: Vec<usize>, end_token: usize) -> Self {
         Self(Tokens { embedding, start_tokens, end_token })
@@ -83,7 +83,7 @@ impl<E: Float> Helper for GreedyEmbeddingHelper<'_, E> {
     }
 }
 
-/// Reads a token drawn with probability softmax(logits / temperature) next: TensorFlow 1's `SampleEmbeddingHelper`.
+/// Next reads a token drawn with probability softmax(logits / temperature): TensorFlow 1's `SampleEmbeddingHelper`.
 ///
 /// A draw depends only on the seed, the row's number and the step, so a batch that is cut draws the same if each part
 /// says where it begins: [`first_row`](Self::first_row).
@@ -95,7 +95,7 @@ pub struct SampleEmbeddingHelper<'a, E> {
 }
 
 impl<'a, E: Float> SampleEmbeddingHelper<'a, E> {
-    /// A start token per row, and the token that ends a row.
+    /// A start token per row, the token that ends a row, and the embedding that tokens are read through.
     #[must_use]
     pub fn new(embedding: &'a Embedding<E>, start_tokens: Vec<usize>, end_token: usize) -> Self {
         let tokens = Tokens { embedding, start_tokens, end_token };
@@ -116,7 +116,7 @@ impl<'a, E: Float> SampleEmbeddingHelper<'a, E> {
         self
     }
 
-    /// The number of the first row in the whole of which this batch is a part. Default: 0.
+    /// This batch's first row, counted in the whole batch that was cut. Default: 0.
     #[must_use]
     pub fn first_row(mut self, first_row: usize) -> Self {
         self.draws.first_row = first_row;

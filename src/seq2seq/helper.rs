@@ -7,12 +7,12 @@ use ndarray::{ArrayRef1, ArrayRef2, ArrayRef3, ArrayView3, Axis, aview1, s};
 
 /// Chooses a sample from each step's output, and the next input: TensorFlow 1's `Helper`.
 ///
-/// [`TrainingHelper`], [`GreedyEmbeddingHelper`](super::GreedyEmbeddingHelper) and others are helpers. Implement it for
-/// one of your own.
+/// [`TrainingHelper`], [`GreedyEmbeddingHelper`](super::GreedyEmbeddingHelper) and others are helpers. Implement it to
+/// add others.
 pub trait Helper {
     /// `f32` or `f64`.
     type Elem: Float;
-    /// What is chosen from an output, such as a token. The default stands where a row has finished.
+    /// What is chosen from an output, such as a token. Finished rows get the default.
     type Sample: Clone + Default;
 
     /// Number of rows.
@@ -38,7 +38,7 @@ pub trait Helper {
     /// Chooses the samples of a step, and what the next step reads.
     ///
     /// # Errors
-    /// If an output is of no use.
+    /// If no sample can be chosen.
     fn next(&mut self, step: HelperStep<'_, Self::Elem, Self::Sample>) -> Result<(), Error>;
 }
 
@@ -61,7 +61,7 @@ pub struct HelperStep<'a, E, S> {
 
 /// `Err` unless the first inputs are as wide as the helper's.
 pub(super) fn check_input<E>(argument: &str, width: usize, inputs: &ArrayRef2<E>) -> Result<(), Error> {
-    check_shape(argument, &[inputs.nrows(), inputs.ncols()], &[inputs.nrows(), width])
+    check_shape(format_args!("a row of {argument}"), &[inputs.ncols()], &[width])
 }
 
 /// The position of the largest number of a row. The first of equal ones wins, and NaN are skipped.
@@ -190,7 +190,7 @@ impl<E: Float> Source<'_, E> {
         }
     }
 
-    /// Features of an input.
+    /// Features per input.
     pub(super) fn width(&self) -> usize {
         self.inputs.dim().2
     }
@@ -207,7 +207,7 @@ impl<E: Float> Helper for TrainingHelper<'_, E> {
         false
     }
     fn initialize(&mut self, _: usize, inputs: &mut ArrayRef2<E>, finished: &mut [bool]) -> Result<(), Error> {
-        check_input("the features of inputs", self.source.width(), inputs)?;
+        check_input("inputs", self.source.width(), inputs)?;
         self.source.initialize(inputs, finished)
     }
     fn next(&mut self, mut step: HelperStep<'_, E, usize>) -> Result<(), Error> {
@@ -219,9 +219,9 @@ impl<E: Float> Helper for TrainingHelper<'_, E> {
     }
 }
 
-/// Reads `start_inputs` first, then what a function makes of each output: TensorFlow 1's `InferenceHelper`.
+/// Reads `start_inputs` first, then what a function computes from each output: TensorFlow 1's `InferenceHelper`.
 ///
-/// Functions take and return one row. Samples are rows as wide as `sample_fn` makes them.
+/// Functions take one row; all but `end_fn` return one. Samples may be of any width.
 pub struct InferenceHelper<'a, E> {
     start_inputs: &'a ArrayRef2<E>,
     sample_fn: RowFn<'a, E>,
@@ -232,12 +232,12 @@ pub struct InferenceHelper<'a, E> {
 /// Whether a row is the last.
 type EndFn<'a, E> = Box<dyn FnMut(&[E]) -> bool + 'a>;
 
-/// Makes one row of another.
+/// Turns one row into another.
 pub(super) type RowFn<'a, E> = Box<dyn FnMut(&[E]) -> Vec<E> + 'a>;
 
 impl<'a, E: Float> InferenceHelper<'a, E> {
-    /// `start_inputs` (batch, input); `sample_fn` makes a sample of an output; `end_fn` says whether a sample is a row's
-    /// last.
+    /// `start_inputs` (batch, input); `sample_fn` turns an output into a sample; `end_fn` says whether a sample is a
+    /// row's last.
     #[must_use]
     pub fn new(
         start_inputs: &'a ArrayRef2<E>,
@@ -247,7 +247,7 @@ impl<'a, E: Float> InferenceHelper<'a, E> {
         Self { start_inputs, sample_fn: Box::new(sample_fn), end_fn: Box::new(end_fn), next_inputs_fn: None }
     }
 
-    /// Makes the next input of a sample. Default: the sample itself.
+    /// Turns a sample into the next input. Default: the sample itself.
     #[must_use]
     pub fn next_inputs_fn(mut self, next_inputs_fn: impl FnMut(&[E]) -> Vec<E> + 'a) -> Self {
         self.next_inputs_fn = Some(Box::new(next_inputs_fn));

@@ -114,25 +114,25 @@ impl<E: Float> AttentionMechanism<E> {
         AttentionMemory::new(&self.memory_layer, memory, memory_sequence_length)
     }
 
-    /// Features of a step of the memory.
+    /// Features per step of the memory.
     #[must_use]
     pub fn memory_depth(&self) -> usize {
         self.memory_layer.input_size()
     }
 
-    /// Features of a key.
+    /// Features per key.
     #[must_use]
     pub fn num_units(&self) -> usize {
         self.memory_layer.units()
     }
 
-    /// Features of a query.
+    /// Features per query.
     #[must_use]
     pub fn query_depth(&self) -> usize {
         self.query_layer.as_ref().map_or(self.num_units(), Linear::input_size)
     }
 
-    /// Whether each step attends at or after the previous one.
+    /// Whether attention never moves back in the memory.
     #[must_use]
     pub fn is_monotonic(&self) -> bool {
         self.align.is_monotonic()

@@ -27,7 +27,7 @@ pub struct Plain {
     probability: Probability,
 }
 
-/// Each step attends at or after the previous one.
+/// Attention never moves back in the memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Monotonic {
     mode: MonotonicMode,
@@ -96,7 +96,7 @@ pub struct MechanismBuilder<S, A> {
 }
 
 impl<S, A> MechanismBuilder<S, A> {
-    /// Features of a step of the memory. Default: `num_units`.
+    /// Features per step of the memory. Default: `num_units`.
     pub fn memory_depth(mut self, memory_depth: usize) -> Self {
         self.memory_depth = memory_depth;
         self
@@ -135,7 +135,7 @@ impl<S> MechanismBuilder<S, Plain> {
 }
 
 impl<S> MechanismBuilder<S, Monotonic> {
-    /// How it moves on. Default: [`MonotonicMode::Parallel`], as in TensorFlow.
+    /// How to move on. Default: [`MonotonicMode::Parallel`], as in TensorFlow.
     pub fn mode(mut self, mode: MonotonicMode) -> Self {
         self.align.mode = mode;
         self

@@ -60,8 +60,8 @@ impl<E: Float> Helper for ScheduledEmbeddingTrainingHelper<'_, E> {
     }
     fn initialize(&mut self, classes: usize, inputs: &mut ArrayRef2<E>, finished: &mut [bool]) -> Result<(), Error> {
         check_probability("sampling_probability", self.sampling_probability)?;
-        check_input("the features of inputs", self.source.width(), inputs)?;
-        check_input("the features of the embedding", self.embedding.features(), inputs)?;
+        check_input("inputs", self.source.width(), inputs)?;
+        check_input("the embedding", self.embedding.features(), inputs)?;
         check_classes(self.embedding, classes)?;
         self.source.initialize(inputs, finished)
     }
@@ -101,7 +101,7 @@ impl<'a, E: Float> ScheduledOutputTrainingHelper<'a, E> {
         Self { source, sampling_probability, draws, next_inputs_fn: None, auxiliary_inputs: None }
     }
 
-    /// Makes an input of a row's output. Default: the output itself.
+    /// Turns a row's output into an input. Default: the output itself.
     #[must_use]
     pub fn next_inputs_fn(mut self, next_inputs_fn: impl FnMut(&[E]) -> Vec<E> + 'a) -> Self {
         self.next_inputs_fn = Some(Box::new(next_inputs_fn));
@@ -145,7 +145,7 @@ impl<E: Float> Helper for ScheduledOutputTrainingHelper<'_, E> {
         check_probability("sampling_probability", self.sampling_probability)?;
         let (batch, seq, width) = self.source.inputs.dim();
         let more = self.auxiliary_inputs.as_ref().map_or(0, |auxiliary| auxiliary.dim().2);
-        check_input("the features of inputs and auxiliary_inputs", width + more, inputs)?;
+        check_input("inputs and auxiliary_inputs", width + more, inputs)?;
         if let Some(auxiliary) = &self.auxiliary_inputs {
             check_shape("auxiliary_inputs", &[batch, seq, more], auxiliary.shape())?;
         }

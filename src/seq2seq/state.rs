@@ -59,7 +59,7 @@ impl<S, E: Float> AttentionState<S, E> {
     }
 
     /// The alignments of a mechanism after every step since the state was made, (steps, batch, time): 0 past a row's
-    /// end, and of no steps if the wrapper keeps no history. (In TensorFlow the entries of a finished row go on, computed
+    /// end, and empty if the wrapper keeps no history. (In TensorFlow the entries of a finished row go on, computed
     /// from its frozen state.)
     ///
     /// # Panics
@@ -78,8 +78,8 @@ impl<S, E: Float> AttentionState<S, E> {
         history
     }
 
-    /// In the gradient of an initial state: the gradient of a mechanism's memory, (batch, time, depth), one entry per
-    /// row of the batch. 0 in the padding. `None` if no step ran backward.
+    /// If this state is the gradient of an initial state: that of a mechanism's memory, (batch, time, depth), one entry
+    /// per row of the batch. 0 in the padding. `None` if no step ran backward.
     ///
     /// # Panics
     /// If there is no such mechanism.
@@ -95,9 +95,10 @@ impl<S, E: Float> AttentionState<S, E> {
         Some(gradient)
     }
 
-    /// In the gradient of a final state: sets the gradient of a mechanism's
+    /// If this state is the gradient of a final state: sets that of a mechanism's
     /// [`alignment_history`](Self::alignment_history), (steps, batch, time), for a loss over alignments. `steps` is the
-    /// number of steps each row ran; entries past a row's end are ignored.
+    /// number of steps each row ran; entries past a row's end are ignored. `time` must be the memory's, which is not
+    /// checked.
     ///
     /// # Errors
     /// [`Error::ArrayShape`] if `gradient` or `steps` does not have the batch of this state.
@@ -217,7 +218,7 @@ impl<E: Float, S: State<E>> State<E> for AttentionState<S, E> {
 
 /// Repeats every row of a state `multiplier` times: a, a, b, b. TensorFlow's `tile_batch`.
 ///
-/// No memory is copied. [`BeamSearchDecoder`](super::BeamSearchDecoder) does this itself; it takes an untiled state.
+/// Memories are shared. [`BeamSearchDecoder`](super::BeamSearchDecoder) does this itself; it takes an untiled state.
 #[must_use]
 pub fn tile_batch<E: Float, S: State<E>>(state: &S, multiplier: usize) -> S {
     let rows: Vec<usize> = (0..state.batch_size()).flat_map(|row| std::iter::repeat_n(row, multiplier)).collect();

@@ -7,10 +7,10 @@ use crate::kernel::zeros;
 use crate::{Embedding, Error, Float, RnnCell, State};
 use ndarray::{Array2, ArrayRef2, ArrayRef3, ArrayView3, Axis, s};
 
-/// Makes logits of encoder frames and what the prediction network last said: the joint network of a transducer.
+/// Turns encoder frames and last predictions into logits: the joint network of a transducer.
 ///
 /// Any `Fn(&ArrayRef2<E>, &ArrayRef2<E>, &mut ArrayRef2<E>)` is one. It reads frames (rows, depth) and predictions
-/// (rows, output) and overwrites logits (rows, classes + durations). Row b of the logits may depend only on rows b.
+/// (rows, output) and overwrites logits (rows, classes + durations). Row b of the logits may depend on row b only.
 pub trait Joiner<E: Float> {
     /// Overwrites `logits`.
     fn join(&self, frames: &ArrayRef2<E>, predictions: &ArrayRef2<E>, logits: &mut ArrayRef2<E>);
@@ -45,9 +45,9 @@ pub struct Emission {
 /// }
 /// ```
 ///
-/// Frames come in chunks of any number: the tokens are those of the whole. After the first chunk that is as large and
-/// emits, a push allocates nothing but room for more tokens than any push before. Each row is decoded on its own; a row
-/// that waits for others costs nothing.
+/// Chunks may have any number of frames; the tokens stay the same. Once a chunk as large has emitted a token, a push
+/// allocates only if it emits more tokens than any before. Each row is decoded on its own; a row that waits for others
+/// costs nothing.
 ///
 /// ```
 /// use ndarray::{Array3, ArrayRef2, array, s};
@@ -74,7 +74,7 @@ pub struct TransducerStream<'a, C: RnnCell<Elem = E>, E: Float, J> {
     initial: (C::State, Array2<E>),
     rows: Vec<Row>,
     state: C::State,
-    /// What the prediction network last said, (batch, output).
+    /// The last outputs of the prediction network, (batch, output).
     predictions: Array2<E>,
     room: Room<C>,
     emissions: Vec<Vec<Emission>>,
@@ -166,23 +166,27 @@ impl<'a, C: RnnCell<Elem = E>, E: Float, J> TransducerStream<'a, C, E, J> {
 }
 
 impl<C: RnnCell<Elem = E>, E: Float, J: Joiner<E>> TransducerStream<'_, C, E, J> {
-    /// Decodes a chunk of encoder `frames` (time, batch, depth), of which each row has `lengths` (batch), at most time.
-    /// Without lengths a row has all. Returns the tokens each row emitted, which stay until the next push.
+    /// Decodes a chunk of encoder `frames` (time, batch, depth). Row b has `sequence_length[b]` of them, at most time;
+    /// without lengths, all. Returns the tokens each row emitted, which stay until the next push.
     ///
     /// # Errors
-    /// - [`Error::ArrayShape`] if `frames` or `lengths` does not have the stream's batch.
+    /// - [`Error::ArrayShape`] if `frames` or `sequence_length` does not have the stream's batch.
     /// - [`Error::SequenceLengthTooLong`] if a length exceeds time.
     /// - [`Error::AllNan`] if the logits of a row are all NaN. Reset the stream's rows before the next push.
-    pub fn push(&mut self, frames: &ArrayRef3<E>, lengths: Option<&[usize]>) -> Result<&[Vec<Emission>], Error> {
+    pub fn push(
+        &mut self,
+        frames: &ArrayRef3<E>,
+        sequence_length: Option<&[usize]>,
+    ) -> Result<&[Vec<Emission>], Error> {
         let (time, _, depth) = frames.dim();
         check_shape("frames", &[time, self.rows.len(), depth], frames.shape())?;
-        if let Some(lengths) = lengths {
-            check_shape("lengths", &[self.rows.len()], &[lengths.len()])?;
+        if let Some(lengths) = sequence_length {
+            check_shape("sequence_length", &[self.rows.len()], &[lengths.len()])?;
             crate::checks::check_lengths(lengths, time, None)?;
         }
         self.emissions.iter_mut().for_each(Vec::clear);
         for (row, place) in self.rows.iter_mut().enumerate() {
-            place.frames = lengths.map_or(time, |lengths| lengths[row]);
+            place.frames = sequence_length.map_or(time, |lengths| lengths[row]);
         }
         dynamic_decode(Chunk { stream: self, frames: frames.view() }).run()?;
         for row in &mut self.rows {

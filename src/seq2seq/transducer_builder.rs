@@ -16,7 +16,7 @@ pub struct TransducerBuilder {
 }
 
 impl TransducerBuilder {
-    /// Options for a joint network with logits of `classes` classes, blank included, before those of durations.
+    /// Options for a joint network whose first `classes` logits are the classes, blank included.
     pub fn new(classes: usize) -> Self {
         let blank = classes.saturating_sub(1);
         Self { classes, blank, durations: Vec::new(), max_symbols: 10, start_token: None }
@@ -28,7 +28,7 @@ impl TransducerBuilder {
         self
     }
 
-    /// How many frames each of the logits after the classes goes on by, as in TDT. Default: none, RNN-T.
+    /// The frames to skip for each of the logits after the classes, as in TDT. Default: none, RNN-T.
     pub fn durations(mut self, durations: impl Into<Vec<usize>>) -> Self {
         self.durations = durations.into();
         self
@@ -53,7 +53,7 @@ impl TransducerBuilder {
     /// - [`Error::OutOfBounds`] if `blank` is no class, or `start_token` no token.
     /// - [`Error::ArrayShape`] if the embedding is not as wide as the cell's input, or has fewer tokens than there are
     ///   classes, the last one aside if that is blank.
-    /// - As the cell reports its zero state.
+    /// - What [`RnnCell::check_state`] finds wrong in the zero state.
     pub fn build<'a, C: RnnCell, J: Joiner<C::Elem>>(
         self,
         cell: &'a C,
@@ -70,7 +70,7 @@ impl TransducerBuilder {
         let shape = [embedding.vocabulary().max(tokens), cell.input_size()];
         check_shape("embedding", &shape, embedding.embeddings().shape())?;
         if let Some(token) = self.start_token {
-            embedding.check_token("start_token", 0, token)?;
+            embedding.check_token("start_token", token)?;
         }
         let Self { classes, blank, durations, max_symbols, start_token } = self;
         let options = Options { classes, blank, durations, max_symbols };

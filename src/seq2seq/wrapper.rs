@@ -25,7 +25,7 @@ use ndarray::{ArrayRef2, ArrayRef3, Axis, s};
 ///
 /// It is an ordinary cell: it runs under every driver, in stacks and boxes, in a [`Stream`](crate::Stream) and in
 /// decoders, and it can be trained. A batch's memory is in the state: [`attend`](Self::attend) makes the state to start
-/// from. A driver reports a state without a memory as [`Error::NoMemory`].
+/// from. Drivers report a state without a memory as [`Error::NoMemory`].
 ///
 /// The cell's input is as wide as the wrapper's and the attention together. Parameters are the cell's, then those of
 /// each [`AttentionMechanism`] followed by its attention layer, (query + depth, size) without a bias:
@@ -81,7 +81,7 @@ impl<C: RnnCell> AttentionWrapper<C> {
         &self.mechanisms
     }
 
-    /// Features of an attention: all layers together, or all contexts without layers.
+    /// Features of an attention: of all layers or, without any, of all contexts.
     #[must_use]
     pub fn attention_size(&self) -> usize {
         (0..self.mechanisms.len()).map(|mechanism| self.size_of(mechanism)).sum()

@@ -2,7 +2,7 @@
 
 use super::mechanism::AttentionMechanism;
 use super::wrapper::AttentionWrapper;
-use crate::checks::{check_shape, check_sizes};
+use crate::checks::{check_number, check_shape, check_sizes};
 use crate::fused::Linear;
 use crate::{Error, Parameters, RnnCell};
 use rand::Rng;
@@ -35,7 +35,7 @@ impl<C: RnnCell> AttentionWrapper<C> {
 }
 
 impl<C: RnnCell> AttentionWrapperBuilder<C> {
-    /// Features of each mechanism's attention, which a layer makes of \[output, context\]. Default: no layers, the
+    /// Features of each mechanism's attention, which a layer computes from \[output, context\]. Default: no layers, the
     /// attention is the context.
     pub fn attention_layer_size(mut self, attention_layer_size: impl Into<Vec<usize>>) -> Self {
         self.attention_layer_size = Some(attention_layer_size.into());
@@ -58,9 +58,9 @@ impl<C: RnnCell> AttentionWrapperBuilder<C> {
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if there are no mechanisms, or a size is 0.
-    /// - [`Error::ArrayShape`] if `attention_layer_size` does not have one entry per mechanism.
-    /// - [`Error::CellInputSize`] if the cell's input is not wider than the attention, or a mechanism's query is not as
-    ///   wide as the cell's output.
+    /// - [`Error::ArrayShape`] if `attention_layer_size` does not have one entry per mechanism, or a mechanism's query
+    ///   is not as wide as the cell's output.
+    /// - [`Error::InvalidNumber`] if the cell's input is not wider than the attention.
     /// - [`Error::RepeatedParameter`] if the cell has a parameter of the same name (attention around attention).
     /// - [`Error::TooLarge`] if the layers' weights would not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<AttentionWrapper<C>, Error>
@@ -70,10 +70,8 @@ impl<C: RnnCell> AttentionWrapperBuilder<C> {
         let Self { cell, mechanisms, attention_layer_size, output_attention, alignment_history } = self;
         check_sizes(&[("mechanisms.len()", mechanisms.len())])?;
         for (at, mechanism) in mechanisms.iter().enumerate() {
-            let (expected, found) = (cell.output_size(), mechanism.query_depth());
-            if found != expected {
-                return Err(Error::CellInputSize { cell: format!("the query of mechanisms[{at}]"), expected, found });
-            }
+            let query = format_args!("the cell's output, mechanisms[{at}]'s query,");
+            check_shape(query, &[mechanism.query_depth()], &[cell.output_size()])?;
         }
         let mut layers = Vec::new();
         if let Some(sizes) = attention_layer_size {
@@ -85,10 +83,9 @@ impl<C: RnnCell> AttentionWrapperBuilder<C> {
             }
         }
         let wrapper = AttentionWrapper { cell, mechanisms, layers, output_attention, alignment_history };
-        let (expected, found) = (wrapper.attention_size() + 1, wrapper.cell.input_size());
-        if found < expected {
-            return Err(Error::CellInputSize { cell: "cell".into(), expected, found });
-        }
+        let input_size = wrapper.cell.input_size();
+        let right = input_size > wrapper.attention_size();
+        check_number("cell's input_size", input_size as f64, right, "larger than the attention")?;
         let (mut names, mut repeated) = (std::collections::HashSet::new(), None);
         wrapper.visit_parameters(&mut |name, _| {
             if !names.insert(name.to_owned()) {

@@ -146,7 +146,8 @@ pub struct BidirectionalGradients<E, F, B = F> {
 }
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C, D> {
-    /// Backpropagates the gradients of each direction's outputs, laid out as they are, and final state (0 if `None`).
+    /// Backpropagates from both directions' gradients: of outputs, laid out as they are, and of final states (0 if
+    /// `None`).
     ///
     /// # Errors
     /// As [`Tape::backward`].

@@ -115,7 +115,8 @@ pub trait TrainableCell: RnnCell + ParametersMut<<Self as RnnCell>::Elem> {
     }
 
     /// Runs steps backward and pops the records that [`unroll_recording`](Self::unroll_recording) pushed for its
-    /// inputs. Between steps the provided version may move `gradient` to a more precise sum and set it to 0 again.
+    /// inputs. Between steps the provided version may set `gradient` to 0, and keep the rest in a more precise sum: do
+    /// not read it.
     ///
     /// # Panics
     /// If the shapes disagree, or records are missing.

@@ -8,7 +8,8 @@ use ndarray::{Array3, ArrayRef3};
 /// every number of the parameters, the inputs and the initial state.
 ///
 /// The loss is a fixed weighted sum of all outputs and final states. A correct gradient of a smooth cell gives about
-/// 1e-9 in `f64`. The cell runs twice per number, so keep sizes small. Keep values away from kinks of the cell.
+/// 1e-9 in `f64`. The cell runs twice per number, so keep sizes small. Avoid points without a derivative. The cell's
+/// parameters come back up to rounding.
 ///
 /// # Errors
 /// As [`dynamic_rnn`](crate::dynamic_rnn).

@@ -32,8 +32,9 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// | [`LayerNormLstm`](crate::LayerNormLstm) | 11 · hidden + 5 |
 ///
 /// A stack adds the outputs between its layers, a [`HighwayWrapper`](crate::HighwayWrapper) two or three times its
-/// input. Other wrappers add nothing per step. [`DynamicRnn::checkpoint_every`] keeps less. After its first backward
-/// run, a built-in cell also keeps a transposed copy of its packed weights.
+/// input, an [`AttentionWrapper`](crate::seq2seq::AttentionWrapper) its cell's and its layers' inputs, queries and
+/// alignments. Most other wrappers add nothing per step. [`DynamicRnn::checkpoint_every`] keeps less. After its first
+/// backward run, a built-in cell also keeps a transposed copy of its packed weights.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -63,10 +64,10 @@ pub fn dynamic_rnn<'a, C: TrainableCell>(
 
 impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
     /// Runs the cell and records it for training. Returns outputs, laid out as `inputs`, the final state, and the
-    /// [`Tape`]. Its page and that of [`train::dynamic_rnn`](dynamic_rnn) say what is kept.
+    /// [`Tape`]. [`train::dynamic_rnn`](dynamic_rnn) says what is kept.
     ///
-    /// No gradient flows through a reset: what a row's steps before it did changes nothing after it. A reset to the
-    /// initial state adds to the gradient of the row's initial state. A reset to zeros adds to nothing.
+    /// No gradient flows through a reset: nothing after it depends on the row's steps before. A reset to the initial
+    /// state adds to the gradient of the row's initial state. A reset to zeros adds to nothing.
     ///
     /// ```
     /// use rand::SeedableRng;
@@ -97,7 +98,7 @@ impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
     ///
     /// For T steps the tape holds T / `steps` states and the records of `steps` steps; about √T makes the smallest tape.
     /// A step at which rows end or reset adds a state. Each step runs forward twice. Gradients are those of
-    /// [`record`](Self::record) up to rounding. With many windows, the backward pass also holds an `f64` sum per
+    /// [`record`](Self::record) up to rounding. Beyond 64 checkpoints, the backward pass also holds an `f64` sum per
     /// parameter value.
     pub fn checkpoint_every(self, steps: usize) -> Checkpointed<Self> {
         Checkpointed::new(self, steps)

@@ -6,9 +6,10 @@ use std::borrow::Cow;
 
 /// Several parts of a model, borrowed to save, load and train as one. Parameters are visited as `<part>/<parameter>`.
 ///
-/// [`new`](Self::new) borrows the parts mutably, to train and load. [`shared`](Self::shared) borrows them as they are,
-/// to save. If the number of parts is known only at run time, make it from a `Vec` of names and parts, or collect it: `P`
-/// is any [`Parameters`], a reference too. [`Gradients::join`](super::Gradients::join) joins the parts' gradients in the same way.
+/// [`new`](Self::new) borrows the parts mutably, to train and load. [`shared`](Self::shared) borrows them immutably, to
+/// save. If the number of parts is known only at run time, make it from a `Vec` of names and parts, or collect it: `P`
+/// is any [`Parameters`], a reference too. [`Gradients::join`](super::Gradients::join) joins the parts' gradients in the
+/// same way.
 ///
 /// ```
 /// use rand::SeedableRng;

@@ -1,6 +1,6 @@
 //! Flax (`flax.linen` and `flax.nnx`): `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `Dense`.
 //!
-//! Every gate has its own matrices, named by where they lead from (`i` input, `h` hidden) and to:
+//! Every gate has its own matrices, named by source (`i` input, `h` hidden) and gate:
 //!
 //! | cell | `kernel` (input, hidden) | `kernel` (hidden, hidden) | `bias` (hidden) |
 //! |---|---|---|---|
@@ -21,8 +21,8 @@
 //! | OptimizedLSTMCell | i, f, g, o | `dense_h/bias` |
 //! | GRUCell | r, z, n | `dense_i/bias` |
 //!
-//! Parameters are nested dictionaries. Their keys joined by `/` are the names; the keys before those above are the
-//! prefix (`params/encoder/`).
+//! Parameters are nested dictionaries. Their keys joined by `/` are the names; keys before those in the table are the
+//! prefix (`encoder/`).
 //!
 //! # Writing the file
 //!
@@ -35,7 +35,7 @@
 //!
 //! For `nnx`: `{"/".join(map(str, k)): v.get_value() for k, v in nnx.to_flat_state(nnx.state(model, nnx.Param))}`.
 //!
-//! The scripts are `tools/flax_fixture.py` and `tools/flax_nnx_fixture.py`.
+//! Used in `tools/flax_fixture.py` and `tools/flax_nnx_fixture.py`.
 
 mod nnx;
 

@@ -11,8 +11,8 @@
 //!
 //! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. Our `forget_bias` is 0: the 1 of `unit_forget_bias` is in `bias`.
 //! Activations and `reset_after` are not in the weights: see [`Options`]. The prefix is the layer's name, which Keras
-//! writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a `Bidirectional`). Where
-//! a mask is off, Keras repeats the last output; the drivers here return zeros, as with `zero_output_for_mask=True`.
+//! writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a `Bidirectional`). At a
+//! masked step Keras repeats the last output; the drivers here return zeros, as with `zero_output_for_mask=True`.
 //!
 //! # Files
 //!
@@ -26,7 +26,7 @@
 //! save_file({w.name.removesuffix(":0"): w.numpy() for w in model.weights}, "model.safetensors")
 //! ```
 //!
-//! The script is `tools/keras_fixture.py`.
+//! Used in `tools/keras_fixture.py`.
 
 #[cfg(feature = "hdf5")]
 mod config;

@@ -1,10 +1,11 @@
 //! Weights in and out: import models that other frameworks trained, and export to PyTorch and ONNX.
 //!
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
-//! functions take [`Tensors`], arrays by name, and return an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or
-//! a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. To read and write files, enable the
-//! feature `safetensors` for the module of that name. The feature `onnx` reads and writes ONNX models; the features
-//! `pytorch`, `hdf5`, `tensorflow` and `npz` read the files that PyTorch, Keras, TensorFlow and NumPy write.
+//! functions take [`Tensors`], arrays by name, and return a cell or several, an [`Embedding`], a [`Dense`] layer, a
+//! [`MultiRnnCell`](crate::MultiRnnCell) or a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature.
+//! To read and write files, enable the feature `safetensors` for the module of that name. The feature `onnx` reads and
+//! writes ONNX models; the features `pytorch`, `hdf5`, `tensorflow` and `npz` read the files that PyTorch, Keras,
+//! TensorFlow and NumPy write.
 //!
 //! [`open`] tells a file's format from its bytes, [`File::layers`] lists the recurrent layers in it, and
 //! `examples/inspect` prints them with the line of Rust that loads each.

@@ -32,7 +32,7 @@
 //! save_file({k: v.contiguous() for k, v in module.state_dict().items()}, "model.safetensors")
 //! ```
 //!
-//! The script is `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
+//! Used in `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
 use super::Tensors;
 use crate::{Activation, BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
@@ -77,7 +77,7 @@ pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Den
 /// # Errors
 /// - [`Error::MissingWeight`] if a tensor is missing.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
-/// - [`Error::UnexpectedWeight`] if one has such a name but no place, such as a backward direction's.
+/// - [`Error::UnexpectedWeight`] if one is left over, such as a backward direction's.
 pub fn rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,

@@ -142,7 +142,7 @@ pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
     Ok(tensors)
 }
 
-/// Writes tensors to a file, each under its name, such as those that an exporter returned.
+/// Writes tensors, such as an exporter returned, to a file, each under its name.
 ///
 /// # Errors
 /// Those of [`save`], and of [`Tensors::take`] for tensors of another file.

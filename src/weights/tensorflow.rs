@@ -51,7 +51,7 @@
 //! ```
 //!
 //! A training checkpoint also holds `global_step` and the optimizer's slots: [`drop_training_variables`] drops them.
-//! The scripts are `tools/tensorflow_fixture.py` and `tools/tensorflow_load.py`.
+//! Used in `tools/tensorflow_fixture.py` and `tools/tensorflow_load.py`.
 
 #[cfg(feature = "tensorflow")]
 mod checkpoint;
@@ -90,6 +90,7 @@ pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Den
 /// # Errors
 /// - [`Error::MissingWeight`] if a tensor is missing.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
+/// - Those of [`BasicRnnBuilder::build_from`] for the options.
 pub fn basic_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
@@ -160,7 +161,7 @@ pub fn lstm<E: Float>(
 /// Imports a `GRUCell`. `options` sets what the variables do not record: the activation.
 ///
 /// # Errors
-/// As [`basic_rnn`].
+/// As [`basic_rnn`], and those of [`GruBuilder::build_from`] for the options.
 pub fn gru<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,

@@ -7,7 +7,7 @@ use ndarray::{ArrayD, ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use std::any::{Any, type_name};
 use std::fmt;
 
-/// Holds any cell of element type `E`, so that stacks can mix cells at run time.
+/// Holds any cell of element type `E` that is [`ParametersMut`], so that stacks can mix cells.
 ///
 /// It runs as fast as the cell inside: `unroll` is one virtual call. It is `Send` and `Sync`, and so is its state, a
 /// [`DynState`]. Parameters are the cell's, under the same names.
@@ -186,7 +186,7 @@ impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E> + Send + Sync + 'static> 
     }
 }
 
-/// The workspace of any cell that uses it. Empty at first.
+/// A workspace that fits any cell. Empty at first.
 #[derive(Default)]
 pub struct DynWorkspace(Option<Box<dyn Any + Send>>);
 

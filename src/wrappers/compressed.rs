@@ -9,17 +9,16 @@ use ndarray::{ArrayRef2, ArrayRef3};
 #[cfg(feature = "safetensors")]
 use std::collections::BTreeMap;
 
-/// A cell with compressed weights, for inference: smaller, and faster where its weights are what takes the time.
+/// A cell with compressed weights, for inference: smaller, and faster where loading weights takes the time.
 ///
-/// Made from a cell of `f32`: any of this crate, wrapped, stacked or boxed, and any whose products are
-/// [`Linear`](crate::fused::Linear)s. Every matrix is stored in a [`WeightFormat`], and its `f32` numbers are dropped.
-/// Biases, peepholes, gains and everything that steps compute stay `f32`, except that
-/// [`Int8`](WeightFormat::Int8) rounds what the matrices multiply.
+/// Made from a cell of `f32` that implements [`RnnCell::compress`], as all of this crate do, wrapped, stacked or boxed.
+/// Every matrix is stored in a [`WeightFormat`], and its `f32` numbers are dropped. Biases, peepholes, gains and
+/// everything that steps compute stay `f32`, except that [`Int8`](WeightFormat::Int8) rounds what the matrices multiply.
 ///
 /// It is an [`RnnCell`] with the same state, so every driver runs it. It cannot be trained: it is no
 /// [`TrainableCell`](crate::train::TrainableCell), and nothing returns the cell inside. Clones share the weights.
 ///
-/// The results keep the promises of the cell: the same bits for any batch, cut, strides and number of threads.
+/// As with the cell inside, the bits depend on no batch, chunk size, strides or number of threads.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -48,7 +47,7 @@ impl<C: RnnCell<Elem = f32>> Compressed<C> {
     /// - if a weight is not finite, or rounds to infinity.
     /// - if the cell, or one inside, does not implement [`RnnCell::compress`] or shares its weights: a reference, an
     ///   `Arc`.
-    /// - if a matrix of 8 bits multiplies more than 133,144 numbers.
+    /// - if a matrix of 8 bits multiplies more than 133,144 inputs or recurrent values.
     pub fn new(mut cell: C, format: WeightFormat) -> Result<Self, Error> {
         let mut compression = Compression::new(format);
         cell.compress(&mut compression)?;

@@ -118,8 +118,8 @@ impl<C> DropoutWrapperBuilder<C> {
         self
     }
 
-    /// Probability of keeping a value of the new state (except an LSTM's c), above 0 and at most 1. Below 1 the cell
-    /// runs step by step, without its own unroll. Default: 1.
+    /// Probability of keeping a value of the new state (except an LSTM's c), above 0 and at most 1. Below 1, with
+    /// dropout on, the cell unrolls one step at a time. Default: 1.
     pub fn state_keep_prob(mut self, state_keep_prob: f64) -> Self {
         self.state_keep_prob = state_keep_prob;
         self

@@ -175,7 +175,7 @@ impl<C: RnnCell + Parameters<C::Elem>> HighwayWrapperBuilder<C> {
     /// # Errors
     /// - [`Error::UnequalSizes`] if the cell's input and output differ in width.
     /// - [`Error::ZeroSize`] if they are 0 wide.
-    /// - [`Error::RepeatedParameter`] if the cell has a weight of one of these names (a highway around a highway).
+    /// - [`Error::RepeatedParameter`] if the cell has a `carry_w` and so on (a highway around a highway).
     /// - [`Error::InvalidNumber`] if `carry_bias_init` is not finite.
     /// - [`Error::TooLarge`] if the gates' weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<HighwayWrapper<C>, Error> {

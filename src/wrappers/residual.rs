@@ -31,7 +31,7 @@ pub struct ResidualWrapper<C, F = AddInput> {
 /// How a [`ResidualWrapper`] joins a step's inputs to the cell's outputs.
 ///
 /// Any `Fn(&ArrayRef2<E>, &mut ArrayRef2<E>)` is one. It reads inputs (batch, input) and overwrites outputs (batch,
-/// output) with the wrapper's. Row b of the outputs may depend only on rows b.
+/// output) with the wrapper's. Row b of the outputs may depend on row b only.
 pub trait ResidualFn<E: Float>: Sync {
     /// Joins one step's `inputs` to its `outputs`.
     fn join(&self, inputs: &ArrayRef2<E>, outputs: &mut ArrayRef2<E>);
@@ -69,7 +69,7 @@ impl<C: RnnCell> ResidualWrapper<C> {
 
 impl<C: RnnCell, F: Fn(&ArrayRef2<C::Elem>, &mut ArrayRef2<C::Elem>) + Sync> ResidualWrapper<C, F> {
     /// Calls `residual` on each step's inputs (batch, input) and outputs (batch, output) of `cell`, to change the
-    /// outputs in place. The two may differ in width. Row b of the outputs may depend only on rows b. To train the
+    /// outputs in place. The two may differ in width. Row b of the outputs may depend on row b only. To train the
     /// wrapper, give the function's derivative too: [`with_residual_fns`](ResidualWrapper::with_residual_fns).
     ///
     /// ```

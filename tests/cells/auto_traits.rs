@@ -111,7 +111,7 @@ fn drivers_and_tapes_are_sent_and_printed() {
     sent::<Stream<Arc<BoxedCell<f32>>>>();
     sent::<DynamicRnn<'_, '_, Lstm<f32>>>();
     sent::<BidirectionalRnn<'_, '_, Lstm<f32>, Gru<f32>>>();
-    sent::<StackBidirectionalRnn<'_, Lstm<f32>, Gru<f32>>>();
+    sent::<StackBidirectionalRnn<'_, '_, Lstm<f32>, Gru<f32>>>();
     sent::<RawRnn<'_, Lstm<f32>>>();
     sent::<Checkpointed<DynamicRnn<'_, '_, Lstm<f32>>>>();
     sent::<DynamicRnnWorkspace<BoxedCell<f32>>>();

@@ -178,6 +178,18 @@ fn what_is_not_finite_is_not_compressed() {
     );
 }
 
+/// The sums of int8 products are `i32`: at most 133,144 inputs, and as many recurrent values.
+#[test]
+fn int8_takes_so_many_inputs() {
+    let compress = |inputs| Compressed::new(BasicRnn::<f32>::new(inputs, 1, &mut rng(1)), WeightFormat::Int8);
+    assert!(compress(133_144).is_ok());
+    assert_eq!(
+        compress(133_145).unwrap_err().to_string(),
+        "weight \"kernel\" cannot be compressed: it multiplies 133145 inputs and 1 recurrent values, but int8 takes at \
+         most 133144 of each"
+    );
+}
+
 #[test]
 fn what_shares_its_weights_is_not_compressed() {
     let cell = Gru::<f32>::new(2, 3, &mut rng(1));

@@ -333,7 +333,7 @@ fn raw_rnn_starts_from_the_initial_state() {
         .unwrap();
     assert_eq!((turned(outputs, true), last), (expected, expected_last));
     let error = RawRnn::new(&cell, 3).initial_state(initial).run(|_| ()).unwrap_err();
-    let message = "leaf 0 of initial_state is (2, 3), but the cell's state is (3, 3) (batch, features)";
+    let message = "leaf 0 of initial_state is (2, 3), but must be (3, 3) (batch, features)";
     assert_eq!(error.to_string(), message);
 }
 
@@ -382,6 +382,6 @@ fn a_list_of_steps_is_refused_like_an_array() {
     let error = DynamicRnn::new(&cell).sequence_length(&[3, 4]).run_steps(&steps).unwrap_err();
     assert_eq!(error.to_string(), "sequence_length[1] is 4, but inputs have only 3 steps (inputs are (2, 3, 4))");
     let error = BidirectionalRnn::new(&cell, &cell).initial_state_bw(Array2::zeros((1, 2))).run_steps(&steps);
-    let message = "leaf 0 of initial_state_bw is (1, 2), but the cell's state is (2, 2) (batch, features)";
+    let message = "leaf 0 of initial_state_bw is (1, 2), but must be (2, 2) (batch, features)";
     assert_eq!(error.unwrap_err().to_string(), message);
 }

@@ -290,7 +290,7 @@ fn raw_rnn_keeps_finished_rows_and_takes_changes_of_the_others() {
 fn raw_rnn_refuses_wrong_states_and_emits() {
     let cell = Leaky(1.0);
     let wrong_state = raw_rnn(&cell, 2, |step| *step.state = Array2::zeros((3, INPUT)));
-    let message = "leaf 0 of the state at time 0 is (3, 3), but the cell's state is (2, 3) (batch, features)";
+    let message = "leaf 0 of the state at time 0 is (3, 3), but must be (2, 3) (batch, features)";
     assert_eq!(wrong_state.unwrap_err().to_string(), message);
     let wrong_emit = raw_rnn(&cell, 2, |step| step.emit = Some(Array2::zeros((2, step.time))));
     let message = "emit at time 2 has shape [2, 2], but must have [2, 1]";
@@ -375,7 +375,7 @@ fn mistakes_are_named() {
     let error = driver_both(&cell, Some(&[1]), [None, None]).time_major(true).run(&x).unwrap_err();
     check(error, "sequence_length has 1 entries, but inputs have a batch of 3 (inputs are (2, 3, 4))");
     let error = bidirectional_dynamic_rnn(&cell, &cell, &x, None, None, Some(state(2, 1))).unwrap_err();
-    let leaf = |state: &str| format!("leaf 1 of {state} is (2, 1), but the cell's state is (2, 2) (batch, features)");
+    let leaf = |state: &str| format!("leaf 1 of {state} is (2, 1), but must be (2, 2) (batch, features)");
     check(error, &leaf("initial_state_bw"));
 
     let empty: [&Lstm<f32>; 0] = [];

@@ -66,14 +66,14 @@ fn an_initial_state_of_another_shape() {
     let x = Array3::zeros((3, 5, 4));
     let state = |c, h| Some(LstmState { c: Array2::zeros(c), h: Array2::zeros(h) });
     let run = |state| dynamic_rnn(&lstm(), &x, None, state);
-    let message = "leaf 0 of initial_state is (1, 2), but the cell's state is (3, 2) (batch, features)";
+    let message = "leaf 0 of initial_state is (1, 2), but must be (3, 2) (batch, features)";
     assert_error!(run(state((1, 2), (1, 2))), Error::StateShape { leaf: 0, .. }, message);
-    let message = "leaf 1 of initial_state is (3, 7), but the cell's state is (3, 2) (batch, features)";
+    let message = "leaf 1 of initial_state is (3, 7), but must be (3, 2) (batch, features)";
     assert_error!(run(state((3, 2), (3, 7))), Error::StateShape { leaf: 1, .. }, message);
-    let message = "leaf 1 of initial_state is (3, 1), but the cell's state is (3, 2) (batch, features)";
+    let message = "leaf 1 of initial_state is (3, 1), but must be (3, 2) (batch, features)";
     assert_error!(run(state((3, 2), (3, 1))), Error::StateShape { leaf: 1, .. }, message);
     let twin = driver(&lstm(), None, state((3, 2), (3, 2))).time_major(true).run(&x);
-    let message = "leaf 0 of initial_state is (3, 2), but the cell's state is (5, 2) (batch, features)";
+    let message = "leaf 0 of initial_state is (3, 2), but must be (5, 2) (batch, features)";
     assert_error!(twin, Error::StateShape { .. }, message);
 }
 

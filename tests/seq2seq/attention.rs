@@ -2,9 +2,9 @@
 
 use crate::models::{DEPTH, HIDDEN, INPUT, array, each_model, memory, rng, two_mechanisms};
 use ndarray::{Array2, Array3, Axis, s};
-use rnn_cell::seq2seq::{AttentionWrapper, BahdanauAttention, LuongAttention, tile_batch};
+use rnn_cell::seq2seq::{AttentionState, AttentionWrapper, BahdanauAttention, LuongAttention, tile_batch};
 use rnn_cell::{
-    BoxedCell, DynState, Error, Gru, Lstm, MultiRnnCell, ResidualWrapper, RnnCell, State, Stream, dynamic_rnn,
+    BoxedCell, DynState, Error, Gru, Lstm, MultiRnnCell, RawRnn, ResidualWrapper, RnnCell, State, Stream, dynamic_rnn,
 };
 
 /// Steps one row alone, over its own part of the memory.
@@ -162,10 +162,42 @@ fn what_cannot_attend_is_an_error() {
     let state = cell.attend(&memory, None).unwrap();
     let six = Array3::zeros((6, 4, INPUT));
     let error = dynamic_rnn(&cell, &six, None, Some(state.clone())).unwrap_err();
-    assert_eq!(message(error), "leaf 0 of initial_state is (3, 4), but the cell's state is (6, 4) (batch, features)");
+    assert_eq!(message(error), "leaf 0 of initial_state is (3, 4), but must be (6, 4) (batch, features)");
     assert!(dynamic_rnn(&cell, &six, None, Some(tile_batch(&state, 2))).is_ok());
     let error = state.with_cell_state(Lstm::<f32>::new(1, HIDDEN, &mut rng).zero_state(2)).unwrap_err();
-    assert_eq!(message(error), "leaf 0 of cell_state is (2, 4), but the cell's state is (3, 4) (batch, features)");
+    assert_eq!(message(error), "leaf 0 of cell_state is (2, 4), but must be (3, 4) (batch, features)");
+}
+
+/// Drivers that keep a state between calls refuse it too. They stay usable.
+#[test]
+fn streams_and_raw_runs_without_a_memory_are_errors() {
+    let mut rng = rng(8);
+    let no_memory = |error| assert!(matches!(error, Error::NoMemory { mechanism: 0, row: 0 }), "{error}");
+    let cell = two_mechanisms::<f32>(&mut rng);
+    let state = cell.attend(&memory(&mut rng).0, None).unwrap();
+    let (x, chunk) = (array((3, 2, INPUT), &mut rng), Array3::zeros((2, 3, INPUT)));
+    let first = x.index_axis(Axis(1), 0);
+    let (expected, _) = dynamic_rnn(&cell, &x, None, Some(state.clone())).unwrap();
+
+    no_memory(Stream::with_initial_state(&cell, 3, cell.zero_state(3)).err().unwrap());
+    let mut stream = Stream::new(&cell, 3);
+    for reset in [|stream: &mut Stream<_>| stream.reset_row(0).unwrap(), Stream::reset] {
+        no_memory(stream.push(&first).unwrap_err());
+        no_memory(stream.push_steps(&chunk).unwrap_err());
+        no_memory(stream.set_state(cell.zero_state(3)).unwrap_err());
+        no_memory(stream.change_state(|_| ()).unwrap_err());
+        stream.set_state(state.clone()).unwrap();
+        assert_eq!(stream.push(&first).unwrap(), expected.index_axis(Axis(1), 0));
+        reset(&mut stream);
+    }
+    let mut stream = Stream::with_initial_state(&cell, 3, state.clone()).unwrap();
+    let forget = |state: &mut AttentionState<_, _>| state.copy_row(0, &cell.zero_state(1), 0);
+    no_memory(stream.change_state(forget).unwrap_err());
+    assert_eq!(*stream.state(), state); // back at the initial state
+    assert_eq!(stream.push(&first).unwrap(), expected.index_axis(Axis(1), 0));
+    no_memory(RawRnn::new(&cell, 3).run(|_| ()).unwrap_err());
+    let run = RawRnn::new(&cell, 3).initial_state(state).run(|step| forget(step.state));
+    no_memory(run.unwrap_err());
 }
 
 #[test]
@@ -191,11 +223,14 @@ fn what_does_not_fit_together_is_an_error() {
         build(wide.clone(), vec![luong.clone()], Some(vec![0])),
         "attention_layer_size is 0, but must be at least 1"
     );
-    assert_eq!(build(gru(4, &mut rng), vec![luong], None), "cell has an input_size of 4, but is given 5 features");
+    assert_eq!(
+        build(gru(4, &mut rng), vec![luong], None),
+        "cell's input_size is 4, but must be larger than the attention"
+    );
     let narrow = BahdanauAttention::builder(5).query_depth(3).build(&mut rng).unwrap();
     assert_eq!(
         build(wide, vec![narrow], None),
-        "the query of mechanisms[0] has an input_size of 3, but is given 4 features"
+        "the cell's output, mechanisms[0]'s query, has shape [4], but must have [3]"
     );
     let error = LuongAttention::builder(0).build::<f32, _>(&mut rng).unwrap_err();
     assert_eq!(error.to_string(), "num_units is 0, but must be at least 1");

@@ -341,8 +341,17 @@ fn what_cannot_be_decoded_is_an_error() {
     }
     let endless = BasicDecoder::new(cell, model.greedy(2), state.clone()).output_layer(&model.dense);
     let error = dynamic_decode(endless).run().unwrap_err();
-    assert_eq!(error.to_string(), "the decoder can go on for ever, but maximum_iterations is not set");
+    assert_eq!(error.to_string(), "the decoder may never end, but maximum_iterations is not set");
     assert!(matches!(dynamic_decode(model.beam(2, &state, 3)).run(), Err(Error::Endless)));
+
+    let wide = Dense::<f64>::new(9, 5, &mut rng);
+    let decoder = BasicDecoder::new(cell, model.greedy(2), state.clone()).output_layer(&wide);
+    let error = dynamic_decode(decoder).maximum_iterations(3).run().unwrap_err();
+    assert_eq!(error.to_string(), "output_layer's input has shape [9], but must have [3]");
+    let wide = Embedding::<f64>::new(5, 7, &mut rng);
+    let helper = GreedyEmbeddingHelper::new(&wide, vec![0; 3], 2);
+    let error = dynamic_decode(BasicDecoder::new(cell, helper, state.clone())).maximum_iterations(3).run().unwrap_err();
+    assert_eq!(error.to_string(), "a row of the embedding has shape [7], but must have [2]");
 
     let nan = Dense::from_weights(Array2::zeros((3, 5)), Some(Array1::from_elem(5, f64::NAN))).unwrap();
     let decoder = BasicDecoder::new(cell, model.greedy(2), state.clone()).output_layer(&nan);
@@ -359,7 +368,7 @@ fn what_cannot_be_decoded_is_an_error() {
     let tiled = rnn_cell::seq2seq::tile_batch(&state, 2);
     assert_eq!(
         beams(model.beam(2, &tiled, 2)),
-        "leaf 0 of initial_state is (6, 4), but the cell's state is (3, 4) (batch, features)"
+        "leaf 0 of initial_state is (6, 4), but must be (3, 4) (batch, features)"
     );
     assert!(beams(model.beam(2, &cell.zero_state(3), 2)).contains("has no memory"));
     let gru = Gru::<f64>::new(INPUT, 5, &mut rng);

@@ -126,11 +126,13 @@ fn what_cannot_be_transduced_is_an_error() {
     assert_eq!(message(Model::builder(&[], 0)), "max_symbols is 0, but must be at least 1");
     assert_eq!(message(Model::builder(&[], 1).blank(5)), "blank is 5, but there are only 5 classes");
     assert_eq!(message(Model::builder(&[], 1).blank(0)), "embedding has shape [4, 2], but must have [5, 2]");
-    assert_eq!(message(Model::builder(&[], 1).start_token(4)), "start_token[0] is 4, but there are only 4 tokens");
+    assert_eq!(message(Model::builder(&[], 1).start_token(4)), "start_token is 4, but there are only 4 tokens");
     let mut stream = build(Model::builder(&[], 1)).unwrap();
     assert_eq!(stream.reset_row(2).unwrap_err().to_string(), "row is 2, but there are only 2 rows");
     let error = stream.push(&Array3::zeros((2, 3, DEPTH)), None).unwrap_err();
     assert_eq!(error.to_string(), "frames has shape [2, 3, 3], but must have [2, 2, 3]");
+    let error = stream.push(&Array3::zeros((2, 2, DEPTH)), Some(&[1])).unwrap_err();
+    assert_eq!(error.to_string(), "sequence_length has shape [1], but must have [2]");
     let error = stream.push(&Array3::zeros((2, 2, DEPTH)), Some(&[1, 3])).unwrap_err();
     assert_eq!(error.to_string(), "sequence_length[1] is 3, but there are only 2 steps");
     let error = stream.push(&Array3::zeros((2, 2, DEPTH)), None).unwrap_err();

@@ -418,11 +418,11 @@ fn optimizers_refuse_what_does_not_fit() {
     let before = (values(&optimizer), values(&model));
     let mut same = small_model();
     let error = optimizer.apply_gradients(&mut same, &Gradients::zeros(&without_bias())).unwrap_err();
-    let expected = "parameter 1 of gradients is nothing, but the optimizer was built for bias [2] there";
+    let expected = "parameter 1 of gradients is nothing, but the optimizer expects bias [2]";
     assert_eq!(error.to_string(), expected);
     let mut other = Dense::<f64>::new(2, 3, &mut rng(1));
     let error = optimizer.apply_gradients(&mut other, &small_gradients(0)).unwrap_err();
-    let expected = "parameter 0 of model is kernel [2, 3], but the optimizer was built for kernel [2, 2] there";
+    let expected = "parameter 0 of model is kernel [2, 3], but the optimizer expects kernel [2, 2]";
     assert_eq!(error.to_string(), expected);
     assert_eq!((values(&optimizer), values(&same)), before);
 }
@@ -626,7 +626,7 @@ fn both_directions_refuse_what_does_not_fit() {
     assert_eq!(error, Some(Error::CellInputSize { cell: "cell_bw".into(), expected: 3, found: 4 }));
     let wrong = Array2::zeros((1, 2));
     let error = train::bidirectional_dynamic_rnn(&three, &three, &x, None, None, Some(wrong.clone())).err().unwrap();
-    let message = "leaf 0 of initial_state_bw is (1, 2), but the cell's state is (2, 2) (batch, features)";
+    let message = "leaf 0 of initial_state_bw is (1, 2), but must be (2, 2) (batch, features)";
     assert_eq!(error.to_string(), message);
     let d = Array3::zeros((2, 5, 2));
     let outputs = |name: &str| format!("{name} has shape [2, 5, 3], but must have [2, 5, 2]");

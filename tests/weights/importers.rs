@@ -339,8 +339,12 @@ fn what_pytorch_does_not_have_is_not_exported() {
     refused(export(lstm(&|b| b.activation(Activation::Relu))), "Relu");
     assert!(export(lstm(&|b| b.use_bias(false).forget_bias(0.0))).is_ok());
     refused(pytorch::export_gru(&[Gru::<f64>::new(3, 4, rng)], None, ""), "Before");
-    refused(pytorch::export_rnn(&[BasicRnn::<f64>::new(3, 4, rng), BasicRnn::new(3, 4, rng)], None, ""), "layer 1");
-    refused(pytorch::export_rnn::<f64>(&[], None, ""), "0 forward");
+    refused(
+        pytorch::export_rnn(&[BasicRnn::<f64>::new(3, 4, rng), BasicRnn::new(3, 4, rng)], None, ""),
+        "layer 1 from 3 to 4 features",
+    );
+    refused(pytorch::export_rnn::<f64>(&[], None, ""), "0 forward and 0 backward layers");
+    refused(pytorch::export_rnn(&[BasicRnn::<f64>::new(3, 4, rng)], Some(&[]), ""), "1 forward and 0 backward layers");
     let sigmoid = BasicRnn::<f64>::builder(3, 4).activation(Activation::Sigmoid).build(rng).unwrap();
     refused(pytorch::export_rnn(&[sigmoid], None, ""), "Sigmoid");
     let gru = |use_bias, activation| {

@@ -28,6 +28,18 @@ fn lstm(forget_bias: f64) -> Lstm<f64> {
     randomized(Lstm::builder(4, 8).forget_bias(forget_bias).build(&mut rng(1)).unwrap(), &mut rng(1))
 }
 
+/// So that `finish`, the page's last line, succeeds.
+#[test]
+fn the_page_takes_all_that_its_script_records() {
+    let (_, recorded) = PAGE.split_once("recorded = {").unwrap();
+    let (names, _) = recorded.split_once('}').unwrap();
+    let names: Vec<&str> = names.split(", ").map(|entry| entry.split('"').nth(1).unwrap()).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    for name in names {
+        assert!(PAGE.contains(&format!("recorded(\"{name}\", &mut tensors)?")), "{name}");
+    }
+}
+
 #[test]
 fn errors_are_those_on_the_page() {
     let after: Gru<f32> = Gru::<f32>::builder(4, 8).reset(GruReset::After).build(&mut rng(1)).unwrap();

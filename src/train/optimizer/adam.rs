@@ -15,9 +15,9 @@ use std::marker::PhantomData;
 /// ```text
 /// step = step + 1
 /// rate = learning_rate · √(1 − beta2^step) / (1 − beta1^step)
-/// m/p = beta1 · m/p + (1 − beta1) · gradient
-/// v/p = beta2 · v/p + (1 − beta2) · gradient²
-/// p = p − rate · m/p / (√v/p + epsilon)
+/// m = beta1 · m + (1 − beta1) · gradient
+/// v = beta2 · v + (1 − beta2) · gradient²
+/// p = p − rate · m / (√v + epsilon)
 /// ```
 ///
 /// It remembers `m/<parameter>` and `v/<parameter>` for each parameter, with its shape, and `step`, with shape (). All
@@ -129,7 +129,7 @@ impl<E: Float> AdamBuilder<E> {
     }
 
     /// Whether ε is added to √v after bias correction, as in PyTorch and in the paper's algorithm 1, not before, as in
-    /// TensorFlow 1. The denominator is then √v/p + epsilon · √(1 − beta2^step). Default: false.
+    /// TensorFlow 1. The denominator is then √v + epsilon · √(1 − beta2^step). Default: false.
     pub fn epsilon_after_correction(mut self, after: bool) -> Self {
         self.options.epsilon_after_correction = after;
         self

@@ -18,9 +18,9 @@ use crate::{Error, Float, ParametersMut};
 
 /// Updates the parameters of the model it was built for, step by step, from their gradients.
 ///
-/// What it remembers between steps are [`Parameters`](crate::Parameters) of its own. Save them with the model's to interrupt training.
-/// Load both into a model and an optimizer of the same sizes and options, and training continues with the same bits as
-/// if it had not stopped.
+/// Its memory between steps is [`Parameters`](crate::Parameters) of its own. Save them with the model's to interrupt
+/// training. Load both into a model and an optimizer of the same sizes and options, and training continues with the
+/// same bits as if it had not stopped.
 pub trait Optimizer<E: Float>: ParametersMut<E> {
     /// Takes one step: updates the parameters of `model` with `gradients`. An error changes nothing.
     ///

@@ -14,16 +14,16 @@ use std::marker::PhantomData;
 /// square starts at 1, and the momentum sums steps, not gradients.
 ///
 /// ```text
-/// rms/p = decay · rms/p + (1 − decay) · gradient²
-/// mg/p = decay · mg/p + (1 − decay) · gradient          (centered; otherwise mg/p is 0)
-/// momentum/p = momentum · momentum/p + learning_rate · gradient / √(rms/p − mg/p² + epsilon)
-/// p = p − momentum/p
+/// rms = decay · rms + (1 − decay) · gradient²
+/// mg = decay · mg + (1 − decay) · gradient          (centered; otherwise mg is 0)
+/// sum = momentum · sum + learning_rate · gradient / √(rms − mg² + epsilon)
+/// p = p − sum
 /// ```
 ///
-/// Where rounding makes rms/p − mg/p² negative, it counts as 0. (In TensorFlow the parameter may become NaN there.)
+/// Where rounding makes rms − mg² negative, it counts as 0. (In TensorFlow the parameter may become NaN there.)
 ///
-/// It remembers `rms/<parameter>`, `momentum/<parameter>` and, if centered, `mg/<parameter>` for each parameter, with its
-/// shape, and `step`, with shape (). `rms` starts at 1, the others at 0.
+/// It remembers `rms/<parameter>`, the sum as `momentum/<parameter>` and, if centered, `mg/<parameter>`, with the shape
+/// of each parameter p, and `step`, with shape (). `rms` starts at 1, the others at 0.
 ///
 /// ```
 /// use rand::SeedableRng;

@@ -12,12 +12,13 @@ use std::marker::PhantomData;
 /// Stochastic gradient descent: TensorFlow 1's `MomentumOptimizer`, and `GradientDescentOptimizer` with momentum 0.
 ///
 /// ```text
-/// momentum/p = momentum · momentum/p + gradient
-/// p = p − learning_rate · momentum/p
-/// p = p − learning_rate · (gradient + momentum · momentum/p)          (Nesterov's)
+/// sum = momentum · sum + gradient
+/// p = p − learning_rate · sum
+/// p = p − learning_rate · (gradient + momentum · sum)          (Nesterov's)
 /// ```
 ///
-/// It remembers `momentum/<parameter>` for each parameter, with its shape, and `step`, with shape (). All start at 0.
+/// It remembers the sum as `momentum/<parameter>`, with the shape of each parameter p, and `step`, with shape (). All
+/// start at 0.
 ///
 /// ```
 /// use rand::SeedableRng;

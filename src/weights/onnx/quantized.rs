@@ -5,19 +5,19 @@ use crate::weights::Tensors;
 use crate::{Bidirectional, Error, Float, Lstm};
 use ndarray::{Array2, Array3, ArrayD, Ix3};
 
-/// Imports a `com.microsoft.DynamicQuantizeLSTM` with one direction, the operator that `quantize_dynamic` makes of an
-/// `LSTM`. A weight is (code − zero point) · scale.
+/// Imports a `com.microsoft.DynamicQuantizeLSTM` with one direction, the operator into which `quantize_dynamic` turns
+/// an `LSTM`. A weight is (code − zero point) · scale.
 ///
 /// | name | shape |
 /// |---|---|
-/// | `W`, I8 or U8 | (directions, input, 4 · hidden), not transposed as the `LSTM`'s |
+/// | `W`, I8 or U8 | (directions, input, 4 · hidden); the `LSTM`'s is transposed |
 /// | `R`, I8 or U8 | (directions, hidden, 4 · hidden) |
 /// | `W_scale`, `R_scale` | (directions), or (directions, 4 · hidden) |
 /// | `W_zero_point`, `R_zero_point`, I8 or U8 | as the scales |
 /// | `B`, `P` | as the `LSTM`'s |
 ///
 /// These are the operator's inputs number 1, 2, 8, 10, 9, 11, 3 and 7. To run in 8 bits here too, compress the cell:
-/// [`Compressed::new`](crate::Compressed::new) gives each unit a scale of its own.
+/// [`Compressed::new`](crate::Compressed::new) has two scales per unit of a gate.
 ///
 /// ```
 /// use ndarray::{Array2, Array3};

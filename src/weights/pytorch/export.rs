@@ -13,8 +13,8 @@ const IFGO: [usize; 4] = IFCO;
 /// Exports layers to the state dict of an `nn.RNN` that computes the same. `backward` makes it bidirectional.
 ///
 /// # Errors
-/// [`Error::NotRepresentable`] if there are no layers, or they differ in hidden size or options, do not fit together,
-/// or have an activation other than tanh and relu.
+/// [`Error::NotRepresentable`] if there are no layers, or not as many backward as forward, or they differ in hidden size
+/// or options, do not fit together, or have an activation other than tanh and relu.
 pub fn export_rnn<E: Float>(
     forward: &[BasicRnn<E>],
     backward: Option<&[BasicRnn<E>]>,
@@ -38,9 +38,9 @@ pub fn export_rnn<E: Float>(
 /// `forget_bias` goes into `bias_ih`.
 ///
 /// # Errors
-/// [`Error::NotRepresentable`] if there are no layers, or they differ in hidden size, projection or bias, do not fit
-/// together, have peepholes, clips, or activations other than tanh and sigmoid, have a projection that is not smaller
-/// than the hidden size, or have a forget_bias but no bias.
+/// [`Error::NotRepresentable`] if there are no layers, or not as many backward as forward, or they differ in hidden
+/// size, projection or bias, do not fit together, have peepholes, clips, or activations other than tanh and sigmoid,
+/// have a projection that is not smaller than the hidden size, or have a forget_bias but no bias.
 pub fn export_lstm<E: Float>(
     forward: &[Lstm<E>],
     backward: Option<&[Lstm<E>]>,
@@ -91,8 +91,8 @@ pub fn export_lstm<E: Float>(
 /// Exports layers to the state dict of an `nn.GRU` that computes the same. `backward` makes it bidirectional.
 ///
 /// # Errors
-/// [`Error::NotRepresentable`] if there are no layers, or they differ in hidden size or bias, do not fit together,
-/// reset before the product, or have activations other than tanh and sigmoid.
+/// [`Error::NotRepresentable`] if there are no layers, or not as many backward as forward, or they differ in hidden
+/// size or bias, do not fit together, reset before the product, or have activations other than tanh and sigmoid.
 pub fn export_gru<E: Float>(
     forward: &[Gru<E>],
     backward: Option<&[Gru<E>]>,
@@ -170,7 +170,7 @@ fn export<C: RnnCell<Elem = E>, E: Float>(
     let mut tensors = Tensors::new();
     let directions: Vec<(&[C], bool)> = [(forward, false)].into_iter().chain(backward.map(|b| (b, true))).collect();
     if forward.is_empty() || backward.is_some_and(|backward| backward.len() != forward.len()) {
-        let found = format!("{} forward and {:?} backward layers", forward.len(), backward.map(<[C]>::len));
+        let found = format!("{} forward and {} backward layers", forward.len(), backward.map_or(0, <[C]>::len));
         return Err(refused(module, "at least one layer, and as many backward as forward", found));
     }
     for layer in 0..forward.len() {
@@ -181,7 +181,7 @@ fn export<C: RnnCell<Elem = E>, E: Float>(
                 _ => directions.iter().map(|(cells, _)| cells[layer - 1].output_size()).sum(),
             };
             if cell.input_size() != below || cell.output_size() != forward[0].output_size() {
-                let found = format!("layer {layer} of {} to {}", cell.input_size(), cell.output_size());
+                let found = format!("layer {layer} from {} to {} features", cell.input_size(), cell.output_size());
                 return Err(refused(module, "layers that fit together and have the same output size", found));
             }
             let LayerTensors { weight_ih, weight_hh, biases, projection } = convert(cell)?;
