@@ -84,6 +84,15 @@ fn what_is_printed_names_the_type_and_its_options() {
     printed(&tape, &["Tape"]);
     let (_, _, tape) = train::bidirectional_dynamic_rnn(&lstm, &gru, &x, None, None, None).unwrap();
     printed(&tape, &["BidirectionalTape"]);
+    let (lstms, grus) = ([lstm.clone()], [gru.clone()]);
+    let (_, _, tape) = StackBidirectionalRnn::new(&lstms, &grus).record(&x).unwrap();
+    printed(&tape, &["StackBidirectionalTape", "BidirectionalTape"]);
+    let (outputs, _, tape) = RawRnn::new(&gru, 1).record(|step| step.finished.fill(step.time == 1)).unwrap();
+    printed(&tape, &["RawTape", "steps: 1", "batch: 1"]);
+    tape.backward(&outputs, None, |step| printed(step, &["RawStepBack", "d_next_input"])).unwrap();
+    printed(&train::LearnedState::new(&lstm), &["LearnedState", "leaves: [(1, "]);
+    let residual = ResidualWrapper::with_residual_fns(gru.clone(), |_, _| (), |_| ());
+    printed(&residual, &["ResidualWrapper", "Gru"]);
 }
 
 #[test]
@@ -119,6 +128,10 @@ fn drivers_and_tapes_are_sent_and_printed() {
     sent::<Tape<'_, Lstm<f32>>>();
     sent::<Tape<'_, MultiRnnCell<Vec<BoxedTrainableCell<f32>>>>>();
     sent::<BidirectionalTape<'_, Lstm<f32>, Gru<f32>>>();
+    sent::<train::StackBidirectionalTape<'_, Lstm<f32>, Gru<f32>>>();
+    sent::<train::RawTape<'_, Lstm<f32>>>();
+    sent::<train::RawStepBack<'_, Lstm<f32>>>();
+    sent::<train::ResidualRecord<f32, f32>>();
     fn printed<T: Debug>() {}
     printed::<Parts<'_, Lstm<f32>>>();
 }
@@ -133,6 +146,7 @@ fn data_is_sent_shared_cloned_and_printed() {
     data::<LayerNormLstmWeights<f32>>();
     data::<Bidirectional<Lstm<f32>>>();
     data::<Gradients<f32>>();
+    data::<train::LearnedState<f32, LstmState<f32>>>();
     data::<RunGradients<f32, LstmState<f32>>>();
     data::<train::BidirectionalGradients<f32, LstmState<f32>>>();
     data::<Dense<f32>>();
