@@ -234,6 +234,15 @@ fn another_function_is_named() {
         error.starts_with("weight \"lstm_\" is missing: the recurrent nodes are \"lstm\", \"lstm_reverse\""),
         "{error}"
     );
+    // The only one needs no name.
+    assert_eq!(open("external").only_node().unwrap().name(), "gru");
+    let error = open("quantized").only_node().unwrap_err().to_string();
+    let message = "weight \"quantized_quant\" is unexpected: it is one of 2 recurrent nodes, \"quantized_quant\", \
+                   \"one_way_quant\"";
+    assert_eq!(error, message);
+    let empty = crate::wire::model(&crate::wire::graph(&[], &[]));
+    let error = Model::from_bytes(&empty).unwrap().only_node().unwrap_err().to_string();
+    assert_eq!(error, "weight \"recurrent node\" is missing: the model has none");
 }
 
 #[test]
