@@ -1,6 +1,6 @@
 //! Checks what users pass in and turns each mistake into its [`Error`].
 
-use crate::{Error, Float, RnnCell, State};
+use crate::{Activation, Error, Float, RnnCell, State};
 use std::fmt::Display;
 
 /// `Err` if a size is 0.
@@ -29,6 +29,30 @@ pub(crate) fn check_finite<E: Float>(argument: &'static str, number: E) -> Resul
 /// `Err` unless `number` is finite and above 0. (TensorFlow accepts clips of 0 and below, and computes nonsense.)
 pub(crate) fn check_positive<E: Float>(argument: &'static str, number: E) -> Result<E, Error> {
     check_number(argument, number, number.is_finite() && number > E::zero(), "finite and above 0")
+}
+
+/// `Err` unless an activation's numbers are in the ranges that [`Activation`] gives.
+pub(crate) fn check_activation(activation: Activation) -> Result<(), Error> {
+    let finite = |argument, number: f64| check_finite(argument, number).map(drop);
+    match activation {
+        Activation::HardSigmoidWith { slope, offset } => {
+            finite("the activation's slope", slope)?;
+            finite("the activation's offset", offset)
+        }
+        Activation::LeakyRelu { alpha } | Activation::EluWith { alpha } => {
+            check_positive("the activation's alpha", alpha).map(drop)
+        }
+        Activation::ThresholdedRelu { alpha } => finite("the activation's alpha", alpha),
+        Activation::ScaledTanh { alpha, beta } => {
+            check_number("the activation's alpha", alpha, alpha.is_finite() && alpha != 0.0, "finite and not 0")?;
+            finite("the activation's beta", beta)
+        }
+        Activation::Affine { alpha, beta } => {
+            finite("the activation's alpha", alpha)?;
+            finite("the activation's beta", beta)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `Err` unless an array has the expected shape.

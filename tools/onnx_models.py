@@ -105,9 +105,19 @@ def attributes():
     graph.recurrent("RNN", "rnn", activations=["Relu"])
     graph.recurrent("RNN", "rnn_reverse", direction="reverse")
     graph.recurrent("RNN", "rnn_both", **both, activations=["Relu", "Affine"], activation_alpha=[1.0])
+    # With numbers of their own: alpha and beta go to those that take one, in turn.
+    names, alphas = ["Elu", "LeakyRelu"], [0.5, 0.1]
+    graph.recurrent("RNN", "numbers_rnn", **both, activations=names, activation_alpha=alphas)
+    names = ["HardSigmoid", "ScaledTanh", "ScaledTanh", "Sigmoid", "ThresholdedRelu", "ThresholdedRelu"]
+    alphas, betas = [0.3, 1.5, 1.5, 0.1, 0.1], [0.4, 0.5, 0.5]
+    given = {"activations": names, "activation_alpha": alphas, "activation_beta": betas}
+    graph.recurrent("LSTM", "numbers_lstm", **both, **given, peepholes=True)
+    given = {"activations": ["HardSigmoid", "Affine"], "activation_alpha": [0.1, -0.5], "activation_beta": [0.6, 0.2]}
+    graph.recurrent("GRU", "numbers_gru", **given, linear_before_reset=1)
+    graph.recurrent("RNN", "leaky", activations=["LeakyRelu"])
     # Without names.
-    graph.recurrent("GRU", "", output="GRU_9")
-    graph.recurrent("LSTM", "", output="LSTM_10")
+    graph.recurrent("GRU", "", output="GRU_13")
+    graph.recurrent("LSTM", "", output="LSTM_14")
     model = graph.model("attributes")
     record("attributes", model, graph.outputs)
     save("attributes", model)
@@ -118,9 +128,10 @@ def refused():
     graph.recurrent("LSTM", "clip", clip=0.5)
     graph.recurrent("LSTM", "input_forget", input_forget=1)
     graph.recurrent("LSTM", "mixed", activations=["Sigmoid", "Tanh", "Relu"])
-    graph.recurrent("RNN", "leaky", activations=["LeakyRelu"], activation_alpha=[0.1])
-    graph.recurrent("GRU", "steep", activations=["HardSigmoid", "Tanh"], activation_alpha=[0.3], activation_beta=[0.5])
-    graph.recurrent("RNN", "elu", activations=["Elu"], activation_alpha=[0.5])
+    graph.recurrent("RNN", "softplus", activations=["Softplus"])
+    graph.recurrent("RNN", "affine", activations=["Affine"])
+    graph.recurrent("RNN", "threshold", activations=["ThresholdedRelu"])
+    graph.recurrent("GRU", "leaky", activations=["LeakyRelu", "Tanh"], activation_alpha=[-0.5])
     graph.recurrent("GRU", "gru_clip", clip=0.5, linear_before_reset=1)
     graph.recurrent("RNN", "computed", weights={"W": graph.op("Add", ["computed.W0", "computed.W0"], "computed.W")})
     graph.add(normal(1, HIDDEN, INPUT), "computed.W0")

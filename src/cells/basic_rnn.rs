@@ -1,6 +1,6 @@
 //! The simple recurrent network.
 
-use crate::checks::check_sizes;
+use crate::checks::{check_activation, check_sizes};
 use crate::compression::Compression;
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
@@ -130,6 +130,7 @@ impl<E: Float> BasicRnnBuilder<E> {
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::InvalidNumber`] if a number of an activation is out of range.
     /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<BasicRnn<E>, Error> {
         self.check()?;
@@ -139,7 +140,8 @@ impl<E: Float> BasicRnnBuilder<E> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])?;
+        check_activation(self.activation)
     }
 
     fn kernel_shape(&self) -> [usize; 2] {
@@ -149,7 +151,7 @@ impl<E: Float> BasicRnnBuilder<E> {
     /// Builds the cell from existing weights.
     ///
     /// # Errors
-    /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::ZeroSize`] and [`Error::InvalidNumber`] as in [`build`](Self::build).
     /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if they do not fit the options.
     pub fn build_from(self, weights: BasicRnnWeights<E>) -> Result<BasicRnn<E>, Error> {
         self.check()?;

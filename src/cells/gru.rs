@@ -2,7 +2,7 @@
 
 mod equation;
 
-use crate::checks::check_sizes;
+use crate::checks::{check_activation, check_sizes};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, numbers, packed_parameters};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape};
@@ -213,6 +213,7 @@ impl<E: Float> GruBuilder<E> {
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::InvalidNumber`] if a number of an activation is out of range.
     /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Gru<E>, Error> {
         self.check()?;
@@ -229,7 +230,9 @@ impl<E: Float> GruBuilder<E> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])?;
+        check_activation(self.activation)?;
+        check_activation(self.gate_activation)
     }
 
     fn kernel_shape(&self, gates: usize) -> [usize; 2] {
@@ -239,7 +242,7 @@ impl<E: Float> GruBuilder<E> {
     /// Builds the cell from existing weights.
     ///
     /// # Errors
-    /// - [`Error::ZeroSize`] if a size is 0.
+    /// - [`Error::ZeroSize`] and [`Error::InvalidNumber`] as in [`build`](Self::build).
     /// - [`Error::ArrayShape`], [`Error::MissingWeight`] or [`Error::UnexpectedWeight`] if they do not fit the options.
     pub fn build_from(self, weights: GruWeights<E>) -> Result<Gru<E>, Error> {
         self.check()?;

@@ -6,7 +6,7 @@ mod run;
 pub use run::LayerNormLstmRecord;
 
 use super::layer_norm::{LayerNorm, LayerNorms};
-use crate::checks::{check_finite, check_sizes};
+use crate::checks::{check_activation, check_finite, check_sizes};
 use crate::dropout::Keep;
 use crate::fused::weights::{drawn, drawn_vector, gates_of, matrix_shape, packed_parameters};
 use crate::kernel::isa::Isa;
@@ -200,7 +200,8 @@ impl<E: Float> LayerNormLstmBuilder<E> {
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if a size is 0.
-    /// - [`Error::InvalidNumber`] if `forget_bias`, gain or shift is not finite, or the keep probability out of range.
+    /// - [`Error::InvalidNumber`] if `forget_bias`, gain or shift is not finite, or the keep probability or a number of the
+    ///   activation is out of range.
     /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<LayerNormLstm<E>, Error> {
         self.check()?;
@@ -220,7 +221,8 @@ impl<E: Float> LayerNormLstmBuilder<E> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])
+        check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])?;
+        check_activation(self.activation)
     }
 
     fn kernel_shape(&self) -> [usize; 2] {

@@ -3,7 +3,7 @@
 mod equation;
 mod options;
 
-use crate::checks::{check_finite, check_positive, check_sizes};
+use crate::checks::{check_activation, check_finite, check_positive, check_sizes};
 use crate::fused::weights::{drawn, drawn_vector, gates_of, matrix_shape, packed_parameters};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape};
@@ -232,6 +232,8 @@ impl<E: Float> LstmBuilder<E> {
             ("num_proj", self.output_size()),
         ])?;
         check_finite("forget_bias", self.forget_bias)?;
+        check_activation(self.activation)?;
+        check_activation(self.gate_activation)?;
         for (argument, clip) in [("cell_clip", self.cell_clip), ("proj_clip", self.proj_clip)] {
             clip.map(|clip| check_positive(argument, clip)).transpose()?;
         }
@@ -242,7 +244,8 @@ impl<E: Float> LstmBuilder<E> {
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if a size or `num_proj` is 0.
-    /// - [`Error::InvalidNumber`] if `forget_bias` is not finite, or a clip is not finite and above 0.
+    /// - [`Error::InvalidNumber`] if `forget_bias` is not finite, a clip is not finite and above 0, or a number of an
+    ///   activation is out of range.
     /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Lstm<E>, Error> {
         self.check()?;

@@ -1,7 +1,7 @@
 //! The update gate recurrent network.
 
 use super::blend::{blend, blend_back};
-use crate::checks::{check_finite, check_sizes};
+use crate::checks::{check_activation, check_finite, check_sizes};
 use crate::compression::Compression;
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
 use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
@@ -135,7 +135,7 @@ impl<E: Float> UgrnnBuilder<E> {
     ///
     /// # Errors
     /// - [`Error::ZeroSize`] if a size is 0.
-    /// - [`Error::InvalidNumber`] if `forget_bias` is not finite.
+    /// - [`Error::InvalidNumber`] if `forget_bias` is not finite, or a number of the activation is out of range.
     /// - [`Error::TooLarge`] if the weights do not fit in memory.
     pub fn build<R: Rng + ?Sized>(self, rng: &mut R) -> Result<Ugrnn<E>, Error> {
         self.check()?;
@@ -163,7 +163,7 @@ impl<E: Float> UgrnnBuilder<E> {
     fn check(&self) -> Result<(), Error> {
         check_sizes(&[("input_size", self.input_size), ("hidden_size", self.hidden_size)])?;
         check_finite("forget_bias", self.forget_bias)?;
-        Ok(())
+        check_activation(self.activation)
     }
 
     fn kernel_shape(&self) -> [usize; 2] {

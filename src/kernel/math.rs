@@ -96,6 +96,22 @@ impl<E: Element> WithSimd for Unusual<'_, E> {
                 x.fma(Lanes::number(0.2), Lanes::number(0.5)).cut(E::number(0.0), E::number(1.0))
             }
             Activation::Linear => x,
+            Activation::HardSigmoidWith { slope, offset } => {
+                x.fma(Lanes::number(slope), Lanes::number(offset)).cut(E::number(0.0), E::number(1.0))
+            }
+            Activation::LeakyRelu { alpha } => Lanes::choose(x.below(zero), x * E::number(alpha), x),
+            Activation::ThresholdedRelu { alpha } => {
+                // NaN is below nothing, and stays.
+                let small = Lanes::choose(x.below(Lanes::number(f64::INFINITY)), zero, x);
+                Lanes::choose(Lanes::number(alpha).below(x), x, small)
+            }
+            Activation::EluWith { alpha } => {
+                let negative = Lanes::choose(zero.below(x), zero, x);
+                let e = exp_minus_one(negative.cut(E::MINUS_EXP_LIMIT, E::EXP_LIMIT));
+                Lanes::choose(zero.below(x), x, e * E::number(alpha))
+            }
+            Activation::ScaledTanh { alpha, beta } => tanh(x * E::number(beta)) * E::number(alpha),
+            Activation::Affine { alpha, beta } => x.fma(Lanes::number(alpha), Lanes::number(beta)),
             Activation::Tanh | Activation::Sigmoid => unreachable!("`activate` does these itself"),
         };
         y.write(self.numbers, all);
@@ -120,5 +136,45 @@ pub(super) fn slope<S: Simd, E: Element>(y: Lanes<S, E>, activation: Activation)
             Lanes::choose(zero.below(y), rising, zero)
         }
         Activation::Linear => one,
+        _ => {
+            let (mut numbers, all) = ([E::default(); 16], Units::first(Lanes::<S, E>::COUNT));
+            y.write(&mut numbers, all);
+            y.s.vectorize(UnusualSlope { activation, numbers: &mut numbers });
+            Lanes::read(&numbers, all)
+        }
+    }
+}
+
+/// Derivatives of the activations that have numbers of their own, compiled once.
+struct UnusualSlope<'a, E> {
+    activation: Activation,
+    numbers: &'a mut [E; 16],
+}
+
+impl<E: Element> WithSimd for UnusualSlope<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (zero, one) = (Lanes::<S, E>::number(0.0), Lanes::<S, E>::number(1.0));
+        let all = Units::first(Lanes::<S, E>::COUNT);
+        let y = Lanes::read(self.numbers, all);
+        let slope = match self.activation {
+            Activation::HardSigmoidWith { slope, .. } => {
+                let rising = Lanes::choose(y.below(one), Lanes::number(slope), zero);
+                Lanes::choose(zero.below(y), rising, zero)
+            }
+            Activation::LeakyRelu { alpha } => Lanes::choose(zero.below(y), one, Lanes::number(alpha)),
+            // With a negative threshold, a value may be negative.
+            Activation::ThresholdedRelu { .. } => Lanes::choose(zero.below(y.absolute()), one, zero),
+            Activation::EluWith { alpha } => Lanes::choose(zero.below(y), one, y + E::number(alpha)),
+            Activation::ScaledTanh { alpha, beta } => {
+                let tanh = y / Lanes::number(alpha);
+                (one - tanh * tanh) * E::number(alpha) * E::number(beta)
+            }
+            Activation::Affine { alpha, .. } => Lanes::number(alpha),
+            _ => unreachable!("`slope` does these itself"),
+        };
+        slope.write(self.numbers, all);
     }
 }

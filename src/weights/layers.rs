@@ -1,8 +1,8 @@
 //! Recognizes recurrent layers by the names and shapes of their tensors.
 
 use super::Tensors;
-use crate::Float;
-use crate::error::quoted;
+use crate::error::{list_to, quoted};
+use crate::{Error, Float};
 use std::fmt;
 
 /// A recurrent layer, or a stack of them, that was recognized in a file.
@@ -89,6 +89,36 @@ pub fn layers<E: Float>(tensors: &Tensors<'_, E>) -> Vec<Layer> {
         }
     }
     found
+}
+
+/// The only recurrent layer among tensors, or stack of layers, whose prefix an importer takes.
+///
+/// ```
+/// use ndarray::Array2;
+/// use rnn_cell::weights::{Tensors, keras, only_layer};
+///
+/// let mut tensors = Tensors::<f32>::new();
+/// tensors.insert("model/lstm/lstm_cell/kernel", Array2::zeros((3, 16)));
+/// tensors.insert("model/lstm/lstm_cell/recurrent_kernel", Array2::zeros((4, 16)));
+/// let layer = only_layer(&tensors)?;
+/// let cell = keras::lstm(&mut tensors, &layer.prefix, &keras::Options::default())?;
+/// # Ok::<(), rnn_cell::Error>(())
+/// ```
+///
+/// # Errors
+/// - [`Error::MissingWeight`] if [`layers`] finds none.
+/// - [`Error::UnexpectedWeight`] if it finds more than one. It lists their prefixes.
+pub fn only_layer<E: Float>(tensors: &Tensors<'_, E>) -> Result<Layer, Error> {
+    let mut layers = layers(tensors);
+    if layers.len() > 1 {
+        let prefixes = list_to(layers.iter().map(|layer| &*layer.prefix), 12);
+        let reason = format!("it is one of {} recurrent layers, {prefixes}", layers.len());
+        return Err(Error::UnexpectedWeight { name: layers.swap_remove(0).prefix, reason });
+    }
+    layers.pop().ok_or_else(|| {
+        let reason = format!("none is known among the tensors {}", list_to(tensors.names(), 12));
+        Error::MissingWeight { name: "recurrent layer".into(), reason }
+    })
 }
 
 /// Makes a layer of the tensors under a prefix, if they are one.

@@ -39,7 +39,7 @@ mod stored;
 pub mod tensorflow;
 mod tensors;
 
-pub use layers::{Layer, layers};
+pub use layers::{Layer, layers, only_layer};
 pub use open::{File, Format, open};
 pub use tensors::Tensors;
 

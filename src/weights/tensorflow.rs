@@ -200,7 +200,8 @@ pub fn gru<E: Float>(
 /// ```
 ///
 /// # Errors
-/// Those of `cell`, which is called for `cell_0` even if there is none.
+/// - Those of `cell`, which is called for `cell_0` even if there is none.
+/// - [`Error::MissingWeight`] if a cell between two others is missing.
 pub fn multi<'a, E: Float, C>(
     tensors: &mut Tensors<'a, E>,
     prefix: &str,
@@ -210,9 +211,23 @@ pub fn multi<'a, E: Float, C>(
     loop {
         let prefix = format!("{prefix}cell_{}/", cells.len());
         if !cells.is_empty() && tensors.first_with(&prefix).is_none() {
+            check_last(tensors, &prefix, cells.len())?;
             return Ok(cells);
         }
         cells.push(cell(tensors, &prefix)?);
+    }
+}
+
+/// `Err` if there are cells above number `missing`, whose prefix this is.
+fn check_last<E: Float>(tensors: &Tensors<'_, E>, prefix: &str, missing: usize) -> Result<(), Error> {
+    let stack = prefix.trim_end_matches(|letter: char| letter == '/' || letter.is_ascii_digit());
+    let number = |name: &str| name.strip_prefix(stack)?.split_once('/')?.0.parse::<usize>().ok();
+    match tensors.names().find(|name| number(name).is_some_and(|number| number > missing)) {
+        Some(above) => {
+            let reason = format!("there is {above:?}, but nothing begins so");
+            Err(Error::MissingWeight { name: prefix.into(), reason })
+        }
+        None => Ok(()),
     }
 }
 

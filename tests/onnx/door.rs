@@ -177,9 +177,9 @@ fn inspect_lists_a_model() {
     let described = |path: &Path| inspect::described(&weights::open(path).unwrap()).unwrap();
     let text = described(&path("refused.onnx"));
     assert!(text.starts_with(
-        "an ONNX model, 9 recurrent layers\n\n\"clip\" ONNX LSTM, 3 to 4, Sigmoid and Tanh\n    not imported: clip"
+        "an ONNX model, 10 recurrent layers\n\n\"clip\" ONNX LSTM, 3 to 4, Sigmoid and Tanh\n    not imported: clip"
     ));
-    assert_eq!(text.matches("not imported: ").count(), 9, "{text}");
+    assert_eq!(text.matches("not imported: ").count(), 10, "{text}");
     let text = described(&path("nested.onnx"));
     let lines = "\"in_function\" ONNX RNN, 3 to 4, reverse, Tanh, in function \"layer\" of layer \"call.in_function\"\n    \
                  let cell = model.node(\"in_function\")?.reverse_basic_rnn::<f32>()?;\n";

@@ -79,7 +79,8 @@ fn names(case: &str) -> Vec<String> {
 #[test]
 fn all_attributes_are_applied() {
     let given = ["lstm", "lstm_reverse", "lstm_both", "gru", "gru_after", "gru_both", "rnn", "rnn_reverse", "rnn_both"];
-    let all = [&given[..], &["GRU_9", "LSTM_10"]].concat();
+    let numbers = ["numbers_rnn", "numbers_lstm", "numbers_gru", "leaky"];
+    let all = [&given[..], &numbers, &["GRU_13", "LSTM_14"]].concat();
     assert_eq!(names("attributes"), all);
     check("attributes", &all);
 }
@@ -180,9 +181,10 @@ fn what_no_cell_does_is_refused_by_name() {
         ("gru_clip", "clip = 0.5 clips the sums before the activations, which no cell does"),
         ("input_forget", "input_forget = 1 couples its gates, which no cell does"),
         ("mixed", "it has one activation for the candidate and another for c (Tanh and Relu), which no cell does"),
-        ("leaky", "its activation \"leakyrelu\" is none of this crate's"),
-        ("steep", "its activation HardSigmoid with alpha 0.3 and beta 0.5 is none of this crate's"),
-        ("elu", "its activation Elu with alpha 0.5 is none of this crate's"),
+        ("softplus", "its activation \"softplus\" is none of this crate's"),
+        ("affine", "its activation \"affine\" has no activation_alpha, and ONNX no default"),
+        ("threshold", "its activation \"thresholdedrelu\" has no activation_alpha, and ONNX no default"),
+        ("leaky", "of its activation leakyrelu, the activation's alpha is -0.5, but must be finite and above 0"),
     ] {
         let node = model.node(name).unwrap();
         assert_eq!(node.refused(), Some(reason));
@@ -232,6 +234,15 @@ fn another_function_is_named() {
         error.starts_with("weight \"lstm_\" is missing: the recurrent nodes are \"lstm\", \"lstm_reverse\""),
         "{error}"
     );
+    // The only one needs no name.
+    assert_eq!(open("external").only_node().unwrap().name(), "gru");
+    let error = open("quantized").only_node().unwrap_err().to_string();
+    let message = "weight \"quantized_quant\" is unexpected: it is one of 2 recurrent nodes, \"quantized_quant\", \
+                   \"one_way_quant\"";
+    assert_eq!(error, message);
+    let empty = crate::wire::model(&crate::wire::graph(&[], &[]));
+    let error = Model::from_bytes(&empty).unwrap().only_node().unwrap_err().to_string();
+    assert_eq!(error, "weight \"recurrent node\" is missing: the model has none");
 }
 
 #[test]

@@ -78,6 +78,12 @@ fn all_kinds_come_back<E: Float>() {
         Activation::Softsign,
         Activation::HardSigmoid,
         Activation::Linear,
+        Activation::HardSigmoidWith { slope: 0.25, offset: 0.375 },
+        Activation::LeakyRelu { alpha: 0.125 },
+        Activation::ThresholdedRelu { alpha: -0.5 },
+        Activation::EluWith { alpha: 0.75 },
+        Activation::ScaledTanh { alpha: 1.5, beta: -0.5 },
+        Activation::Affine { alpha: 1.0, beta: 0.25 },
     ] {
         let build = |use_bias| BasicRnn::<E>::builder(3, 4).activation(activation).use_bias(use_bias);
         let written = [true, false].map(|use_bias| randomized(build(use_bias).build(rng).unwrap(), rng));
@@ -210,6 +216,14 @@ fn models_for_onnx_runtime_are_written() {
         randomized(BasicRnn::<f32>::builder(input, 4).activation(activation).build(rng).unwrap(), rng)
     };
     one_way("rnn", &[rnn(3, Activation::Relu, rng), rnn(4, Activation::Linear, rng)], rng);
+    let scaled = Activation::ScaledTanh { alpha: 1.5, beta: -0.5 };
+    let leaky = Activation::LeakyRelu { alpha: 0.1 };
+    one_way("rnn_numbers", &[rnn(3, scaled, rng), rnn(4, leaky, rng)], rng);
+    let numbers = |builder: LstmBuilder<f32>| {
+        let gates = Activation::HardSigmoidWith { slope: 1.0 / 6.0, offset: 0.5 };
+        builder.activation(Activation::EluWith { alpha: 0.5 }).gate_activation(gates)
+    };
+    one_way("lstm_numbers", &[lstm(3, numbers, rng)], rng);
     let pairs = [
         [rnn(3, Activation::Elu, rng), rnn(8, Activation::Tanh, rng)],
         [rnn(3, Activation::HardSigmoid, rng), rnn(8, Activation::Sigmoid, rng)],

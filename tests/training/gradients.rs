@@ -63,7 +63,14 @@ fn gru() {
             let name = format!("{reset:?}, {activation:?}");
             check(&name, builder().activation(activation).build(rng).unwrap());
             // With an unbounded gate h grows from step to step, and so does the error of the differences.
-            let bounded = !matches!(activation, Activation::Relu | Activation::Elu | Activation::Linear);
+            let bounded = matches!(
+                activation,
+                Activation::Tanh
+                    | Activation::Sigmoid
+                    | Activation::Softsign
+                    | Activation::HardSigmoid
+                    | Activation::HardSigmoidWith { .. }
+            );
             let shapes = if bounded { &SHAPES[..] } else { &SHAPES[..1] };
             check_on(shapes, &format!("{name} gates"), builder().gate_activation(activation).build(rng).unwrap());
         }
@@ -113,7 +120,7 @@ fn basic_rnn() {
     }
 }
 
-const ACTIVATIONS: [Activation; 7] = [
+const ACTIVATIONS: [Activation; 13] = [
     Activation::Tanh,
     Activation::Sigmoid,
     Activation::Relu,
@@ -121,6 +128,12 @@ const ACTIVATIONS: [Activation; 7] = [
     Activation::Softsign,
     Activation::HardSigmoid,
     Activation::Linear,
+    Activation::HardSigmoidWith { slope: 0.25, offset: 0.375 },
+    Activation::LeakyRelu { alpha: 0.125 },
+    Activation::ThresholdedRelu { alpha: 0.05 },
+    Activation::EluWith { alpha: 0.75 },
+    Activation::ScaledTanh { alpha: 1.5, beta: -0.5 },
+    Activation::Affine { alpha: -0.5, beta: 0.25 },
 ];
 
 rnn_cell::parameters! {

@@ -3,7 +3,7 @@
 use ::safetensors::tensor::{Dtype, TensorView};
 use ndarray::{Array1, Array2, Array3, array};
 use rnn_cell::Error;
-use rnn_cell::weights::{Tensors, keras, onnx, safetensors};
+use rnn_cell::weights::{self, Tensors, keras, onnx, safetensors, tensorflow};
 
 /// A file with integers of each type beside floats.
 fn file() -> Vec<u8> {
@@ -175,6 +175,46 @@ fn the_other_form_is_named() {
         );
         assert_eq!(error.unwrap_err().to_string(), message);
     }
+}
+
+#[test]
+fn the_only_layer_needs_no_prefix() {
+    let mut tensors = Tensors::<f32>::new();
+    tensors.insert("dense/kernel", Array2::zeros((4, 2)));
+    let error = weights::only_layer(&tensors).unwrap_err().to_string();
+    assert_eq!(error, "weight \"recurrent layer\" is missing: none is known among the tensors \"dense/kernel\"");
+    let mut insert = |prefix: &str| {
+        for (name, rows) in [("kernel", 3), ("recurrent_kernel", 4)] {
+            tensors.insert(format!("{prefix}{name}"), Array2::zeros((rows, 16)));
+        }
+        weights::only_layer(&tensors)
+    };
+    assert_eq!(insert("lstm/").unwrap().prefix, "lstm/");
+    let message = "weight \"lstm/\" is unexpected: it is one of 2 recurrent layers, \"lstm/\", \"lstm_1/\"";
+    assert_eq!(insert("lstm_1/").unwrap_err().to_string(), message);
+}
+
+/// A gap in a stack is no end.
+#[test]
+fn a_missing_cell_of_a_stack_is_named() {
+    let mut tensors = Tensors::<f32>::new();
+    for (cell, input) in [(0, 3), (1, 4), (10, 4)] {
+        tensors.insert(format!("rnn/cell_{cell}/kernel"), Array2::zeros((input + 4, 16)));
+        tensors.insert(format!("rnn/cell_{cell}/bias"), Array1::zeros(16));
+    }
+    let stack = |tensors: &mut Tensors<'_, f32>| {
+        let cells =
+            tensorflow::multi(tensors, "rnn/", |tensors, prefix| tensorflow::lstm(tensors, prefix, |builder| builder));
+        cells.map(|cells| cells.len())
+    };
+    let message = "weight \"rnn/cell_2/\" is missing: there is \"rnn/cell_10/bias\", but nothing begins so";
+    assert_eq!(stack(&mut tensors.clone()).unwrap_err().to_string(), message);
+    // What is beside the stack, or the optimizer's, is none of it.
+    tensors.retain(|name| !name.contains("cell_10"));
+    for name in ["rnn/cell_0/kernel/Adam", "rnn/cell_norm/scale", "rnn/cells/9/x", "other/cell_7/kernel"] {
+        tensors.insert(name, Array1::zeros(1));
+    }
+    assert_eq!(stack(&mut tensors).unwrap(), 2);
 }
 
 #[cfg(not(feature = "onnx"))]

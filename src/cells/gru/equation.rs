@@ -51,7 +51,7 @@ impl<E: Float> FusedCell for Gru<E> {
 
     #[inline(always)]
     fn forward<V: Vector<E>>(&self, stage: usize, row: &mut Forward<'_, E>) {
-        if self.activations() == (Activation::Sigmoid, Activation::Tanh) {
+        if self.is_usual() {
             self.made_forward::<V, true>(stage, row);
         } else {
             self.made_forward::<V, false>(stage, row);
@@ -149,6 +149,11 @@ impl<E: Float> Gru<E> {
         }
     }
 
+    fn is_usual(&self) -> bool {
+        let (gate, candidate) = self.activations();
+        Activation::are_usual(gate, candidate)
+    }
+
     #[inline(always)]
     fn known_activations<const USUAL: bool>(&self) -> (Activation, Activation) {
         if USUAL { (Activation::Sigmoid, Activation::Tanh) } else { self.activations() }
@@ -166,7 +171,7 @@ impl<E: Float> TrainableFusedCell for Gru<E> {
 
     #[inline(always)]
     fn backward<V: Vector<E>>(&self, stage: usize, row: &mut Backward<'_, E>) {
-        if self.activations() == (Activation::Sigmoid, Activation::Tanh) {
+        if self.is_usual() {
             self.made_backward::<V, true>(stage, row);
         } else {
             self.made_backward::<V, false>(stage, row);

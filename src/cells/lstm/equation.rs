@@ -155,7 +155,7 @@ impl<E: Float> Lstm<E> {
     /// checks no options, which would take a tenth of a small cell's step.
     fn is_plain(&self) -> bool {
         let LstmBuilder { activation, gate_activation, cell_clip, .. } = &self.options;
-        let usual = (*activation, *gate_activation) == (Activation::Tanh, Activation::Sigmoid);
+        let usual = Activation::are_usual(*gate_activation, *activation);
         usual && cell_clip.is_none() && self.weights.peepholes.is_none()
     }
 

@@ -1,5 +1,6 @@
 //! Tests the driver under each built-in cell, on each of this machine's instruction sets, in `f32` and `f64`.
 
+mod activation;
 mod compact;
 mod compact_safety;
 mod math;
@@ -53,7 +54,8 @@ fn cases(input: usize, hidden: usize, rng: &mut Xoshiro256PlusPlus) -> Vec<Case>
         let gates = (0..gates).map(|_| dense(input + output, hidden, rng)).collect();
         cases.push(Case { name: format!("{name} {input} {hidden}"), kind, input, hidden, output, gates });
     };
-    for activation in [Tanh, Sigmoid, Relu, Elu, Softsign, HardSigmoid, Linear] {
+    let usual = [Tanh, Sigmoid, Relu, Elu, Softsign, HardSigmoid, Linear];
+    for activation in usual.into_iter().chain(activation::WITH_NUMBERS) {
         add("rnn", Kind::Rnn(activation), hidden, 1, rng);
     }
     let plain = LstmExtras {

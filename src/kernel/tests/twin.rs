@@ -34,6 +34,14 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Softsign => x / (1.0 + x.abs()),
         Activation::HardSigmoid => (0.2 * x + 0.5).clamp(0.0, 1.0),
         Activation::Linear => x,
+        Activation::HardSigmoidWith { slope, offset } => (slope * x + offset).clamp(0.0, 1.0),
+        Activation::LeakyRelu { alpha } if x < 0.0 => alpha * x,
+        Activation::ThresholdedRelu { alpha } if x <= alpha => 0.0,
+        Activation::LeakyRelu { .. } | Activation::ThresholdedRelu { .. } => x,
+        Activation::EluWith { .. } if x > 0.0 => x,
+        Activation::EluWith { alpha } => alpha * x.exp_m1(),
+        Activation::ScaledTanh { alpha, beta } => alpha * (beta * x).tanh(),
+        Activation::Affine { alpha, beta } => alpha * x + beta,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::graph::{ATTRIBUTE_NAME, NODE_ATTRIBUTE, Scope};
 use super::wire::Message;
 use super::{Direction, Kind, Options};
+use crate::checks::check_activation;
 use crate::error::quoted;
 use crate::{Activation, Error};
 
@@ -166,29 +167,38 @@ fn activation(
     alphas: &mut impl Iterator<Item = f32>,
     betas: &mut impl Iterator<Item = f32>,
 ) -> Result<Activation, String> {
-    let mut parameters =
-        |alpha, beta: Option<f32>| (alphas.next().unwrap_or(alpha), beta.map(|beta| betas.next().unwrap_or(beta)));
-    let refused = |what: String| Err(format!("its activation {what} is none of this crate's"));
-    match name {
-        "tanh" => Ok(Activation::Tanh),
-        "sigmoid" => Ok(Activation::Sigmoid),
-        "relu" => Ok(Activation::Relu),
-        "softsign" => Ok(Activation::Softsign),
-        "hardsigmoid" => match parameters(0.2, Some(0.5)) {
-            (0.2, Some(0.5)) => Ok(Activation::HardSigmoid),
-            (alpha, beta) => refused(format!("HardSigmoid with alpha {alpha} and beta {}", beta.unwrap_or(0.5))),
+    let mut alpha = |default: Option<f32>| {
+        let missing = || format!("its activation {} has no activation_alpha, and ONNX no default", quoted(name));
+        alphas.next().or(default).ok_or_else(missing)
+    };
+    let mut beta = |default: f32| f64::from(betas.next().unwrap_or(default));
+    let activation = match name {
+        "tanh" => Activation::Tanh,
+        "sigmoid" => Activation::Sigmoid,
+        "relu" => Activation::Relu,
+        "softsign" => Activation::Softsign,
+        "hardsigmoid" => match (alpha(Some(0.2))?, beta(0.5)) {
+            (0.2, 0.5) => Activation::HardSigmoid,
+            (slope, offset) => Activation::HardSigmoidWith { slope: slope.into(), offset },
         },
-        "elu" => match parameters(1.0, None) {
-            (1.0, _) => Ok(Activation::Elu),
-            (alpha, _) => refused(format!("Elu with alpha {alpha}")),
+        "elu" => match alpha(Some(1.0))? {
+            1.0 => Activation::Elu,
+            alpha => Activation::EluWith { alpha: alpha.into() },
         },
-        // ONNX gives no default. ONNX Runtime takes 0, so that all its outputs are.
-        "affine" => match parameters(0.0, Some(0.0)) {
-            (1.0, Some(0.0)) => Ok(Activation::Linear),
-            (alpha, beta) => refused(format!("Affine with alpha {alpha} and beta {}", beta.unwrap_or(0.0))),
+        "leakyrelu" => match alpha(Some(0.01))? {
+            0.0 => Activation::Relu,
+            alpha => Activation::LeakyRelu { alpha: alpha.into() },
         },
-        other => refused(quoted(other)),
-    }
+        // ONNX's operator has 1 as its default, ONNX Runtime's activation 0.
+        "thresholdedrelu" => Activation::ThresholdedRelu { alpha: alpha(None)?.into() },
+        "scaledtanh" => Activation::ScaledTanh { alpha: alpha(None)?.into(), beta: beta(0.0) },
+        "affine" => match (alpha(None)?, beta(0.0)) {
+            (1.0, 0.0) => Activation::Linear,
+            (alpha, beta) => Activation::Affine { alpha: alpha.into(), beta },
+        },
+        other => return Err(format!("its activation {} is none of this crate's", quoted(other))),
+    };
+    check_activation(activation).map(|()| activation).map_err(|error| format!("of its activation {name}, {error}"))
 }
 
 /// An activation's name in ONNX, with its alpha and beta.
@@ -201,5 +211,11 @@ pub(super) fn named(activation: Activation) -> (&'static str, Option<f32>, Optio
         Activation::Softsign => ("Softsign", None, None),
         Activation::HardSigmoid => ("HardSigmoid", Some(0.2), Some(0.5)),
         Activation::Linear => ("Affine", Some(1.0), Some(0.0)),
+        Activation::HardSigmoidWith { slope, offset } => ("HardSigmoid", Some(slope as f32), Some(offset as f32)),
+        Activation::LeakyRelu { alpha } => ("LeakyRelu", Some(alpha as f32), None),
+        Activation::ThresholdedRelu { alpha } => ("ThresholdedRelu", Some(alpha as f32), None),
+        Activation::EluWith { alpha } => ("Elu", Some(alpha as f32), None),
+        Activation::ScaledTanh { alpha, beta } => ("ScaledTanh", Some(alpha as f32), Some(beta as f32)),
+        Activation::Affine { alpha, beta } => ("Affine", Some(alpha as f32), Some(beta as f32)),
     }
 }

@@ -118,6 +118,22 @@ impl<'a> Model<'a> {
         }
     }
 
+    /// The only recurrent node.
+    ///
+    /// # Errors
+    /// - [`Error::MissingWeight`] if there is none, [`Error::UnexpectedWeight`] if there are more. It lists the names.
+    /// - As [`nodes`](Self::nodes).
+    pub fn only_node(&self) -> Result<Node<'_>, Error> {
+        let mut nodes = self.nodes()?;
+        if nodes.len() > 1 {
+            let names = list_to(nodes.iter().map(Node::name), 12);
+            let reason = format!("it is one of {} recurrent nodes, {names}", nodes.len());
+            return Err(Error::UnexpectedWeight { name: nodes.swap_remove(0).name, reason });
+        }
+        let none = || Error::MissingWeight { name: "recurrent node".into(), reason: "the model has none".into() };
+        nodes.pop().ok_or_else(none)
+    }
+
     /// The initializers of the graph, under their names: the weights of other layers.
     ///
     /// # Errors
