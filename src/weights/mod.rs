@@ -2,9 +2,18 @@
 //!
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
 //! functions take [`Tensors`], arrays by name, and return an ordinary cell, a [`MultiRnnCell`](crate::MultiRnnCell) or
-//! a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. To read and write files, enable the
-//! feature `safetensors` for the module of that name. The features `pytorch`, `hdf5`, `tensorflow` and `npz` read
-//! the files that PyTorch, Keras, TensorFlow and NumPy write.
+//! a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. Readers of files are behind features:
+//!
+//! | feature | reads | with |
+//! |---|---|---|
+//! | `safetensors` | `.safetensors`, and writes them | `safetensors::read_tensors`, `load`, `save` |
+//! | `pytorch` | `.pt`, `.pth` | `pytorch::read_tensors`, `read_state_dict` |
+//! | `hdf5` | `.h5`, `.keras`, `.weights.h5` | `keras::read_model` |
+//! | `tensorflow` | checkpoints: `.index` and `.data-…` | `tensorflow::Checkpoint` |
+//! | `npz` | `.npz` | `npz::read_tensors` |
+//!
+//! Files are not trusted: a truncated, damaged or hostile one is an error, and takes no more memory than a small multiple
+//! of its length.
 //!
 //! | module | from | to |
 //! |---|---|---|
