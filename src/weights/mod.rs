@@ -22,6 +22,7 @@
 //! | [`tensorflow`] | TensorFlow 1's variables and checkpoints | a cell; a stack; both directions |
 //! | [`onnx`] | `W`, `R`, `B`, `P` of `RNN`, `LSTM`, `GRU` | a cell; both directions |
 //! | [`flax`] | `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` | a cell |
+//! | [`haiku`] | `VanillaRNN`, `LSTM`, `GRU` | a cell |
 //!
 //! An importer removes the tensors it takes. After an error, those it has taken are gone.
 
@@ -31,6 +32,7 @@ mod archive;
 #[cfg_attr(not(feature = "safetensors"), allow(dead_code))]
 mod file;
 pub mod flax;
+pub mod haiku;
 pub mod keras;
 mod layout;
 #[cfg(feature = "npz")]
