@@ -3,12 +3,20 @@
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
 //! functions take [`Tensors`], arrays by name, and return a cell or several, an [`Embedding`], a [`Dense`] layer, a
 //! [`MultiRnnCell`](crate::MultiRnnCell) or a [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature.
-//! To read and write files, enable the feature `safetensors` for the module of that name. The feature `onnx` reads and
-//! writes ONNX models; the features `pytorch`, `hdf5`, `tensorflow` and `npz` read the files that PyTorch, Keras,
-//! TensorFlow and NumPy write.
+//! Readers of files are behind features:
+//!
+//! | feature | reads | with |
+//! |---|---|---|
+//! | `safetensors` | `.safetensors`, and writes them | `safetensors::read_tensors`, `load`, `save` |
+//! | `onnx` | `.onnx`, and writes them | `onnx::Model`, `onnx::Export` |
+//! | `pytorch` | `.pt`, `.pth` | `pytorch::read_tensors`, `read_state_dict` |
+//! | `hdf5` | `.h5`, `.keras`, `.weights.h5` | `keras::read_model` |
+//! | `tensorflow` | checkpoints: `.index` and `.data-…` | `tensorflow::Checkpoint` |
+//! | `npz` | `.npz` | `npz::read_tensors` |
 //!
 //! [`open`] tells a file's format from its bytes, [`File::layers`] lists the recurrent layers in it, and
-//! `examples/inspect` prints them with the line of Rust that loads each.
+//! `examples/inspect` prints them with the line of Rust that loads each. Files are not trusted: a truncated, damaged or
+//! hostile one is an error, and takes no more memory than a small multiple of its length.
 //!
 //! | module | from | to |
 //! |---|---|---|
@@ -17,6 +25,7 @@
 //! | [`tensorflow`] | TensorFlow 1's variables and checkpoints, `tf.layers.dense` | a cell; a stack; both directions |
 //! | [`onnx`] | `RNN`, `LSTM`, `GRU`, `DynamicQuantizeLSTM` | a cell; both directions; and models back |
 //! | [`flax`] | `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `Dense` | a cell |
+//! | [`haiku`] | `VanillaRNN`, `LSTM`, `GRU` | a cell |
 //!
 //! An importer removes the tensors it takes. After an error, those it has taken are gone.
 
@@ -24,6 +33,7 @@
 mod archive;
 mod file;
 pub mod flax;
+pub mod haiku;
 pub mod keras;
 mod layers;
 mod layout;

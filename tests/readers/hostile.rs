@@ -2,6 +2,7 @@
 
 use crate::allocator::measured;
 use crate::fixture;
+use crate::npz::zip;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::Error;
 use rnn_cell::weights::{Tensors, keras, npz, pytorch, tensorflow};
@@ -103,6 +104,32 @@ fn keras_files() {
 fn checkpoints() {
     torture("tf1.ckpt.index", read_index);
     torture("tf1.ckpt.data-00000-of-00001", read_data);
+}
+
+/// Configurations that say the same a hundred thousand times.
+#[test]
+fn keras_configurations_take_bounded_memory() {
+    // The first objects are as many as are allowed.
+    let mixed = "{\"a\":0},0,0,0,0,";
+    for again in [mixed, "0,", "[],", "{},", "\"\",", "{\"a\":0},", "[", "{\"a\":"] {
+        let text = format!("[{}0]", again.repeat((1 << 18) / again.len()));
+        let metadata = br#"{"keras_version":"3.0.0"}"#.to_vec();
+        let entries = [("config.json", text.into_bytes()), ("metadata.json", metadata)];
+        assert!(bounded(again, read_keras, &zip(&entries)).is_err());
+    }
+    let model = r#"{"class_name":"Sequential","config":{"name":"a","layers":["#;
+    let nested = format!("{}{}", model.repeat(30), "]}}".repeat(30));
+    let lstm = r#"{"class_name":"LSTM","config":{"name":"lstm"}},"#;
+    let listed = format!("{model}{}0]}}}}", lstm.repeat(5000));
+    let weights = fixture("keras2.weights.h5");
+    for config in [nested, listed] {
+        let entries = [
+            ("config.json", config.into_bytes()),
+            ("metadata.json", br#"{"keras_version":"3.0.0"}"#.to_vec()),
+            ("model.weights.h5", weights.clone()),
+        ];
+        bounded("layers", read_keras, &zip(&entries)).unwrap();
+    }
 }
 
 /// Old files whose pickle is a million times the same operation.

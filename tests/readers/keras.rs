@@ -150,7 +150,7 @@ fn other_files_are_refused() {
     for (bytes, part) in [
         (vec![], "invalid Keras file"),
         (b"PK\x05\x06".to_vec(), "the zip archive cannot be read"),
-        (fixture("gru.pt"), "the archive has no \"config.json\""),
+        (fixture("gru.pt"), "the archive has no \"metadata.json\""),
         (fixture("keras2.h5")[..2000].to_vec(), "invalid Keras file"),
     ] {
         let error = keras::read_model::<f32>(&bytes).err().unwrap_or_else(|| panic!("{part}: it was read"));

@@ -3,8 +3,8 @@
 #[path = "../common/allocator.rs"]
 mod allocator;
 mod checkpoint;
-mod flax;
 mod hostile;
+mod jax;
 mod keras;
 mod npz;
 mod pytorch;

@@ -90,7 +90,7 @@ fn npy(header: &str, numbers: &[u8]) -> Vec<u8> {
 }
 
 /// A zip file as Python wrote it in 2019, of entries that are not compressed.
-fn zip(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn zip(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in entries {
         let at = file.len() as u32;

@@ -9,6 +9,7 @@ use crate::weights::archive::Archive;
 use crate::weights::stored::Stored;
 use crate::{Error, Float};
 use hdf5_pure::Group;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// What a file of Keras holds.
@@ -159,12 +160,19 @@ pub fn read_model<E: Float>(bytes: &[u8]) -> Result<Model<'_, E>, Error> {
         return model(bytes, None, String::new());
     }
     let archive = Archive::read(bytes, FORMAT)?;
+    let Metadata { keras_version } = json(&archive.get("metadata.json")?)?;
     let config = json(&archive.get("config.json")?)?;
-    let metadata = json(&archive.get("metadata.json")?)?;
     let std::borrow::Cow::Borrowed(weights) = archive.get("model.weights.h5")? else {
         return Err(invalid("model.weights.h5 must be stored, not compressed"));
     };
-    model(weights, Some(config), metadata["keras_version"].as_str().unwrap_or_default().into())
+    model(weights, Some(config), keras_version)
+}
+
+/// What is read of `metadata.json`.
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    keras_version: String,
 }
 
 const FORMAT: &str = "Keras";
@@ -173,7 +181,11 @@ fn invalid(reason: impl Into<String>) -> Error {
     Error::InvalidFile { format: FORMAT, reason: reason.into() }
 }
 
-fn json(bytes: &[u8]) -> Result<Value, Error> {
+fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
+    // An object takes hundreds of bytes, but its text may be two. Keras writes a name and a value of several letters.
+    if bytes.iter().filter(|&&byte| byte == b'{').count() > bytes.len() / 16 + 16 {
+        return Err(invalid("its configuration has more objects than Keras would write"));
+    }
     serde_json::from_slice(bytes).map_err(|error| invalid(format!("its configuration cannot be read: {error}")))
 }
 
