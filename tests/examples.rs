@@ -11,6 +11,8 @@ mod charseq;
 mod dates;
 #[path = "../examples/hihello.rs"]
 mod hihello;
+#[path = "../examples/tagger.rs"]
+mod tagger;
 #[path = "../examples/time_series.rs"]
 mod time_series;
 
@@ -23,6 +25,16 @@ fn hihello_says_every_letter() {
 fn charseq_tells_its_sentence() {
     let (_, accuracy) = charseq::learn(300).unwrap();
     assert_eq!(accuracy, 1.0);
+}
+
+#[test]
+fn a_tagger_reads_sentences_from_both_ends() {
+    let (model, accuracy) = tagger::learn(120).unwrap();
+    assert!(accuracy > 0.98, "{accuracy}");
+    let tagged = model.tagged("the old man the boat").unwrap();
+    assert_eq!(tagged, "the (determiner) old (noun) man (verb) the (determiner) boat (noun)");
+    let tagged = model.tagged("the old man sat").unwrap();
+    assert_eq!(tagged, "the (determiner) old (adjective) man (noun) sat (verb)");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! processes do not share: the optimizer's step, and an exchange.
 //!
 //! ```text
-//! RAYON_NUM_THREADS=1 mpirun -np 2 --bind-to core target/release/examples/batch64 [steps] [shards]
+//! mpirun -np 2 --bind-to core target/release/examples/batch64 [steps] [shards]
 //! ```
 
 use ndarray::{Array3, s};

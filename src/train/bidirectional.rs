@@ -130,6 +130,9 @@ pub struct BidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::El
 /// What [`BidirectionalTape::backward`] returns for these cells.
 type BothGradients<C, D> = BidirectionalGradients<<C as RnnCell>::Elem, <C as RnnCell>::State, <D as RnnCell>::State>;
 
+/// The gradients of one direction.
+type OneWay<C> = RunGradients<<C as RnnCell>::Elem, <C as RnnCell>::State>;
+
 /// Gradients of everything passed to a bidirectional run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BidirectionalGradients<E, F, B = F> {
@@ -157,23 +160,22 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
     ) -> Result<BothGradients<C, D>, Error> {
         self.fw.check(("d_outputs_fw", d_outputs_fw), ("d_final_state_fw", d_final_state_fw.as_ref()))?;
         self.bw.check(("d_outputs_bw", d_outputs_bw), ("d_final_state_bw", d_final_state_bw.as_ref()))?;
-        let (fw, bw, inputs, initial_states) =
-            self.checked_backward((d_outputs_fw, d_outputs_bw), (d_final_state_fw, d_final_state_bw));
-        Ok(BidirectionalGradients { parameters: Gradients::join([("fw", fw), ("bw", bw)]), inputs, initial_states })
+        let (fw, bw) = self.checked_backward((d_outputs_fw, d_outputs_bw), (d_final_state_fw, d_final_state_bw));
+        Ok(BidirectionalGradients {
+            parameters: Gradients::join([("fw", fw.parameters), ("bw", bw.parameters)]),
+            inputs: fw.inputs + &bw.inputs,
+            initial_states: (fw.initial_state, bw.initial_state),
+        })
     }
 
-    /// [`backward`](Self::backward) on checked gradients: those of each direction's parameters, of the inputs, and of
-    /// the initial states.
+    /// [`backward`](Self::backward) on checked gradients, direction by direction.
     pub(super) fn checked_backward(
         self,
         (d_outputs_fw, d_outputs_bw): (&ArrayRef3<C::Elem>, &ArrayRef3<C::Elem>),
         (d_final_state_fw, d_final_state_bw): (Option<C::State>, Option<D::State>),
-    ) -> (Gradients<C::Elem>, Gradients<C::Elem>, Array3<C::Elem>, (C::State, D::State)) {
-        let RunGradients { parameters: fw, mut inputs, initial_state: initial_state_fw } =
-            self.fw.checked_backward(d_outputs_fw, d_final_state_fw);
-        let bw = self.bw.checked_backward(d_outputs_bw, d_final_state_bw);
-        inputs += &bw.inputs;
-        (fw, bw.parameters, inputs, (initial_state_fw, bw.initial_state))
+    ) -> (OneWay<C>, OneWay<D>) {
+        let fw = self.fw.checked_backward(d_outputs_fw, d_final_state_fw);
+        (fw, self.bw.checked_backward(d_outputs_bw, d_final_state_bw))
     }
 }
 

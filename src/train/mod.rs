@@ -2,7 +2,8 @@
 //!
 //! [`dynamic_rnn`] runs a [`TrainableCell`] forward and records it. The [`Tape`] it returns runs the recording
 //! backward. [`DynamicRnn::record`](crate::DynamicRnn::record) does the same with more options. The rest of a model: a layer ([`Dense`](crate::Dense)), losses with their gradients ([`sequence_loss`],
-//! [`mean_squared_error`], [`sigmoid_cross_entropy`]), [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`], [`AdamW`], [`RmsProp`]). [`Parts`] shows them together.
+//! [`mean_squared_error`], [`sigmoid_cross_entropy`]), [`clip_by_global_norm`], and optimizers ([`Sgd`], [`Adam`],
+//! [`AdamW`], [`RmsProp`]). [`Parts`] shows them together.
 //!
 //! A sample is one step of one row. Sums over many samples are computed in blocks, and the blocks are summed in `f64`.
 //! Over ten million samples in `f32`, losses and norms are accurate to 1e-6, and gradients to 1e-5 of the largest

@@ -146,12 +146,12 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> StackBidirectionalTape<
             let d_states = (d_states_fw.pop().flatten(), d_states_bw.pop().flatten());
             let d_outputs = below.as_ref().map_or(d_outputs.view(), |d_outputs| d_outputs.view());
             let (d_fw, d_bw) = d_outputs.split_at(Axis(2), tape.fw.outputs.2);
-            let (fw, bw, d_inputs, initial) = tape.checked_backward((&d_fw, &d_bw), d_states);
-            parameters_fw.push(fw);
-            parameters_bw.push(bw);
-            initial_fw.push(initial.0);
-            initial_bw.push(initial.1);
-            below = Some(d_inputs);
+            let (fw, bw) = tape.checked_backward((&d_fw, &d_bw), d_states);
+            parameters_fw.push(fw.parameters);
+            parameters_bw.push(bw.parameters);
+            initial_fw.push(fw.initial_state);
+            initial_bw.push(bw.initial_state);
+            below = Some(fw.inputs + &bw.inputs);
         }
         for list in [&mut parameters_fw, &mut parameters_bw] {
             list.reverse();

@@ -144,6 +144,8 @@ fn data_is_sent_shared_cloned_and_printed() {
     data::<train::RmsPropBuilder<f32>>();
     data::<train::Schedule>();
     data::<train::SequenceLoss>();
+    data::<rnn_cell::data::Batches>();
+    data::<rnn_cell::data::Batch>();
     data::<keras::Options>();
     data::<onnx::Options>();
     data::<Tensors<'static, f32>>();

@@ -1,18 +1,16 @@
-//! Runs a case through the recorded drivers, and backward from the cotangents in the file.
-//!
-//! Some drivers have no recorded twin (static_rnn, raw_rnn, a stack of both directions). By law they give the numbers of
-//! one that has, so that one runs.
+//! Runs a case through the recorded form of its driver, and backward from the cotangents in the file.
 
 use crate::case::{Case, Fault, Merge};
 use crate::drive::{
-    Direction, Layer, Results, direction, driver, driver_both, layers, put_merged, put_state, state, swapped,
+    Direction, Layer, Results, direction, driver, driver_both, joined, layers, put_merged, put_state, state, swapped,
     time_axis, widen,
 };
 use crate::import;
+use crate::stack::Stack;
 use crate::windows;
 use ndarray::{Array3, Axis, Ix3, s};
 use rnn_cell::train::Gradients;
-use rnn_cell::{DynState, Float, RnnCell, concat_outputs};
+use rnn_cell::{DynState, Float, RawRnn, RnnCell};
 
 /// Outputs, final states and the gradients of all arguments, computed in `E`.
 pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
@@ -29,16 +27,21 @@ pub fn run<E: Float>(case: &Case) -> Result<Results, Fault> {
     for (at, &valid) in case.mask.iter().flat_map(|mask| mask.valid.indexed_iter()) {
         x.slice_mut(s![at.0, at.1, ..]).mapv_inplace(|x| if valid { x } else { E::of(f64::NAN) });
     }
-    let mut results = Results::new();
+    let (x, mut results) = (swapped(&x, case.time_major).to_owned(), Results::new());
     let d_x = match case.api.as_str() {
-        "dynamic_rnn" | "static_rnn" | "raw_rnn" => one_way(case, &x, lengths, &mut results)?,
-        _ => both_ways(case, &layers(case)?, &x, lengths, &mut results)?,
+        "dynamic_rnn" => one_way(case, &x, lengths, &mut results)?,
+        "static_rnn" => list(case, &x, lengths, &mut results)?,
+        "raw_rnn" => closure(case, &x, lengths, &mut results)?,
+        "static_bidirectional_rnn" => lists(case, &x, lengths, &mut results)?,
+        "stack_bidirectional_dynamic_rnn" => stacked(case, &x, lengths, &mut results)?,
+        _ => both_ways(case, &x, lengths, &mut results)?,
     };
-    results.insert("grad/x".into(), widen(swapped(&d_x, case.time_major).to_owned()));
+    results.insert("grad/x".into(), widen(d_x));
     Ok(results)
 }
 
-/// Adds to the results and returns the gradient of `x`.
+// Each of these adds to the results and returns the gradient of `x`. All arrays are in the file's layout.
+
 fn one_way<E: Float>(
     case: &Case,
     x: &Array3<E>,
@@ -46,70 +49,147 @@ fn one_way<E: Float>(
     results: &mut Results,
 ) -> Result<Array3<E>, Fault> {
     let this = direction(case, &case.spec, "", x.dim().2)?;
-    let (given, resets) = (swapped(x, case.time_major), case.resets()?);
+    let resets = case.resets()?;
     let driver = driver(case, &this.cell, (lengths, resets.as_ref()), this.initial.clone());
-    let (mut outputs, state, tape) = driver.record(&given)?;
-    let d_outputs = cotangent(case, "outputs", x.dim().1)?;
-    let back = tape.backward(&swapped(&d_outputs, case.time_major), d_final_state(case, &this)?)?;
-
-    if case.api == "raw_rnn" {
-        // It ends with the longest row.
-        let steps = lengths.into_iter().flatten().max().copied().unwrap_or(0);
-        outputs.slice_axis_inplace(time_axis(case), (..steps).into());
-    }
+    let (outputs, state, tape) = driver.record(x)?;
+    let back = tape.backward(&case.array("cotangent/outputs")?, d_final_state(case, &this)?)?;
     results.insert("outputs".into(), widen(outputs));
     put_states(results, &this, &state, &back.initial_state);
-    put_parameters(results, case, "", &back.parameters)?;
-    Ok(swapped(&back.inputs, case.time_major).to_owned())
+    put_parameters(results, case, &back.parameters)?;
+    Ok(back.inputs)
 }
 
-/// Runs the lowest of `layers` and those above on its outputs. Adds to the results and returns the gradient of `x`.
-fn both_ways<E: Float>(
+fn list<E: Float>(
     case: &Case,
-    layers: &[Layer<E>],
     x: &Array3<E>,
     lengths: Option<&[usize]>,
     results: &mut Results,
 ) -> Result<Array3<E>, Fault> {
-    let [Layer { prefix, fw, bw }, above @ ..] = layers else { return Err(Fault::Broken("no layers".into())) };
-    let driver = driver_both(case, (&fw.cell, &bw.cell), lengths, (fw.initial.clone(), bw.initial.clone()));
-    let ((outputs_fw, outputs_bw), states, tape) = driver.time_major(false).record(x)?;
-    let split = |d: Array3<E>| {
-        let (fw, bw) = d.view().split_at(Axis(2), fw.cell.output_size());
-        (fw.to_owned(), bw.to_owned())
+    let this = direction(case, &case.spec, "", x.dim().2)?;
+    let steps: Vec<_> = x.axis_iter(time_axis(case)).collect();
+    let driver = driver(case, &this.cell, (lengths, None), this.initial.clone());
+    let (outputs, state, tape) = driver.record_steps(&steps)?;
+    let d_outputs = case.array::<E, Ix3>("cotangent/outputs")?;
+    let d_steps: Vec<_> = d_outputs.axis_iter(time_axis(case)).collect();
+    let back = tape.backward_steps(&d_steps, d_final_state(case, &this)?)?;
+    results.insert("outputs".into(), widen(joined(case, &outputs)?));
+    put_states(results, &this, &state, &back.initial_state);
+    put_parameters(results, case, &back.parameters)?;
+    Ok(swapped(&back.inputs, !case.time_major).to_owned())
+}
+
+/// Does what the generator's `loop_fn` does: a row reads its inputs and finishes at its length.
+fn closure<E: Float>(
+    case: &Case,
+    x: &Array3<E>,
+    lengths: Option<&[usize]>,
+    results: &mut Results,
+) -> Result<Array3<E>, Fault> {
+    let lengths = lengths.ok_or_else(|| Fault::NotSupported("raw_rnn without sequence_length".into()))?;
+    let this = direction(case, &case.spec, "", x.dim().2)?;
+    let by_step = swapped(x, !case.time_major);
+    let driver = RawRnn::new(&this.cell, by_step.dim().1);
+    let driver = match &this.initial {
+        Some(initial) => driver.initial_state(initial.clone()),
+        None => driver,
     };
-    let seq = x.dim().1;
-    let (d_fw, d_bw) = if !above.is_empty() {
-        split(both_ways(case, above, &concat_outputs(&outputs_fw, &outputs_bw), lengths, results)?)
-    } else {
-        put_merged(results, case, by_file(case, &outputs_fw), by_file(case, &outputs_bw));
-        match case.merge {
-            Merge::Apart => (cotangent(case, "outputs/fw", seq)?, cotangent(case, "outputs/bw", seq)?),
-            Merge::Concat => split(cotangent(case, "outputs", seq)?),
-            Merge::Sum => (cotangent(case, "outputs", seq)?, cotangent(case, "outputs", seq)?),
+    let (outputs, state, tape) = driver.record(|step| {
+        if step.time < by_step.dim().0 {
+            step.next_input.assign(&by_step.index_axis(Axis(0), step.time));
+        }
+        for (finished, &length) in step.finished.iter_mut().zip(lengths) {
+            *finished = step.time >= length;
+        }
+    })?;
+    let d_outputs = case.array::<E, Ix3>("cotangent/outputs")?;
+    let d_outputs = swapped(&d_outputs, !case.time_major);
+    let back = tape.backward(&d_outputs, d_final_state(case, &this)?, |_| ())?;
+    results.insert("outputs".into(), widen(swapped(&outputs, !case.time_major).to_owned()));
+    put_states(results, &this, &state, &back.initial_state);
+    put_parameters(results, case, &back.parameters)?;
+    // The loop ends with the longest row.
+    let mut d_x = Array3::zeros(by_step.raw_dim());
+    d_x.slice_mut(s![..outputs.dim().0, .., ..]).assign(&back.inputs);
+    Ok(swapped(&d_x, !case.time_major).to_owned())
+}
+
+fn both_ways<E: Float>(
+    case: &Case,
+    x: &Array3<E>,
+    lengths: Option<&[usize]>,
+    results: &mut Results,
+) -> Result<Array3<E>, Fault> {
+    let Layer { fw, bw } = only_layer(case)?;
+    let driver = driver_both(case, (&fw.cell, &bw.cell), lengths, (fw.initial.clone(), bw.initial.clone()));
+    let ((outputs_fw, outputs_bw), states, tape) = driver.record(x)?;
+    put_merged(results, case, outputs_fw, outputs_bw);
+    let cotangent = |name: &str| case.array::<E, Ix3>(&format!("cotangent/{name}"));
+    let (d_fw, d_bw) = match case.merge {
+        Merge::Apart => (cotangent("outputs/fw")?, cotangent("outputs/bw")?),
+        Merge::Sum => (cotangent("outputs")?, cotangent("outputs")?),
+        Merge::Concat => {
+            let d = cotangent("outputs")?;
+            let (fw, bw) = d.view().split_at(Axis(2), fw.cell.output_size());
+            (fw.to_owned(), bw.to_owned())
         }
     };
-    let back = tape.backward(&d_fw, &d_bw, d_final_state(case, fw)?, d_final_state(case, bw)?)?;
-
-    put_states(results, fw, &states.0, &back.initial_states.0);
-    put_states(results, bw, &states.1, &back.initial_states.1);
-    put_parameters(results, case, prefix, &back.parameters)?;
+    let back = tape.backward(&d_fw, &d_bw, d_final_state(case, &fw)?, d_final_state(case, &bw)?)?;
+    put_states(results, &fw, &states.0, &back.initial_states.0);
+    put_states(results, &bw, &states.1, &back.initial_states.1);
+    put_parameters(results, case, &back.parameters)?;
     Ok(back.inputs)
 }
 
-/// Batch-major outputs with the file's axis first.
-fn by_file<E: Float>(case: &Case, outputs: &Array3<E>) -> Array3<E> {
-    swapped(outputs, case.time_major).to_owned()
+fn lists<E: Float>(
+    case: &Case,
+    x: &Array3<E>,
+    lengths: Option<&[usize]>,
+    results: &mut Results,
+) -> Result<Array3<E>, Fault> {
+    let Layer { fw, bw } = only_layer(case)?;
+    let steps: Vec<_> = x.axis_iter(time_axis(case)).collect();
+    let driver = driver_both(case, (&fw.cell, &bw.cell), lengths, (fw.initial.clone(), bw.initial.clone()));
+    let (outputs, states, tape) = driver.record_steps(&steps)?;
+    let d_outputs = case.array::<E, Ix3>("cotangent/outputs")?;
+    let d_steps: Vec<_> = d_outputs.axis_iter(time_axis(case)).collect();
+    let back = tape.backward_steps(&d_steps, d_final_state(case, &fw)?, d_final_state(case, &bw)?)?;
+    results.insert("outputs".into(), widen(joined(case, &outputs)?));
+    put_states(results, &fw, &states.0, &back.initial_states.0);
+    put_states(results, &bw, &states.1, &back.initial_states.1);
+    put_parameters(results, case, &back.parameters)?;
+    Ok(swapped(&back.inputs, !case.time_major).to_owned())
 }
 
-/// The cotangent of outputs, batch-major, of all `seq` steps.
-fn cotangent<E: Float>(case: &Case, outputs: &str, seq: usize) -> Result<Array3<E>, Fault> {
-    let cotangent = case.array::<E, Ix3>(&format!("cotangent/{outputs}"))?;
-    let cotangent = swapped(&cotangent, case.time_major);
-    let (batch, steps, features) = cotangent.dim();
-    let mut whole = Array3::zeros((batch, seq.max(steps), features));
-    whole.slice_mut(s![.., ..steps, ..]).assign(&cotangent);
-    Ok(whole)
+fn stacked<E: Float>(
+    case: &Case,
+    x: &Array3<E>,
+    lengths: Option<&[usize]>,
+    results: &mut Results,
+) -> Result<Array3<E>, Fault> {
+    let stack = Stack::<E>::new(case)?;
+    let d_finals = |side: usize| -> Result<Option<Vec<DynState<E>>>, Fault> {
+        let cells = stack.cells[side].iter().zip(&stack.leaves[side]);
+        cells.map(|(cell, leaves)| state(case, "cotangent/final_state/", cell, leaves)).collect()
+    };
+    let (outputs, (states_fw, states_bw), tape) = stack.driver(case, lengths).record(x)?;
+    let back = tape.backward(&case.array("cotangent/outputs")?, d_finals(0)?, d_finals(1)?)?;
+    results.insert("outputs".into(), widen(outputs));
+    let states = [(states_fw, back.initial_states.0), (states_bw, back.initial_states.1)];
+    for ((states, leaves), initial) in states.iter().zip(&stack.leaves).zip(&stack.initial) {
+        for ((last, d_first), leaves) in states.0.iter().zip(&states.1).zip(leaves) {
+            put_state(results, "final_state/", last, leaves);
+            if initial.is_some() {
+                put_state(results, "grad/initial_state/", d_first, leaves);
+            }
+        }
+    }
+    put_parameters(results, case, &back.parameters)?;
+    Ok(back.inputs)
+}
+
+/// The cells of a case with one layer.
+fn only_layer<E: Float>(case: &Case) -> Result<Layer<E>, Fault> {
+    layers(case)?.pop().ok_or_else(|| Fault::Broken("no layers".into()))
 }
 
 /// The cotangent of the final state.
@@ -124,15 +204,19 @@ fn put_states<E: Float>(results: &mut Results, this: &Direction<E>, finals: &Dyn
     }
 }
 
-/// The gradients of the parameters of a cell, or of both, with names under `prefix`.
-fn put_parameters<E: Float>(
-    results: &mut Results,
-    case: &Case,
-    prefix: &str,
-    gradients: &Gradients<E>,
-) -> Result<(), Fault> {
-    let ours = gradients.iter().map(|(name, gradient)| (format!("{prefix}{name}"), gradient.mapv(E::as_f64)));
-    let theirs = import::gradients(case, ours.collect())?;
+/// The gradients of the parameters of a cell, of two directions, or of their layers: `fw/cell_0/kernel` is called
+/// `cell_0/fw/kernel` in a file.
+fn put_parameters<E: Float>(results: &mut Results, case: &Case, gradients: &Gradients<E>) -> Result<(), Fault> {
+    let named = gradients.iter().map(|(name, gradient)| {
+        let name = match name.split('/').collect::<Vec<_>>()[..] {
+            [side @ ("fw" | "bw"), layer, ref rest @ ..] if case.api == "stack_bidirectional_dynamic_rnn" => {
+                format!("{layer}/{side}/{}", rest.join("/"))
+            }
+            _ => name.to_owned(),
+        };
+        (name, gradient.mapv(E::as_f64))
+    });
+    let theirs = import::gradients(case, named.collect())?;
     results.extend(theirs.into_iter().map(|(name, gradient)| (format!("grad/{name}"), gradient)));
     Ok(())
 }

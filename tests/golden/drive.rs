@@ -2,12 +2,13 @@
 
 use crate::build::{Leaf, build, leaves};
 use crate::case::{Case, Fault, Merge};
+use crate::stack::Stack;
 use crate::windows;
 use ndarray::{Array2, Array3, ArrayD, ArrayView3, Axis, Ix2, Ix3, concatenate, s, stack};
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::{
-    BidirectionalRnn, DynState, DynamicRnn, Float, RnnCell, StackBidirectionalRnn, State, concat_outputs, raw_rnn,
-    static_bidirectional_rnn, static_rnn,
+    BidirectionalRnn, DynState, DynamicRnn, Float, RnnCell, State, concat_outputs, raw_rnn, static_bidirectional_rnn,
+    static_rnn,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,9 +23,8 @@ pub struct Direction<E: Float> {
     pub initial: Option<DynState<E>>,
 }
 
-/// A layer with both directions, and the prefix of its tensors' names.
+/// A layer with both directions.
 pub struct Layer<E: Float> {
-    pub prefix: String,
     pub fw: Direction<E>,
     pub bw: Direction<E>,
 }
@@ -132,7 +132,7 @@ fn up_to_lengths<E: Float>(
 fn both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, Fault> {
     let x = case.array::<E, Ix3>("x")?;
     let mut results = Results::new();
-    let Some(Layer { fw, bw, .. }) = layers(case)?.pop() else { return Ok(results) };
+    let Some(Layer { fw, bw }) = layers(case)?.pop() else { return Ok(results) };
     let (state_fw, state_bw) = if case.api == "static_bidirectional_rnn" {
         let steps: Vec<_> = x.axis_iter(time_axis(case)).collect();
         let (outputs, state_fw, state_bw) =
@@ -151,32 +151,11 @@ fn both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results
 }
 
 fn stacked_both_ways<E: Float>(case: &Case, lengths: Option<&[usize]>) -> Result<Results, Fault> {
-    let x = case.array::<E, Ix3>("x")?;
-    let (forward, backward): (Vec<_>, Vec<_>) = layers(case)?.into_iter().map(|layer| (layer.fw, layer.bw)).unzip();
-    let parts = |directions: Vec<Direction<E>>| {
-        let (mut cells, mut leaves, mut initial) = (Vec::new(), Vec::new(), Vec::new());
-        for direction in directions {
-            cells.push(direction.cell);
-            leaves.push(direction.leaves);
-            initial.extend(direction.initial);
-        }
-        let initial = (!initial.is_empty()).then_some(initial);
-        (cells, leaves, initial)
-    };
-    let (cells_fw, leaves_fw, initial_fw) = parts(forward);
-    let (cells_bw, leaves_bw, initial_bw) = parts(backward);
-    let mut driver = StackBidirectionalRnn::new(&cells_fw, &cells_bw).time_major(case.time_major);
-    if let Some(lengths) = lengths {
-        driver = driver.sequence_length(lengths);
-    }
-    if let (Some(fw), Some(bw)) = (initial_fw, initial_bw) {
-        driver = driver.initial_states_fw(fw).initial_states_bw(bw);
-    }
-    let (outputs, states_fw, states_bw) = driver.run(&x)?;
+    let stack = Stack::<E>::new(case)?;
+    let (outputs, states_fw, states_bw) = stack.driver(case, lengths).run(&case.array::<E, Ix3>("x")?)?;
     let mut results = Results::new();
-    let states = states_fw.iter().chain(&states_bw);
-    for (state, leaves) in states.zip(leaves_fw.iter().chain(&leaves_bw)) {
-        put_state(&mut results, "final_state/", state, leaves);
+    for (states, leaves) in [states_fw, states_bw].iter().zip(&stack.leaves) {
+        states.iter().zip(leaves).for_each(|(state, leaves)| put_state(&mut results, "final_state/", state, leaves));
     }
     results.insert("outputs".into(), widen(outputs));
     Ok(results)
@@ -190,7 +169,7 @@ pub fn layers<E: Float>(case: &Case) -> Result<Vec<Layer<E>>, Fault> {
         let fw = direction::<E>(case, spec, &format!("{prefix}fw/"), width)?;
         let bw = direction::<E>(case, spec_bw, &format!("{prefix}bw/"), width)?;
         width = fw.cell.output_size() + bw.cell.output_size();
-        layers.push(Layer { prefix, fw, bw });
+        layers.push(Layer { fw, bw });
         Ok::<_, Fault>(())
     };
     if case.api == "stack_bidirectional_dynamic_rnn" {
@@ -215,7 +194,7 @@ pub fn swapped<E: Float>(array: &Array3<E>, swap: bool) -> ArrayView3<'_, E> {
 }
 
 /// Joins a list of steps to one array.
-fn joined<E: Float>(case: &Case, steps: &[ndarray::Array2<E>]) -> Result<Array3<E>, Fault> {
+pub fn joined<E: Float>(case: &Case, steps: &[ndarray::Array2<E>]) -> Result<Array3<E>, Fault> {
     let views: Vec<_> = steps.iter().map(|step| step.view()).collect();
     stack(time_axis(case), &views).map_err(|error| Fault::Broken(error.to_string()))
 }

@@ -14,6 +14,7 @@ mod import;
 mod seq2seq;
 #[path = "../fused/sru.rs"]
 mod sru;
+mod stack;
 mod windows;
 
 use case::{Case, Fault, Refusal};

@@ -5,7 +5,6 @@ mod backward_panics;
 mod common;
 mod gradients;
 mod laws;
-mod long_sums;
 mod memory_safety;
 mod options;
 mod properties;

@@ -7,8 +7,8 @@ use ndarray::{Array2, Array3, ArrayD, Axis, Dimension, array, s};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::train::{
-    self, Adam, AdamBuilder, Average, BoxedTrainableCell, Gradients, Optimizer, Parts, Sgd, clip_by_global_norm,
-    mean_squared_error, sequence_loss, sequence_losses, sequence_weights,
+    self, Adam, AdamBuilder, AdamW, Average, BoxedTrainableCell, Gradients, Optimizer, Parts, RmsProp, Schedule, Sgd,
+    clip_by_global_norm, mean_squared_error, sequence_loss, sequence_losses, sequence_weights,
 };
 use rnn_cell::{
     BasicRnn, BidirectionalRnn, Dense, DynState, DynamicRnn, Error, Float, Gru, Lstm, LstmState, Parameters,
@@ -511,6 +511,10 @@ fn resumed_equals_unbroken<O: Optimizer<f32>>(optimizer: impl Fn(&Parts<&mut dyn
 fn resumed_training_has_the_bits_of_training_that_did_not_stop() {
     resumed_equals_unbroken(|model| Adam::builder().build(model).unwrap());
     resumed_equals_unbroken(|model| Sgd::builder(0.1).momentum(0.9).build(model).unwrap());
+    resumed_equals_unbroken(|model| RmsProp::builder(0.01).momentum(0.9).centered(true).build(model).unwrap());
+    // The run stops in the middle of the schedule.
+    let schedule = Schedule::cosine_decay(0.01, 5).warm_up(3);
+    resumed_equals_unbroken(|model| AdamW::builder().learning_rate(schedule).build(model).unwrap());
 }
 
 #[test]

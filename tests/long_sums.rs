@@ -1,7 +1,9 @@
 //! Compares sums over a million samples in `f32` with `f64`: losses and norms to 1e-6, gradients to 1e-5 of the largest
 //! number of their array. `RNN_CELL_SAMPLES=10000000 cargo test --release --test long_sums` takes more samples.
 
-use crate::common::{Rng, rng};
+mod common;
+
+use common::{Rng, rng};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayView3, Axis, IxDyn, arr1, array};
 use rnn_cell::train::{
     self, Average, Back, BoxedTrainableCell, Gradients, StepBack, TrainableCell, clip_by_global_norm, gradient_error,
@@ -218,12 +220,12 @@ fn cells<E: Float>() -> Vec<(&'static str, BoxedTrainableCell<E>)> {
     let after = Gru::<E>::builder(2, 3).reset(GruReset::After).build(rng).unwrap();
     let stack = MultiRnnCell::new((BasicRnn::<E>::new(2, 2, rng), Ugrnn::new(2, 3, rng))).unwrap();
     vec![
-        ("lstm", BoxedTrainableCell::new(crate::common::randomized(lstm, rng))),
-        ("layer_norm_lstm", BoxedTrainableCell::new(crate::common::randomized(normed, rng))),
-        ("gru", BoxedTrainableCell::new(crate::common::gru::<E>(2, 3, rng))),
-        ("gru, reset after", BoxedTrainableCell::new(crate::common::randomized(after, rng))),
-        ("stack", BoxedTrainableCell::new(crate::common::randomized(stack, rng))),
-        ("highway", BoxedTrainableCell::new(crate::common::highway(Gru::<E>::new(2, 2, rng), false, rng))),
+        ("lstm", BoxedTrainableCell::new(common::randomized(lstm, rng))),
+        ("layer_norm_lstm", BoxedTrainableCell::new(common::randomized(normed, rng))),
+        ("gru", BoxedTrainableCell::new(common::gru::<E>(2, 3, rng))),
+        ("gru, reset after", BoxedTrainableCell::new(common::randomized(after, rng))),
+        ("stack", BoxedTrainableCell::new(common::randomized(stack, rng))),
+        ("highway", BoxedTrainableCell::new(common::highway(Gru::<E>::new(2, 2, rng), false, rng))),
     ]
 }
 
@@ -246,7 +248,7 @@ fn gradients_of_every_cell() {
 fn gradients_of_long_runs_agree_with_central_differences() {
     for (name, mut cell) in cells::<f64>() {
         for seq in [64, 65, 130] {
-            let x = crate::common::array((2, seq, 2), &mut rng(3));
+            let x = common::array((2, seq, 2), &mut rng(3));
             let error = gradient_error(&mut cell, &x, Some(&[seq, seq - 1]), None).unwrap();
             assert!(error < 1e-7, "{name}, {seq} steps: {error:e}");
         }
@@ -257,7 +259,7 @@ fn gradients_of_long_runs_agree_with_central_differences() {
 #[test]
 fn gradients_with_dropout() {
     fn cell<E: Float>() -> DropoutWrapper<BasicRnn<E>> {
-        crate::common::dropout(BasicRnn::new(1, 1, &mut rng(1)), 0.9, false)
+        common::dropout(BasicRnn::new(1, 1, &mut rng(1)), 0.9, false)
     }
     let shape = Shape { batch: 100, seq: samples() / 100, every: checkpoints(100) };
     check("dropout", &cell(), (cell(), 100), shape);
@@ -266,13 +268,12 @@ fn gradients_with_dropout() {
 /// Sums over the steps of one row, over the rows of one step, and over windows.
 #[test]
 fn gradients_of_long_rows_many_rows_and_many_windows() {
-    let lstm =
-        crate::common::randomized(Lstm::builder(1, 1).use_peepholes(true).build(&mut rng(1)).unwrap(), &mut rng(2));
+    let lstm = common::randomized(Lstm::builder(1, 1).use_peepholes(true).build(&mut rng(1)).unwrap(), &mut rng(2));
     let in_f64 = Lstm::builder(1, 1).use_peepholes(true).build(&mut rng(1)).unwrap();
     let long = Shape { batch: 1, seq: samples(), every: checkpoints(1) };
     check("one row", &lstm, (in_f64.clone(), 1), long);
     check("many rows", &lstm, (in_f64, 1), Shape { batch: samples(), seq: 1, every: None });
-    let gru = crate::common::randomized(Gru::<f32>::new(1, 1, &mut rng(1)), &mut rng(2));
+    let gru = common::randomized(Gru::<f32>::new(1, 1, &mut rng(1)), &mut rng(2));
     check("many windows", &gru, (Gru::new(1, 1, &mut rng(1)), 1), Shape { every: Some(10), ..long });
 }
 
