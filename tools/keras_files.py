@@ -69,6 +69,10 @@ if MAJOR == "3":
         file.create_dataset("layers/dense/vars/0", data=np.zeros(2_500_000, "f4"), chunks=(2_500_000,), compression="gzip")
     hard = keras.Sequential([L.Input((5, 3)), L.LSTM(2, recurrent_activation="hard_sigmoid", name="hard")])
     hard.save(f"{FOLDER}/keras3_hard.keras")
+    x = np.random.default_rng(5).uniform(-8, 8, (2, 5, 3)).astype("f4")
+    hard.layers[0].return_sequences = True
+    outputs = keras.ops.convert_to_numpy(hard.layers[0](x))
+    np.savez(f"{FOLDER}/keras3_hard.npz", x=x, outputs=outputs)
 else:
     import json
 

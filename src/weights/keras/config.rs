@@ -164,7 +164,7 @@ fn activation(cell: &Value, key: &str, default: Activation, version: (u32, u32))
         Some("softsign") => Activation::Softsign,
         Some("linear") => Activation::Linear,
         Some("hard_sigmoid") if version.0 < 3 => Activation::HardSigmoid,
-        Some("hard_sigmoid") => return Err(format!("{key} is Keras 3's hard_sigmoid, x / 6 + 0.5, which no cell has")),
+        Some("hard_sigmoid") => Activation::HardSigmoidWith { slope: 1.0 / 6.0, offset: 0.5 },
         _ => return Err(format!("{key} is {value}, which no cell has")),
     })
 }
