@@ -21,11 +21,14 @@
 mod file;
 pub mod flax;
 pub mod keras;
-mod layers;
+mod layer;
 mod layout;
 pub mod onnx;
 mod open;
 pub mod pytorch;
+mod recognize;
+#[cfg(feature = "_stored")]
+mod replace;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
 #[cfg(feature = "_stored")]
@@ -33,8 +36,9 @@ mod stored;
 pub mod tensorflow;
 mod tensors;
 
-pub use layers::{Layer, layers, only_layer};
+pub use layer::Layer;
 pub use open::{File, Format, open};
+pub use recognize::{layers, only_layer};
 pub use tensors::Tensors;
 
 use crate::{Embedding, Error, Float};
