@@ -17,7 +17,8 @@ fn main() -> Result<(), rnn_cell::Error> {
 /// The layers of a file and its other tensors.
 pub fn described(file: &File) -> Result<String, rnn_cell::Error> {
     let layers = file.layers()?;
-    let mut text = format!("{}, {} recurrent layers\n", file.format(), layers.len());
+    let layers_or_one = if layers.len() == 1 { "layer" } else { "layers" };
+    let mut text = format!("{}, {} recurrent {layers_or_one}\n", file.format(), layers.len());
     for layer in &layers {
         text += &format!("\n{layer}\n");
     }

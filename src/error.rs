@@ -7,7 +7,6 @@ mod tests;
 #[cfg(any(test, feature = "safetensors"))]
 pub(crate) use message::list;
 pub(crate) use message::{list_to, quoted, shown};
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -292,26 +291,4 @@ pub enum Error {
         /// What was found there.
         found: &'static str,
     },
-}
-
-/// The same as `Display`, so that a `main` that returns an error prints its message.
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl PartialEq for Error {
-    fn eq(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other) && self.to_string() == other.to_string()
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { error, .. } => Some(&**error),
-            _ => None,
-        }
-    }
 }

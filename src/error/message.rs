@@ -70,6 +70,28 @@ messages! {
     NotRegularFile { path, found } => "file {} is {found}, but must be a regular file", quoted_path(path);
 }
 
+/// The same as `Display`, so that a `main` that returns an error prints its message.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.to_string() == other.to_string()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
 /// Quotes a name for a message. A hostile one may be as long as its file and hold commands for the terminal.
 pub(crate) fn quoted(name: &str) -> String {
     quoted_to(name, 100)

@@ -1,10 +1,4 @@
-//! Files: read whole, and replaced in one step.
-
-#[cfg(feature = "_stored")]
-mod replace;
-
-#[cfg(feature = "_stored")]
-pub(super) use replace::replace;
+//! Files: read whole.
 
 use crate::Error;
 use std::fs::{self, File, FileType};
@@ -29,12 +23,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     read().map_err(|error| failed(path, error))
 }
 
-fn failed(path: &Path, error: io::Error) -> Error {
+pub(super) fn failed(path: &Path, error: io::Error) -> Error {
     Error::Io { path: path.display().to_string(), error: error.into() }
 }
 
 /// `Err` unless the path leads to a file.
-fn check_regular(path: &Path) -> Result<(), Error> {
+pub(super) fn check_regular(path: &Path) -> Result<(), Error> {
     let kind = fs::metadata(path).map_err(|error| failed(path, error))?.file_type();
     if kind.is_file() {
         return Ok(());

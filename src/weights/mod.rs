@@ -35,13 +35,16 @@ mod file;
 pub mod flax;
 pub mod haiku;
 pub mod keras;
-mod layers;
+mod layer;
 mod layout;
 #[cfg(feature = "npz")]
 pub mod npz;
 pub mod onnx;
 mod open;
 pub mod pytorch;
+mod recognize;
+#[cfg(feature = "_stored")]
+mod replace;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
 #[cfg(feature = "_stored")]
@@ -49,8 +52,9 @@ mod stored;
 pub mod tensorflow;
 mod tensors;
 
-pub use layers::{Layer, layers, only_layer};
+pub use layer::Layer;
 pub use open::{File, Format, open};
+pub use recognize::{layers, only_layer};
 pub use tensors::Tensors;
 
 use crate::{Dense, Embedding, Error, Float};

@@ -33,6 +33,8 @@ mod graph;
 #[cfg(feature = "onnx")]
 mod kind;
 #[cfg(feature = "onnx")]
+mod listed;
+#[cfg(feature = "onnx")]
 mod model;
 #[cfg(feature = "onnx")]
 mod node;
@@ -40,9 +42,12 @@ mod node;
 mod operator;
 #[cfg(feature = "onnx")]
 mod operators;
+mod options;
 mod quantized;
 #[cfg(feature = "onnx")]
 mod tensor;
+#[cfg(feature = "onnx")]
+mod walk;
 #[cfg(feature = "onnx")]
 mod wire;
 
@@ -55,64 +60,12 @@ pub use {
     operator::Operator,
 };
 
+pub use options::Options;
 pub use quantized::{bidirectional_dynamic_quantize_lstm, dynamic_quantize_lstm};
 
 use super::Tensors;
-use crate::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
+use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
 use directions::{gru_directions, lstm_directions, rnn_directions};
-
-/// Options that an operator keeps in its attributes. The defaults are ONNX's.
-///
-/// ```
-/// use rnn_cell::weights::onnx::Options;
-/// let of_pytorch = Options::default().linear_before_reset(true);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub struct Options {
-    activation: Activation,
-    gate_activation: Activation,
-    linear_before_reset: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { activation: Activation::Tanh, gate_activation: Activation::Sigmoid, linear_before_reset: false }
-    }
-}
-
-impl Options {
-    /// The activation of the candidate and of c (`g` and `h` in `activations`, which must be equal). Default: tanh.
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
-        self
-    }
-
-    /// The activation of the gates (`f` in `activations`). Default: sigmoid. An `RNN` has none.
-    pub fn gate_activation(mut self, gate_activation: Activation) -> Self {
-        self.gate_activation = gate_activation;
-        self
-    }
-
-    /// `linear_before_reset` of `GRU`: the reset gate comes after the product. Default: false. (PyTorch writes true.)
-    pub fn linear_before_reset(mut self, linear_before_reset: bool) -> Self {
-        self.linear_before_reset = linear_before_reset;
-        self
-    }
-}
-
-#[cfg(feature = "onnx")]
-impl Options {
-    /// In words, as far as an operator has them.
-    fn described(&self, kind: Kind) -> String {
-        let Self { activation, gate_activation, linear_before_reset } = self;
-        match kind {
-            Kind::Rnn => format!("{activation:?}"),
-            Kind::Gru => format!("{gate_activation:?} and {activation:?}, linear_before_reset={linear_before_reset}"),
-            Kind::Lstm | Kind::DynamicQuantizeLstm => format!("{gate_activation:?} and {activation:?}"),
-        }
-    }
-}
 
 /// Imports an `RNN` with one direction. Of the options, only `activation` matters.
 ///
@@ -173,9 +126,4 @@ pub fn bidirectional_gru<E: Float>(
     options: &Options,
 ) -> Result<Bidirectional<Gru<E>>, Error> {
     gru_directions(tensors, prefix, &[*options; _]).map(|[fw, bw]| Bidirectional { fw, bw })
-}
-
-#[cfg(feature = "onnx")]
-fn invalid(reason: String) -> Error {
-    Error::InvalidFile { format: "ONNX", reason }
 }

@@ -28,6 +28,7 @@
 //!
 //! A [`Compressed`](crate::Compressed) cell has functions of its own: [`save_compressed`] and [`load_compressed`].
 
+use super::replace::replace;
 use super::stored::Stored;
 use super::{Tensors, file};
 use crate::error::list;
@@ -155,7 +156,7 @@ pub fn save_tensors<E: Float>(mut tensors: Tensors<'_, E>, path: impl AsRef<Path
 
 fn save_arrays<E: Float>(arrays: &Named<'_, E>, path: &Path) -> Result<(), Error> {
     let beginning = beginning(arrays)?;
-    file::replace(path, |to| {
+    replace(path, |to| {
         to.write_all(&beginning)?;
         write_numbers(arrays, to)
     })

@@ -185,6 +185,7 @@ fn inspect_lists_a_model() {
                  let cell = model.node(\"in_function\")?.reverse_basic_rnn::<f32>()?;\n";
     assert!(text.contains(lines), "{text}");
     let text = described(&path("torch_gru.onnx"));
+    assert!(text.starts_with("an ONNX model, 1 recurrent layer\n"), "{text}");
     assert!(text.contains("linear_before_reset=true, a constant initial state\n"), "{text}");
     let text = described(&path("quantized.onnx"));
     assert!(text.contains("DynamicQuantizeLSTM, 3 to 4, bidirectional, Sigmoid and Tanh\n"), "{text}");

@@ -76,6 +76,21 @@ fn names(case: &str) -> Vec<String> {
     open(case).nodes().unwrap().iter().map(|node| node.name().to_string()).collect()
 }
 
+/// If this compiles, it holds. Printing thousands of weights helps nobody.
+#[test]
+fn what_is_read_is_shared_cloned_and_printed() {
+    fn data<T: Send + Sync + Clone + std::fmt::Debug>(value: &T) -> String {
+        format!("{value:?}")
+    }
+    let file = rnn_cell::weights::open(path("attributes.onnx")).unwrap();
+    let model = file.onnx().unwrap();
+    let nodes = model.nodes().unwrap();
+    let layers = file.layers().unwrap();
+    for shown in [data(&file), data(model), data(&nodes[0]), data(&layers[0])] {
+        assert!(shown.len() < 500, "{shown}");
+    }
+}
+
 #[test]
 fn all_attributes_are_applied() {
     let given = ["lstm", "lstm_reverse", "lstm_both", "gru", "gru_after", "gru_both", "rnn", "rnn_reverse", "rnn_both"];

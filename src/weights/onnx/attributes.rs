@@ -1,8 +1,9 @@
 //! A recurrent node's attributes, and which of them no cell has.
 
 use super::graph::{ATTRIBUTE_NAME, NODE_ATTRIBUTE, Scope};
+use super::kind::{Direction, Kind};
+use super::options::Options;
 use super::wire::Message;
-use super::{Direction, Kind, Options};
 use crate::checks::check_activation;
 use crate::error::quoted;
 use crate::{Activation, Error};

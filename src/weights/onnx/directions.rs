@@ -1,6 +1,6 @@
 //! The tensors of an operator to the cells of its directions.
 
-use super::Options;
+use super::options::Options;
 use crate::cells::{BasicRnnWeights, LstmWeights, Peepholes};
 use crate::weights::Tensors;
 use crate::weights::layout::{BlockGru, IOFC, ZRH, pick, put};

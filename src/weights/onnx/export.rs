@@ -4,7 +4,7 @@ mod writer;
 
 use super::graph::{GRAPH_INPUT, GRAPH_OUTPUT};
 use super::operator::{OneDirection, Operator};
-use crate::weights::file;
+use crate::weights::replace::replace;
 use crate::{Error, Float};
 use std::io::Write;
 use std::path::Path;
@@ -81,7 +81,7 @@ impl<'c, C: Operator> Export<'c, C> {
     /// - [`Error::Io`] if the file cannot be written.
     pub fn save(self, path: impl AsRef<Path>) -> Result<(), Error> {
         let bytes = self.to_bytes()?;
-        file::replace(path.as_ref(), |to| to.write_all(&bytes))
+        replace(path.as_ref(), |to| to.write_all(&bytes))
     }
 
     /// Returns the bytes that [`save`](Self::save) writes.

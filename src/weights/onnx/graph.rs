@@ -1,10 +1,9 @@
 //! The graph: which values have names, and where each comes from.
 
-use super::invalid;
-use super::wire::{Message, Value};
+use super::wire::{Message, Value, invalid};
 use crate::Error;
 use crate::error::quoted;
-use std::rc::Rc;
+use std::sync::Arc;
 
 // Numbers of the fields that are read, from onnx.proto.
 pub(super) const MODEL_GRAPH: u32 = 7;
@@ -142,7 +141,7 @@ impl<'a> Values<'a> {
 
 /// A graph, or a call of a function, inside others.
 pub(super) struct Scope<'a> {
-    pub values: Rc<Values<'a>>,
+    pub values: Arc<Values<'a>>,
     pub outer: Outer<'a>,
 }
 
@@ -151,13 +150,13 @@ pub(super) enum Outer<'a> {
     Nothing,
     /// The node whose attribute the graph is. It sees the values outside.
     Graph {
-        scope: Rc<Scope<'a>>,
+        scope: Arc<Scope<'a>>,
         node: Message<'a>,
         attribute: &'a str,
     },
     /// The node that calls the function. It sees only its inputs and attributes.
     Call {
-        scope: Rc<Scope<'a>>,
+        scope: Arc<Scope<'a>>,
         node: Message<'a>,
         function: Message<'a>,
     },

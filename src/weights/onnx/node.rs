@@ -1,16 +1,19 @@
 //! A recurrent node of a model, and the cells that it becomes.
 
 use super::attributes::Attributes;
+use super::directions::{gru_directions, lstm_directions, rnn_directions};
 use super::follow::Follow;
 use super::graph::{NODE_INPUT, Scope};
+use super::kind::{Direction, Kind};
+use super::options::Options;
+use super::quantized;
 use super::tensor::Externals;
 use super::wire::Message;
-use super::{Direction, Kind, Options, gru_directions, lstm_directions, quantized, rnn_directions};
-use crate::weights::{Layer, Tensors};
+use crate::weights::Tensors;
 use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
 use ndarray::{Array3, Ix3};
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Imports the cells of `N` directions under a prefix.
 type Import<E, C, const N: usize> = fn(&mut Tensors<'_, E>, &str, &[Options; N]) -> Result<[C; N], Error>;
@@ -31,7 +34,7 @@ pub struct Node<'a> {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) message: Message<'a>,
-    pub(super) scope: Rc<Scope<'a>>,
+    pub(super) scope: Arc<Scope<'a>>,
     pub(super) attributes: Attributes,
     pub(super) externals: &'a Externals,
     /// Bytes of the model and the files beside it.
@@ -124,7 +127,7 @@ impl<'a> Node<'a> {
     }
 
     /// The input at this position, if it has a name.
-    fn input(&self, position: usize) -> Result<Option<&'a str>, Error> {
+    pub(super) fn input(&self, position: usize) -> Result<Option<&'a str>, Error> {
         Ok(self.message.texts(NODE_INPUT).nth(position).transpose()?.filter(|name| !name.is_empty()))
     }
 
@@ -183,48 +186,8 @@ impl<'a> Node<'a> {
     }
 
     /// The name of the function that reads this kind and direction.
-    fn function(&self) -> String {
+    pub(super) fn function(&self) -> String {
         format!("{}{}", self.direction().prefix(), self.kind.function())
-    }
-
-    /// What the node is, for a list of layers.
-    pub(crate) fn layer(&self) -> Result<Layer, Error> {
-        let (input_size, hidden_size) = self.sizes().unwrap_or_default();
-        let mut options: Vec<String> = Vec::new();
-        if self.direction() == Direction::Reverse {
-            options.push("reverse".into());
-        }
-        options.extend(self.options().iter().map(|options| options.described(self.kind)));
-        options.dedup();
-        if self.batch_major() {
-            options.push("batch first".into());
-        }
-        if self.initial_h::<f64>().is_ok_and(|start| start.is_some_and(|start| start.iter().any(|&h| h != 0.0))) {
-            options.push("a constant initial state".into());
-        }
-        let place = self.place()?;
-        if !place.is_empty() {
-            options.push(format!("in {place}"));
-        }
-        let refused = self.refused().map(String::from).or_else(|| self.tensors::<f64>().err().map(|e| e.to_string()));
-        let load = match refused {
-            Some(reason) => format!("not imported: {reason}"),
-            None => format!("let cell = model.node({:?})?.{}::<f32>()?;", self.name, self.function()),
-        };
-        let inputs = self.kind.inputs().iter().map(|&(_, position)| self.input(position));
-        let tensors: Result<Vec<Option<&str>>, Error> = inputs.collect();
-        Ok(Layer {
-            source: "ONNX",
-            kind: self.kind.name(),
-            prefix: self.name.clone(),
-            input_size,
-            hidden_size,
-            layers: 1,
-            bidirectional: self.direction() == Direction::Bidirectional,
-            options: options.join(", "),
-            load,
-            tensors: tensors?.into_iter().flatten().map(String::from).collect(),
-        })
     }
 
     fn lstms<E: Float, const N: usize>(&self, direction: Direction) -> Result<[Lstm<E>; N], Error> {

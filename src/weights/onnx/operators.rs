@@ -1,72 +1,15 @@
 //! The operators that weights are followed through, on the bytes of constants.
 
 mod axes;
+mod inputs;
 mod numbers;
 
-use super::tensor::Externals;
-use super::wire::Message;
-use crate::Error;
 use crate::weights::stored::Stored;
 use axes::{concat, reshape, slice, squeeze, transpose, unsqueeze};
+use inputs::{Inputs, take};
 use numbers::{cast, constant, dequantize};
 
-// Numbers of an attribute's fields, from onnx.proto.
-const FLOAT: u32 = 2;
-const INT: u32 = 3;
-const TENSOR: u32 = 5;
-const FLOATS: u32 = 7;
-const INTS: u32 = 8;
-
-/// Why an operator makes no constant.
-pub(super) enum Failure {
-    /// The file is broken.
-    Broken(Error),
-    /// It does what is not followed, as "has …".
-    Refused(String),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Broken(error)
-    }
-}
-
-impl From<String> for Failure {
-    fn from(reason: String) -> Self {
-        Self::Refused(reason)
-    }
-}
-
-impl From<&str> for Failure {
-    fn from(reason: &str) -> Self {
-        Self::Refused(reason.into())
-    }
-}
-
-/// The attributes of an operator.
-pub(super) struct Attributes<'s, 'a> {
-    pub attribute: &'s dyn Fn(&str) -> Result<Option<Message<'a>>, Error>,
-    pub externals: &'a Externals,
-}
-
-impl<'a> Attributes<'_, 'a> {
-    fn get(&self, name: &str) -> Result<Option<Message<'a>>, Error> {
-        (self.attribute)(name)
-    }
-
-    fn integer(&self, name: &str) -> Result<Option<i64>, Error> {
-        self.get(name)?.map(|attribute| attribute.integer(INT)).transpose()
-    }
-
-    fn integers(&self, name: &str) -> Result<Option<Vec<i64>>, Error> {
-        let Some(attribute) = self.get(name)? else { return Ok(None) };
-        let mut list = Vec::new();
-        attribute.integers(INTS, |number| list.push(number))?;
-        Ok(Some(list))
-    }
-}
-
-type Inputs<'a> = Vec<Option<Stored<'a>>>;
+pub(super) use inputs::{Attributes, Failure};
 
 /// An operator.
 pub(super) struct Operator {
@@ -96,11 +39,4 @@ pub(super) const NAMES: &str =
 /// The operator of this name.
 pub(super) fn find(name: &str) -> Option<&'static Operator> {
     OPERATORS.iter().find(|operator| operator.name == name)
-}
-
-/// The first input, which must be there, and the others.
-fn take<'a, const N: usize>(inputs: Inputs<'a>) -> Result<(Stored<'a>, [Option<Stored<'a>>; N]), Failure> {
-    let mut inputs = inputs.into_iter();
-    let first = inputs.next().flatten().ok_or("has no input")?;
-    Ok((first, std::array::from_fn(|_| inputs.next().flatten())))
 }

@@ -1,6 +1,7 @@
 //! ONNX Runtime's `DynamicQuantizeLSTM`.
 
-use super::{Options, lstm_directions};
+use super::directions::lstm_directions;
+use super::options::Options;
 use crate::weights::Tensors;
 use crate::{Bidirectional, Error, Float, Lstm};
 use ndarray::{Array2, Array3, ArrayD, Ix3};

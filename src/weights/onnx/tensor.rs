@@ -1,7 +1,6 @@
 //! A tensor of the file: where its numbers are, and of what type.
 
-use super::invalid;
-use super::wire::Message;
+use super::wire::{Message, invalid};
 use crate::Error;
 use crate::error::quoted;
 use crate::weights::stored::{Stored, width};

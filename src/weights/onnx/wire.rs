@@ -3,8 +3,12 @@
 //! It is read here because a library makes a struct of every message: a file of empty nodes, two bytes each, would take
 //! a hundred times its size in memory. Nothing is allocated here, and weights are not copied.
 
-use super::invalid;
 use crate::Error;
+
+/// The error of a broken file.
+pub(super) fn invalid(reason: String) -> Error {
+    Error::InvalidFile { format: "ONNX", reason }
+}
 
 /// A message that has not been read yet.
 #[derive(Clone, Copy)]

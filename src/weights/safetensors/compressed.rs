@@ -4,6 +4,7 @@ use super::header::{self, Described, Header, Info, Shape};
 use crate::compression::Matrix;
 use crate::error::{list, quoted};
 use crate::kernel::compact::Plain;
+use crate::weights::replace::replace;
 use crate::weights::stored::Stored;
 use crate::weights::{Tensors, file};
 use crate::{Compressed, Error, Parameters, ParametersMut, RnnCell, WeightFormat};
@@ -28,7 +29,7 @@ where
     C: RnnCell<Elem = f32> + Parameters<f32>,
 {
     let bytes = compressed_to_bytes(cell)?;
-    file::replace(path.as_ref(), |to| to.write_all(&bytes))
+    replace(path.as_ref(), |to| to.write_all(&bytes))
 }
 
 /// Returns the bytes that [`save_compressed`] writes.

@@ -1,6 +1,6 @@
 //! Operators that move numbers: they work on bytes, whatever the type.
 
-use super::{Attributes, Failure, Inputs, take};
+use super::inputs::{Attributes, Failure, Inputs, take};
 use crate::weights::stored::{Stored, width};
 use ndarray::{ArrayViewD, Axis, IxDyn, Slice, concatenate};
 

@@ -1,7 +1,7 @@
 //! Operators that make or change numbers.
 
 use super::axes::positions;
-use super::{Attributes, FLOAT, FLOATS, Failure, Inputs, TENSOR, take};
+use super::inputs::{Attributes, FLOAT, FLOATS, Failure, Inputs, TENSOR, take};
 use crate::weights::onnx::tensor::{dtype, stored};
 use crate::weights::stored::{Stored, width};
 use half::{bf16, f16};

@@ -1,6 +1,6 @@
 //! Replaces a file in one step.
 
-use super::{check_regular, failed};
+use super::file::{check_regular, failed};
 use crate::Error;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
@@ -12,10 +12,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// [`Error::NotRegularFile`] and [`Error::Io`].
-pub(in crate::weights) fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
-) -> Result<(), Error> {
+pub(super) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<(), Error> {
     let exists = match check_regular(path) {
         Err(Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => false,
         other => other.map(|()| true)?,

@@ -1,54 +1,8 @@
 //! Recognizes recurrent layers by the names and shapes of their tensors.
 
-use super::Tensors;
-use crate::error::{list_to, quoted};
+use super::{Layer, Tensors};
+use crate::error::list_to;
 use crate::{Error, Float};
-use std::fmt;
-
-/// A recurrent layer, or a stack of them, that was recognized in a file.
-///
-/// It prints as two lines: what it is, and the line of Rust that loads it.
-#[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layer {
-    /// The framework or format whose names it has, such as `PyTorch`.
-    pub source: &'static str,
-    /// The kind, in the source's words, such as `LSTM`.
-    pub kind: &'static str,
-    /// What its tensors' names begin with, or the name of its node.
-    pub prefix: String,
-    /// Features of the inputs.
-    pub input_size: usize,
-    /// Units of the state.
-    pub hidden_size: usize,
-    /// Layers on top of one another under this prefix.
-    pub layers: usize,
-    /// Whether it runs in both directions.
-    pub bidirectional: bool,
-    /// What else is known of it, such as its activations. May be empty.
-    pub options: String,
-    /// The line of Rust that loads it, or why no cell does.
-    pub load: String,
-    /// The names of its tensors.
-    pub tensors: Vec<String>,
-}
-
-impl fmt::Display for Layer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, kind, input_size, hidden_size, .. } = self;
-        write!(f, "{} {source} {kind}, {input_size} to {hidden_size}", quoted(&self.prefix))?;
-        if self.layers > 1 {
-            write!(f, ", {} layers", self.layers)?;
-        }
-        if self.bidirectional {
-            write!(f, ", bidirectional")?;
-        }
-        if !self.options.is_empty() {
-            write!(f, ", {}", self.options)?;
-        }
-        write!(f, "\n    {}", self.load)
-    }
-}
 
 /// The recurrent layers among tensors, recognized by the names that PyTorch, Keras, TensorFlow 1, Flax and the
 /// importers of [`onnx`](super::onnx) use, in alphabetical order of their prefixes. Layers under other names are left
