@@ -4,7 +4,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(test, feature = "safetensors"))]
+#[cfg(any(test, feature = "hdf5", feature = "pytorch", feature = "safetensors"))]
 pub(crate) use message::list;
 pub(crate) use message::{list_to, quoted, shown};
 use std::io;

@@ -133,7 +133,7 @@ fn escaped(words: &str, max_chars: usize) -> String {
 }
 
 /// Quotes names as a list short enough to read.
-#[cfg(any(test, feature = "safetensors"))]
+#[cfg(any(test, feature = "hdf5", feature = "pytorch", feature = "safetensors"))]
 pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     list_to(names, 12)
 }

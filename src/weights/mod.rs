@@ -43,7 +43,7 @@ pub mod onnx;
 mod open;
 pub mod pytorch;
 mod recognize;
-#[cfg(feature = "_stored")]
+#[cfg(any(feature = "onnx", feature = "safetensors"))]
 mod replace;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;

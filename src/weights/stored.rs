@@ -157,6 +157,7 @@ fn widened<F: Copy + Into<f64> + 'static, E: Float>(number: F) -> E {
 }
 
 /// Bytes per number, for the types that are read here.
+#[cfg(any(feature = "onnx", feature = "safetensors"))]
 pub(super) fn width(dtype: &str) -> Option<usize> {
     match dtype {
         "F64" | "I64" | "U64" => Some(8),
