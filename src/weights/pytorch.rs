@@ -47,6 +47,8 @@ mod layer;
 mod names;
 #[cfg(feature = "pytorch")]
 mod pickle;
+#[cfg(feature = "pytorch")]
+mod value;
 
 pub use export::{export_gru, export_lstm, export_rnn};
 #[cfg(feature = "pytorch")]

@@ -1,6 +1,6 @@
 //! The classes and functions that a pickle of tensors may name, and what calling each makes.
 
-use super::pickle::{Node, Storage, Text, Value, View};
+use super::value::{Class, Node, Storage, Text, Value, View};
 
 /// A type of numbers: the name of its storage's class, its own, and safetensors' name for it, with its bytes.
 const TYPES: [(&str, &str, &str, usize); 13] = [
@@ -18,28 +18,6 @@ const TYPES: [(&str, &str, &str, usize); 13] = [
     ("", "uint32", "U32", 4),
     ("", "uint64", "U64", 8),
 ];
-
-/// A class or a function.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Class {
-    /// `torch.FloatStorage`, …: a position in the list of types.
-    Storage(u8),
-    /// Bytes without a type.
-    UntypedStorage,
-    /// `torch.float32`, …: a position in the list of types.
-    Dtype(u8),
-    OrderedDict,
-    /// `_rebuild_tensor`, `_rebuild_tensor_v2`: a storage, an offset, a shape, strides, what no weight depends on.
-    Tensor,
-    /// `_rebuild_tensor_v3`: the same, and a type.
-    TypedTensor,
-    /// `_rebuild_parameter`: a tensor that is trained.
-    Parameter,
-    /// A tuple, `torch.Size`.
-    Size,
-    /// What may be beside tensors, and is dropped.
-    Other,
-}
 
 /// What a call makes.
 pub(super) enum Built {

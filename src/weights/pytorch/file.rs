@@ -1,6 +1,7 @@
 //! Files that `torch.save` wrote: a pickle that says what the tensors are, and records of numbers.
 
-use super::pickle::{Node, Pickle, Storage, Value, View};
+use super::pickle::Pickle;
+use super::value::{Node, Storage, Value, View};
 use crate::error::quoted;
 use crate::weights::Tensors;
 use crate::weights::archive::Archive;
@@ -195,7 +196,7 @@ impl<'a> File<'a> {
         }
         let View { offset, shape, strides, .. } = view;
         let all = record.len() / width;
-        let range = range(*offset, shape, strides).filter(|&(end, len)| end <= all && len <= all);
+        let range = view.range().filter(|&(end, len)| end <= all && len <= all);
         let (end, len) = range.ok_or_else(|| {
             format!(
                 "shape {shape:?} with strides {strides:?} from {offset} on does not fit in a storage of {all} numbers"
@@ -203,7 +204,7 @@ impl<'a> File<'a> {
         })?;
         let (start, end) = if len == 0 { (0, 0) } else { (offset * width, end * width) };
         let stored = Stored::new(dtype, shape.clone(), &record[start..end]);
-        Ok(if len == 0 || is_contiguous(shape, strides) { stored } else { stored.strided(used(shape, strides)) })
+        Ok(if len == 0 || view.is_contiguous() { stored } else { stored.strided(view.used_strides()) })
     }
 }
 
@@ -211,37 +212,6 @@ fn storages<'p>(pickle: &'p Pickle<'_>) -> impl Iterator<Item = &'p Storage> {
     pickle.nodes().iter().filter_map(|node| match node {
         Node::Storage(storage) => Some(storage),
         _ => None,
-    })
-}
-
-/// The position after the last number of a tensor, and how many numbers it has.
-fn range(offset: usize, shape: &[usize], strides: &[usize]) -> Option<(usize, usize)> {
-    // As many axes as NumPy and PyTorch allow.
-    if shape.len() != strides.len() || shape.len() > 64 {
-        return None;
-    }
-    if shape.contains(&0) {
-        return Some((0, 0));
-    }
-    let (mut last, mut len) = (offset, 1_usize);
-    for (&axis, &stride) in shape.iter().zip(strides) {
-        last = last.checked_add(stride.checked_mul(axis - 1)?)?;
-        len = len.checked_mul(axis)?;
-    }
-    Some((last.checked_add(1)?, len))
-}
-
-/// The strides of axes longer than 1; the others' are never used, and may be anything.
-fn used(shape: &[usize], strides: &[usize]) -> Vec<usize> {
-    shape.iter().zip(strides).map(|(&axis, &stride)| if axis > 1 { stride } else { 1 }).collect()
-}
-
-fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
-    let mut next = 1;
-    shape.iter().zip(strides).rev().all(|(&axis, &stride)| {
-        let fits = axis == 1 || stride == next;
-        next *= axis;
-        fits
     })
 }
 

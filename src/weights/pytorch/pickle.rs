@@ -4,62 +4,10 @@
 //! An operation adds at most one value of 16 bytes or one node of 32 to lists that grow by doubling, so memory is bounded
 //! by the pickle's length.
 
-use super::class::{self, Class};
+use super::class;
+use super::value::{Class, Node, Text, Value};
 use crate::error::quoted;
 use std::ops::Range;
-
-/// A value of the machine.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Value {
-    None,
-    True,
-    Int(i64),
-    Text(Text),
-    Class(Class),
-    Node(u32),
-    /// `()`, which is too frequent to be a node.
-    Empty,
-    /// Begins the items of a list, as the machine's `MARK` does.
-    Mark,
-    /// What no tensor depends on.
-    Other,
-}
-
-/// Where the letters of a text are in the pickle.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Text {
-    start: u32,
-    len: u32,
-}
-
-/// A value with parts. Its parts are indices, so that a cycle is no danger until someone follows it.
-#[derive(Debug)]
-pub(super) enum Node {
-    /// A list, a tuple or a set.
-    List(Vec<Value>),
-    Dict(Vec<(Value, Value)>),
-    Storage(Storage),
-    Tensor(Box<View>),
-}
-
-/// Numbers in a file, by the name of their record.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Storage {
-    pub key: Text,
-    pub class: Class,
-    pub len: usize,
-}
-
-/// A tensor: some of the numbers of a storage.
-#[derive(Debug)]
-pub(super) struct View {
-    pub storage: u32,
-    /// A type's class, if it is not that of the storage.
-    pub dtype: Option<Class>,
-    pub offset: usize,
-    pub shape: Vec<usize>,
-    pub strides: Vec<usize>,
-}
 
 /// What a pickle built.
 pub(super) struct Pickle<'a> {
@@ -89,14 +37,14 @@ impl<'a> Pickle<'a> {
     }
 
     pub(super) fn letters(&self, text: Text) -> &str {
-        self::text(self.bytes, text)
+        text.letters(self.bytes)
     }
 
     /// The letters of a text, or the digits of a whole number.
     pub(super) fn key(&self, value: Value) -> Option<String> {
         match value {
             Value::Int(number) => Some(number.to_string()),
-            Value::Text(value) => Some(text(self.bytes, value).into()),
+            Value::Text(text) => Some(self.letters(text).into()),
             _ => None,
         }
     }
@@ -107,11 +55,6 @@ fn node(nodes: &[Node], value: Value) -> Option<&Node> {
         Value::Node(index) => nodes.get(index as usize),
         _ => None,
     }
-}
-
-fn text(bytes: &[u8], Text { start, len }: Text) -> &str {
-    let (start, len) = (start as usize, len as usize);
-    std::str::from_utf8(&bytes[start..start + len]).expect("it was checked when it was read")
 }
 
 struct Machine<'a> {
@@ -182,10 +125,7 @@ impl Machine<'_> {
             b'M' => Value::Int(u16::from_le_bytes(self.fixed()?).into()),
             b'J' => Value::Int(i32::from_le_bytes(self.fixed()?).into()),
             0x8a => self.long()?,
-            b'G' => {
-                self.fixed::<8>()?;
-                Value::Other
-            }
+            b'G' => self.fixed::<8>().map(|_| Value::Other)?,
             _ => Value::Other,
         };
         self.stack.push(value);
@@ -273,7 +213,7 @@ impl Machine<'_> {
             [self.pop()?, name]
         };
         let (Value::Text(module), Value::Text(name)) = (module, name) else { return Err("a class has no name".into()) };
-        let [module, name] = [module, name].map(|value| text(self.bytes, value));
+        let [module, name] = [module, name].map(|text| text.letters(self.bytes));
         let class = Class::named(module, name)
             .ok_or_else(|| format!("{} is not a class that tensors need", quoted(&format!("{module}.{name}"))))?;
         self.stack.push(Value::Class(class));
@@ -286,7 +226,7 @@ impl Machine<'_> {
         let built = match code {
             // A dictionary's own attributes are versions of PyTorch's modules.
             b'b' => return self.stack.last().map(drop).ok_or("attributes are set on nothing".into()),
-            b'Q' => class::storage(self.list(argument)?, |value| text(self.bytes, value)).map(Node::Storage)?,
+            b'Q' => class::storage(self.list(argument)?, |text| text.letters(self.bytes)).map(Node::Storage)?,
             _ => {
                 let Value::Class(class) = self.pop()? else { return Err("what is called is not a class".into()) };
                 let node = |value| node(&self.nodes, value);
