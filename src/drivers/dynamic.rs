@@ -126,9 +126,10 @@ impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
     /// buffers. Results never depend on its contents, and any cell of this type may use it.
     ///
     /// The state passed as [`initial_state`](Self::initial_state) comes back as the final state, in the same memory.
-    /// Without one, a zero state is allocated. Three things still allocate. The initial state is checked against a
-    /// [`zero_state`](RnnCell::zero_state) of no rows, which may hold a list or a box. If lengths differ or rows reset,
-    /// [`copy_from`](State::copy_from) may allocate. So may sharing work between threads, with the feature `rayon`.
+    /// Without one, a zero state is allocated. Four things still allocate. A [`mask`](Self::mask) is turned into a list of
+    /// steps. The initial state is checked against a [`zero_state`](RnnCell::zero_state) of no rows, which may hold a
+    /// list or a box. If lengths differ or rows reset, [`copy_from`](State::copy_from) may allocate. So may sharing work
+    /// between threads, with the feature `rayon`.
     ///
     /// ```
     /// use ndarray::Array3;
