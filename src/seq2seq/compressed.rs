@@ -1,13 +1,9 @@
 //! [`Compressed`] around an [`AttentionWrapper`]: cell, memory and query layers, and attention layers.
 
-use super::mechanism::AttentionMechanism;
 use super::memory::AttentionMemory;
 use super::state::AttentionState;
 use super::wrapper::AttentionWrapper;
-use super::wrapper_parameters::prefix;
-use crate::compression::Compression;
-use crate::fused::Linear;
-use crate::{Compressed, Error, Float, RnnCell, joined};
+use crate::{Compressed, Error, RnnCell};
 use ndarray::ArrayRef3;
 
 /// With compressed weights the state to start from comes from here. Keys, memories and alignments stay `f32`.
@@ -47,21 +43,4 @@ impl<C: RnnCell<Elem = f32>> Compressed<AttentionWrapper<C>> {
     pub fn attend_to(&self, memories: &[AttentionMemory<f32>]) -> Result<AttentionState<C::State, f32>, Error> {
         self.cell().attend_to(memories)
     }
-}
-
-/// Compresses each mechanism's layers and its attention layer, if any.
-pub(super) fn compress_heads<E: Float>(
-    mechanisms: &mut [AttentionMechanism<E>],
-    layers: &mut [Linear<E>],
-    compression: &mut Compression<'_, E>,
-) -> Result<(), Error> {
-    let count = mechanisms.len();
-    for (at, mechanism) in mechanisms.iter_mut().enumerate() {
-        let prefix = prefix(at, count);
-        mechanism.compress(&prefix, compression)?;
-        if let Some(layer) = layers.get_mut(at) {
-            layer.compress(&joined(&prefix, "attention_layer"), compression)?;
-        }
-    }
-    Ok(())
 }

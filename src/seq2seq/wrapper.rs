@@ -1,7 +1,7 @@
 //! [`AttentionWrapper`]: a cell that attends to a memory.
 
-use super::compressed::compress_heads;
 use super::head::Head;
+use super::heads::{compress_heads, visit_heads, visit_heads_mut};
 use super::mechanism::AttentionMechanism;
 use super::memory::AttentionMemory;
 use super::score::HeadBuffers;
@@ -11,8 +11,8 @@ use crate::compression::Compression;
 use crate::fused::{Linear, Workspace};
 use crate::kernel::zeros;
 use crate::wrappers::workspace::Buffer;
-use crate::{Error, RnnCell};
-use ndarray::{ArrayRef2, ArrayRef3, Axis, s};
+use crate::{Error, Float, Parameters, ParametersMut, RnnCell};
+use ndarray::{ArrayRef2, ArrayRef3, ArrayViewD, ArrayViewMutD, Axis, s};
 
 /// Lets a cell attend to a memory at every step: TensorFlow 1's `AttentionWrapper`.
 ///
@@ -241,6 +241,20 @@ impl<C: RnnCell> RnnCell for AttentionWrapper<C> {
     fn compress(&mut self, compression: &mut Compression<'_, C::Elem>) -> Result<(), Error> {
         self.cell.compress(compression)?;
         compress_heads(&mut self.mechanisms, &mut self.layers, compression)
+    }
+}
+
+impl<E: Float, C: RnnCell<Elem = E> + Parameters<E>> Parameters<E> for AttentionWrapper<C> {
+    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
+        self.cell.visit_parameters(visit);
+        visit_heads(&self.mechanisms, &self.layers, visit);
+    }
+}
+
+impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E>> ParametersMut<E> for AttentionWrapper<C> {
+    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
+        self.cell.visit_parameters_mut(visit);
+        visit_heads_mut(&mut self.mechanisms, &mut self.layers, visit);
     }
 }
 

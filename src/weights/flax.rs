@@ -39,7 +39,7 @@
 
 mod nnx;
 
-use super::Tensors;
+use super::{Tensors, single};
 use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights};
 use crate::{BasicRnn, Dense, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2, s};
@@ -102,7 +102,7 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Gru<E
 /// # Errors
 /// As [`simple`].
 pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
-    super::dense(tensors, prefix)
+    single::dense(tensors, prefix)
 }
 
 /// A cell's prefix and its sizes, which come from the checked shapes.

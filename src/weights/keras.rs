@@ -42,8 +42,8 @@ pub use config::Kind;
 #[cfg(feature = "hdf5")]
 pub use file::{Layer, Model, read_model};
 
-use super::Tensors;
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};
+use super::{Tensors, single};
 use crate::cells::{BasicRnnWeights, LstmWeights};
 use crate::{Activation, BasicRnn, Dense, Embedding, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
@@ -151,7 +151,7 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Optio
 /// # Errors
 /// As [`simple_rnn`].
 pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Embedding<E>, Error> {
-    super::embedding(tensors, &format!("{prefix}embeddings"))
+    single::embedding(tensors, &format!("{prefix}embeddings"))
 }
 
 /// Imports a `Dense`. Its activation is not in the weights and has no effect here.
@@ -159,7 +159,7 @@ pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result
 /// # Errors
 /// As [`simple_rnn`].
 pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
-    super::dense(tensors, prefix)
+    single::dense(tensors, prefix)
 }
 
 /// A layer's names and its sizes, which come from the checked shapes.

@@ -47,6 +47,7 @@ mod recognize;
 mod replace;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
+mod single;
 #[cfg(feature = "_stored")]
 mod stored;
 pub mod tensorflow;
@@ -56,25 +57,3 @@ pub use layer::Layer;
 pub use open::{File, Format, open};
 pub use recognize::{layers, only_layer};
 pub use tensors::Tensors;
-
-use crate::{Dense, Embedding, Error, Float};
-use ndarray::Array1;
-
-/// Takes a tensor of this name, (vocabulary, features).
-fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<Embedding<E>, Error> {
-    let [vocabulary, features] = tensors.axes(name, "(vocabulary, features)")?;
-    Embedding::from_weights(tensors.take_matrix(name, (vocabulary, features))?)
-}
-
-/// Takes `<prefix>kernel` (input, output), and `<prefix>bias` (output) if there is one.
-fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
-    let [kernel, bias] = ["kernel", "bias"].map(|name| format!("{prefix}{name}"));
-    let [input, output] = tensors.axes(&kernel, "(input, output)")?;
-    let bias = dense_bias(tensors, &bias, output)?;
-    Dense::from_weights(tensors.take_matrix(&kernel, (input, output))?, bias)
-}
-
-/// Takes the bias of a dense layer, (output), if there is one.
-fn dense_bias<E: Float>(tensors: &mut Tensors<'_, E>, name: &str, output: usize) -> Result<Option<Array1<E>>, Error> {
-    tensors.contains(name).then(|| tensors.take_vector(name, output)).transpose()
-}

@@ -34,7 +34,7 @@
 //!
 //! Used in `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
-use super::Tensors;
+use super::{Tensors, single};
 use crate::{Activation, BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
 use layer::Layer;
 
@@ -60,7 +60,7 @@ pub use names::{drop_data_parallel, fold_weight_norm};
 /// # Errors
 /// As [`rnn`].
 pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Embedding<E>, Error> {
-    super::embedding(tensors, &format!("{prefix}weight"))
+    single::embedding(tensors, &format!("{prefix}weight"))
 }
 
 /// Imports an `nn.Linear`, with or without a bias.
@@ -70,7 +70,7 @@ pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result
 pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
     let [weight, bias] = ["weight", "bias"].map(|name| format!("{prefix}{name}"));
     let [output, input] = tensors.axes(&weight, "(out_features, in_features)")?;
-    let bias = super::dense_bias(tensors, &bias, output)?;
+    let bias = single::dense_bias(tensors, &bias, output)?;
     Dense::from_weights(tensors.take_matrix(&weight, (output, input))?.reversed_axes(), bias)
 }
 

@@ -63,7 +63,7 @@ mod wire;
 #[cfg(feature = "tensorflow")]
 pub use checkpoint::{Checkpoint, read_checkpoint};
 
-use super::Tensors;
+use super::{Tensors, single};
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
 use crate::{BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm};
 
@@ -73,7 +73,7 @@ use crate::{BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm};
 /// # Errors
 /// As [`basic_rnn`].
 pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<Embedding<E>, Error> {
-    super::embedding(tensors, name)
+    single::embedding(tensors, name)
 }
 
 /// Imports a `tf.layers.dense`, whose prefix is `dense/` if it was given no name. Its activation is not in the variables
@@ -82,7 +82,7 @@ pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<E
 /// # Errors
 /// As [`basic_rnn`].
 pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
-    super::dense(tensors, prefix)
+    single::dense(tensors, prefix)
 }
 
 /// Imports a `BasicRNNCell`. `options` sets what the variables do not record: the activation.

@@ -5,6 +5,7 @@ mod differences;
 mod lists;
 mod loops;
 mod residual;
+mod row_gradients;
 mod rows;
 mod stacks;
 mod sums;

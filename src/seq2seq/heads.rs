@@ -1,7 +1,9 @@
-//! The parameters of an [`AttentionWrapper`]: the cell's, then each mechanism's and its layer's.
+//! The parameters of mechanisms and attention layers, of a cell or a gradient.
 
-use super::wrapper::AttentionWrapper;
-use crate::{Float, Parameters, ParametersMut, RnnCell, joined};
+use super::mechanism::AttentionMechanism;
+use crate::compression::Compression;
+use crate::fused::Linear;
+use crate::{Error, Float, Parameters, ParametersMut, joined};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 /// The prefix of a mechanism's parameters.
@@ -42,16 +44,19 @@ pub(crate) fn visit_heads_mut<E: Float>(
     }
 }
 
-impl<E: Float, C: RnnCell<Elem = E> + Parameters<E>> Parameters<E> for AttentionWrapper<C> {
-    fn visit_parameters<'a>(&'a self, visit: &mut dyn FnMut(&str, ArrayViewD<'a, E>)) {
-        self.cell.visit_parameters(visit);
-        visit_heads(&self.mechanisms, &self.layers, visit);
+/// Compresses each mechanism's layers and its attention layer, if any.
+pub(super) fn compress_heads<E: Float>(
+    mechanisms: &mut [AttentionMechanism<E>],
+    layers: &mut [Linear<E>],
+    compression: &mut Compression<'_, E>,
+) -> Result<(), Error> {
+    let count = mechanisms.len();
+    for (at, mechanism) in mechanisms.iter_mut().enumerate() {
+        let prefix = prefix(at, count);
+        mechanism.compress(&prefix, compression)?;
+        if let Some(layer) = layers.get_mut(at) {
+            layer.compress(&joined(&prefix, "attention_layer"), compression)?;
+        }
     }
-}
-
-impl<E: Float, C: RnnCell<Elem = E> + ParametersMut<E>> ParametersMut<E> for AttentionWrapper<C> {
-    fn visit_parameters_mut(&mut self, visit: &mut dyn FnMut(&str, ArrayViewMutD<'_, E>)) {
-        self.cell.visit_parameters_mut(visit);
-        visit_heads_mut(&mut self.mechanisms, &mut self.layers, visit);
-    }
+    Ok(())
 }
