@@ -1,6 +1,6 @@
 //! Lists what a weight file holds: its recurrent layers, each with the line of Rust that loads it, and other tensors.
 //!
-//!     cargo run --features onnx,safetensors --example inspect -- model.onnx
+//!     cargo run --all-features --example inspect -- model.onnx
 
 use rnn_cell::weights::{self, File};
 use std::collections::HashSet;
