@@ -20,10 +20,10 @@ impl<C: RnnCell<Elem = f32>> Compressed<AttentionWrapper<C>> {
         self.cell().attend(memory, memory_sequence_length)
     }
 
-    /// [`AttentionMechanism::memory`] of the mechanism with this number, for [`attend_to`](Self::attend_to).
+    /// [`AttentionMechanism::memory`](super::AttentionMechanism::memory) of the mechanism with this number, for [`attend_to`](Self::attend_to).
     ///
     /// # Errors
-    /// As [`AttentionMechanism::memory`].
+    /// As [`AttentionMechanism::memory`](super::AttentionMechanism::memory).
     ///
     /// # Panics
     /// If there is no such mechanism.
