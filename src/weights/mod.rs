@@ -53,6 +53,8 @@ mod single;
 mod stored;
 pub mod tensorflow;
 mod tensors;
+#[cfg(any(feature = "onnx", feature = "tensorflow"))]
+mod wire;
 
 pub use layer::Layer;
 pub use open::{File, Format, open};

@@ -57,8 +57,6 @@
 mod checkpoint;
 #[cfg(feature = "tensorflow")]
 mod table;
-#[cfg(feature = "tensorflow")]
-mod wire;
 
 #[cfg(feature = "tensorflow")]
 pub use checkpoint::{Checkpoint, read_checkpoint};

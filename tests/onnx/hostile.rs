@@ -126,7 +126,7 @@ fn what_is_no_model_is_refused() {
         (&b""[..], "it has no graph"),
         (b"\x08\x0a", "it has no graph"),
         (b"\x3a\x05ab", "field 7 must have 5 bytes, but only 2 are left"),
-        (b"\x3b", "field 7 has wire type 3, which ONNX does not use"),
+        (b"\x3b", "field 7 has wire type 3, which is not read"),
         (b"\x00\x00", "a field has number 0"),
         (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "an integer has more than 64 bits"),
         (b"\x08\x80", "it ends within a number"),

@@ -1,9 +1,8 @@
-//! The wire format of Protocol Buffers: the fields of a message, borrowed from its bytes.
-//!
-//! It is read here because a library makes a struct of every message: a file of empty nodes, two bytes each, would take
-//! a hundred times its size in memory. Nothing is allocated here, and weights are not copied.
+//! ONNX's messages: the fields of one by their numbers, and how they are written.
 
 use crate::Error;
+pub(super) use crate::weights::wire::Value;
+use crate::weights::wire::{Fields, varint};
 
 /// The error of a broken file.
 pub(super) fn invalid(reason: String) -> Error {
@@ -14,26 +13,16 @@ pub(super) fn invalid(reason: String) -> Error {
 #[derive(Clone, Copy)]
 pub(super) struct Message<'a>(pub &'a [u8]);
 
-/// The value of a field.
-#[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
-    Varint(u64),
-    Fixed32([u8; 4]),
-    Fixed64([u8; 8]),
-    /// Text, bytes, a message or packed numbers.
-    Bytes(&'a [u8]),
-}
-
 impl<'a> Message<'a> {
     /// The fields in the order of the file, each its number and its value.
-    pub(super) fn fields(self) -> Fields<'a> {
-        Fields { rest: self.0 }
+    pub(super) fn fields(self) -> impl Iterator<Item = Result<(u32, Value<'a>), Error>> {
+        Fields::of(self.0).map(|field| field.map_err(invalid))
     }
 
     /// The values of every field of this number that holds bytes.
     pub(super) fn all(self, field: u32) -> impl Iterator<Item = Result<&'a [u8], Error>> {
         self.fields().filter_map(move |read| match read {
-            Ok((number, value)) if number == field => Some(value.bytes()),
+            Ok((number, value)) if number == field => Some(bytes_of(value)),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         })
@@ -62,7 +51,7 @@ impl<'a> Message<'a> {
     }
 
     pub(super) fn bytes(self, field: u32) -> Result<Option<&'a [u8]>, Error> {
-        self.last(field)?.map(Value::bytes).transpose()
+        self.last(field)?.map(bytes_of).transpose()
     }
 
     pub(super) fn message(self, field: u32) -> Result<Option<Message<'a>>, Error> {
@@ -100,7 +89,7 @@ impl<'a> Message<'a> {
                 (number, Value::Varint(value)) if number == field => visit(value as i64),
                 (number, Value::Bytes(mut packed)) if number == field => {
                     while !packed.is_empty() {
-                        visit(varint(&mut packed)? as i64);
+                        visit(varint(&mut packed).map_err(invalid)? as i64);
                     }
                 }
                 (number, _) if number == field => {
@@ -129,87 +118,15 @@ impl<'a> Message<'a> {
     }
 }
 
-impl<'a> Value<'a> {
-    fn bytes(self) -> Result<&'a [u8], Error> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes),
-            _ => Err(invalid("a number was found where a message or text belongs".into())),
-        }
+fn bytes_of(value: Value<'_>) -> Result<&[u8], Error> {
+    match value {
+        Value::Bytes(bytes) => Ok(bytes),
+        _ => Err(invalid("a number was found where a message or text belongs".into())),
     }
-}
-
-/// The iterator of [`Message::fields`]. It ends after an error.
-#[derive(Clone)]
-pub(super) struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u32, Value<'a>), Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let field = self.read();
-        if field.is_err() {
-            self.rest = &[];
-        }
-        Some(field)
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn read(&mut self) -> Result<(u32, Value<'a>), Error> {
-        let tag = varint(&mut self.rest)?;
-        let number = u32::try_from(tag >> 3).ok().filter(|&number| number > 0);
-        let number = number.ok_or_else(|| invalid(format!("a field has number {}", tag >> 3)))?;
-        let value = match tag & 7 {
-            0 => Value::Varint(varint(&mut self.rest)?),
-            1 => Value::Fixed64(*self.chunk()?),
-            5 => Value::Fixed32(*self.chunk()?),
-            2 => {
-                let len = varint(&mut self.rest)?;
-                let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
-                let (bytes, rest) = split.ok_or_else(|| {
-                    invalid(format!("field {number} must have {len} bytes, but only {} are left", self.rest.len()))
-                })?;
-                self.rest = rest;
-                Value::Bytes(bytes)
-            }
-            kind => return Err(invalid(format!("field {number} has wire type {kind}, which ONNX does not use"))),
-        };
-        Ok((number, value))
-    }
-
-    fn chunk<const N: usize>(&mut self) -> Result<&'a [u8; N], Error> {
-        let (chunk, rest) = self.rest.split_first_chunk().ok_or_else(truncated)?;
-        self.rest = rest;
-        Ok(chunk)
-    }
-}
-
-fn varint(bytes: &mut &[u8]) -> Result<u64, Error> {
-    let mut number = 0;
-    for (at, &byte) in bytes.iter().enumerate().take(10) {
-        if at == 9 && byte > 1 {
-            break;
-        }
-        number |= u64::from(byte & 0x7f) << (7 * at);
-        if byte < 0x80 {
-            *bytes = &bytes[at + 1..];
-            return Ok(number);
-        }
-    }
-    if bytes.len() < 10 { Err(truncated()) } else { Err(invalid("an integer has more than 64 bits".into())) }
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(bytes).map_err(|_| invalid("a name is not UTF-8".into()))
-}
-
-fn truncated() -> Error {
-    invalid("it ends within a number".into())
 }
 
 /// Writes a field of text, bytes, a message or packed numbers.

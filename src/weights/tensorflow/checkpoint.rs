@@ -1,9 +1,9 @@
 //! Checkpoints: a table of variables, the `.index` file, and their numbers in `.data-?????-of-?????` files.
 
 use super::table;
-use super::wire::{Value, fields};
 use crate::error::quoted;
 use crate::weights::stored::Stored;
+use crate::weights::wire::{Fields, Value};
 use crate::weights::{Tensors, file};
 use crate::{Error, Float};
 use std::path::{Path, PathBuf};
@@ -121,9 +121,9 @@ fn header(value: &[u8]) -> Result<u64, String> {
     let (mut shards, mut endianness) = (0, 0);
     let read = fields(value, |field, value| {
         match (field, value) {
-            (1, Value::Number(number)) => shards = number,
-            (2, Value::Number(number)) => endianness = number,
-            (1 | 2, Value::Bytes(_)) => return None,
+            (1, Value::Varint(number)) => shards = number,
+            (2, Value::Varint(number)) => endianness = number,
+            (1 | 2, _) => return None,
             _ => {}
         }
         Some(())
@@ -146,7 +146,7 @@ struct Entry {
     shard: u64,
     offset: u64,
     size: u64,
-    crc32c: u64,
+    crc32c: u32,
     is_partitioned: bool,
 }
 
@@ -155,12 +155,12 @@ impl Entry {
         let mut entry = Self::default();
         let read = fields(value, |field, value| {
             match (field, value) {
-                (1, Value::Number(number)) => entry.dtype = number,
+                (1, Value::Varint(number)) => entry.dtype = number,
                 (2, Value::Bytes(shape)) => entry.shape = axes(shape)?,
-                (3, Value::Number(number)) => entry.shard = number,
-                (4, Value::Number(number)) => entry.offset = number,
-                (5, Value::Number(number)) => entry.size = number,
-                (6, Value::Number(number)) => entry.crc32c = number,
+                (3, Value::Varint(number)) => entry.shard = number,
+                (4, Value::Varint(number)) => entry.offset = number,
+                (5, Value::Varint(number)) => entry.size = number,
+                (6, Value::Fixed32(number)) => entry.crc32c = u32::from_le_bytes(number),
                 (7, _) => entry.is_partitioned = true,
                 (1..=6, _) => return None,
                 _ => {}
@@ -189,7 +189,7 @@ impl Entry {
         if shape.iter().try_fold(width, |all, &axis| all.checked_mul(axis)) != Some(bytes.len()) {
             return Err(format!("{shape:?} of {dtype} does not take {} bytes", bytes.len()));
         }
-        table::check(bytes, self.crc32c as u32).map_err(|reason| format!("it is damaged: {reason}"))?;
+        table::check(bytes, self.crc32c).map_err(|reason| format!("it is damaged: {reason}"))?;
         Ok(Stored::new(dtype, shape, bytes))
     }
 }
@@ -201,7 +201,7 @@ fn axes(shape: &[u8]) -> Option<Vec<u64>> {
         if let (2, Value::Bytes(axis)) = (field, value) {
             let mut size = 0;
             fields(axis, |field, value| {
-                if let (1, Value::Number(number)) = (field, value) {
+                if let (1, Value::Varint(number)) = (field, value) {
                     size = number;
                 }
                 Some(())
@@ -211,6 +211,15 @@ fn axes(shape: &[u8]) -> Option<Vec<u64>> {
         (axes.len() <= 64).then_some(())
     })?;
     Some(axes)
+}
+
+/// Calls `visit` with each field of a message. `None` if the bytes are no message, or `visit` returns it.
+fn fields<'a>(message: &'a [u8], mut visit: impl FnMut(u32, Value<'a>) -> Option<()>) -> Option<()> {
+    for field in Fields::of(message) {
+        let (number, value) = field.ok()?;
+        visit(number, value)?;
+    }
+    Some(())
 }
 
 /// safetensors' name for a type, and bytes.

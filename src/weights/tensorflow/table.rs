@@ -6,7 +6,7 @@
 //! entry    bytes shared with the key before, bytes of its own, bytes of the value; its own bytes; the value
 //! ```
 
-use super::wire::varint;
+use crate::weights::wire::varint;
 
 const FOOTER: usize = 48;
 const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
@@ -22,15 +22,14 @@ pub(super) fn entries<'a>(
     let footer = bytes.len().checked_sub(FOOTER).map(|at| &bytes[at..]);
     let footer = footer.filter(|footer| footer.ends_with(&MAGIC.to_le_bytes()));
     let mut footer = footer.ok_or("it does not end as a table, the .index file, does")?;
-    let mut handle = || Some([varint(&mut footer)?, varint(&mut footer)?]);
-    let (_, list) = handle().zip(handle()).ok_or("its end does not say where its blocks are")?;
+    let (_, list) =
+        numbers(&mut footer).zip(numbers(&mut footer)).ok_or("its end does not say where its blocks are")?;
     let mut letters = KEYS_ANYWAY.saturating_add(KEYS.saturating_mul(bytes.len()));
     let mut list_letters = letters;
     let (mut last, mut end) = (Vec::new(), 0);
     let mut is_first = true;
     block(block_bytes(bytes, list)?, &mut list_letters, |_, mut handle| {
-        let [at, len] =
-            varint(&mut handle).zip(varint(&mut handle)).map(<[u64; 2]>::from).ok_or("a block is nowhere")?;
+        let [at, len] = numbers(&mut handle).ok_or("a block is nowhere")?;
         // Blocks follow one another. If they were listed twice, reading them would never end.
         if at < end {
             return Err(format!("a block begins at byte {at}, within the one before it"));
@@ -82,7 +81,7 @@ fn block<'a>(
     let mut rest = &rest[..entries];
     let mut key = Vec::new();
     while !rest.is_empty() {
-        let mut next = || usize::try_from(varint(&mut rest)?).ok();
+        let mut next = || usize::try_from(varint(&mut rest).ok()?).ok();
         let (Some(shared), Some(own), Some(value)) = (next(), next(), next()) else { return Err(cut.into()) };
         if shared > key.len() {
             return Err(format!("a key shares {shared} bytes with one of {}", key.len()));
@@ -96,4 +95,9 @@ fn block<'a>(
         visit(&key, value)?;
     }
     Ok(())
+}
+
+/// Takes two numbers: where a block is, and its length.
+fn numbers(bytes: &mut &[u8]) -> Option<[u64; 2]> {
+    Some([varint(bytes).ok()?, varint(bytes).ok()?])
 }
