@@ -82,9 +82,10 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
     /// - [`Backward::sums`] holds what the forward pass left there. Overwrite it with the gradients of the sums.
     /// - [`Backward::d_state`] holds the gradients of the new state. Overwrite it with those of the old state, without
     ///   the part that flows through products: that is added after the stage. Write 0 if there is no other.
-    /// - With several stages, each finds in `d_state` what stage + 1 left there, and in [`Backward::d_temporary`] the
-    ///   whole gradient of the temporary that stage + 1 multiplied. If two stages need a value, keep it in a temporary:
-    ///   sums hold either a value or its gradient.
+    /// - With several stages, each finds in `d_state` what stage + 1 left there: one stage, usually the last, overwrites
+    ///   it, and the others add to it or leave it. In [`Backward::d_temporary`] each finds the whole gradient of the
+    ///   temporary that stage + 1 multiplied. If two stages need a value, keep it in a temporary: sums hold either a value
+    ///   or its gradient.
     fn backward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Backward<'_, Self::Elem>);
 
     /// Adds the gradients of the parameters after a backward run: those of each [`Linear`] with
@@ -206,26 +207,47 @@ pub fn unroll_backward<C: TrainableFusedCell>(
 }
 
 /// # Panics
-/// Unless there is one gradient per parameter, with its shape.
+/// Unless there is one gradient per parameter, with its name and shape.
 #[track_caller]
 fn check_gradient<C: TrainableFusedCell>(cell: &C, gradient: &C::Gradient) {
     const MOST_PARAMETERS: usize = 16;
-    let mut shapes = [[0; 2]; MOST_PARAMETERS];
-    let shape_of = |shape: &[usize]| [shape.first().copied().unwrap_or(1), shape[1..].iter().product()];
+    let mut keys = [[0; 3]; MOST_PARAMETERS];
     let mut count = 0;
-    gradient.visit_parameters(&mut |_, gradient| {
-        if let Some(shape) = shapes.get_mut(count) {
-            *shape = shape_of(gradient.shape());
+    gradient.visit_parameters(&mut |name, gradient| {
+        if let Some(key) = keys.get_mut(count) {
+            *key = key_of(name, gradient.shape());
         }
         count += 1;
     });
     let mut at = 0;
     cell.visit_parameters(&mut |name, parameter| {
-        let shape = shapes.get(at).copied().unwrap_or_else(|| shape_of(parameter.shape()));
-        assert!(at < count && shape == shape_of(parameter.shape()), "the gradient of {name} must have its shape");
+        let shape = parameter.shape();
+        if at >= count || keys.get(at).is_some_and(|key| *key != key_of(name, shape)) {
+            let found = described(gradient, at);
+            panic!("parameter {at} of the gradient is {found}, but the cell's is {name} {shape:?}");
+        }
         at += 1;
     });
     assert_eq!(at, count, "there must be one gradient per parameter");
+}
+
+/// What tells a parameter from others, without memory for its name.
+fn key_of(name: &str, shape: &[usize]) -> [usize; 3] {
+    let name = name.bytes().fold(0, |key: usize, byte| key.wrapping_mul(31).wrapping_add(byte.into()));
+    [name, shape.first().copied().unwrap_or(1), shape.iter().skip(1).product()]
+}
+
+/// Name and shape of a parameter.
+#[cold]
+fn described<E: Float>(parameters: &impl Parameters<E>, wanted: usize) -> String {
+    let (mut found, mut at) = (String::from("nothing"), 0);
+    parameters.visit_parameters(&mut |name, parameter| {
+        if at == wanted {
+            found = format!("{name} {:?}", parameter.shape());
+        }
+        at += 1;
+    });
+    found
 }
 
 /// The leaves of a state, which must be as wide as the cell's.

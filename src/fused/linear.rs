@@ -52,7 +52,9 @@ pub struct LinearBuilder {
 }
 
 impl<E: Float> Linear<E> {
-    /// Options for a product with `units` units. Set `input_size`, `recurrent_size` or both.
+    /// Options for a product with `units` units. Set `input_size`, `recurrent_size` or both. The element type is chosen
+    /// when it is built, and may differ from this `E`. For a bias that does not start at 0, change
+    /// [`weights`](Self::weights) of a built one and pass them to `build_from`.
     pub fn builder(units: usize) -> LinearBuilder {
         LinearBuilder { input_size: 0, recurrent_size: 0, units, gates: 1, use_bias: true }
     }

@@ -3,6 +3,7 @@
 mod backward_panics;
 #[path = "../common/mod.rs"]
 mod common;
+mod fused_gradients;
 mod gradients;
 mod laws;
 mod memory_safety;
