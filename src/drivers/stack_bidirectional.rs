@@ -88,7 +88,8 @@ impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'c, '
 
     row_options!('o);
 
-    /// The state of each layer's forward cell before the first step. Default: [`RnnCell::zero_state`] of each.
+    /// The state of each layer's forward cell before the first step. Default: [`RnnCell::zero_state`] of each. For
+    /// dropout, call [`State::seed_dropout`](crate::State::seed_dropout) on the `Vec`: equal seeds give equal masks.
     pub fn initial_states_fw(mut self, initial_states: Vec<C::State>) -> Self {
         self.initial_states_fw = Some(initial_states);
         self
