@@ -1,5 +1,6 @@
 //! Compressed cells: how far they are from `f32`, what they refuse, and what they keep. The laws are in laws.rs.
 
+use crate::common::rounded::rounded;
 use crate::common::{FORMATS, Rng, array, each_boxed_cell, instruction_sets, number, numbers, rng, run_child, state};
 use ndarray::{Array1, Array2, Array3, ArrayRef2, ArrayView1, Axis, s};
 use rand::RngExt;
@@ -11,13 +12,6 @@ use rnn_cell::{
     Parameters, ParametersMut, RnnCell, Stream, WeightFormat, bidirectional_dynamic_rnn, dynamic_rnn, instruction_set,
 };
 use std::sync::Arc;
-
-/// The nearest number with 8 significant bits, ties to even.
-fn rounded(weight: f32) -> f32 {
-    let weight = f64::from(weight);
-    let unit = 2_f64.powi(weight.abs().log2().floor() as i32 - 7);
-    ((weight / unit).round_ties_even() * unit) as f32
-}
 
 fn is_matrix(name: &str) -> bool {
     name.ends_with("kernel") || name.ends_with("_w")

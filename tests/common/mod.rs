@@ -6,6 +6,7 @@
 
 pub mod description;
 pub mod problem;
+pub mod rounded;
 
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;

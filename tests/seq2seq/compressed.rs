@@ -1,16 +1,10 @@
 //! Attention with weights of 16 and 8 bits.
 
 use crate::models::{DEPTH, INPUT, array, each_model, memory, rng, two_mechanisms};
+use crate::rounded::rounded;
 use ndarray::Array3;
 use rnn_cell::seq2seq::Probability;
 use rnn_cell::{Compressed, Embedding, ParametersMut, RnnCell, WeightFormat, dynamic_rnn};
-
-/// The nearest number with 8 significant bits, ties to even.
-fn rounded(weight: f32) -> f32 {
-    let weight = f64::from(weight);
-    let unit = 2_f64.powi(weight.abs().log2().floor() as i32 - 7);
-    ((weight / unit).round_ties_even() * unit) as f32
-}
 
 fn round_matrices(cell: &mut impl ParametersMut<f32>) {
     cell.visit_parameters_mut(&mut |name, mut weight| {

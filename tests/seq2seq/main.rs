@@ -5,4 +5,6 @@ mod compressed;
 mod decoders;
 mod gradients;
 mod models;
+#[path = "../common/rounded.rs"]
+mod rounded;
 mod transducers;
