@@ -182,8 +182,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
     }
     #[cfg(feature = "onnx")]
     if format == Format::Onnx {
-        drop(bytes);
-        let model = super::onnx::Model::open(&path)?;
+        let model = super::onnx::Model::of_file(&path, bytes)?;
         return Ok(File { path, format, content: Content::Model(model) });
     }
     #[cfg(feature = "tensorflow")]

@@ -8,6 +8,7 @@
 pub(super) enum Value<'a> {
     Varint(u64),
     Fixed32([u8; 4]),
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     Fixed64([u8; 8]),
     /// Text, bytes, a message or packed numbers.
     Bytes(&'a [u8]),

@@ -45,7 +45,11 @@ impl Model<'static> {
     /// - [`Error::InvalidFile`] if it is not an ONNX file, or wants a file outside of its folder.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = file::read(path)?;
+        Self::of_file(path, file::read(path)?)
+    }
+
+    /// [`open`](Self::open) of a file whose bytes were read.
+    pub(in crate::weights) fn of_file(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
         let mut externals = Externals::new();
         let folder = path.parent().unwrap_or(Path::new(""));
         for location in walk(&bytes, &Externals::new(), bytes.len())?.locations {
