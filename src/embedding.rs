@@ -4,7 +4,7 @@ use crate::checks::{check_shape, check_sizes};
 use crate::fused::weights::drawn;
 use crate::train::Gradients;
 use crate::{Arrays, Error, Float, Parameters, ParametersMut, parameters};
-use ndarray::{Array, Array2, ArrayRef, ArrayRef2, ArrayViewD, ArrayViewMutD, Dimension};
+use ndarray::{Array, Array2, ArrayRef, ArrayRef2, ArrayViewD, ArrayViewMutD, Dimension, IntoDimension};
 use rand::Rng;
 use std::fmt::Display;
 
@@ -89,6 +89,7 @@ impl<E: Float> Embedding<E> {
     /// # Errors
     /// [`Error::OutOfBounds`] if a token is not in the vocabulary.
     pub fn lookup<D: Dimension>(&self, tokens: &ArrayRef<usize, D>) -> Result<Array<E, D::Larger>, Error> {
+        self.check_tokens(tokens)?;
         let order: Vec<usize> = tokens.iter().copied().collect();
         let mut rows = Array2::zeros((order.len(), self.features()));
         self.lookup_into(&order, &mut rows)?;
@@ -118,6 +119,15 @@ impl<E: Float> Embedding<E> {
         Err(Error::OutOfBounds { argument: argument.to_string(), found: token, count, of: "tokens" })
     }
 
+    fn check_tokens<D: Dimension>(&self, tokens: &ArrayRef<usize, D>) -> Result<(), Error> {
+        tokens.indexed_iter().try_for_each(|(place, &token)| {
+            if token < self.vocabulary() {
+                return Ok(());
+            }
+            self.check_token(format_args!("tokens{:?}", place.into_dimension().slice()), token)
+        })
+    }
+
     /// Computes the gradient of the table from that of the rows [`lookup`](Self::lookup) returned for `tokens`.
     ///
     /// A row gets the sum over all places of its token. Sums are in `f64`: a frequent token keeps its precision.
@@ -131,10 +141,8 @@ impl<E: Float> Embedding<E> {
         d_rows: &ArrayRef<E, D::Larger>,
     ) -> Result<Gradients<E>, Error> {
         check_shape("d_rows", self.larger(tokens).slice(), d_rows.shape())?;
+        self.check_tokens(tokens)?;
         let mut places: Vec<(usize, usize)> = tokens.iter().copied().zip(0..).collect();
-        for &(token, place) in &places {
-            self.check_token(format_args!("tokens[{place}]"), token)?;
-        }
         let d_rows = d_rows.to_shape((places.len(), self.features())).expect("there is a row per token");
         let mut gradient = self.0.zeros();
         // Places of equal tokens come one after another, in their order.
@@ -206,6 +214,10 @@ mod tests {
         let table = Embedding::from_weights(Array2::<f32>::zeros((3, 2))).unwrap();
         let error = table.lookup(&array![0, 3]).unwrap_err();
         assert_eq!(error.to_string(), "tokens[1] is 3, but there are only 3 tokens");
+        let error = table.lookup(&array![[0, 1], [2, 3]]).unwrap_err();
+        assert_eq!(error.to_string(), "tokens[1, 1] is 3, but there are only 3 tokens");
+        let error = table.lookup(&ndarray::arr0(3)).unwrap_err();
+        assert_eq!(error.to_string(), "tokens[] is 3, but there are only 3 tokens");
         let error = table.backward(&array![3], &Array2::zeros((1, 2))).unwrap_err();
         assert_eq!(error.to_string(), "tokens[0] is 3, but there are only 3 tokens");
         let error = table.backward(&array![1], &Array2::zeros((2, 1))).unwrap_err();

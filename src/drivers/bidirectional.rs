@@ -162,8 +162,10 @@ impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> BidirectionalRnn<'c, 'o, C,
         check_directions(cell_fw, cell_bw)?;
         let schedules = rows.schedule_both(cell_fw, inputs.dim())?;
         let batch = schedules[0].batch();
-        let state_fw = checked_state("initial_state_fw", cell_fw, batch, self.initial_state_fw.take())?;
-        let state_bw = checked_state("initial_state_bw", cell_bw, batch, self.initial_state_bw.take())?;
+        let mut state_fw = checked_state("initial_state_fw", cell_fw, batch, self.initial_state_fw.take())?;
+        let mut state_bw = checked_state("initial_state_bw", cell_bw, batch, self.initial_state_bw.take())?;
+        rows.seed(Some(0), &mut state_fw);
+        rows.seed(Some(1), &mut state_bw);
         Ok((schedules, (state_fw, state_bw)))
     }
 }

@@ -195,7 +195,8 @@ impl<'c, 'o, C: RnnCell> DynamicRnn<'c, 'o, C> {
     pub(crate) fn check(&mut self, inputs: &ArrayRef3<C::Elem>, schedule: &mut Schedule) -> Result<C::State, Error> {
         let Self { cell, rows, .. } = *self;
         rows.schedule(cell, inputs.dim(), Direction::Forward, schedule)?;
-        let state = checked_state("initial_state", cell, schedule.batch(), self.initial_state.take())?;
+        let mut state = checked_state("initial_state", cell, schedule.batch(), self.initial_state.take())?;
+        rows.seed(None, &mut state);
         Ok(state)
     }
 

@@ -2,7 +2,8 @@
 
 use super::schedule::{Direction, Schedule};
 use crate::checks::{check_inputs, check_shape};
-use crate::{Error, RnnCell};
+use crate::seed::child_seed;
+use crate::{Error, Float, RnnCell, State};
 use ndarray::{ArrayRef2, ArrayView2};
 
 /// How arrays are laid out, and which steps of a row run.
@@ -14,6 +15,7 @@ pub(crate) struct RowOptions<'o> {
     pub repeat_masked_outputs: bool,
     pub resets: Option<&'o ArrayRef2<bool>>,
     pub resets_to_zero: bool,
+    pub dropout_seed: Option<u64>,
 }
 
 impl<'o> RowOptions<'o> {
@@ -63,6 +65,13 @@ impl<'o> RowOptions<'o> {
             self.schedule(cell, inputs, Direction::Backward, &mut backward)?;
         }
         Ok([forward, backward])
+    }
+
+    /// Turns dropout on in an initial state, if there is a seed: in the only one, or in that of direction `index`.
+    pub fn seed<E: Float>(&self, index: Option<usize>, state: &mut impl State<E>) {
+        if let Some(seed) = self.dropout_seed {
+            state.seed_dropout(Some(index.map_or(seed, |index| child_seed(seed, index))));
+        }
     }
 
     fn by_step(&self, marks: &'o ArrayRef2<bool>) -> ArrayView2<'o, bool> {
@@ -115,6 +124,14 @@ macro_rules! row_options {
         /// memory) goes back to the initial state's all the same.
         pub fn resets_to_zero(mut self, resets_to_zero: bool) -> Self {
             self.rows.resets_to_zero = resets_to_zero;
+            self
+        }
+
+        /// Turns dropout on in the initial state, as [`State::seed_dropout`](crate::State::seed_dropout) does. Equal
+        /// seeds give equal masks, so pass another in every pass of training. Each layer and each direction has masks of
+        /// its own. Default: the initial state decides; a [`RnnCell::zero_state`] has dropout off.
+        pub fn dropout_seed(mut self, dropout_seed: u64) -> Self {
+            self.rows.dropout_seed = Some(dropout_seed);
             self
         }
     };

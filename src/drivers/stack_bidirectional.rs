@@ -88,8 +88,7 @@ impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'c, '
 
     row_options!('o);
 
-    /// The state of each layer's forward cell before the first step. Default: [`RnnCell::zero_state`] of each. For
-    /// dropout, call [`State::seed_dropout`](crate::State::seed_dropout) on the `Vec`: equal seeds give equal masks.
+    /// The state of each layer's forward cell before the first step. Default: [`RnnCell::zero_state`] of each.
     pub fn initial_states_fw(mut self, initial_states: Vec<C::State>) -> Self {
         self.initial_states_fw = Some(initial_states);
         self
@@ -149,8 +148,10 @@ impl<'c, 'o, C: RnnCell, D: RnnCell<Elem = C::Elem>> StackBidirectionalRnn<'c, '
         check_layers(cells_fw, cells_bw)?;
         let schedules = rows.schedule_both(&cells_fw[0], inputs.dim())?;
         let batch = schedules[0].batch();
-        let states_fw = checked_states("initial_states_fw", cells_fw, batch, self.initial_states_fw.take())?;
-        let states_bw = checked_states("initial_states_bw", cells_bw, batch, self.initial_states_bw.take())?;
+        let mut states_fw = checked_states("initial_states_fw", cells_fw, batch, self.initial_states_fw.take())?;
+        let mut states_bw = checked_states("initial_states_bw", cells_bw, batch, self.initial_states_bw.take())?;
+        rows.seed(Some(0), &mut states_fw);
+        rows.seed(Some(1), &mut states_bw);
         Ok((schedules, (states_fw, states_bw)))
     }
 }

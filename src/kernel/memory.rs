@@ -116,11 +116,13 @@ pub(super) fn leaf_copied<'a, E: Element>(leaf: &ArrayViewMut2<'_, E>, arena: &m
 /// The step exists and is as wide as the leaf, and nobody else has it.
 pub(super) unsafe fn load_leaf<E: Element>(leaf: &ArrayViewMut2<'_, E>, grid: Grid<'_, E>, step: usize) {
     for (row, from) in leaf.rows().into_iter().enumerate() {
-        // SAFETY: the caller's promise.
-        let to = unsafe { grid.step(step).slice_mut(row, 0, grid.width()) };
-        match from.as_slice() {
-            Some(from) => to.copy_from_slice(from),
-            None => to.iter_mut().zip(from).for_each(|(to, &from)| *to = from),
+        let to = grid.at(step, row);
+        // SAFETY: the caller's promise. Written through pointers, as a record's memory holds no numbers yet.
+        unsafe {
+            match from.as_slice() {
+                Some(from) => to.copy_from_nonoverlapping(from.as_ptr(), from.len()),
+                None => from.iter().enumerate().for_each(|(at, &from)| to.add(at).write(from)),
+            }
         }
     }
 }

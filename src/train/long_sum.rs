@@ -1,6 +1,7 @@
 //! [`LongSum`]: a gradient that many backward runs add to.
 
 use crate::{Float, ParametersMut};
+use ndarray::{ArrayD, Zip};
 use std::marker::PhantomData;
 
 /// The number of runs that add to the gradient before its contents move to f64.
@@ -11,7 +12,7 @@ pub(super) struct LongSum<'a, E, G> {
     gradient: &'a mut G,
     runs: usize,
     /// What earlier runs added to each array; empty if there were few.
-    earlier: Vec<Vec<f64>>,
+    earlier: Vec<ArrayD<f64>>,
     numbers: PhantomData<E>,
 }
 
@@ -37,7 +38,7 @@ impl<'a, E: Float, G: ParametersMut<E>> LongSum<'a, E, G> {
             let mut earlier = self.earlier.iter();
             self.gradient.visit_parameters_mut(&mut |_, mut array| {
                 let earlier = earlier.next().expect("a gradient has as many arrays as before");
-                array.iter_mut().zip(earlier).for_each(|(number, &sum)| *number = E::of(sum));
+                Zip::from(&mut array).and(earlier).for_each(|number, &sum| *number = E::of(sum));
             });
         }
     }
@@ -46,12 +47,12 @@ impl<'a, E: Float, G: ParametersMut<E>> LongSum<'a, E, G> {
         let (earlier, mut at) = (&mut self.earlier, 0);
         self.gradient.visit_parameters_mut(&mut |_, mut array| {
             if earlier.len() == at {
-                earlier.push(vec![0.0; array.len()]);
+                earlier.push(ArrayD::zeros(array.raw_dim()));
             }
-            for (number, sum) in array.iter_mut().zip(&mut earlier[at]) {
+            Zip::from(&mut array).and(&mut earlier[at]).for_each(|number, sum| {
                 *sum += number.as_f64();
                 *number = E::default();
-            }
+            });
             at += 1;
         });
     }

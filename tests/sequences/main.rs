@@ -2,6 +2,7 @@
 //! stacks. Each against plain steps and central differences.
 
 mod differences;
+mod dropout;
 mod lists;
 mod loops;
 mod residual;

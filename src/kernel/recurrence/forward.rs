@@ -160,6 +160,13 @@ impl<'a, E: Kernels> Run<'a, E> {
     fn steps(&self, mut team: Team<'_>) {
         let (steps, rows, _) = self.places.x.dim();
         let (mut step, mut products) = (self.places.no_step(), [const { None }; MOST]);
+        if self.places.recording {
+            let mut turn = team.turn(rows);
+            while let Some(rows) = turn.next() {
+                // SAFETY: this pass has given these rows to this member.
+                unsafe { self.places.clear(&rows) };
+            }
+        }
         for t in 0..steps {
             self.places.go(&mut step, t);
             for (k, stage) in self.plan.stages().iter().enumerate() {

@@ -14,8 +14,9 @@ pub struct Record<E> {
     pub(super) steps: usize,
     pub(super) rows: usize,
     pub(super) widths: Widths,
-    /// The sums come first: products write them before anybody reads them. The rest starts as 0. All is one piece,
-    /// because allocators are more likely to keep one large piece for the next run than several.
+    /// Written by the run before anybody reads: sums by products, the old state when it is loaded, the rest by
+    /// [`Places::clear`]. All is one piece, because allocators are more likely to keep one large piece for the next run
+    /// than several.
     numbers: Box<[MaybeUninit<E>]>,
 }
 
@@ -28,11 +29,8 @@ impl<E> std::fmt::Debug for Record<E> {
 impl<E: Element> Record<E> {
     pub(super) fn new(steps: usize, rows: usize, widths: Widths) -> Self {
         let pieces = |widths: [usize; MOST], steps| total(widths.map(|width| room([steps, rows, spaced(width)])));
-        let sums = pieces(widths.sums, steps);
-        let kept = [pieces(widths.temporaries, steps), pieces(widths.leaves, steps + 1)];
-        let mut numbers = uninit([total([sums, total(kept)])]);
-        numbers[sums..].fill(MaybeUninit::new(E::default()));
-        Self { steps, rows, widths, numbers }
+        let numbers = [pieces(widths.sums, steps), pieces(widths.temporaries, steps), pieces(widths.leaves, steps + 1)];
+        Self { steps, rows, widths, numbers: uninit([total(numbers)]) }
     }
 }
 
@@ -167,13 +165,30 @@ impl<'a, E: Element> Places<'a, E> {
             let (piece, rest) = std::mem::take(&mut left).split_at_mut(room([steps, rows, stride]));
             left = rest;
             let strides = ((rows * stride) as isize, stride as isize);
-            // SAFETY: there is room for every step and row, borrowed mutably. Only sums are not 0 at first: a stage's
-            // product writes a step's for all rows before its equation sees them, and a record handed out has all.
+            // SAFETY: there is room for every step and row, borrowed mutably. Nothing is read before it is written: a
+            // stage's product writes a step's sums for all rows before its equation sees them, `clear` the rest.
             unsafe { Grid::new(piece.as_mut_ptr().cast(), strides, (steps, rows, width)) }
         };
         self.sums = widths.sums.map(|width| grid(steps, width));
         self.temporaries = widths.temporaries.map(|width| grid(steps, width));
         self.leaves = widths.leaves.map(|width| Leaf::kept(grid(steps + 1, width)));
+    }
+
+    /// Sets a record's temporaries and new states of some rows to 0, as an equation may leave some unwritten.
+    ///
+    /// # Safety
+    /// The rows exist, and nobody else has them.
+    pub(super) unsafe fn clear(&self, rows: &Range<usize>) {
+        let leaves = self.leaves.iter().map(|leaf| (leaf.all(), 1));
+        let kept = self.temporaries.iter().map(|&temporary| (temporary, 0)).chain(leaves);
+        for (grid, first) in kept.filter(|(grid, _)| grid.width() > 0) {
+            for step in first..grid.dim().0 {
+                for row in rows.clone() {
+                    // SAFETY: the caller's promise. Numbers whose bits are all 0 are 0.
+                    unsafe { grid.at(step, row).write_bytes(0, grid.width()) };
+                }
+            }
+        }
     }
 
     /// Numbers that [`scratch`](Self::scratch) takes.
