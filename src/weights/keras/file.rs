@@ -63,7 +63,7 @@ impl<E: Float> Model<'_, E> {
                         layer.name
                     ),
                 ),
-                Err(error) => (String::new(), error.to_string()),
+                Err(error) => (String::new(), format!("not imported: {error}")),
             };
         }
         found
@@ -104,7 +104,7 @@ impl Layer {
             all.push(format!("recurrent_activation {recurrent_activation:?}"));
         }
         if self.kind() == Kind::Gru {
-            all.push(format!("reset_after {reset_after}"));
+            all.extend(reset_after.map(|after| format!("reset_after {after}")));
         }
         all.extend(self.go_backwards().then(|| "backwards".into()));
         all.join(", ")
