@@ -213,8 +213,8 @@ impl Weights {
         let width = 3 * self.hidden;
         let shape = if self.use_bias { tensors.shape(bias)? } else { &[] };
         let shown = match shape {
-            &[len] if len == width => Some(false),
-            &[2, len] if len == width => Some(true),
+            [len] if *len == width => Some(false),
+            [2, len] if *len == width => Some(true),
             _ => None,
         };
         let expected = match (said, shown) {

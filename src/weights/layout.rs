@@ -64,8 +64,11 @@ pub(super) fn lstm_blocks<E: Float>(cell: &Lstm<E>, order: &LstmOrder, added: E)
     (blocks(weights.kernel.view(), order), bias)
 }
 
+/// A kernel, and its biases if there are any.
+pub(super) type GruBlocks<E> = (Array2<E>, Option<[Array1<E>; 2]>);
+
 /// A GRU's kernel and its biases, the input's and the recurrent one, in blocks of another order, its own inverse.
-pub(super) fn gru_blocks<E: Float>(cell: &Gru<E>, order: &GruOrder) -> (Array2<E>, Option<[Array1<E>; 2]>) {
+pub(super) fn gru_blocks<E: Float>(cell: &Gru<E>, order: &GruOrder) -> GruBlocks<E> {
     let GruWeights { gates_kernel, gates_bias, candidate_kernel, candidate_bias, candidate_recurrent_bias } =
         cell.weights();
     let hidden = cell.hidden_size();

@@ -1,6 +1,8 @@
 //! Exports cells under Flax's names.
 
-use super::super::layout::{IFCO, RZN, check_default, check_plain, gru_blocks, lstm_blocks, nothing, refused};
+use super::super::layout::{
+    GruBlocks, IFCO, RZN, check_default, check_plain, gru_blocks, lstm_blocks, nothing, refused,
+};
 use super::super::{Tensors, single};
 use crate::{Activation, BasicRnn, Dense, Error, Float, Gru, GruReset, Lstm, RnnCell};
 use ndarray::{Array1, Array2, ArrayView2, s};
@@ -103,7 +105,7 @@ fn lstm<E: Float>(cell: &Lstm<E>) -> Result<(Array2<E>, Option<Array1<E>>), Erro
     Ok(lstm_blocks(cell, &IFCO, E::zero()))
 }
 
-fn gru<E: Float>(cell: &Gru<E>) -> Result<(Array2<E>, Option<[Array1<E>; 2]>), Error> {
+fn gru<E: Float>(cell: &Gru<E>) -> Result<GruBlocks<E>, Error> {
     const MODULE: &str = "Flax's GRUCell";
     if cell.reset() == GruReset::Before {
         return Err(refused(MODULE, "GruReset::After", "GruReset::Before"));
