@@ -44,6 +44,8 @@ mod export;
 mod file;
 #[cfg(feature = "hdf5")]
 mod hdf5;
+#[cfg(feature = "hdf5")]
+mod listed;
 
 #[cfg(feature = "hdf5")]
 pub use config::Kind;

@@ -287,3 +287,45 @@ fn what_cannot_be_listed_says_why() {
         assert!(error.contains(reason), "{name}: {error}");
     }
 }
+
+/// Names of TensorFlow before 1.2: the line loads the layer, which takes its tensors.
+#[test]
+fn old_names_of_tensorflow_are_known() -> Result<(), rnn_cell::Error> {
+    use rnn_cell::weights::{Tensors, tensorflow};
+    let mut tensors = Tensors::<f32>::new();
+    for (name, rows, columns) in
+        [("rnn/lstm_cell", 5, 8), ("rnn/basic_rnn_cell", 5, 2), ("gru_cell/gates", 5, 4), ("gru_cell/candidate", 5, 2)]
+    {
+        tensors.insert(format!("{name}/weights"), ndarray::Array2::zeros((rows, columns)));
+        tensors.insert(format!("{name}/biases"), ndarray::Array1::zeros(columns));
+    }
+    let layers = weights::layers(&tensors);
+    let lines: Vec<String> = layers.iter().map(ToString::to_string).collect();
+    let expected = [
+        "\"gru_cell/\" TensorFlow GRUCell, 3 to 2\n    \
+         let cell = tensorflow::gru(&mut tensors, \"gru_cell/\", |builder| builder)?;",
+        "\"rnn/basic_rnn_cell/\" TensorFlow BasicRNNCell, 3 to 2\n    \
+         let cell = tensorflow::basic_rnn(&mut tensors, \"rnn/basic_rnn_cell/\", |builder| builder)?;",
+        "\"rnn/lstm_cell/\" TensorFlow LSTMCell, 3 to 2\n    \
+         let cell = tensorflow::lstm(&mut tensors, \"rnn/lstm_cell/\", |builder| builder)?;",
+    ];
+    assert_eq!(lines, expected);
+    let taken: usize = layers.iter().map(|layer| layer.tensors.len()).sum();
+    assert_eq!(taken, tensors.len());
+    tensorflow::gru(&mut tensors, "gru_cell/", |builder| builder)?;
+    tensorflow::basic_rnn(&mut tensors, "rnn/basic_rnn_cell/", |builder| builder)?;
+    tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder)?;
+    tensors.finish()
+}
+
+/// A `Linear` of Haiku has the names that its LSTM has; the module's own name decides.
+#[test]
+fn other_modules_of_haiku_are_no_layers() {
+    let mut tensors = weights::Tensors::<f32>::new();
+    for (name, rows, columns) in [("mlp/linear", 5, 8), ("mlp/linear_1", 8, 8), ("head/linear", 5, 8), ("attn", 3, 6)] {
+        tensors.insert(format!("{name}/w"), ndarray::Array2::zeros((rows, columns)));
+        tensors.insert(format!("{name}/w_h"), ndarray::Array2::zeros((rows, columns)));
+        tensors.insert(format!("{name}/w_i"), ndarray::Array2::zeros((rows, columns)));
+    }
+    assert_eq!(weights::layers(&tensors), []);
+}
