@@ -23,7 +23,10 @@ if keras.backend.backend() == "jax":
     jax.config.update("jax_enable_x64", True)
 L = keras.layers
 MODELS = {
-    "simple_rnn": lambda: [L.SimpleRNN(4, activation="relu", return_sequences=True, name="simple_rnn"), L.Dense(2, name="dense")],
+    "simple_rnn": lambda: [
+        L.SimpleRNN(4, activation="relu", return_sequences=True, name="simple_rnn"),
+        L.Dense(2, name="dense"),
+    ],
     "lstm": lambda: [L.LSTM(4, return_sequences=True, name="lstm")],
     "gru": lambda: [L.GRU(4, return_sequences=True, name="gru")],
     "gru_before": lambda: [L.GRU(4, reset_after=False, return_sequences=True, name="gru")],

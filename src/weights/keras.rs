@@ -10,9 +10,10 @@
 //! | `kernel`, `bias` of a Dense | (input, units), (units); no bias with `use_bias=False` | |
 //!
 //! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. Our `forget_bias` is 0: the 1 of `unit_forget_bias` is in `bias`.
-//! Activations are not in the weights, nor is `reset_after` without a bias: see [`Options`]. The prefix is the layer's name, which Keras
-//! writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a `Bidirectional`). At a
-//! masked step Keras repeats the last output; the drivers here return zeros, as with `zero_output_for_mask=True`.
+//! Activations are not in the weights, nor is `reset_after` without a bias: see [`Options`]. The prefix is the layer's
+//! name, which Keras writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a
+//! `Bidirectional`). At a masked step Keras repeats the last output; the drivers here return zeros, as with
+//! `zero_output_for_mask=True`.
 //!
 //! # Files
 //!

@@ -48,8 +48,8 @@ fn blocks<E: Float>(kernel: ArrayView2<E>, order: &[usize]) -> Array2<E> {
     to
 }
 
-/// An LSTM's kernel and bias in blocks of another order, each its own inverse. `added` of the framework's own is not in the
-/// bias: the rest of forget_bias is.
+/// An LSTM's kernel and bias in blocks of another order, its own inverse. The bias includes forget_bias, less what the
+/// framework adds itself.
 pub(super) fn lstm_blocks<E: Float>(cell: &Lstm<E>, order: &LstmOrder, added: E) -> (Array2<E>, Option<Array1<E>>) {
     let (weights, hidden) = (cell.weights(), cell.hidden_size());
     let forget_bias = cell.forget_bias() - added;

@@ -1,10 +1,9 @@
 //! Weights in and out: import models that other frameworks trained, and export to all of them.
 //!
 //! Each source has a module. Its page starts with that framework's names, layout, gate order and bias convention. Its
-//! functions take [`Tensors`], arrays by name, and a prefix, and return a cell or several, an [`Embedding`](crate::Embedding), a
-//! [`Dense`](crate::Dense), a [`MultiRnnCell`](crate::MultiRnnCell) or a [`Bidirectional`](crate::Bidirectional) pair.
-//! Importers need no feature.
-//! Readers of files are behind features:
+//! functions take [`Tensors`], arrays by name, and a prefix. They return a cell or several, an
+//! [`Embedding`](crate::Embedding), a [`Dense`](crate::Dense), a [`MultiRnnCell`](crate::MultiRnnCell) or a
+//! [`Bidirectional`](crate::Bidirectional) pair. Importers need no feature. Readers of files are behind features:
 //!
 //! | feature | reads | with |
 //! |---|---|---|

@@ -75,7 +75,8 @@ pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Den
     Dense::from_weights(tensors.take_matrix(&weight, (output, input))?.reversed_axes(), bias)
 }
 
-/// Imports an `nn.BatchNorm1d`, to fold it into the next layer. `eps` is not in the weights: PyTorch's default is 1e-5. `num_batches_tracked` is dropped.
+/// Imports an `nn.BatchNorm1d`, to fold it into the next layer. `eps` is not in the weights: PyTorch's default is 1e-5.
+/// `num_batches_tracked` is dropped.
 ///
 /// # Errors
 /// As [`rnn`], and [`Error::InvalidNumber`] if `epsilon` is negative or not finite.
