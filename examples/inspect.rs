@@ -2,7 +2,7 @@
 //!
 //!     cargo run --all-features --example inspect -- model.onnx
 
-use rnn_cell::weights::{self, File};
+use rnn_cell::weights::{self, File, Layer};
 use std::collections::HashSet;
 
 fn main() -> Result<(), rnn_cell::Error> {
@@ -19,6 +19,10 @@ pub fn described(file: &File) -> Result<String, rnn_cell::Error> {
     let layers = file.layers()?;
     let layers_or_one = if layers.len() == 1 { "layer" } else { "layers" };
     let mut text = format!("{}, {} recurrent {layers_or_one}\n", file.format(), layers.len());
+    let opening = opening(file, &layers)?;
+    if !opening.is_empty() {
+        text += &format!("\n    {}\n", opening.join("\n    "));
+    }
     for layer in &layers {
         text += &format!("\n{layer}\n");
     }
@@ -29,4 +33,40 @@ pub fn described(file: &File) -> Result<String, rnn_cell::Error> {
         text += &format!("\nother tensors\n{others}");
     }
     Ok(text)
+}
+
+/// The lines before those of the layers, if one can be loaded.
+fn opening(file: &File, layers: &[Layer]) -> Result<Vec<String>, rnn_cell::Error> {
+    let loads: Vec<&str> = layers.iter().map(|layer| &*layer.load).filter(|load| !load.starts_with("not ")).collect();
+    let has = |part: &str| loads.iter().any(|load| load.contains(part));
+    let modules = ["flax", "haiku", "keras", "onnx", "pytorch", "tensorflow"];
+    let used: String =
+        modules.iter().filter(|name| has(&format!("{name}::"))).map(|name| format!(", {name}")).collect();
+    let activation = if has("Activation::") { "Activation, " } else { "" };
+    let (single, double) = (file.tensors::<f32>()?, file.tensors::<f64>()?);
+    // Integers are neither.
+    let is_double = |name: &String| {
+        let shape = double.shape(name).unwrap_or_default();
+        single.check(name, shape).is_err() && double.check(name, shape).is_ok()
+    };
+    let number = if layers.iter().flat_map(|layer| &layer.tensors).any(is_double) { "f64" } else { "f32" };
+    let mut lines = Vec::new();
+    if !loads.is_empty() {
+        lines.push(match (activation, &*used) {
+            ("", "") => "use rnn_cell::weights;".into(),
+            ("", _) => format!("use rnn_cell::weights::{{self{used}}};"),
+            _ => format!("use rnn_cell::{{{activation}weights::{{self{used}}}}};"),
+        });
+        lines.push(format!("let file = weights::open({:?})?;", file.path().display().to_string()));
+    }
+    if has("&mut model.tensors") {
+        lines.push(format!("let mut model = file.keras::<{number}>()?;"));
+    }
+    if has("= model.node(") {
+        lines.push("let model = file.onnx().expect(\"it is an ONNX model\");".into());
+    }
+    if has("(&mut tensors") {
+        lines.push(format!("let mut tensors = file.tensors::<{number}>()?;"));
+    }
+    Ok(lines)
 }

@@ -1,6 +1,7 @@
 """Loads files that rnn_cell::weights::pytorch wrote into PyTorch's modules and compares what both compute.
 
     cargo test --features safetensors --test weights importers::exported    # writes target/tmp/exported_*.safetensors
+    cargo test --features safetensors --test names exports
     pip install torch safetensors
     python tools/pytorch_load.py target/tmp
 """
@@ -27,3 +28,21 @@ for case, module in MODULES.items():
     error = (outputs - expected).abs().max().item()
     print(f"{case}: outputs {tuple(outputs.shape)}, largest difference {error:.1e}")
     assert error < 1e-12, case
+
+
+class Module(torch.nn.Module):
+    """A layer and what follows it, each under its own prefix."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = torch.nn.GRU(3, 4, batch_first=True)
+        self.linear = torch.nn.Linear(4, 2)
+
+
+module = Module().double()
+file = load_file(Path(sys.argv[1]) / "exported_module.safetensors")
+x, expected = file.pop("x"), file.pop("outputs")
+module.load_state_dict(file, strict=True)
+error = (module.linear(module.gru(x)[0]) - expected).abs().max().item()
+print(f"module: largest difference {error:.1e}")
+assert error < 1e-12

@@ -35,11 +35,21 @@
 //!
 //! For `nnx`: `{"/".join(map(str, k)): v.get_value() for k, v in nnx.to_flat_state(nnx.state(model, nnx.Param))}`.
 //!
-//! Used in `tools/flax_fixture.py` and `tools/flax_nnx_fixture.py`.
+//! Used in `tools/flax_fixture.py` and `tools/flax_nnx_fixture.py`. [`export_lstm`] and its relatives write these names,
+//! which `tools/jax_load.py` loads:
+//!
+//! ```python
+//! params = unflatten_dict(load_file("model.safetensors"), sep="/")  # flax.traverse_util
+//! ```
 
+mod export;
 mod nnx;
 
-use super::{Tensors, single};
+pub use export::{
+    export_dense, export_gru, export_lstm, export_nnx_gru, export_nnx_lstm, export_nnx_simple, export_simple,
+};
+
+use super::{BatchNorm, Tensors, single};
 use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights};
 use crate::{BasicRnn, Dense, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2, s};
@@ -103,6 +113,16 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Gru<E
 /// As [`simple`].
 pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
     single::dense(tensors, prefix)
+}
+
+/// Imports a `BatchNorm`, to fold it into the next layer. In `linen`, `scale` and `bias` are in `params`, `mean` and `var`
+/// in `batch_stats`: flatten both into one file. `epsilon` is in neither: Flax's default is 1e-5.
+///
+/// # Errors
+/// As [`simple`], and [`Error::InvalidNumber`] if `epsilon` is negative or not finite.
+pub fn batch_norm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, epsilon: f64) -> Result<BatchNorm<E>, Error> {
+    let names = ["scale", "bias", "mean", "var"].map(|name| format!("{prefix}{name}"));
+    BatchNorm::take(tensors, names, epsilon)
 }
 
 /// A cell's prefix and its sizes, which come from the checked shapes.

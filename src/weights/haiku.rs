@@ -19,13 +19,18 @@
 //! numpy.savez("model.npz", **{f"{module}/{name}": w for module, ws in params.items() for name, w in ws.items()})
 //! ```
 //!
-//! The script is `tools/haiku_fixture.py`.
+//! The script is `tools/haiku_fixture.py`. [`export_lstm`] and its relatives write these names, which `tools/jax_load.py`
+//! loads.
+
+mod export;
+
+pub use export::{export_gru, export_lstm, export_vanilla_rnn};
 
 use super::Tensors;
-use super::layout::{BlockGru, ZRH, put};
+use super::layout::{BlockGru, ZRH, nothing, put};
 use crate::cells::{BasicRnnWeights, LstmWeights};
 use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm};
-use ndarray::{Array1, Array2, s};
+use ndarray::{Array2, s};
 
 /// Imports a `VanillaRNN`, with one bias or two.
 ///
@@ -84,6 +89,6 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Gru<E
         matrix.slice_mut(s![.., ..hidden]).mapv_inplace(|number| -number);
         gru.put(row, matrix.view());
     }
-    let recurrent = Array1::zeros(3 * hidden);
+    let recurrent = nothing(&bias);
     gru.build(Some([bias.view(), recurrent.view()]), GruReset::Before, [Activation::Tanh, Activation::Sigmoid])
 }

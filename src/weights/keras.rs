@@ -10,9 +10,10 @@
 //! | `kernel`, `bias` of a Dense | (input, units), (units); no bias with `use_bias=False` | |
 //!
 //! c is our j; z is our u, h' = z ⊙ h + (1 − z) ⊙ h̃. Our `forget_bias` is 0: the 1 of `unit_forget_bias` is in `bias`.
-//! Activations and `reset_after` are not in the weights: see [`Options`]. The prefix is the layer's name, which Keras
-//! writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a `Bidirectional`). At a
-//! masked step Keras repeats the last output; the drivers here return zeros, as with `zero_output_for_mask=True`.
+//! Activations are not in the weights, nor is `reset_after` without a bias: see [`Options`]. The prefix is the layer's
+//! name, which Keras writes before each name (`lstm/lstm_cell/`, or `bidirectional/forward_lstm/lstm_cell/` in a
+//! `Bidirectional`). At a masked step Keras repeats the last output; the drivers here return zeros, as with
+//! `zero_output_for_mask=True`.
 //!
 //! # Files
 //!
@@ -26,24 +27,36 @@
 //! save_file({w.name.removesuffix(":0"): w.numpy() for w in model.weights}, "model.safetensors")
 //! ```
 //!
-//! Used in `tools/keras_fixture.py`.
+//! Used in `tools/keras_fixture.py`. [`export_lstm`] and its relatives write these names, which `tools/keras_load.py`
+//! loads:
+//!
+//! ```python
+//! file = load_file("model.safetensors")
+//! for w in model.weights:
+//!     w.assign(file[w.name.removesuffix(":0")])  # Keras 3: file[w.path]
+//! ```
 
 #[cfg(feature = "hdf5")]
 mod config;
 #[cfg(feature = "hdf5")]
 mod cudnn;
+mod export;
 #[cfg(feature = "hdf5")]
 mod file;
 #[cfg(feature = "hdf5")]
 mod hdf5;
+#[cfg(feature = "hdf5")]
+mod listed;
 
 #[cfg(feature = "hdf5")]
 pub use config::Kind;
 #[cfg(feature = "hdf5")]
 pub use file::{Layer, Model, read_model};
 
-use super::layout::{BlockGru, IFCO, ZRH, pick, put};
-use super::{Tensors, single};
+pub use export::{export_dense, export_embedding, export_gru, export_lstm, export_simple_rnn};
+
+use super::layout::{BlockGru, IFCO, ZRH, nothing, pick, put};
+use super::{BatchNorm, Tensors, single};
 use crate::cells::{BasicRnnWeights, LstmWeights};
 use crate::{Activation, BasicRnn, Dense, Embedding, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
@@ -52,19 +65,19 @@ use ndarray::{Array1, Array2};
 ///
 /// ```
 /// use rnn_cell::weights::keras::Options;
-/// let of_compat_v1 = Options::default().reset_after(false);
+/// let of_compat_v1 = Options::default().recurrent_activation(rnn_cell::Activation::HardSigmoid);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Options {
     activation: Activation,
     recurrent_activation: Activation,
-    reset_after: bool,
+    reset_after: Option<bool>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { activation: Activation::Tanh, recurrent_activation: Activation::Sigmoid, reset_after: true }
+        Self { activation: Activation::Tanh, recurrent_activation: Activation::Sigmoid, reset_after: None }
     }
 }
 
@@ -81,9 +94,10 @@ impl Options {
         self
     }
 
-    /// `reset_after` of GRU. Default: true. (`tf.compat.v1.keras`: false.)
+    /// `reset_after` of GRU. Default: what the bias's shape shows; without a bias true. (`tf.compat.v1.keras`: false.) If
+    /// it is set, the bias must have that form.
     pub fn reset_after(mut self, reset_after: bool) -> Self {
-        self.reset_after = reset_after;
+        self.reset_after = Some(reset_after);
         self
     }
 }
@@ -131,18 +145,18 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Opti
 /// As [`simple_rnn`].
 pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Gru<E>, Error> {
     let layer = Weights::new(tensors, prefix, 3)?;
-    layer.check_reset(tensors, options.reset_after)?;
-    let biases = if options.reset_after {
+    let reset_after = layer.reset_after(tensors, options.reset_after)?;
+    let biases = if reset_after {
         let name = &layer.names[2];
         let both = layer.use_bias.then(|| tensors.take_matrix(name, (2, 3 * layer.hidden))).transpose()?;
         both.map(|both| [both.row(0).to_owned(), both.row(1).to_owned()])
     } else {
-        layer.bias(tensors, 3)?.map(|bias| [Array1::zeros(bias.len()), bias])
+        layer.bias(tensors, 3)?.map(|bias| [nothing(&bias), bias])
     };
     let mut gru = BlockGru::new(layer.input, layer.hidden, ZRH);
     layer.matrices(tensors, 3, |row, from| gru.put(row, from.view()))?;
     let biases = biases.as_ref().map(|[input, recurrent]| [input.view(), recurrent.view()]);
-    let reset = if options.reset_after { GruReset::After } else { GruReset::Before };
+    let reset = if reset_after { GruReset::After } else { GruReset::Before };
     gru.build(biases, reset, [options.activation, options.recurrent_activation])
 }
 
@@ -160,6 +174,16 @@ pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result
 /// As [`simple_rnn`].
 pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
     single::dense(tensors, prefix)
+}
+
+/// Imports a `BatchNormalization`, to fold it into the next layer. `epsilon` is not in the weights: Keras's default is
+/// 0.001.
+///
+/// # Errors
+/// As [`simple_rnn`], and [`Error::InvalidNumber`] if `epsilon` is negative or not finite.
+pub fn batch_norm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, epsilon: f64) -> Result<BatchNorm<E>, Error> {
+    let names = ["gamma", "beta", "moving_mean", "moving_variance"].map(|name| format!("{prefix}{name}"));
+    BatchNorm::take(tensors, names, epsilon)
 }
 
 /// A layer's names and its sizes, which come from the checked shapes.
@@ -186,20 +210,26 @@ impl Weights {
         Ok(Self { input, hidden, use_bias, names })
     }
 
-    /// An error if a GRU's bias is that of the other form, which it names.
-    fn check_reset<E: Float>(&self, tensors: &Tensors<'_, E>, reset_after: bool) -> Result<(), Error> {
+    /// Whether a GRU resets after the product, as its bias shows. If `said` is another, an error names both forms.
+    fn reset_after<E: Float>(&self, tensors: &Tensors<'_, E>, said: Option<bool>) -> Result<bool, Error> {
         let [_, _, bias] = &self.names;
         let width = 3 * self.hidden;
-        let expected = match (reset_after, if self.use_bias { tensors.shape(bias)? } else { &[] }) {
-            (true, &[len]) if len == width => {
+        let shape = if self.use_bias { tensors.shape(bias)? } else { &[] };
+        let shown = match shape {
+            [len] if *len == width => Some(false),
+            [2, len] if *len == width => Some(true),
+            _ => None,
+        };
+        let expected = match (said, shown) {
+            (Some(true), Some(false)) => {
                 format!("[2, {width}] with `reset_after(true)`; set it to false for [{width}]")
             }
-            (false, &[2, len]) if len == width => {
+            (Some(false), Some(true)) => {
                 format!("[{width}] with `reset_after(false)`; set it to true for [2, {width}]")
             }
-            _ => return Ok(()),
+            _ => return Ok(said.or(shown).unwrap_or(true)),
         };
-        Err(Error::TensorShape { name: bias.clone(), expected, found: tensors.shape(bias)?.into() })
+        Err(Error::TensorShape { name: bias.clone(), expected, found: shape.into() })
     }
 
     /// The bias of a layer that stores it as one vector.

@@ -15,9 +15,9 @@ pub struct Layer {
     pub kind: &'static str,
     /// What its tensors' names begin with, or the name of its node.
     pub prefix: String,
-    /// Features of the inputs.
+    /// Features of the inputs, 0 if its weights are not in the file.
     pub input_size: usize,
-    /// Units of the state.
+    /// Units of the state, 0 if its weights are not in the file.
     pub hidden_size: usize,
     /// Layers on top of one another under this prefix.
     pub layers: usize,
@@ -25,7 +25,8 @@ pub struct Layer {
     pub bidirectional: bool,
     /// What else is known of it, such as its activations. May be empty.
     pub options: String,
-    /// The line of Rust that loads it, or why no cell does.
+    /// The line of Rust that loads it, or why no cell does. `tensors` are the file's
+    /// [`tensors`](super::File::tensors), `model` is its model of ONNX or Keras.
     pub load: String,
     /// The names of its tensors.
     pub tensors: Vec<String>,
@@ -34,7 +35,10 @@ pub struct Layer {
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { source, kind, input_size, hidden_size, .. } = self;
-        write!(f, "{} {source} {kind}, {input_size} to {hidden_size}", quoted(&self.prefix))?;
+        write!(f, "{} {source} {kind}", quoted(&self.prefix))?;
+        if *hidden_size > 0 {
+            write!(f, ", {input_size} to {hidden_size}")?;
+        }
         if self.layers > 1 {
             write!(f, ", {} layers", self.layers)?;
         }

@@ -1,8 +1,8 @@
 //! Reordering gates: most frameworks store them as blocks side by side, each in its own order.
 
 use crate::cells::GruWeights;
-use crate::{Activation, Error, Float, Gru, GruReset};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use crate::{Activation, Error, Float, Gru, GruReset, Lstm};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 
 /// Which blocks of a framework's matrix are our i, j, f, o, from left to right.
 pub(super) type LstmOrder = [usize; 4];
@@ -34,6 +34,78 @@ pub(super) fn pick<E: Float>(from: ArrayView1<E>, width: usize, order: &[usize])
     let mut to = Array2::zeros((1, width * order.len()));
     put(&mut to, 0, from.insert_axis(Axis(0)), order);
     to.remove_axis(Axis(0))
+}
+
+/// A bias of a framework with more of them than the cell: added to any number, −0 leaves its bits alone.
+pub(super) fn nothing<E: Float>(like: &Array1<E>) -> Array1<E> {
+    like.mapv(|_| -E::zero())
+}
+
+/// The columns of a matrix in blocks, in this order.
+fn blocks<E: Float>(kernel: ArrayView2<E>, order: &[usize]) -> Array2<E> {
+    let mut to = Array2::zeros(kernel.dim());
+    put(&mut to, 0, kernel, order);
+    to
+}
+
+/// An LSTM's kernel and bias in blocks of another order, its own inverse. The bias includes forget_bias, less what the
+/// framework adds itself.
+pub(super) fn lstm_blocks<E: Float>(cell: &Lstm<E>, order: &LstmOrder, added: E) -> (Array2<E>, Option<Array1<E>>) {
+    let (weights, hidden) = (cell.weights(), cell.hidden_size());
+    let forget_bias = cell.forget_bias() - added;
+    let has_bias = weights.bias.is_some() || forget_bias != E::zero();
+    let bias = has_bias.then(|| {
+        let mut bias = weights.bias.clone().unwrap_or_else(|| Array1::from_elem(4 * hidden, -E::zero()));
+        if forget_bias != E::zero() {
+            bias.slice_mut(s![2 * hidden..3 * hidden]).mapv_inplace(|bias| bias + forget_bias);
+        }
+        pick(bias.view(), hidden, order)
+    });
+    (blocks(weights.kernel.view(), order), bias)
+}
+
+/// A kernel, and its biases if there are any.
+pub(super) type GruBlocks<E> = (Array2<E>, Option<[Array1<E>; 2]>);
+
+/// A GRU's kernel and its biases, the input's and the recurrent one, in blocks of another order, its own inverse.
+pub(super) fn gru_blocks<E: Float>(cell: &Gru<E>, order: &GruOrder) -> GruBlocks<E> {
+    let GruWeights { gates_kernel, gates_bias, candidate_kernel, candidate_bias, candidate_recurrent_bias } =
+        cell.weights();
+    let hidden = cell.hidden_size();
+    let biases = gates_bias.as_ref().zip(candidate_bias.as_ref()).map(|(gates, candidate)| {
+        let bias = pick(concatenate![Axis(0), *gates, *candidate].view(), hidden, order);
+        let mut recurrent = nothing(&bias);
+        if let Some(bias) = candidate_recurrent_bias {
+            recurrent.slice_mut(s![2 * hidden..]).assign(bias);
+        }
+        [bias, recurrent]
+    });
+    (blocks(concatenate![Axis(1), *gates_kernel, *candidate_kernel].view(), order), biases)
+}
+
+/// The error of a cell that a framework's module cannot be.
+pub(super) fn refused(module: &'static str, expected: &'static str, found: impl Into<String>) -> Error {
+    Error::NotRepresentable { module, expected, found: found.into() }
+}
+
+/// An error if an LSTM has more than the four gates: peepholes, a projection or a clip.
+pub(super) fn check_plain<E: Float>(module: &'static str, cell: &Lstm<E>) -> Result<(), Error> {
+    let found = match cell.weights() {
+        weights if weights.peepholes.is_some() => "peepholes",
+        weights if weights.projection.is_some() => "a projection",
+        _ if cell.cell_clip().is_some() => "a clip",
+        _ => return Ok(()),
+    };
+    Err(refused(module, "no peepholes, no projection and no clip", found))
+}
+
+/// An error if a cell has other activations than tanh and sigmoid.
+pub(super) fn check_default(module: &'static str, found: [Activation; 2]) -> Result<(), Error> {
+    let [activation, gate_activation] = found;
+    if found == [Activation::Tanh, Activation::Sigmoid] {
+        return Ok(());
+    }
+    Err(refused(module, "tanh and sigmoid", format!("{activation:?} and {gate_activation:?}")))
 }
 
 /// A GRU whose framework keeps the three gates as blocks of one matrix.

@@ -57,7 +57,7 @@ pub use {
     kind::{Direction, Kind},
     model::Model,
     node::Node,
-    operator::Operator,
+    operator::{Operator, export},
 };
 
 pub use options::Options;

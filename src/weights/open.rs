@@ -242,6 +242,21 @@ impl File {
         }
     }
 
+    /// The model, if this is a file of Keras: its tensors and the options of its layers.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidFile`] if it is of another format.
+    /// - Those of [`keras::read_model`](super::keras::read_model).
+    #[cfg(feature = "hdf5")]
+    pub fn keras<E: Float>(&self) -> Result<super::keras::Model<'_, E>, Error> {
+        match &self.content {
+            Content::Bytes(bytes) if matches!(self.format, Format::Keras | Format::Hdf5) => {
+                super::keras::read_model(bytes)
+            }
+            _ => Err(Error::InvalidFile { format: "Keras", reason: format!("it is {}", self.format) }),
+        }
+    }
+
     /// The recurrent layers: the nodes of an ONNX model, or those whose tensors' names [`layers`](super::layers) knows.
     /// Those of a Keras model have the options of its configuration.
     ///
@@ -250,8 +265,8 @@ impl File {
     pub fn layers(&self) -> Result<Vec<Layer>, Error> {
         match &self.content {
             #[cfg(feature = "hdf5")]
-            Content::Bytes(bytes) if matches!(self.format, Format::Keras | Format::Hdf5) => {
-                let model = super::keras::read_model::<f64>(bytes)?;
+            Content::Bytes(_) if matches!(self.format, Format::Keras | Format::Hdf5) => {
+                let model = self.keras::<f64>()?;
                 Ok(model.recognized(super::layers(&model.tensors)))
             }
             #[cfg(feature = "onnx")]

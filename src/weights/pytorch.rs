@@ -15,10 +15,11 @@
 //! `forget_bias`.
 //!
 //! The number of layers, sizes, biases and `proj_size` are read from the names and shapes. A prefix precedes every
-//! name: `encoder.` for the module `self.encoder`, `""` for a bare module.
+//! name: `encoder.` for the module `self.encoder`, `""` for a bare module. To check the number of layers, pass a
+//! [`Stack`] instead: if the last layer is missing, nothing else tells.
 //!
-//! Our one bias is the sum of PyTorch's two. Exports put all of it in `bias_ih` and set `bias_hh` to 0, except for a
-//! GRU's recurrent candidate bias, which is inside the reset gate and stays separate.
+//! Our one bias is the sum of PyTorch's two. Exports put all of it in `bias_ih` and set `bias_hh` to −0, which changes no
+//! bit of a sum, except for a GRU's recurrent candidate bias, which is inside the reset gate and stays separate.
 //!
 //! # Files
 //!
@@ -34,7 +35,7 @@
 //!
 //! Used in `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
-use super::{Tensors, single};
+use super::{BatchNorm, Stack, Tensors, single};
 use crate::{Activation, BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
 use layer::Layer;
 
@@ -50,7 +51,7 @@ mod pickle;
 #[cfg(feature = "pytorch")]
 mod value;
 
-pub use export::{export_gru, export_lstm, export_rnn};
+pub use export::{export_dense, export_embedding, export_gru, export_lstm, export_rnn};
 #[cfg(feature = "pytorch")]
 pub use file::{read_state_dict, read_tensors};
 pub use names::{drop_data_parallel, fold_weight_norm};
@@ -74,38 +75,55 @@ pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Den
     Dense::from_weights(tensors.take_matrix(&weight, (output, input))?.reversed_axes(), bias)
 }
 
+/// Imports an `nn.BatchNorm1d`, to fold it into the next layer. `eps` is not in the weights: PyTorch's default is 1e-5.
+/// `num_batches_tracked` is dropped.
+///
+/// # Errors
+/// As [`rnn`], and [`Error::InvalidNumber`] if `epsilon` is negative or not finite.
+pub fn batch_norm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, epsilon: f64) -> Result<BatchNorm<E>, Error> {
+    let names = ["weight", "bias", "running_mean", "running_var"].map(|name| format!("{prefix}{name}"));
+    let norm = BatchNorm::take(tensors, names, epsilon)?;
+    tensors.discard(&format!("{prefix}num_batches_tracked"));
+    Ok(norm)
+}
+
 /// Imports the layers of an `nn.RNN` as a stack. `activation` is its `nonlinearity`, which weights do not record.
 ///
 /// # Errors
 /// - [`Error::MissingWeight`] if a tensor is missing.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
 /// - [`Error::UnexpectedWeight`] if one is left over, such as a backward direction's.
-pub fn rnn<E: Float>(
+/// - [`Error::MissingWeight`], [`Error::UnexpectedWeight`] or [`Error::ZeroSize`] if the [`Stack`] says another number of
+///   layers.
+pub fn rnn<'p, E: Float>(
     tensors: &mut Tensors<'_, E>,
-    prefix: &str,
+    stack: impl Into<Stack<'p>>,
     activation: Activation,
 ) -> Result<MultiRnnCell<Vec<BasicRnn<E>>>, Error> {
-    layers(tensors, prefix, 1, |tensors, layer| layer.rnn(tensors, activation))
+    layers(tensors, stack.into(), 1, |tensors, layer| layer.rnn(tensors, activation))
 }
 
 /// Imports the layers of a bidirectional `nn.RNN`, forward and backward.
 ///
 /// # Errors
 /// As [`rnn`].
-pub fn bidirectional_rnn<E: Float>(
+pub fn bidirectional_rnn<'p, E: Float>(
     tensors: &mut Tensors<'_, E>,
-    prefix: &str,
+    stack: impl Into<Stack<'p>>,
     activation: Activation,
 ) -> Result<Layers<BasicRnn<E>>, Error> {
-    both(tensors, prefix, 1, |tensors, layer| layer.rnn(tensors, activation))
+    both(tensors, stack.into(), 1, |tensors, layer| layer.rnn(tensors, activation))
 }
 
 /// Imports the layers of an `nn.LSTM` as a stack, with or without `proj_size`.
 ///
 /// # Errors
 /// As [`rnn`].
-pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<MultiRnnCell<Vec<Lstm<E>>>, Error> {
-    layers(tensors, prefix, 4, |tensors, layer| layer.lstm(tensors))
+pub fn lstm<'p, E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    stack: impl Into<Stack<'p>>,
+) -> Result<MultiRnnCell<Vec<Lstm<E>>>, Error> {
+    layers(tensors, stack.into(), 4, |tensors, layer| layer.lstm(tensors))
 }
 
 /// Imports the layers of a bidirectional `nn.LSTM`, forward and backward.
@@ -127,24 +145,33 @@ pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Mult
 ///
 /// # Errors
 /// As [`rnn`].
-pub fn bidirectional_lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Layers<Lstm<E>>, Error> {
-    both(tensors, prefix, 4, |tensors, layer| layer.lstm(tensors))
+pub fn bidirectional_lstm<'p, E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    stack: impl Into<Stack<'p>>,
+) -> Result<Layers<Lstm<E>>, Error> {
+    both(tensors, stack.into(), 4, |tensors, layer| layer.lstm(tensors))
 }
 
 /// Imports the layers of an `nn.GRU` as a stack.
 ///
 /// # Errors
 /// As [`rnn`].
-pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<MultiRnnCell<Vec<Gru<E>>>, Error> {
-    layers(tensors, prefix, 3, |tensors, layer| layer.gru(tensors))
+pub fn gru<'p, E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    stack: impl Into<Stack<'p>>,
+) -> Result<MultiRnnCell<Vec<Gru<E>>>, Error> {
+    layers(tensors, stack.into(), 3, |tensors, layer| layer.gru(tensors))
 }
 
 /// Imports the layers of a bidirectional `nn.GRU`, forward and backward.
 ///
 /// # Errors
 /// As [`rnn`].
-pub fn bidirectional_gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Layers<Gru<E>>, Error> {
-    both(tensors, prefix, 3, |tensors, layer| layer.gru(tensors))
+pub fn bidirectional_gru<'p, E: Float>(
+    tensors: &mut Tensors<'_, E>,
+    stack: impl Into<Stack<'p>>,
+) -> Result<Layers<Gru<E>>, Error> {
+    both(tensors, stack.into(), 3, |tensors, layer| layer.gru(tensors))
 }
 
 /// Layers of two directions for [`stack_bidirectional_dynamic_rnn`](crate::stack_bidirectional_dynamic_rnn).
@@ -159,12 +186,12 @@ fn name(prefix: &str, kind: &str, layer: usize, reverse: bool) -> String {
 /// The layers of one direction.
 fn layers<E: Float, C: RnnCell>(
     tensors: &mut Tensors<'_, E>,
-    prefix: &str,
+    stack: Stack<'_>,
     gates: usize,
     cell: impl FnMut(&mut Tensors<'_, E>, &Layer) -> Result<C, Error>,
 ) -> Result<MultiRnnCell<Vec<C>>, Error> {
     // In such a module, layers above the first are twice as wide. Without this check their shapes would be blamed.
-    let backward = KINDS.map(|kind| name(prefix, kind, 0, true)).into_iter().find(|name| tensors.contains(name));
+    let backward = KINDS.map(|kind| name(stack.prefix, kind, 0, true)).into_iter().find(|name| tensors.contains(name));
     if let Some(name) = backward {
         let kind = match gates {
             1 => "rnn",
@@ -174,18 +201,18 @@ fn layers<E: Float, C: RnnCell>(
         let reason = format!("`{kind}` reads one direction; `bidirectional_{kind}` reads both");
         return Err(Error::UnexpectedWeight { name, reason });
     }
-    let directions = directions(tensors, prefix, gates, &[false], cell)?;
+    let directions = directions(tensors, stack, gates, &[false], cell)?;
     MultiRnnCell::new(directions.into_iter().flatten().collect())
 }
 
 /// The layers of both directions.
 fn both<E: Float, C>(
     tensors: &mut Tensors<'_, E>,
-    prefix: &str,
+    stack: Stack<'_>,
     gates: usize,
     cell: impl FnMut(&mut Tensors<'_, E>, &Layer) -> Result<C, Error>,
 ) -> Result<Layers<C>, Error> {
-    let layers = directions(tensors, prefix, gates, &[false, true], cell)?;
+    let layers = directions(tensors, stack, gates, &[false, true], cell)?;
     let mut both = Bidirectional { fw: Vec::new(), bw: Vec::new() };
     for layer in layers {
         let [forward, backward] = layer.try_into().unwrap_or_else(|_| unreachable!("two directions were asked for"));
@@ -198,12 +225,18 @@ fn both<E: Float, C>(
 /// The cells of the requested directions, layer by layer. No tensor with such a name may be left over.
 fn directions<E: Float, C>(
     tensors: &mut Tensors<'_, E>,
-    prefix: &str,
+    stack: Stack<'_>,
     gates: usize,
     reverse: &[bool],
     mut cell: impl FnMut(&mut Tensors<'_, E>, &Layer) -> Result<C, Error>,
 ) -> Result<Vec<Vec<C>>, Error> {
+    let prefix = stack.prefix;
     let names = |layer, reverse| KINDS.map(|kind| name(prefix, kind, layer, reverse));
+    stack.check(|layer| {
+        let all = reverse.iter().flat_map(|&reverse| names(layer, reverse));
+        let found = all.into_iter().find(|name| tensors.contains(name));
+        found.ok_or_else(|| name(prefix, KINDS[0], layer, false))
+    })?;
     // A module has biases in all of its layers or in none.
     let use_bias = find(tensors, prefix, &KINDS[2..4]).is_some();
     let mut layers = Vec::new();

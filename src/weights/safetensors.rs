@@ -36,7 +36,7 @@ use crate::{Error, Float, Parameters, ParametersMut};
 use header::{Described, Header, Info, Shape};
 use ndarray::ArrayViewD;
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -77,7 +77,8 @@ pub fn to_bytes<E: Float, P: Parameters<E> + ?Sized>(parameters: &P) -> Result<V
     Ok(bytes)
 }
 
-/// Reads the parameters from a file, by name. It must hold exactly these.
+/// Reads the parameters from a file, by name. It must hold exactly these: [`Tensors::load`] loads a part of a file, such
+/// as a model without its optimizer.
 ///
 /// # Errors
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
@@ -98,36 +99,13 @@ pub fn load<E: Float, P: ParametersMut<E> + ?Sized>(parameters: &mut P, path: im
 /// - [`Error::RepeatedParameter`] if two parameters have the same name.
 pub fn from_bytes<E: Float, P: ParametersMut<E> + ?Sized>(parameters: &mut P, bytes: &[u8]) -> Result<(), Error> {
     let tensors = read_tensors::<E>(bytes)?;
-    check(parameters, &tensors)?;
-    let mut result = Ok(());
-    parameters.visit_parameters_mut(&mut |name, to| {
-        if result.is_ok() {
-            result = tensors.copy_to(name, to);
-        }
-    });
-    result
-}
-
-/// Checks that each parameter has its tensor and each tensor its parameter.
-fn check<E: Float, P: Parameters<E> + ?Sized>(parameters: &P, tensors: &Tensors<'_, E>) -> Result<(), Error> {
-    let mut names = BTreeSet::new();
-    let mut result = Ok(());
-    parameters.visit_parameters(&mut |name, array| {
-        if result.is_ok() {
-            result = tensors.check(name, array.shape());
-        }
-        if !names.insert(name.to_string()) && result.is_ok() {
-            result = Err(Error::RepeatedParameter { name: name.into() });
-        }
-    });
-    result?;
-    match tensors.names().find(|&name| !names.contains(name)) {
-        Some(extra) => Err(Error::UnexpectedWeight {
-            name: extra.into(),
-            reason: format!("the parameters are {}", list(names.iter().map(String::as_str))),
-        }),
-        None => Ok(()),
+    let names = tensors.check_parameters("", parameters)?;
+    if let Some(extra) = tensors.names().find(|&name| !names.contains(name)) {
+        let list = list(names.iter().map(String::as_str));
+        let reason = format!("the parameters are {list} (`Tensors::load` loads a part of a file)");
+        return Err(Error::UnexpectedWeight { name: extra.into(), reason });
     }
+    tensors.copy_to_parameters("", parameters)
 }
 
 /// Lists the tensors in the bytes of a file, read or mapped. A tensor is read, and its type checked, when it is taken.

@@ -26,3 +26,20 @@ pub(super) fn dense_bias<E: Float>(
 ) -> Result<Option<Array1<E>>, Error> {
     tensors.contains(name).then(|| tensors.take_vector(name, output)).transpose()
 }
+
+/// `<prefix>kernel`, and `<prefix>bias` if there is one, as [`dense`] takes them.
+pub(super) fn export_dense<E: Float>(dense: &Dense<E>, prefix: &str) -> Tensors<'static, E> {
+    let mut tensors = Tensors::new();
+    tensors.insert(format!("{prefix}kernel"), dense.kernel().clone());
+    if let Some(bias) = dense.bias() {
+        tensors.insert(format!("{prefix}bias"), bias.clone());
+    }
+    tensors
+}
+
+/// The table, under this name.
+pub(super) fn export_embedding<E: Float>(embedding: &Embedding<E>, name: &str) -> Tensors<'static, E> {
+    let mut tensors = Tensors::new();
+    tensors.insert(name, embedding.embeddings().clone());
+    tensors
+}

@@ -21,6 +21,7 @@
 //! | of a `BasicLSTMCell`, a `GRUCell`, a `BasicRNNCell` | `rnn/basic_lstm_cell/`, `rnn/gru_cell/`, `rnn/basic_rnn_cell/` |
 //! | of a `MultiRNNCell` | `rnn/multi_rnn_cell/cell_0/lstm_cell/`, …: [`multi`] |
 //! | `bidirectional_dynamic_rnn` | `bidirectional_rnn/fw/lstm_cell/` and `…/bw/…`: [`bidirectional`] |
+//! | `stack_bidirectional_dynamic_rnn` | `stack_bidirectional_rnn/cell_0/bidirectional_rnn/fw/lstm_cell/`, …: [`stack_bidirectional`] |
 //!
 //! Other wrappers add no scope. Before TensorFlow 1.2 a `kernel` was called `weights` and a `bias` `biases`: these names
 //! are read, too.
@@ -38,16 +39,14 @@
 //! save_file({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}, "model.safetensors")
 //! ```
 //!
-//! For the other direction, [`safetensors::save`](super::safetensors::save) writes names that differ from TensorFlow's
-//! only in the scopes:
+//! For the other direction, [`export_lstm`] and its relatives write these names, which `tools/tensorflow_load.py` loads:
 //!
 //! ```python
 //! from safetensors.numpy import load_file
 //!
-//! file = load_file("stack.safetensors")  # of a MultiRnnCell of Lstm
-//! for variable in tf.compat.v1.global_variables("rnn/multi_rnn_cell/"):
-//!     name = variable.op.name.removeprefix("rnn/multi_rnn_cell/").replace("lstm_cell/", "")
-//!     variable.load(file[name], session)
+//! file = load_file("model.safetensors")
+//! for variable in tf.compat.v1.global_variables("rnn/"):
+//!     variable.load(file[variable.op.name], session)
 //! ```
 //!
 //! A training checkpoint also holds `global_step` and the optimizer's slots: [`drop_training_variables`] drops them.
@@ -55,15 +54,19 @@
 
 #[cfg(feature = "tensorflow")]
 mod checkpoint;
+mod export;
+mod scopes;
 #[cfg(feature = "tensorflow")]
 mod table;
 
 #[cfg(feature = "tensorflow")]
 pub use checkpoint::{Checkpoint, read_checkpoint};
+pub use export::{export_basic_rnn, export_dense, export_embedding, export_gru, export_lstm};
+pub use scopes::{bidirectional, multi, stack_bidirectional};
 
-use super::{Tensors, single};
+use super::{BatchNorm, Tensors, single};
 use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
-use crate::{BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm};
+use crate::{BasicRnn, Dense, Embedding, Error, Float, Gru, Lstm};
 
 /// Imports a variable that `tf.nn.embedding_lookup` reads, (vocabulary, features). A graph names it as it likes, so
 /// `name` is the whole name.
@@ -81,6 +84,16 @@ pub fn embedding<E: Float>(tensors: &mut Tensors<'_, E>, name: &str) -> Result<E
 /// As [`basic_rnn`].
 pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Dense<E>, Error> {
     single::dense(tensors, prefix)
+}
+
+/// Imports a `tf.layers.batch_normalization`, to fold it into the next layer. `epsilon` is not in the variables:
+/// TensorFlow's default is 0.001.
+///
+/// # Errors
+/// As [`basic_rnn`], and [`Error::InvalidNumber`] if `epsilon` is negative or not finite.
+pub fn batch_norm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, epsilon: f64) -> Result<BatchNorm<E>, Error> {
+    let names = ["gamma", "beta", "moving_mean", "moving_variance"].map(|name| format!("{prefix}{name}"));
+    BatchNorm::take(tensors, names, epsilon)
 }
 
 /// Imports a `BasicRNNCell`. `options` sets what the variables do not record: the activation.
@@ -177,69 +190,6 @@ pub fn gru<E: Float>(
         candidate_kernel: tensors.take_matrix(&candidate_kernel, (rows, hidden))?,
     };
     options(Gru::<E>::builder(input, hidden)).build_from(weights)
-}
-
-/// Imports the cells of a `MultiRNNCell`. Calls `cell` with the prefixes of `cell_0`, `cell_1`, … while there are any.
-///
-/// ```
-/// # use ndarray::{Array1, Array2};
-/// # use rnn_cell::weights::{Tensors, tensorflow};
-/// # let mut tensors = Tensors::<f32>::new();
-/// # for (k, input) in [(0, 3), (1, 2)] {
-/// #     tensors.insert(format!("rnn/multi_rnn_cell/cell_{k}/lstm_cell/kernel"), Array2::zeros((input + 2, 8)));
-/// #     tensors.insert(format!("rnn/multi_rnn_cell/cell_{k}/lstm_cell/bias"), Array1::zeros(8));
-/// # }
-/// let cells = tensorflow::multi(&mut tensors, "rnn/multi_rnn_cell/", |tensors, prefix| {
-///     tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), |builder| builder)
-/// })?;
-/// let stack = rnn_cell::MultiRnnCell::new(cells)?;
-/// assert_eq!(stack.cells().len(), 2);
-/// # Ok::<(), rnn_cell::Error>(())
-/// ```
-///
-/// # Errors
-/// - Those of `cell`, which is called for `cell_0` even if there is none.
-/// - [`Error::MissingWeight`] if a cell between two others is missing.
-pub fn multi<'a, E: Float, C>(
-    tensors: &mut Tensors<'a, E>,
-    prefix: &str,
-    mut cell: impl FnMut(&mut Tensors<'a, E>, &str) -> Result<C, Error>,
-) -> Result<Vec<C>, Error> {
-    let mut cells = Vec::new();
-    loop {
-        let prefix = format!("{prefix}cell_{}/", cells.len());
-        if !cells.is_empty() && tensors.first_with(&prefix).is_none() {
-            check_last(tensors, &prefix, cells.len())?;
-            return Ok(cells);
-        }
-        cells.push(cell(tensors, &prefix)?);
-    }
-}
-
-/// `Err` if there are cells above number `missing`, whose prefix this is.
-fn check_last<E: Float>(tensors: &Tensors<'_, E>, prefix: &str, missing: usize) -> Result<(), Error> {
-    let stack = prefix.trim_end_matches(|letter: char| letter == '/' || letter.is_ascii_digit());
-    let number = |name: &str| name.strip_prefix(stack)?.split_once('/')?.0.parse::<usize>().ok();
-    match tensors.names().find(|name| number(name).is_some_and(|number| number > missing)) {
-        Some(above) => {
-            let reason = format!("there is {above:?}, but nothing begins so");
-            Err(Error::MissingWeight { name: prefix.into(), reason })
-        }
-        None => Ok(()),
-    }
-}
-
-/// Imports both directions of a `bidirectional_dynamic_rnn`. Calls `cell` with the prefixes of `fw` and `bw`.
-///
-/// # Errors
-/// Those of `cell`.
-pub fn bidirectional<'a, E: Float, C>(
-    tensors: &mut Tensors<'a, E>,
-    prefix: &str,
-    mut cell: impl FnMut(&mut Tensors<'a, E>, &str) -> Result<C, Error>,
-) -> Result<Bidirectional<C>, Error> {
-    let fw = cell(tensors, &format!("{prefix}fw/"))?;
-    Ok(Bidirectional { fw, bw: cell(tensors, &format!("{prefix}bw/"))? })
 }
 
 /// Removes what a checkpoint holds only to resume training: `global_step`, `beta1_power` and `beta2_power`, and the

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 mod integers;
+mod join;
 mod names;
+mod parameters;
 
 #[cfg(feature = "_stored")]
 use super::stored::Stored;
@@ -82,6 +84,11 @@ impl<'a, E: Float> Tensors<'a, E> {
         self.map.insert(name.into(), Tensor::Array(array.into().into_dyn()));
     }
 
+    /// Moves all tensors of `other` here. One of the same name is replaced.
+    pub fn append(&mut self, mut other: Self) {
+        self.map.append(&mut other.map);
+    }
+
     #[cfg(feature = "_stored")]
     pub(super) fn insert_stored(&mut self, name: String, stored: Stored<'a>) {
         self.map.insert(name, Tensor::Stored(stored));
@@ -137,6 +144,11 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// Keeps only the tensors whose names `keep` returns true for.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.map.retain(|name, _| keep(name));
+    }
+
+    /// Removes a tensor unread, if there is one of this name.
+    pub(super) fn discard(&mut self, name: &str) {
+        self.map.remove(name);
     }
 
     /// Removes and returns a tensor of any shape. One that cannot be read stays.
@@ -217,16 +229,6 @@ impl<'a, E: Float> Tensors<'a, E> {
         })?;
         self.check_dtype(name)?;
         Ok(axes)
-    }
-
-    /// Copies a tensor, whose shape was checked, to `to`.
-    #[cfg(feature = "safetensors")]
-    pub(super) fn copy_to(&self, name: &str, mut to: ndarray::ArrayViewMutD<'_, E>) -> Result<(), Error> {
-        match self.map.get(name).ok_or_else(|| self.missing(name))? {
-            Tensor::Array(array) => to.assign(array),
-            Tensor::Stored(stored) => stored.copy_to(name, to)?,
-        }
-        Ok(())
     }
 
     /// Checks that every tensor was taken.

@@ -95,8 +95,6 @@ fn load(layer: &Layer, t: &mut Tensors<'_, f32>) -> (usize, usize, usize) {
         assert_eq!(variable, "let cells");
         cells
     };
-    let reset_after = !layer.load.contains("reset_after(false)");
-    let keras_options = keras::Options::default().reset_after(reset_after);
     match call {
         "pytorch::rnn" => pytorch::rnn(t, prefix, Activation::Tanh).map(|c| of(&c.cells()[0], stack(c.cells().len()))),
         "pytorch::lstm" => pytorch::lstm(t, prefix).map(|c| of(&c.cells()[0], stack(c.cells().len()))),
@@ -110,7 +108,7 @@ fn load(layer: &Layer, t: &mut Tensors<'_, f32>) -> (usize, usize, usize) {
         "pytorch::bidirectional_gru" => pytorch::bidirectional_gru(t, prefix).map(|c| of(&c.fw[0], stack(c.bw.len()))),
         "keras::simple_rnn" => keras::simple_rnn(t, prefix, &Default::default()).map(|c| of(&c, 1)),
         "keras::lstm" => keras::lstm(t, prefix, &Default::default()).map(|c| of(&c, 1)),
-        "keras::gru" => keras::gru(t, prefix, &keras_options).map(|c| of(&c, 1)),
+        "keras::gru" => keras::gru(t, prefix, &Default::default()).map(|c| of(&c, 1)),
         "tensorflow::basic_rnn" => tensorflow::basic_rnn(t, prefix, |builder| builder).map(|c| of(&c, 1)),
         "tensorflow::lstm" => tensorflow::lstm(t, prefix, |builder| builder).map(|c| of(&c, 1)),
         "tensorflow::gru" => tensorflow::gru(t, prefix, |builder| builder).map(|c| of(&c, 1)),

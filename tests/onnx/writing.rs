@@ -4,10 +4,10 @@ use ndarray::{Array1, Array2, Array3, Axis};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::cells::LstmBuilder;
 use rnn_cell::weights::onnx::{Export, Model, Operator};
-use rnn_cell::weights::{Tensors, safetensors};
+use rnn_cell::weights::{Tensors, onnx, safetensors};
 use rnn_cell::{
-    Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm, LstmState, Parameters, ParametersMut, dynamic_rnn, init,
-    stack_bidirectional_dynamic_rnn,
+    Activation, BasicRnn, Bidirectional, Error, Float, Gru, GruReset, Lstm, LstmState, Parameters, ParametersMut,
+    dynamic_rnn, init, stack_bidirectional_dynamic_rnn,
 };
 use std::path::PathBuf;
 
@@ -248,4 +248,48 @@ fn models_for_onnx_runtime_are_written() {
         case.file.insert(format!("final_h_{layer}"), h.insert_axis(Axis(0)));
     }
     case.save(Export::new(&cells).states(true), &y);
+}
+
+/// The tensors of the operators, without a model: what is read back is exported with the same bits.
+#[test]
+fn tensors_under_the_operators_names_come_back() {
+    fn check<C: onnx::Operator<Elem = f32> + Parameters<f32>>(
+        [fw, bw]: [C; 2],
+        one: impl Fn(&mut Tensors<'_, f32>, &str, &onnx::Options) -> Result<C, Error>,
+        both: impl Fn(&mut Tensors<'_, f32>, &str, &onnx::Options) -> Result<Bidirectional<C>, Error>,
+        options: &onnx::Options,
+    ) {
+        let weights = |cell: &C| {
+            let mut all = Vec::new();
+            cell.visit_parameters(&mut |name, array| {
+                all.push((name.to_owned(), array.iter().map(|number| number.to_bits()).collect::<Vec<_>>()));
+            });
+            all
+        };
+        let mut tensors = onnx::export(&fw, None, "a/").unwrap();
+        assert_eq!(weights(&one(&mut tensors, "a/", options).unwrap()), weights(&fw));
+        tensors.finish().unwrap();
+        let mut tensors = onnx::export(&fw, Some(&bw), "").unwrap();
+        let pair = both(&mut tensors, "", options).unwrap();
+        assert_eq!((weights(&pair.fw), weights(&pair.bw)), (weights(&fw), weights(&bw)));
+        tensors.finish().unwrap();
+    }
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(5);
+    let options = onnx::Options::default();
+    for has in [true, false] {
+        let cells = [(); 2].map(|()| BasicRnn::<f32>::builder(3, 4).use_bias(has).build(rng).unwrap());
+        check(cells, onnx::rnn, onnx::bidirectional_rnn, &options);
+        let lstm = || Lstm::<f32>::builder(3, 4).forget_bias(0.0).use_bias(has).use_peepholes(has);
+        check([(); 2].map(|()| lstm().build(rng).unwrap()), onnx::lstm, onnx::bidirectional_lstm, &options);
+        for reset in [GruReset::Before, GruReset::After] {
+            let cells = [(); 2].map(|()| Gru::<f32>::builder(3, 4).use_bias(has).reset(reset).build(rng).unwrap());
+            let options = options.linear_before_reset(reset == GruReset::After);
+            check(cells, onnx::gru, onnx::bidirectional_gru, &options);
+        }
+    }
+    let error = onnx::export(&Lstm::<f32>::builder(3, 4).num_proj(2).build(rng).unwrap(), None, "").unwrap_err();
+    assert!(error.to_string().contains("a projection"), "{error}");
+    let [narrow, wide] = [3, 4].map(|input| Gru::<f32>::new(input, 4, rng));
+    let error = onnx::export(&narrow, Some(&wide), "").unwrap_err();
+    assert!(error.to_string().contains("directions with the same sizes"), "{error}");
 }

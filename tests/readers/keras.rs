@@ -166,3 +166,23 @@ fn other_files_are_refused() {
         assert!(error.to_string().contains(part), "{error}");
     }
 }
+
+/// The configuration counts the layers: one whose weights are not in the file is named.
+#[test]
+fn a_layer_without_weights_is_named() {
+    let mut bytes = fixture("keras2.h5");
+    assert!(keras::read_model::<f32>(&bytes).unwrap().missing.is_empty());
+    let (name, other) = (br#""name": "gate""#, br#""name": "gone""#);
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at..at + name.len()].copy_from_slice(other);
+    let model = keras::read_model::<f32>(&bytes).unwrap();
+    assert_eq!(model.missing, ["gone"]);
+    assert_eq!(model.layers.len(), 8);
+    let message = "weight \"gone\" is missing: the configuration lists this layer, but the file has no weights of it";
+    assert_eq!(model.layer("gone").unwrap_err().to_string(), message);
+    let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gone.h5");
+    std::fs::write(&path, &bytes).unwrap();
+    let layers = rnn_cell::weights::open(&path).unwrap().layers().unwrap();
+    let line = "\"gone\" Keras layer\n    not imported: the configuration lists it, but the file has no weights of it";
+    assert_eq!(layers.last().unwrap().to_string(), line);
+}

@@ -7,9 +7,7 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::GruReset;
 use rnn_cell::cells::LstmBuilder;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
-use rnn_cell::{
-    Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, Parameters, ParametersMut, RnnCell,
-};
+use rnn_cell::{Activation, BasicRnn, Bidirectional, Error, Float, Gru, Lstm, MultiRnnCell, ParametersMut, RnnCell};
 use rnn_cell::{bidirectional_dynamic_rnn, concat_outputs, dynamic_rnn, stack_bidirectional_dynamic_rnn};
 use std::path::PathBuf;
 
@@ -268,23 +266,8 @@ fn exported_to_pytorch_and_back() {
     write("gru", &pytorch::export_gru(&cells, None, "").unwrap(), &x, &outputs);
 }
 
-/// Our names are TensorFlow's except for the scopes, which `scoped` adds.
 #[test]
-fn exported_to_tensorflow_by_saving() {
-    fn saved<P: Parameters<f64>>(
-        case: &str,
-        cells: &P,
-        x: &Array3<f64>,
-        outputs: &Array3<f64>,
-        scoped: impl Fn(&str) -> String,
-    ) -> Tensors<'static, f64> {
-        let bytes = safetensors::to_bytes(cells).unwrap();
-        let mut tensors = safetensors::read_tensors::<f64>(&bytes).unwrap();
-        write(&format!("tensorflow_{case}"), &tensors, x, outputs);
-        let names: Vec<String> = tensors.names().map(String::from).collect();
-        names.iter().for_each(|name| tensors.rename(name, scoped(name)).unwrap());
-        tensors.cast().unwrap()
-    }
+fn exported_to_tensorflow_and_back() {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(8);
     let x = input(rng);
 
@@ -292,12 +275,13 @@ fn exported_to_tensorflow_by_saving() {
     let mut cells = [options(Lstm::builder(3, 5)).use_peepholes(true).num_proj(2), options(Lstm::builder(2, 4))]
         .map(|builder| builder.build(rng).unwrap());
     randomize(&mut cells, rng);
-    let stack = MultiRnnCell::new(cells.to_vec()).unwrap();
-    let outputs = run(&stack, &x);
-    let mut tensors = saved("stack", &stack, &x, &outputs, |name| {
-        let (cell, parameter) = name.split_once('/').unwrap();
-        format!("rnn/multi_rnn_cell/{cell}/lstm_cell/{parameter}")
-    });
+    let outputs = run(&MultiRnnCell::new(cells.to_vec()).unwrap(), &x);
+    let mut tensors = Tensors::new();
+    for (layer, cell) in cells.iter().enumerate() {
+        let scope = format!("rnn/multi_rnn_cell/cell_{layer}/lstm_cell/");
+        tensors.append(tensorflow::export_lstm(cell, &scope).unwrap());
+    }
+    write("tensorflow_stack", &tensors, &x, &outputs);
     let back = tensorflow::multi(&mut tensors, "rnn/multi_rnn_cell/", |t, prefix| {
         tensorflow::lstm(t, &format!("{prefix}lstm_cell/"), options)
     });
@@ -309,14 +293,32 @@ fn exported_to_tensorflow_by_saving() {
     let [fw, bw] = cells;
     let cells = Bidirectional { fw, bw };
     let outputs = pair(&cells, &x);
-    let mut tensors = saved("pair", &cells, &x, &outputs, |name| {
-        let (side, parameter) = name.split_once('/').unwrap();
-        format!("bidirectional_rnn/{side}/gru_cell/{parameter}")
-    });
+    let mut tensors = tensorflow::export_gru(&cells.fw, "bidirectional_rnn/fw/gru_cell/").unwrap();
+    tensors.append(tensorflow::export_gru(&cells.bw, "bidirectional_rnn/bw/gru_cell/").unwrap());
+    write("tensorflow_pair", &tensors, &x, &outputs);
     let back = tensorflow::bidirectional(&mut tensors, "bidirectional_rnn/", |t, prefix| {
         tensorflow::gru(t, &format!("{prefix}gru_cell/"), |builder| builder)
     });
     assert_eq!(pair(&back.unwrap(), &x), outputs);
+    tensors.finish().unwrap();
+
+    let mut cells = [3, 8].map(|input| [(); 2].map(|()| BasicRnn::<f64>::new(input, 4, rng)));
+    cells.iter_mut().for_each(|layer| randomize(layer, rng));
+    let [[fw_0, bw_0], [fw_1, bw_1]] = cells;
+    let cells = Bidirectional { fw: vec![fw_0, fw_1], bw: vec![bw_0, bw_1] };
+    let outputs = both(&cells, &x);
+    let mut tensors = Tensors::new();
+    for (side, cells) in [("fw", &cells.fw), ("bw", &cells.bw)] {
+        for (layer, cell) in cells.iter().enumerate() {
+            let scope = format!("stack_bidirectional_rnn/cell_{layer}/bidirectional_rnn/{side}/basic_rnn_cell/");
+            tensors.append(tensorflow::export_basic_rnn(cell, &scope));
+        }
+    }
+    write("tensorflow_layers", &tensors, &x, &outputs);
+    let back = tensorflow::stack_bidirectional(&mut tensors, "stack_bidirectional_rnn/", |t, prefix| {
+        tensorflow::basic_rnn(t, &format!("{prefix}basic_rnn_cell/"), |builder| builder)
+    });
+    assert_eq!(both(&back.unwrap(), &x), outputs);
     tensors.finish().unwrap();
 }
 

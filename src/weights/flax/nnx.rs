@@ -1,7 +1,7 @@
 //! The cells of `flax.nnx` that have the gates side by side.
 
 use super::super::Tensors;
-use super::super::layout::{BlockGru, IFCO, RZN, pick, put};
+use super::super::layout::{BlockGru, IFCO, RZN, nothing, pick, put};
 use crate::cells::{BasicRnnWeights, LstmWeights};
 use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2};
@@ -67,7 +67,9 @@ impl<E: Float> Dense<E> {
         };
         let biases = match (bias("dense_i")?, bias("dense_h")?) {
             (None, None) => None,
-            (input, recurrent) => Some([input, recurrent].map(|bias| bias.unwrap_or_else(|| Array1::zeros(columns)))),
+            (input, recurrent) => {
+                Some([input, recurrent].map(|bias| bias.unwrap_or_else(|| nothing(&Array1::zeros(columns)))))
+            }
         };
         Ok(Self {
             input: tensors.take_matrix(&kernel, (input, columns))?,

@@ -19,6 +19,8 @@ pub struct Model<'a, E: Float> {
     pub tensors: Tensors<'a, E>,
     /// The recurrent layers that have weights, in the model's order; none if the file has weights only.
     pub layers: Vec<Layer>,
+    /// The names of recurrent layers that the configuration lists, but the file has no weights of; none in a whole model.
+    pub missing: Vec<String>,
     /// The version of the Keras that wrote the file, empty if it does not say.
     pub version: String,
 }
@@ -36,37 +38,17 @@ impl<E: Float> Model<'_, E> {
     /// it before it: `lstm`, `encoder/lstm`, `bidirectional/forward_lstm`, `rnn/lstm_cell`.
     ///
     /// # Errors
-    /// [`Error::MissingWeight`] if there is none.
+    /// [`Error::MissingWeight`] if there is none, or the file lacks its weights.
     pub fn layer(&self, name: &str) -> Result<Layer, Error> {
         let found = self.layers.iter().find(|layer| layer.name == name).cloned();
         found.ok_or_else(|| {
+            if self.missing.iter().any(|missing| missing == name) {
+                let reason = "the configuration lists this layer, but the file has no weights of it".into();
+                return Error::MissingWeight { name: name.into(), reason };
+            }
             let names = self.layers.iter().map(|layer| &*layer.name);
             Error::MissingWeight { name: name.into(), reason: format!("the recurrent layers are {}", list(names)) }
         })
-    }
-
-    /// What the configuration says of layers that were recognized by their tensors.
-    pub(in crate::weights) fn recognized(&self, mut found: Vec<crate::weights::Layer>) -> Vec<crate::weights::Layer> {
-        for found in &mut found {
-            let Some(layer) = self.layers.iter().find(|layer| layer.prefix == found.prefix) else { continue };
-            let function = match layer.kind() {
-                Kind::SimpleRnn => "simple_rnn",
-                Kind::Lstm => "lstm",
-                Kind::Gru => "gru",
-            };
-            (found.options, found.load) = match layer.options() {
-                Ok(options) => (
-                    layer.described(options),
-                    format!(
-                        "let layer = model.layer({:?})?; \
-                         let cell = keras::{function}(&mut model.tensors, layer.prefix(), &layer.options()?)?;",
-                        layer.name
-                    ),
-                ),
-                Err(error) => (String::new(), error.to_string()),
-            };
-        }
-        found
     }
 }
 
@@ -95,19 +77,6 @@ impl Layer {
     /// [`Error::NotImportable`] if an activation is none of [`Activation`](crate::Activation)'s.
     pub fn options(&self) -> Result<Options, Error> {
         self.listed.options.clone().map_err(|reason| Error::NotImportable { name: self.name.clone(), reason })
-    }
-
-    fn described(&self, options: Options) -> String {
-        let Options { activation, recurrent_activation, reset_after } = options;
-        let mut all = vec![format!("activation {activation:?}")];
-        if self.kind() != Kind::SimpleRnn {
-            all.push(format!("recurrent_activation {recurrent_activation:?}"));
-        }
-        if self.kind() == Kind::Gru {
-            all.push(format!("reset_after {reset_after}"));
-        }
-        all.extend(self.go_backwards().then(|| "backwards".into()));
-        all.join(", ")
     }
 
     /// Whether the layer reads its inputs from the last step to the first. True for the backward direction of a
@@ -219,16 +188,19 @@ fn model<E: Float>(bytes: &[u8], config: Option<Value>, version: String) -> Resu
         }
         tensors.insert_stored(name, stored);
     }
-    let mut layers = Vec::new();
+    let (mut layers, mut missing) = (Vec::new(), Vec::new());
     for listed in listed {
         let prefix = if is_old { old_prefix(&listed, &prefixes)? } else { new_prefix(&listed, &prefixes) };
-        let Some(prefix) = prefix else { continue };
+        let Some(prefix) = prefix else {
+            missing.push(listed.names.join("/"));
+            continue;
+        };
         if listed.is_cudnn {
             cudnn::convert(&mut tensors, &prefix, listed.kind)?;
         }
         layers.push(Layer { name: listed.names.join("/"), prefix, listed });
     }
-    Ok(Model { tensors, layers, version })
+    Ok(Model { tensors, layers, missing, version })
 }
 
 fn attribute(group: &Group, name: &str) -> Option<String> {

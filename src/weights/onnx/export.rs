@@ -3,9 +3,9 @@
 mod writer;
 
 use super::graph::{GRAPH_INPUT, GRAPH_OUTPUT};
-use super::operator::{OneDirection, Operator};
+use super::operator::{Operator, check_alike};
+use crate::Error;
 use crate::weights::replace::replace;
-use crate::{Error, Float};
 use std::io::Write;
 use std::path::Path;
 use writer::{INT32, Writer, element};
@@ -126,16 +126,4 @@ impl<'c, C: Operator> Export<'c, C> {
         writer.value(GRAPH_OUTPUT, "y", element::<C::Elem>(), &[Err("seq"), Err("batch"), Ok(below)]);
         writer.model()
     }
-}
-
-/// The directions of a node share its sizes, attributes and kinds of weights.
-fn check_alike<E: Float>(layer: usize, directions: &[OneDirection<E>]) -> Result<(), Error> {
-    let [first, second] = directions else { return Ok(()) };
-    let has = |direction: &OneDirection<E>| direction.weights.each_ref().map(Option::is_some);
-    let shared = |direction| (has(direction), direction.hidden, direction.linear_before_reset);
-    if shared(first) == shared(second) {
-        return Ok(());
-    }
-    let expected = "directions with the same sizes, biases, peepholes and reset";
-    Err(Error::NotRepresentable { module: "a node of ONNX", expected, found: format!("others in layer {layer}") })
 }

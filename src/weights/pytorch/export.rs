@@ -1,14 +1,11 @@
 //! Exports cells to a PyTorch state dict.
 
-use super::super::Tensors;
-use super::super::layout::{IFCO, pick, put};
+use super::super::layout::{IFCO, RZN, gru_blocks, lstm_blocks, nothing, refused};
+use super::super::{Tensors, single};
 use super::{KINDS, name};
-use crate::cells::{GruWeights, LstmWeights};
-use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm, RnnCell};
-use ndarray::{Array1, Array2, Axis, concatenate, s};
-
-/// Where our i, j, f, o stand as PyTorch's i, f, g, o. (The order is its own inverse.)
-const IFGO: [usize; 4] = IFCO;
+use crate::cells::{BasicRnnWeights, LstmWeights};
+use crate::{Activation, BasicRnn, Dense, Embedding, Error, Float, Gru, GruReset, Lstm, RnnCell};
+use ndarray::{Array1, Array2, s};
 
 /// Exports layers to the state dict of an `nn.RNN` that computes the same. `backward` makes it bidirectional.
 ///
@@ -26,11 +23,10 @@ pub fn export_rnn<E: Float>(
             return Err(refused("nn.RNN", "tanh or relu", format!("{:?}", cell.activation())));
         }
         if first != Some((cell.activation(), cell.weights().bias.is_some())) {
-            return Err(refused("nn.RNN", ALIKE, "one that differs".into()));
+            return Err(refused("nn.RNN", ALIKE, "one that differs"));
         }
-        let (kernel, hidden) = (&cell.weights().kernel, cell.output_size());
-        let blocks = Blocks { kernel: kernel.clone(), gates: 1, hidden, bias: cell.weights().bias.clone() };
-        Ok(blocks.tensors(cell.input_size()))
+        let BasicRnnWeights { kernel, bias } = cell.weights().clone();
+        Ok(LayerTensors::new(kernel, cell.input_size(), bias.map(with_nothing)))
     })
 }
 
@@ -51,20 +47,20 @@ pub fn export_lstm<E: Float>(
     let first = forward.first().map(alike);
     export("nn.LSTM", forward, backward, prefix, |cell| {
         let options = cell.options();
-        let LstmWeights { kernel, bias, peepholes, projection } = cell.weights();
+        let LstmWeights { bias, peepholes, projection, .. } = cell.weights();
         let plain = "tanh, sigmoid, no peepholes and no clip";
         if peepholes.is_some() {
-            return Err(refused("nn.LSTM", plain, "peepholes".into()));
+            return Err(refused("nn.LSTM", plain, "peepholes"));
         }
         if options.cell_clip.is_some() || (options.proj_clip.is_some() && projection.is_some()) {
-            return Err(refused("nn.LSTM", plain, "a clip".into()));
+            return Err(refused("nn.LSTM", plain, "a clip"));
         }
         if (options.activation, options.gate_activation) != (Activation::Tanh, Activation::Sigmoid) {
             let found = format!("{:?} and {:?}", options.activation, options.gate_activation);
             return Err(refused("nn.LSTM", plain, found));
         }
         if first != Some(alike(cell)) {
-            return Err(refused("nn.LSTM", ALIKE, "one that differs".into()));
+            return Err(refused("nn.LSTM", ALIKE, "one that differs"));
         }
         let hidden = cell.hidden_size();
         if projection.is_some() && cell.output_size() >= hidden {
@@ -75,14 +71,8 @@ pub fn export_lstm<E: Float>(
             let found = format!("forget_bias {} and no bias", options.forget_bias);
             return Err(refused("nn.LSTM", "no forget_bias without a bias", found));
         }
-        let mut to = Array2::zeros(kernel.dim());
-        put(&mut to, 0, kernel.view(), &IFGO);
-        let bias = bias.as_ref().map(|bias| {
-            let mut bias = bias.clone();
-            bias.slice_mut(s![2 * hidden..3 * hidden]).mapv_inplace(|f| f + options.forget_bias);
-            pick(bias.view(), hidden, &IFGO)
-        });
-        let mut tensors = Blocks { kernel: to, gates: 4, hidden, bias }.tensors(cell.input_size());
+        let (kernel, bias) = lstm_blocks(cell, &IFCO, E::zero());
+        let mut tensors = LayerTensors::new(kernel, cell.input_size(), bias.map(with_nothing));
         tensors.projection = projection.as_ref().map(|kernel| kernel.t().as_standard_layout().into_owned());
         Ok(tensors)
     })
@@ -101,43 +91,43 @@ pub fn export_gru<E: Float>(
     let first = forward.first().map(|cell| cell.weights().gates_bias.is_some());
     export("nn.GRU", forward, backward, prefix, |cell| {
         if cell.reset() != GruReset::After {
-            return Err(refused("nn.GRU", "GruReset::After", "GruReset::Before".into()));
+            return Err(refused("nn.GRU", "GruReset::After", "GruReset::Before"));
         }
         let (gates, candidate) = cell.activations();
         if (gates, candidate) != (Activation::Sigmoid, Activation::Tanh) {
             return Err(refused("nn.GRU", "tanh and sigmoid", format!("{candidate:?} and {gates:?}")));
         }
-        let GruWeights { gates_kernel, gates_bias, candidate_kernel, candidate_bias, candidate_recurrent_bias } =
-            cell.weights();
-        if first != Some(gates_bias.is_some()) {
-            return Err(refused("nn.GRU", ALIKE, "one that differs".into()));
+        if first != Some(cell.weights().gates_bias.is_some()) {
+            return Err(refused("nn.GRU", ALIKE, "one that differs"));
         }
-        let hidden = cell.output_size();
-        let join = |axis, a, b| concatenate(axis, &[a, b]).expect("the cell's weights fit together");
-        let kernel = join(Axis(1), gates_kernel.view(), candidate_kernel.view());
-        let bias = gates_bias.as_ref().zip(candidate_bias.as_ref());
-        let bias = bias
-            .map(|(gates, candidate)| concatenate(Axis(0), &[gates.view(), candidate.view()]).expect("vectors join"));
-        let mut tensors = Blocks { kernel, gates: 3, hidden, bias }.tensors(cell.input_size());
-        if let (Some([_, recurrent]), Some(bias)) = (&mut tensors.biases, candidate_recurrent_bias) {
-            recurrent.slice_mut(s![2 * hidden..]).assign(bias);
-        }
-        Ok(tensors)
+        let (kernel, biases) = gru_blocks(cell, &RZN);
+        Ok(LayerTensors::new(kernel, cell.input_size(), biases))
     })
+}
+
+/// Exports a [`Dense`] to the state dict of an `nn.Linear`.
+#[must_use]
+pub fn export_dense<E: Float>(dense: &Dense<E>, prefix: &str) -> Tensors<'static, E> {
+    let mut tensors = Tensors::new();
+    tensors.insert(format!("{prefix}weight"), dense.kernel().t().as_standard_layout().into_owned());
+    if let Some(bias) = dense.bias() {
+        tensors.insert(format!("{prefix}bias"), bias.clone());
+    }
+    tensors
+}
+
+/// Exports an [`Embedding`] to the state dict of an `nn.Embedding`.
+#[must_use]
+pub fn export_embedding<E: Float>(embedding: &Embedding<E>, prefix: &str) -> Tensors<'static, E> {
+    single::export_embedding(embedding, &format!("{prefix}weight"))
 }
 
 const ALIKE: &str = "layers with the same hidden size and options";
 
-fn refused(module: &'static str, expected: &'static str, found: String) -> Error {
-    Error::NotRepresentable { module, expected, found }
-}
-
-/// Our kernel and bias, gates already in PyTorch's order.
-struct Blocks<E> {
-    kernel: Array2<E>,
-    gates: usize,
-    hidden: usize,
-    bias: Option<Array1<E>>,
+/// Our one bias, and nothing as the second.
+fn with_nothing<E: Float>(bias: Array1<E>) -> [Array1<E>; 2] {
+    let nothing = nothing(&bias);
+    [bias, nothing]
 }
 
 /// The tensors of a layer in one direction, in the order of [`KINDS`].
@@ -148,13 +138,14 @@ struct LayerTensors<E> {
     projection: Option<Array2<E>>,
 }
 
-impl<E: Float> Blocks<E> {
-    fn tensors(self, input: usize) -> LayerTensors<E> {
-        let transposed = |rows| self.kernel.slice(rows).t().as_standard_layout().into_owned();
-        LayerTensors {
+impl<E: Float> LayerTensors<E> {
+    /// Of our kernel, gates already in PyTorch's order.
+    fn new(kernel: Array2<E>, input: usize, biases: Option<[Array1<E>; 2]>) -> Self {
+        let transposed = |rows| kernel.slice(rows).t().as_standard_layout().into_owned();
+        Self {
             weight_ih: transposed(s![..input, ..]),
             weight_hh: transposed(s![input.., ..]),
-            biases: self.bias.map(|bias| [bias, Array1::zeros(self.gates * self.hidden)]),
+            biases,
             projection: None,
         }
     }
