@@ -17,7 +17,7 @@
 //! # Files
 //!
 //! With the feature `hdf5`, `read_model` reads the files that Keras 2 and 3 save, `.h5`, `.keras` and `.weights.h5`, with
-//! the layers' options from the model's configuration. To write a safetensors file instead:
+//! the layers' options from the model's configuration, and `Shards` what `max_shard_size` divides. To write a safetensors file instead:
 //!
 //! ```python
 //! from safetensors.numpy import save_file
@@ -36,11 +36,15 @@ mod cudnn;
 mod file;
 #[cfg(feature = "hdf5")]
 mod hdf5;
+#[cfg(feature = "hdf5")]
+mod shards;
 
 #[cfg(feature = "hdf5")]
 pub use config::Kind;
 #[cfg(feature = "hdf5")]
 pub use file::{Layer, Model, read_model};
+#[cfg(feature = "hdf5")]
+pub use shards::{Shards, read_shards};
 
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};
 use super::{Tensors, single};

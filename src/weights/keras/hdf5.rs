@@ -2,6 +2,7 @@
 
 use crate::weights::stored::Stored;
 use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, Group, Layout};
+use std::borrow::Cow;
 
 /// How deep groups may be nested.
 const MAX_DEPTH: usize = 64;
@@ -11,7 +12,7 @@ const INFLATED_ANYWAY: u64 = 1 << 20;
 
 /// Lists the datasets of a file.
 pub(super) struct Reader<'a> {
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
     file: File,
     /// Bytes that may still be copied.
     budget: u64,
@@ -21,13 +22,14 @@ pub(super) struct Reader<'a> {
 pub(super) type Path = Vec<String>;
 
 impl<'a> Reader<'a> {
-    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, String> {
+    /// The file has `whole` bytes, or is compressed in one that has.
+    pub(super) fn open(bytes: Cow<'a, [u8]>, whole: usize) -> Result<Self, String> {
         let file = File::from_bytes(bytes.to_vec()).map_err(|error| error.to_string())?;
         let end = file.superblock().eof_address;
         if end > bytes.len() as u64 {
             return Err(format!("it must have {end} bytes, but has {}", bytes.len()));
         }
-        let budget = INFLATED_ANYWAY + INFLATED.saturating_mul(bytes.len() as u64);
+        let budget = INFLATED_ANYWAY + INFLATED.saturating_mul(whole as u64);
         Ok(Self { bytes, file, budget })
     }
 
@@ -91,13 +93,18 @@ impl<'a> Reader<'a> {
         let len = len.ok_or_else(|| format!("{shape:?} of {dtype} takes more bytes than memory has addresses for"))?;
         if let Ok(Layout::Contiguous { address: Some(address), size }) = dataset.layout() {
             let start = usize::try_from(address).unwrap_or(usize::MAX);
-            let bytes = start.checked_add(len).and_then(|end| self.bytes.get(start..end));
-            return match bytes.filter(|_| size == len as u64) {
-                Some(bytes) => Ok(Stored::new(dtype, shape, bytes)),
-                None => Err(format!(
-                    "{shape:?} of {dtype} takes {len} bytes, but {size} from byte {address} on are claimed"
-                )),
+            let end = start.checked_add(len).filter(|&end| size == len as u64 && end <= self.bytes.len());
+            let end = end.ok_or_else(|| {
+                format!("{shape:?} of {dtype} takes {len} bytes, but {size} from byte {address} on are claimed")
+            })?;
+            let numbers = match self.bytes {
+                Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[start..end]),
+                Cow::Owned(_) => {
+                    self.spend(len as u64)?;
+                    Cow::Owned(self.bytes[start..end].to_vec())
+                }
             };
+            return Ok(Stored::new(dtype, shape, numbers));
         }
         self.spend(len as u64)?;
         let bytes = dataset.read_raw().map_err(|error| error.to_string())?;
