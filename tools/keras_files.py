@@ -67,6 +67,11 @@ if MAJOR == "3":
         file.create_dataset("layers/dense/vars/1", data=np.array([0.25], ">f4"))
     with h5py.File(f"{FOLDER}/bomb.weights.h5", "w") as file:
         file.create_dataset("layers/dense/vars/0", data=np.zeros(2_500_000, "f4"), chunks=(2_500_000,), compression="gzip")
+    # A group that is in itself, twice, and a size that no memory has.
+    with h5py.File(f"{FOLDER}/cycle.weights.h5", "w") as file:
+        file["layers/a"] = file["layers/b"] = file.require_group("layers")
+    with h5py.File(f"{FOLDER}/overflow.weights.h5", "w") as file:
+        file.create_dataset("layers/dense/vars/0", (2**40, 2**40), "f4", chunks=(1, 1))
     # A model that was unpacked and packed again.
     import zipfile
 

@@ -240,6 +240,8 @@ fn other_files_are_refused() {
         (b"PK\x05\x06".to_vec(), "the zip archive cannot be read"),
         (fixture("gru.pt"), "the archive has no \"metadata.json\""),
         (fixture("keras2.h5")[..2000].to_vec(), "invalid Keras file"),
+        (fixture("cycle.weights.h5"), "its groups are nested deeper than 64, or contain themselves"),
+        (fixture("overflow.weights.h5"), "takes more bytes than memory has addresses for"),
     ] {
         let error = keras::read_model::<f32>(&bytes).err().unwrap_or_else(|| panic!("{part}: it was read"));
         assert!(matches!(error, Error::InvalidFile { format: "Keras", .. }), "{error}");
