@@ -44,6 +44,8 @@ pub use config::Kind;
 #[cfg(feature = "hdf5")]
 pub use file::{Layer, Model, read_model};
 #[cfg(feature = "hdf5")]
+pub(super) use shards::check_whole;
+#[cfg(feature = "hdf5")]
 pub use shards::{Shards, read_shards};
 
 use super::layout::{BlockGru, IFCO, ZRH, pick, put};

@@ -177,7 +177,8 @@ impl fmt::Debug for Content {
 ///
 /// # Errors
 /// - [`Error::FeatureOff`] if the format needs a feature that is off. It names the feature.
-/// - [`Error::InvalidFile`] if the format is unknown, or the file is broken.
+/// - [`Error::InvalidFile`] if the format is unknown, or the file is broken, or one of the shards of a Keras model whose
+///   list is beside it.
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
 /// - [`Error::Io`] if the file cannot be read, or does not fit in memory.
 pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
@@ -190,6 +191,10 @@ pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
         let reason = format!("{shown} has {} bytes, begins with {start:02x?}, and is none of: {known}", bytes.len());
         return Err(Error::InvalidFile { format: "weight", reason });
     };
+    #[cfg(feature = "hdf5")]
+    if format == Format::Hdf5 {
+        super::keras::check_whole(&path)?;
+    }
     if format.is_of_bytes() {
         return Ok(File { path, format, content: Content::Bytes(bytes) });
     }

@@ -4,8 +4,8 @@ use super::{Layer, Tensors};
 use crate::error::list_to;
 use crate::{Error, Float};
 
-/// The recurrent layers among tensors, recognized by the names that PyTorch, Keras, TensorFlow 1, Flax and the
-/// importers of [`onnx`](super::onnx) use, in alphabetical order of their prefixes. Layers under other names are left
+/// The recurrent layers among tensors, recognized by the names that PyTorch, Keras, TensorFlow 1, Flax, Haiku and
+/// the importers of [`onnx`](super::onnx) use, in alphabetical order of their prefixes. Layers under other names are left
 /// out.
 ///
 /// ```
@@ -21,7 +21,7 @@ use crate::{Error, Float};
 /// ```
 #[must_use]
 pub fn layers<E: Float>(tensors: &Tensors<'_, E>) -> Vec<Layer> {
-    const SOURCES: [(&str, Recognize); 9] = [
+    const SOURCES: [(&str, Recognize); 12] = [
         ("weight_ih_l0", pytorch),
         ("recurrent_kernel", keras),
         ("lstm_cell/kernel", tensorflow_lstm),
@@ -30,6 +30,9 @@ pub fn layers<E: Float>(tensors: &Tensors<'_, E>) -> Vec<Layer> {
         ("hf/kernel", flax_lstm),
         ("hn/kernel", flax_gru),
         ("h/kernel", flax_simple),
+        ("linear_1/w", haiku_rnn),
+        ("linear/w", haiku_lstm),
+        ("w_h", haiku_gru),
         ("R", onnx),
     ];
     let mut found = Vec::new();
@@ -94,6 +97,11 @@ impl Names<'_> {
             [rows, columns] if rows > 0 && columns > 0 => Some((rows, columns)),
             _ => None,
         }
+    }
+
+    /// The name of the module, which is the prefix's last part.
+    fn module(&self) -> &str {
+        self.prefix.strip_suffix('/').and_then(|path| path.rsplit('/').next()).unwrap_or("")
     }
 
     fn layer(&self, source: &'static str, kind: &'static str, sizes: (usize, usize), names: &[&str]) -> Layer {
@@ -237,6 +245,32 @@ fn flax_simple(names: &Names<'_>) -> Option<Layer> {
     let sizes = names.matrix("i/kernel")?;
     let mut layer = names.layer("Flax", "SimpleCell", sizes, &["i/kernel", "i/bias", "h/kernel"]);
     layer.load = names.load("cell", "flax::simple", "");
+    Some(layer)
+}
+
+/// Two `Linear`s are a `VanillaRNN`, and one an `LSTM`, in a module with Haiku's own name for it.
+fn haiku_rnn(names: &Names<'_>) -> Option<Layer> {
+    let (sizes, square) = (names.matrix("linear/w")?, names.matrix("linear_1/w")?);
+    (names.module().contains("rnn") && square == (sizes.1, sizes.1)).then_some(())?;
+    let mut layer = names.layer("Haiku", "VanillaRNN", sizes, &["linear/w", "linear/b", "linear_1/w", "linear_1/b"]);
+    layer.load = names.load("cell", "haiku::vanilla_rnn", "");
+    Some(layer)
+}
+
+fn haiku_lstm(names: &Names<'_>) -> Option<Layer> {
+    let (rows, columns) = names.matrix("linear/w")?;
+    let (input, hidden) = (rows.checked_sub(columns / 4).filter(|&input| input > 0)?, columns / 4);
+    (names.module().contains("lstm") && columns == 4 * hidden).then_some(())?;
+    let mut layer = names.layer("Haiku", "LSTM", (input, hidden), &["linear/w", "linear/b"]);
+    layer.load = names.load("cell", "haiku::lstm", "");
+    Some(layer)
+}
+
+fn haiku_gru(names: &Names<'_>) -> Option<Layer> {
+    let ((input, columns), (hidden, recurrent)) = (names.matrix("w_i")?, names.matrix("w_h")?);
+    (columns == 3 * hidden && recurrent == columns).then_some(())?;
+    let mut layer = names.layer("Haiku", "GRU", (input, hidden), &["w_i", "w_h", "b"]);
+    layer.load = names.load("cell", "haiku::gru", "");
     Some(layer)
 }
 

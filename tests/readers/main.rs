@@ -3,6 +3,7 @@
 #[path = "../common/allocator.rs"]
 mod allocator;
 mod checkpoint;
+mod door;
 mod hostile;
 mod jax;
 mod keras;

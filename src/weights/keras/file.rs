@@ -138,6 +138,8 @@ impl Layer {
 /// `.weights.h5` files have places instead of names, `layers/lstm/cell/vars/0`; that becomes `layers/lstm/cell/kernel`.
 /// The same goes for `Dense`, `Embedding` and normalizations.
 ///
+/// One shard of several is read as a whole file, without what is in the others: [`Shards`](super::Shards) reads them all.
+///
 /// A layer's options come from the model's configuration, with the defaults of the Keras that wrote it. The weights of
 /// `CuDNNLSTM` and `CuDNNGRU` are converted to those of an `LSTM` and of a `GRU` with `reset_after`.
 ///

@@ -56,6 +56,20 @@ impl Shards {
     }
 }
 
+/// `Err` if a file's name is a shard's and its list is beside it: alone, a layer whose bias is in another shard would be
+/// read as one without.
+pub(in crate::weights) fn check_whole(path: &Path) -> Result<(), Error> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some((model, number)) = name.strip_suffix(".weights.h5").and_then(|stem| stem.rsplit_once('_')) else {
+        return Ok(());
+    };
+    let list = format!("{model}.weights.json");
+    if number.len() < 5 || !number.bytes().all(|byte| byte.is_ascii_digit()) || !path.with_file_name(&list).is_file() {
+        return Ok(());
+    }
+    Err(invalid(format!("{} is one shard of several: open their list, {}", quoted(&name), quoted(&list))))
+}
+
 /// Lists the weights from the bytes of a `.weights.json` file and of its shards, by their names. Weights are named as those
 /// of a `.weights.h5` file are by [`read_model`](super::read_model); those of an optimizer are left out. There is no
 /// configuration, so the layers' options are yours to say.
