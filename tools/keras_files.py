@@ -70,6 +70,17 @@ if MAJOR == "3":
     # A group that is in itself, twice, and a size that no memory has.
     with h5py.File(f"{FOLDER}/cycle.weights.h5", "w") as file:
         file["layers/a"] = file["layers/b"] = file.require_group("layers")
+    # A chunk much larger than its dataset, and a filter twice.
+    with h5py.File(f"{FOLDER}/chunk.weights.h5", "w") as file:
+        options = {"maxshape": (None,), "chunks": (2_500_000,), "compression": "gzip"}
+        file.create_dataset("layers/dense/vars/0", data=np.ones(10, "f4"), **options)
+    with h5py.File(f"{FOLDER}/filters.weights.h5", "w") as file:
+        options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        options.set_chunk((10,))
+        options.set_deflate(9)
+        options.set_deflate(9)
+        space = h5py.h5s.create_simple((10,))
+        h5py.h5d.create(file.id, b"kernel", h5py.h5t.IEEE_F32LE, space, options).write(space, space, np.ones(10, "f4"))
     with h5py.File(f"{FOLDER}/overflow.weights.h5", "w") as file:
         file.create_dataset("layers/dense/vars/0", (2**40, 2**40), "f4", chunks=(1, 1))
     # A model that was unpacked and packed again.

@@ -126,6 +126,11 @@ impl Names<'_> {
     }
 }
 
+/// Whether `columns` are `gates` times `hidden`. Both may be any number if the type is not read.
+fn is_times(columns: usize, gates: usize, hidden: usize) -> bool {
+    columns.is_multiple_of(gates) && columns / gates == hidden
+}
+
 /// The function of a number of gates, and the kind by PyTorch's and ONNX's name.
 fn by_gates(gates: usize) -> Option<(&'static str, &'static str)> {
     match gates {
@@ -217,7 +222,7 @@ fn tensorflow_rnn(names: &Names<'_>) -> Option<Layer> {
 
 fn tensorflow_gru(names: &Names<'_>) -> Option<Layer> {
     let ((rows, columns), (_, hidden)) = (names.matrix("gates/kernel")?, names.matrix("candidate/kernel")?);
-    let input = rows.checked_sub(hidden).filter(|&input| input > 0 && columns == 2 * hidden)?;
+    let input = rows.checked_sub(hidden).filter(|&input| input > 0 && is_times(columns, 2, hidden))?;
     let all = ["gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"];
     let mut layer = names.layer("TensorFlow", "GRUCell", (input, hidden), &all);
     layer.load = names.load("cell", "tensorflow::gru", AS_IT_IS);
@@ -250,8 +255,8 @@ fn flax_simple(names: &Names<'_>) -> Option<Layer> {
 
 /// Two `Linear`s are a `VanillaRNN`, and one an `LSTM`, in a module with Haiku's own name for it.
 fn haiku_rnn(names: &Names<'_>) -> Option<Layer> {
-    let (sizes, square) = (names.matrix("linear/w")?, names.matrix("linear_1/w")?);
-    (names.module().contains("rnn") && square == (sizes.1, sizes.1)).then_some(())?;
+    let sizes = names.matrix("linear/w").filter(|_| names.module().contains("rnn"))?;
+    names.matrix("linear_1/w").filter(|&square| square == (sizes.1, sizes.1))?;
     let mut layer = names.layer("Haiku", "VanillaRNN", sizes, &["linear/w", "linear/b", "linear_1/w", "linear_1/b"]);
     layer.load = names.load("cell", "haiku::vanilla_rnn", "");
     Some(layer)
@@ -259,19 +264,17 @@ fn haiku_rnn(names: &Names<'_>) -> Option<Layer> {
 
 fn haiku_lstm(names: &Names<'_>) -> Option<Layer> {
     let (rows, columns) = names.matrix("linear/w")?;
-    let (input, hidden) = (rows.checked_sub(columns / 4).filter(|&input| input > 0)?, columns / 4);
-    (names.module().contains("lstm") && columns == 4 * hidden).then_some(())?;
-    let mut layer = names.layer("Haiku", "LSTM", (input, hidden), &["linear/w", "linear/b"]);
-    layer.load = names.load("cell", "haiku::lstm", "");
-    Some(layer)
+    let is_lstm = names.module().contains("lstm") && columns.is_multiple_of(4);
+    let input = rows.checked_sub(columns / 4).filter(|&input| is_lstm && input > 0)?;
+    let load = names.load("cell", "haiku::lstm", "");
+    Some(Layer { load, ..names.layer("Haiku", "LSTM", (input, columns / 4), &["linear/w", "linear/b"]) })
 }
 
 fn haiku_gru(names: &Names<'_>) -> Option<Layer> {
     let ((input, columns), (hidden, recurrent)) = (names.matrix("w_i")?, names.matrix("w_h")?);
-    (columns == 3 * hidden && recurrent == columns).then_some(())?;
-    let mut layer = names.layer("Haiku", "GRU", (input, hidden), &["w_i", "w_h", "b"]);
-    layer.load = names.load("cell", "haiku::gru", "");
-    Some(layer)
+    let load = names.load("cell", "haiku::gru", "");
+    (is_times(columns, 3, hidden) && recurrent == columns)
+        .then(|| Layer { load, ..names.layer("Haiku", "GRU", (input, hidden), &["w_i", "w_h", "b"]) })
 }
 
 /// Tensors of ONNX under the operator's names.

@@ -4,8 +4,9 @@
 #[path = "../../examples/inspect.rs"]
 mod inspect;
 
+use crate::npz::{npy, zip};
 use crate::{fixture, path};
-use rnn_cell::weights;
+use rnn_cell::weights::{self, npz};
 use std::path::{Path, PathBuf};
 
 fn described(path: &Path) -> Result<String, rnn_cell::Error> {
@@ -80,4 +81,25 @@ fn what_is_refused_is_named() {
     let alone = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("epoch_00003.weights.h5");
     std::fs::write(&alone, fixture("keras3.weights.h5")).unwrap();
     assert!(described(&alone).unwrap().starts_with("an HDF5 file, 1 recurrent layer"));
+}
+
+/// A tensor whose type is not read may claim any shape.
+#[test]
+fn sizes_that_overflow_are_no_layers() {
+    let huge = 1_usize << (usize::BITS - 1);
+    let array = |rows: usize, columns: usize| {
+        npy(&format!("{{'descr': '>f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}"), &[])
+    };
+    for entries in [
+        [("gates/kernel.npy", array(huge + 1, 4)), ("candidate/kernel.npy", array(1, huge))],
+        [("w_i.npy", array(1, huge)), ("w_h.npy", array(huge, huge))],
+        [("rnn/linear/w.npy", array(1, huge)), ("rnn/linear_1/w.npy", array(huge, 1))],
+        [("lstm/linear/w.npy", array(huge, usize::MAX)), ("lstm/linear/b.npy", array(1, 1))],
+        [("kernel.npy", array(huge, huge)), ("recurrent_kernel.npy", array(huge, usize::MAX))],
+        [("weight_ih_l0.npy", array(huge, huge)), ("weight_hh_l0.npy", array(huge, usize::MAX))],
+    ] {
+        let bytes = zip(&entries);
+        let tensors = npz::read_tensors::<f32>(&bytes).unwrap();
+        assert_eq!(weights::layers(&tensors), [], "{:?}", entries[0].0);
+    }
 }

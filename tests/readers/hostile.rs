@@ -126,6 +126,12 @@ fn checkpoints() {
     torture("tf1.ckpt.data-00000-of-00001", read_data);
 }
 
+/// A chunk of 10 MB for a dataset of 40 bytes.
+#[test]
+fn hdf5_chunks_take_bounded_memory() {
+    assert!(bounded("a chunk", read_keras, &fixture("chunk.weights.h5")).is_err());
+}
+
 /// Configurations that say the same a hundred thousand times.
 #[test]
 fn keras_configurations_take_bounded_memory() {

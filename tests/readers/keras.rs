@@ -241,6 +241,8 @@ fn other_files_are_refused() {
         (fixture("gru.pt"), "the archive has no \"metadata.json\""),
         (fixture("keras2.h5")[..2000].to_vec(), "invalid Keras file"),
         (fixture("cycle.weights.h5"), "its groups are nested deeper than 64, or contain themselves"),
+        (fixture("chunk.weights.h5"), "it would take much more memory than its length"),
+        (fixture("filters.weights.h5"), "its filters must be of [1, 2, 3, 32000], each once, but are [1, 1]"),
         (fixture("overflow.weights.h5"), "takes more bytes than memory has addresses for"),
     ] {
         let error = keras::read_model::<f32>(&bytes).err().unwrap_or_else(|| panic!("{part}: it was read"));

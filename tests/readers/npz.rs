@@ -87,7 +87,7 @@ fn mistakes_are_named() {
 }
 
 /// A `.npy` file, filled up to 128 bytes of header as NumPy did in 2019.
-fn npy(header: &str, numbers: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(header: &str, numbers: &[u8]) -> Vec<u8> {
     let header = format!("{header:117}\n");
     [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), numbers].concat()
 }

@@ -10,6 +10,10 @@ const MAX_DEPTH: usize = 64;
 const INFLATED: u64 = 32;
 const INFLATED_ANYWAY: u64 = 1 << 20;
 
+const TOO_MUCH: &str = "it would take much more memory than its length";
+/// HDF5's numbers of deflate, shuffle, Fletcher's checksum and LZF, the filters of h5py.
+const FILTERS: [u16; 4] = [1, 2, 3, 32000];
+
 /// Lists the datasets of a file.
 pub(super) struct Reader<'a> {
     bytes: Cow<'a, [u8]>,
@@ -74,8 +78,26 @@ impl<'a> Reader<'a> {
 
     /// Groups and datasets may have many names, so the file's length bounds nothing by itself.
     fn spend(&mut self, bytes: u64) -> Result<(), String> {
-        self.budget = self.budget.checked_sub(bytes).ok_or("it would take much more memory than its length")?;
+        self.budget = self.budget.checked_sub(bytes).ok_or(TOO_MUCH)?;
         Ok(())
+    }
+
+    /// A chunk becomes all of its own size before its numbers are copied, which may be much more than the dataset's.
+    fn check_chunks(&self, dataset: &Dataset, width: usize) -> Result<(), String> {
+        if !dataset.is_chunked() {
+            return Ok(());
+        }
+        let mut filters = dataset.filters();
+        filters.sort_unstable();
+        if filters.iter().any(|filter| !FILTERS.contains(filter)) || filters.windows(2).any(|two| two[0] == two[1]) {
+            return Err(format!("its filters must be of {FILTERS:?}, each once, but are {filters:?}"));
+        }
+        let chunk = dataset.chunk_shape().map_err(|error| error.to_string())?.unwrap_or_default();
+        if chunk.is_empty() || chunk.contains(&0) {
+            return Err(format!("its chunks must have a size, but have {chunk:?}"));
+        }
+        let len = chunk.iter().fold(width as u64, |all, &axis| all.saturating_mul(axis));
+        if len > self.budget { Err(TOO_MUCH.into()) } else { Ok(()) }
     }
 
     fn dataset(&mut self, dataset: &Dataset) -> Result<Stored<'a>, String> {
@@ -107,6 +129,7 @@ impl<'a> Reader<'a> {
             return Ok(Stored::new(dtype, shape, numbers));
         }
         self.spend(len as u64)?;
+        self.check_chunks(dataset, width)?;
         let bytes = dataset.read_raw().map_err(|error| error.to_string())?;
         if bytes.len() != len {
             return Err(format!("{shape:?} of {dtype} takes {len} bytes, but there are {}", bytes.len()));

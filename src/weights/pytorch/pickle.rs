@@ -7,8 +7,7 @@
 use super::class;
 use super::value::{Class, Node, Text, Value};
 use crate::error::quoted;
-use std::borrow::Cow;
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 /// What a pickle built.
 pub(super) struct Pickle<'a> {
