@@ -67,6 +67,36 @@ if MAJOR == "3":
         file.create_dataset("layers/dense/vars/1", data=np.array([0.25], ">f4"))
     with h5py.File(f"{FOLDER}/bomb.weights.h5", "w") as file:
         file.create_dataset("layers/dense/vars/0", data=np.zeros(2_500_000, "f4"), chunks=(2_500_000,), compression="gzip")
+    # A group that is in itself, twice, and a size that no memory has.
+    with h5py.File(f"{FOLDER}/cycle.weights.h5", "w") as file:
+        file["layers/a"] = file["layers/b"] = file.require_group("layers")
+    # A chunk much larger than its dataset, and a filter twice.
+    with h5py.File(f"{FOLDER}/chunk.weights.h5", "w") as file:
+        options = {"maxshape": (None,), "chunks": (2_500_000,), "compression": "gzip"}
+        file.create_dataset("layers/dense/vars/0", data=np.ones(10, "f4"), **options)
+    with h5py.File(f"{FOLDER}/filters.weights.h5", "w") as file:
+        options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        options.set_chunk((10,))
+        options.set_deflate(9)
+        options.set_deflate(9)
+        space = h5py.h5s.create_simple((10,))
+        h5py.h5d.create(file.id, b"kernel", h5py.h5t.IEEE_F32LE, space, options).write(space, space, np.ones(10, "f4"))
+    with h5py.File(f"{FOLDER}/overflow.weights.h5", "w") as file:
+        file.create_dataset("layers/dense/vars/0", (2**40, 2**40), "f4", chunks=(1, 1))
+    # A model that was unpacked and packed again.
+    import zipfile
+
+    with zipfile.ZipFile(f"{FOLDER}/keras3.keras") as archive:
+        with zipfile.ZipFile(f"{FOLDER}/keras3_compressed.keras", "w", zipfile.ZIP_DEFLATED) as packed:
+            for name in archive.namelist():
+                packed.writestr(name, archive.read(name))
+    # Shards of 170 bytes, so that layers are divided, and an optimizer's variables among them.
+    layers = [L.LSTM(2, return_sequences=True), L.GRU(2, return_sequences=True), L.Dense(1)]
+    sharded = randomized(keras.Sequential([L.Input((5, 3)), *layers]))
+    sharded.compile("adam", "mse")
+    sharded.save_weights(f"{FOLDER}/keras3_shards.weights.json", max_shard_size=170 / 1024**3)
+    x = np.random.default_rng(6).normal(size=(2, 5, 3)).astype("f4")
+    np.savez(f"{FOLDER}/keras3_shards.npz", x=x, outputs=sharded.predict(x, verbose=0))
     hard = keras.Sequential([L.Input((5, 3)), L.LSTM(2, recurrent_activation="hard_sigmoid", name="hard")])
     hard.save(f"{FOLDER}/keras3_hard.keras")
     x = np.random.default_rng(5).uniform(-8, 8, (2, 5, 3)).astype("f4")

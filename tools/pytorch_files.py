@@ -8,6 +8,7 @@ A file that holds `x` and `outputs` is checked by running the model in `model`.
 
 import collections
 import warnings
+import zipfile
 
 import torch
 
@@ -94,3 +95,15 @@ torch.save(linear, f"{FOLDER}/module.pt")
 torch.save({"expanded": torch.ones(1).expand(1000, 1000)}, f"{FOLDER}/expanded.pt")
 torch.save({"sparse": torch.eye(2).to_sparse()}, f"{FOLDER}/sparse.pt")
 torch.save(gru.state_dict(), f"{FOLDER}/protocol4.pt", pickle_protocol=4)
+
+# What was unpacked and packed again is compressed, and may be much smaller than what it becomes.
+with zipfile.ZipFile(f"{FOLDER}/lstm.pt") as archive:
+    with zipfile.ZipFile(f"{FOLDER}/compressed.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name))
+torch.save({"zeros": torch.zeros(2_500_000)}, f"{FOLDER}/bomb.pt")
+with zipfile.ZipFile(f"{FOLDER}/bomb.pt") as archive:
+    entries = [(name, archive.read(name)) for name in archive.namelist()]
+with zipfile.ZipFile(f"{FOLDER}/bomb.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+    for name, contents in entries:
+        packed.writestr(name, contents)

@@ -18,7 +18,7 @@
 //! # Files
 //!
 //! With the feature `hdf5`, `read_model` reads the files that Keras 2 and 3 save, `.h5`, `.keras` and `.weights.h5`, with
-//! the layers' options from the model's configuration. To write a safetensors file instead:
+//! the layers' options from the model's configuration, and `Shards` what `max_shard_size` divides. To write a safetensors file instead:
 //!
 //! ```python
 //! from safetensors.numpy import save_file
@@ -47,11 +47,17 @@ mod file;
 mod hdf5;
 #[cfg(feature = "hdf5")]
 mod listed;
+#[cfg(feature = "hdf5")]
+mod shards;
 
 #[cfg(feature = "hdf5")]
 pub use config::Kind;
 #[cfg(feature = "hdf5")]
 pub use file::{Layer, Model, read_model};
+#[cfg(feature = "hdf5")]
+pub(super) use shards::check_whole;
+#[cfg(feature = "hdf5")]
+pub use shards::{Shards, read_shards};
 
 pub use export::{export_dense, export_embedding, export_gru, export_lstm, export_simple_rnn};
 

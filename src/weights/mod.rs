@@ -10,7 +10,7 @@
 //! | `safetensors` | `.safetensors`, and writes them | `safetensors::read_tensors`, `load`, `save` |
 //! | `onnx` | `.onnx`, and writes them | `onnx::Model`, `onnx::Export` |
 //! | `pytorch` | `.pt`, `.pth` | `pytorch::read_tensors`, `read_state_dict` |
-//! | `hdf5` | `.h5`, `.keras`, `.weights.h5` | `keras::read_model` |
+//! | `hdf5` | `.h5`, `.keras`, `.weights.h5`, `.weights.json` | `keras::read_model`, `keras::Shards` |
 //! | `tensorflow` | checkpoints: `.index` and `.data-…` | `tensorflow::Checkpoint` |
 //! | `npz` | `.npz` | `npz::read_tensors` |
 //!

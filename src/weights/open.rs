@@ -20,6 +20,8 @@ pub enum Format {
     Keras,
     /// An HDF5 file, such as Keras's `.h5` and `.weights.h5`.
     Hdf5,
+    /// Keras 3's list of the shards beside it, `.weights.json`.
+    KerasShards,
     /// NumPy's arrays by name, `.npz`.
     Npz,
     /// The index of a TensorFlow checkpoint, `.index`, whose data files are beside it.
@@ -30,9 +32,10 @@ pub enum Format {
 type Row = (Format, &'static str, &'static str, fn(&[u8]) -> bool);
 
 /// The first that fits counts: an archive of PyTorch may hold more than its own files.
-const FORMATS: [Row; 7] = [
+const FORMATS: [Row; 8] = [
     (Format::Hdf5, "an HDF5 file", "hdf5", |bytes| bytes.starts_with(b"\x89HDF\r\n\x1a\n")),
     (Format::Keras, "a Keras archive", "hdf5", |bytes| zip_has(bytes, "model.weights.h5")),
+    (Format::KerasShards, "a list of Keras shards", "hdf5", is_keras_list),
     (Format::Pytorch, "a PyTorch file", "pytorch", |bytes| {
         // Before archives, it began with a pickled number of ten bytes.
         zip_has(bytes, "data.pkl") || bytes.starts_with(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
@@ -62,7 +65,7 @@ impl Format {
             Self::Pytorch => cfg!(feature = "pytorch"),
             Self::Keras | Self::Hdf5 => cfg!(feature = "hdf5"),
             Self::Npz => cfg!(feature = "npz"),
-            Self::Onnx | Self::TensorFlow => false,
+            Self::Onnx | Self::KerasShards | Self::TensorFlow => false,
         }
     }
 
@@ -82,6 +85,12 @@ impl fmt::Display for Format {
 fn is_safetensors(bytes: &[u8]) -> bool {
     let Some((len, rest)) = bytes.split_first_chunk() else { return false };
     rest.starts_with(b"{") && usize::try_from(u64::from_le_bytes(*len)).is_ok_and(|len| len <= rest.len())
+}
+
+/// Whether this may be a list of Keras's shards: JSON that maps weights to files. Other lists have other endings.
+fn is_keras_list(bytes: &[u8]) -> bool {
+    let has = |part: &[u8]| bytes.windows(part.len()).any(|found| found == part);
+    bytes.starts_with(b"{") && has(b"\"weight_map\"") && has(b".weights.h5\"")
 }
 
 /// Whether a zip archive has a file whose name ends so.
@@ -132,6 +141,8 @@ enum Content {
     Bytes(Vec<u8>),
     #[cfg(feature = "onnx")]
     Model(super::onnx::Model<'static>),
+    #[cfg(feature = "hdf5")]
+    Shards(super::keras::Shards),
     #[cfg(feature = "tensorflow")]
     Checkpoint(super::tensorflow::Checkpoint),
 }
@@ -142,6 +153,8 @@ impl fmt::Debug for Content {
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
             #[cfg(feature = "onnx")]
             Self::Model(model) => model.fmt(f),
+            #[cfg(feature = "hdf5")]
+            Self::Shards(_) => write!(f, "a list and its shards"),
             #[cfg(feature = "tensorflow")]
             Self::Checkpoint(_) => write!(f, "a checkpoint's files"),
         }
@@ -164,7 +177,8 @@ impl fmt::Debug for Content {
 ///
 /// # Errors
 /// - [`Error::FeatureOff`] if the format needs a feature that is off. It names the feature.
-/// - [`Error::InvalidFile`] if the format is unknown, or the file is broken.
+/// - [`Error::InvalidFile`] if the format is unknown, or the file is broken, or one of the shards of a Keras model whose
+///   list is beside it.
 /// - [`Error::NotRegularFile`] if the path leads to something other than a file: a folder, a pipe, a device.
 /// - [`Error::Io`] if the file cannot be read, or does not fit in memory.
 pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
@@ -177,6 +191,10 @@ pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
         let reason = format!("{shown} has {} bytes, begins with {start:02x?}, and is none of: {known}", bytes.len());
         return Err(Error::InvalidFile { format: "weight", reason });
     };
+    #[cfg(feature = "hdf5")]
+    if format == Format::Hdf5 {
+        super::keras::check_whole(&path)?;
+    }
     if format.is_of_bytes() {
         return Ok(File { path, format, content: Content::Bytes(bytes) });
     }
@@ -185,10 +203,14 @@ pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
         let model = super::onnx::Model::of_file(&path, bytes)?;
         return Ok(File { path, format, content: Content::Model(model) });
     }
+    #[cfg(feature = "hdf5")]
+    if format == Format::KerasShards {
+        let shards = super::keras::Shards::of_list(path.clone(), bytes)?;
+        return Ok(File { path, format, content: Content::Shards(shards) });
+    }
     #[cfg(feature = "tensorflow")]
     if format == Format::TensorFlow {
-        drop(bytes);
-        let checkpoint = super::tensorflow::Checkpoint::open(&path)?;
+        let checkpoint = super::tensorflow::Checkpoint::of_index(path.clone(), bytes)?;
         return Ok(File { path, format, content: Content::Checkpoint(checkpoint) });
     }
     let (_, name, feature, _) = *format.row();
@@ -227,6 +249,8 @@ impl File {
             },
             #[cfg(feature = "onnx")]
             Content::Model(model) => model.tensors(),
+            #[cfg(feature = "hdf5")]
+            Content::Shards(shards) => shards.tensors(),
             #[cfg(feature = "tensorflow")]
             Content::Checkpoint(checkpoint) => checkpoint.tensors(),
         }

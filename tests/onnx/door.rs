@@ -50,6 +50,10 @@ fn formats_are_told_from_bytes() {
     assert_eq!(Format::of(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."), Some(Format::Pytorch));
     assert_eq!(Format::of(b"\x80\x02}q\x00."), None);
     assert_eq!(Format::of(b"\x89HDF\r\n\x1a\n\0\0"), Some(Format::Hdf5));
+    let list = b"{\n \"weight_map\": {\"/layers/dense/vars\": [\"model_00000.weights.h5\"]}}";
+    assert_eq!(Format::of(list), Some(Format::KerasShards));
+    // Other libraries' lists of shards, which are not read.
+    assert_eq!(Format::of(b"{\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\"}}"), None);
     let index = [&[0; 40][..], &0xdb47_7524_8b80_fb57_u64.to_le_bytes()].concat();
     assert_eq!(Format::of(&index), Some(Format::TensorFlow));
     for (name, format) in [
@@ -73,7 +77,7 @@ fn what_cannot_be_opened_is_named() {
     std::fs::write(&unknown, b"#!/bin/sh").unwrap();
     let error = weights::open(&unknown).unwrap_err().to_string();
     let end = "unknown.bin\" has 9 bytes, begins with [23, 21, 2f, 62, 69, 6e, 2f, 73], and is none of: an HDF5 file, a \
-               Keras archive, a PyTorch file, a NumPy archive, a TensorFlow checkpoint, a safetensors file, an ONNX model";
+               Keras archive, a list of Keras shards, a PyTorch file, a NumPy archive, a TensorFlow checkpoint, a safetensors file, an ONNX model";
     assert!(error.starts_with("invalid weight file: ") && error.ends_with(end), "{error}");
     assert!(matches!(weights::open(&folder), Err(Error::NotRegularFile { .. })));
     assert!(matches!(weights::open(folder.join("nothing")), Err(Error::Io { .. })));

@@ -1,14 +1,14 @@
 //! Checkpoints that TensorFlow wrote.
 
-use crate::{check_close, fixture, run, take};
+use crate::{check_close, fixture, path, run, take};
 use ndarray::{Array1, Array2, ArrayD, array};
 use rnn_cell::Error;
 use rnn_cell::weights::tensorflow::{self, Checkpoint};
-use rnn_cell::weights::{Tensors, keras};
+use rnn_cell::weights::{self, Format, Tensors, keras};
 use std::path::PathBuf;
 
 fn open(name: &str) -> Result<Checkpoint, Error> {
-    Checkpoint::open(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/readers").join(name))
+    Checkpoint::open(path(name))
 }
 
 #[test]
@@ -23,6 +23,22 @@ fn a_training_run_of_tensorflow_1() {
         check_close(name, &run(&cell, &x), &outputs);
         tensors.finish().unwrap();
     }
+}
+
+/// The index that tells the format is the one that is read, whatever its name.
+#[test]
+fn one_door_reads_an_index_once() {
+    let names =
+        |file: &weights::File| -> Vec<String> { file.tensors::<f32>().unwrap().names().map(String::from).collect() };
+    let file = weights::open(path("tf1.ckpt.index")).unwrap();
+    assert_eq!(file.format(), Format::TensorFlow);
+    let found = names(&file);
+    assert!(found.contains(&"rnn/lstm_cell/kernel".into()));
+    let renamed = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("renamed");
+    std::fs::write(&renamed, fixture("tf1.ckpt.index")).unwrap();
+    std::fs::write(renamed.with_file_name("renamed.data-00000-of-00001"), fixture("tf1.ckpt.data-00000-of-00001"))
+        .unwrap();
+    assert_eq!(names(&weights::open(&renamed).unwrap()), found);
 }
 
 /// The names that TensorFlow's `checkpoint_convert.py` replaced in 1.2.

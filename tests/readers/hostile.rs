@@ -2,7 +2,7 @@
 
 use crate::allocator::measured;
 use crate::fixture;
-use crate::npz::zip;
+use crate::npz::{deflated, zip};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::Error;
 use rnn_cell::weights::{Tensors, keras, npz, pytorch, tensorflow};
@@ -35,6 +35,21 @@ fn read_keras(bytes: &[u8]) -> Result<(), Error> {
     let model = keras::read_model(bytes)?;
     model.layers.iter().for_each(|layer| drop(layer.options()));
     take_all(model.tensors)
+}
+
+/// A list with its shards.
+fn read_list(bytes: &[u8]) -> Result<(), Error> {
+    let names = [0, 1, 2].map(|shard| format!("keras3_shards_0000{shard}.weights.h5"));
+    let files = names.each_ref().map(|name| fixture(name));
+    let shards: Vec<(&str, &[u8])> = names.iter().zip(&files).map(|(name, file)| (&**name, &**file)).collect();
+    take_all(keras::read_shards(bytes, &shards)?)
+}
+
+/// A shard with the others and their list.
+fn read_shard(bytes: &[u8]) -> Result<(), Error> {
+    let [first, second, third] = [0, 1, 2].map(|shard| format!("keras3_shards_0000{shard}.weights.h5"));
+    let (list, one, three) = (fixture("keras3_shards.weights.json"), fixture(&first), fixture(&third));
+    take_all(keras::read_shards(&list, &[(&first, &one), (&second, bytes), (&third, &three)])?)
 }
 
 /// An index with the data file of the same checkpoint.
@@ -79,7 +94,9 @@ fn torture(name: &str, reader: Reader) {
 
 #[test]
 fn pytorch_files() {
-    for name in ["gru.pt", "gru_legacy.pt", "views.pt", "views_legacy.pt", "types_legacy.pt", "protocol4.pt"] {
+    for name in
+        ["gru.pt", "gru_legacy.pt", "views.pt", "views_legacy.pt", "types_legacy.pt", "protocol4.pt", "compressed.pt"]
+    {
         torture(name, read_pytorch);
     }
 }
@@ -98,12 +115,21 @@ fn keras_files() {
     {
         torture(name, read_keras);
     }
+    torture("keras3_compressed.keras", read_keras);
+    torture("keras3_shards.weights.json", read_list);
+    torture("keras3_shards_00001.weights.h5", read_shard);
 }
 
 #[test]
 fn checkpoints() {
     torture("tf1.ckpt.index", read_index);
     torture("tf1.ckpt.data-00000-of-00001", read_data);
+}
+
+/// A chunk of 10 MB for a dataset of 40 bytes.
+#[test]
+fn hdf5_chunks_take_bounded_memory() {
+    assert!(bounded("a chunk", read_keras, &fixture("chunk.weights.h5")).is_err());
 }
 
 /// Configurations that say the same a hundred thousand times.
@@ -116,6 +142,8 @@ fn keras_configurations_take_bounded_memory() {
         let metadata = br#"{"keras_version":"3.0.0"}"#.to_vec();
         let entries = [("config.json", text.into_bytes()), ("metadata.json", metadata)];
         assert!(bounded(again, read_keras, &zip(&entries)).is_err());
+        let error = bounded(&format!("compressed {again}"), read_keras, &deflated(&entries)).unwrap_err();
+        assert!(error.to_string().contains("bytes, but at most 65536 are read"), "{error}");
     }
     let model = r#"{"class_name":"Sequential","config":{"name":"a","layers":["#;
     let nested = format!("{}{}", model.repeat(30), "]}}".repeat(30));

@@ -1,10 +1,12 @@
 //! What Keras 2 and 3 saved, in every format they have.
 
-use crate::{check_close, fixture, run, take};
+use crate::npz::zip;
+use crate::{check_close, fixture, path, run, take};
 use ndarray::{Array3, Axis, array, concatenate};
-use rnn_cell::weights::keras::{self, Kind, Model};
-use rnn_cell::weights::{Tensors, npz};
-use rnn_cell::{Dense, Error, RnnCell};
+use rnn_cell::weights::keras::{self, Kind, Model, Shards};
+use rnn_cell::weights::{self, Format, Tensors, npz};
+use rnn_cell::{Activation, Dense, Error, RnnCell};
+use std::path::PathBuf;
 
 /// The outputs of a layer of the model, over the steps in its order.
 fn layer(model: &mut Model<'_, f32>, name: &str, x: &Array3<f32>) -> Array3<f32> {
@@ -42,6 +44,7 @@ fn models_run_as_in_keras() {
         ("keras2.keras", "layers/dense/"),
         ("keras3.h5", "dense/"),
         ("keras3.keras", "layers/dense/"),
+        ("keras3_compressed.keras", "layers/dense/"),
     ] {
         let bytes = fixture(file);
         let mut model = keras::read_model::<f32>(&bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -105,6 +108,61 @@ fn weights_alone_have_no_layers() {
     }
 }
 
+/// What `max_shard_size` divides: two layers are in two files each.
+#[test]
+fn shards_are_put_together() {
+    let path = path("keras3_shards.weights.json");
+    let shards = Shards::open(&path).unwrap();
+    let file = weights::open(&path).unwrap();
+    assert_eq!(file.format(), Format::KerasShards);
+    let layers = file.layers().unwrap();
+    assert_eq!(
+        layers.iter().map(|layer| &*layer.prefix).collect::<Vec<_>>(),
+        ["layers/gru/cell/", "layers/lstm/cell/"]
+    );
+    let [x, outputs] = expected("keras3_shards.npz");
+    for mut tensors in [shards.tensors::<f32>().unwrap(), file.tensors().unwrap()] {
+        let options = &keras::Options::default();
+        let hidden = run(&keras::lstm(&mut tensors, "layers/lstm/cell/", options).unwrap(), &x);
+        let hidden = run(&keras::gru(&mut tensors, "layers/gru/cell/", options).unwrap(), &hidden);
+        check_close("shards", &dense(&mut tensors, "layers/dense/", &hidden), &outputs);
+        tensors.finish().unwrap();
+    }
+}
+
+#[test]
+fn shards_that_do_not_belong_together_are_refused() {
+    let list = String::from_utf8(fixture("keras3_shards.weights.json")).unwrap();
+    let names = [0, 1, 2].map(|shard| format!("keras3_shards_0000{shard}.weights.h5"));
+    let files = names.each_ref().map(|name| fixture(name));
+    let refused = |list: &str, order: &[usize], part: &str| {
+        let shards: Vec<(&str, &[u8])> = order.iter().zip(&names).map(|(&at, name)| (&**name, &*files[at])).collect();
+        let error = keras::read_shards::<f32>(list.as_bytes(), &shards).err().unwrap_or_else(|| panic!("{part}"));
+        assert!(matches!(error, Error::InvalidFile { format: "Keras", .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    };
+    refused(&list, &[0, 1], "shard \"keras3_shards_00002.weights.h5\": it is missing");
+    refused(
+        &list,
+        &[1, 1, 2],
+        "shard \"keras3_shards_00000.weights.h5\": it has \"/layers/gru/cell/vars\", which the list",
+    );
+    refused(&list, &[0, 0, 2], "shard \"keras3_shards_00001.weights.h5\": \"layers/lstm/cell/kernel\" is in another");
+    let more = list
+        .replace("/layers/dense/vars", "/layers/dense/vars\": \"keras3_shards_00000.weights.h5\", \"/layers/b/vars");
+    refused(&more, &[0, 1, 2], "shard \"keras3_shards_00000.weights.h5\": it lacks \"/layers/dense/vars\"");
+    refused("{\"weight_map\": {}}", &[], "its list names no shards");
+    refused("{}", &[], "its configuration cannot be read: missing field `weight_map`");
+    for name in ["../../secret.weights.h5", "a\\\\b.weights.h5", "c:d.weights.h5", "/etc/passwd", ""] {
+        let list = format!("{{\"weight_map\": {{\"/layers/dense/vars\": [\"{name}\"]}}}}");
+        refused(&list, &[], "its list must name shards beside it, such as \"model_00000.weights.h5\", but names");
+    }
+    let alone = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("alone.weights.json");
+    std::fs::write(&alone, list).unwrap();
+    let error = Shards::open(&alone).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("keras3_shards_00000.weights.h5")), "{error}");
+}
+
 #[test]
 fn sixteen_bits() {
     let bytes = fixture("keras2_small.keras");
@@ -123,6 +181,28 @@ fn the_hard_sigmoid_of_keras_3() {
     let mut model = keras::read_model::<f32>(&bytes).unwrap();
     let [x, outputs] = expected("keras3_hard.npz");
     check_close("hard", &layer(&mut model, "hard", &x), &outputs);
+}
+
+/// GRUs and LSTMs had hard sigmoid gates before 2.3, and GRUs reset before the product before 3.
+#[test]
+fn what_a_configuration_does_not_say_is_its_versions_default() {
+    let config = br#"{"class_name":"Sequential","config":{"layers":[
+        {"class_name":"GRU","config":{"name":"gru","activation":"tanh"}}]}}"#;
+    for (version, gates, reset_after) in [
+        ("2.2.4", Activation::HardSigmoid, false),
+        ("2.3.0", Activation::Sigmoid, false),
+        ("2.15.0", Activation::Sigmoid, false),
+        ("3.0.0", Activation::Sigmoid, true),
+    ] {
+        let bytes = zip(&[
+            ("metadata.json", format!("{{\"keras_version\":\"{version}\"}}").into_bytes()),
+            ("config.json", config.to_vec()),
+            ("model.weights.h5", fixture("keras2.weights.h5")),
+        ]);
+        let model = keras::read_model::<f32>(&bytes).unwrap();
+        let expected = keras::Options::default().recurrent_activation(gates).reset_after(reset_after);
+        assert_eq!(model.layer("gru").unwrap().options().unwrap(), expected, "{version}");
+    }
 }
 
 #[test]
@@ -160,6 +240,10 @@ fn other_files_are_refused() {
         (b"PK\x05\x06".to_vec(), "the zip archive cannot be read"),
         (fixture("gru.pt"), "the archive has no \"metadata.json\""),
         (fixture("keras2.h5")[..2000].to_vec(), "invalid Keras file"),
+        (fixture("cycle.weights.h5"), "its groups are nested deeper than 64, or contain themselves"),
+        (fixture("chunk.weights.h5"), "it would take much more memory than its length"),
+        (fixture("filters.weights.h5"), "its filters must be of [1, 2, 3, 32000], each once, but are [1, 1]"),
+        (fixture("overflow.weights.h5"), "takes more bytes than memory has addresses for"),
     ] {
         let error = keras::read_model::<f32>(&bytes).err().unwrap_or_else(|| panic!("{part}: it was read"));
         assert!(matches!(error, Error::InvalidFile { format: "Keras", .. }), "{error}");

@@ -3,10 +3,12 @@
 #[path = "../common/allocator.rs"]
 mod allocator;
 mod checkpoint;
+mod door;
 mod hostile;
 mod jax;
 mod keras;
 mod npz;
+mod packed;
 mod pytorch;
 
 use ndarray::{Array3, Ix3};
@@ -14,9 +16,14 @@ use rnn_cell::weights::Tensors;
 use rnn_cell::{Float, RnnCell, dynamic_rnn};
 use std::path::PathBuf;
 
+/// Where a fixture is.
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/readers").join(name)
+}
+
 /// A fixture's bytes.
 fn fixture(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/readers").join(name);
+    let path = path(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

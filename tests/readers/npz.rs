@@ -1,9 +1,11 @@
 //! What NumPy wrote.
 
 use crate::fixture;
+use flate2::{Compression, write::DeflateEncoder};
 use ndarray::{Array2, Array3, ArrayD, array};
 use rnn_cell::Error;
 use rnn_cell::weights::{npz, safetensors};
+use std::io::Write;
 
 #[test]
 fn arrays_are_numpys() {
@@ -85,21 +87,35 @@ fn mistakes_are_named() {
 }
 
 /// A `.npy` file, filled up to 128 bytes of header as NumPy did in 2019.
-fn npy(header: &str, numbers: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(header: &str, numbers: &[u8]) -> Vec<u8> {
     let header = format!("{header:117}\n");
     [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), numbers].concat()
 }
 
 /// A zip file as Python wrote it in 2019, of entries that are not compressed.
 pub(crate) fn zip(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    archive(entries, 0, <[u8]>::to_vec)
+}
+
+/// The same, of entries that are.
+pub(crate) fn deflated(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    archive(entries, 8, |bytes| {
+        let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
+        packed.write_all(bytes).unwrap();
+        packed.finish().unwrap()
+    })
+}
+
+fn archive(entries: &[(&str, Vec<u8>)], method: u8, pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in entries {
         let at = file.len() as u32;
-        let len = (bytes.len() as u32).to_le_bytes();
+        let packed = pack(bytes);
         // Version, flags, method, time, date; checksum, sizes; lengths of the name and of more fields.
-        let sizes = [crc32fast::hash(bytes).to_le_bytes(), len, len].concat();
-        let common = [b"\x14\0\0\0\0\0\0\0\x21\0", &sizes[..], &[name.len() as u8, 0, 0, 0]].concat();
-        file.extend([b"PK\x03\x04", &common[..], name.as_bytes(), bytes].concat());
+        let [packed_len, len] = [packed.len(), bytes.len()].map(|len| (len as u32).to_le_bytes());
+        let sizes = [crc32fast::hash(bytes).to_le_bytes(), packed_len, len].concat();
+        let common = [b"\x14\0\0\0", &[method, 0, 0, 0, 0x21, 0][..], &sizes, &[name.len() as u8, 0, 0, 0]].concat();
+        file.extend([b"PK\x03\x04", &common[..], name.as_bytes(), &packed].concat());
         let rest = [&[0; 8][..], b"\x80\x01", &at.to_le_bytes(), name.as_bytes()].concat();
         directory.extend([b"PK\x01\x02\x14\x03", &common[..], &rest].concat());
     }

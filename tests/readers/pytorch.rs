@@ -177,7 +177,7 @@ fn every_type_is_listed() {
 }
 
 /// Reading fails with a message that contains `part`.
-fn refused(bytes: &[u8], part: &str) {
+pub(crate) fn refused(bytes: &[u8], part: &str) {
     let error = pytorch::read_tensors::<f32>(bytes).err().unwrap_or_else(|| panic!("{part}: it was read"));
     assert!(matches!(error, Error::InvalidFile { format: "PyTorch", .. }), "{error}");
     assert!(error.to_string().contains(part), "{error}");
@@ -211,7 +211,7 @@ fn old(pickle: &[u8]) -> Vec<u8> {
 }
 
 /// A pickle of storage `k` with four floats.
-const STORAGE: &str = "(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x04NtQ";
+pub(crate) const STORAGE: &str = "(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x04NtQ";
 
 fn tensor(offset: &str, shape: &str, strides: &str) -> Vec<u8> {
     format!("ctorch._utils\n_rebuild_tensor_v2\n({STORAGE}{offset}{shape}{strides}NNtR").into_bytes()

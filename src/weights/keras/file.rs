@@ -107,6 +107,8 @@ impl Layer {
 /// `.weights.h5` files have places instead of names, `layers/lstm/cell/vars/0`; that becomes `layers/lstm/cell/kernel`.
 /// The same goes for `Dense`, `Embedding` and normalizations.
 ///
+/// One shard of several is read as a whole file, without what is in the others: [`Shards`](super::Shards) reads them all.
+///
 /// A layer's options come from the model's configuration, with the defaults of the Keras that wrote it. The weights of
 /// `CuDNNLSTM` and `CuDNNGRU` are converted to those of an `LSTM` and of a `GRU` with `reset_after`.
 ///
@@ -126,15 +128,14 @@ impl Layer {
 /// - [`Error::TensorDtype`] if the weights of a CuDNN layer cannot be read without loss.
 pub fn read_model<E: Float>(bytes: &[u8]) -> Result<Model<'_, E>, Error> {
     if !bytes.starts_with(b"PK") {
-        return model(bytes, None, String::new());
+        return model(Reader::open(bytes.into(), bytes.len()), None, String::new());
     }
     let archive = Archive::read(bytes, FORMAT)?;
+    ["metadata.json", "config.json"].iter().try_for_each(|name| archive.check_text(name))?;
     let Metadata { keras_version } = json(&archive.get("metadata.json")?)?;
     let config = json(&archive.get("config.json")?)?;
-    let std::borrow::Cow::Borrowed(weights) = archive.get("model.weights.h5")? else {
-        return Err(invalid("model.weights.h5 must be stored, not compressed"));
-    };
-    model(weights, Some(config), keras_version)
+    let weights = archive.get("model.weights.h5")?;
+    model(Reader::open(weights, bytes.len()), Some(config), keras_version)
 }
 
 /// What is read of `metadata.json`.
@@ -146,11 +147,11 @@ struct Metadata {
 
 const FORMAT: &str = "Keras";
 
-fn invalid(reason: impl Into<String>) -> Error {
+pub(super) fn invalid(reason: impl Into<String>) -> Error {
     Error::InvalidFile { format: FORMAT, reason: reason.into() }
 }
 
-fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
+pub(super) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
     // An object takes hundreds of bytes, but its text may be two. Keras writes a name and a value of several letters.
     if bytes.iter().filter(|&&byte| byte == b'{').count() > bytes.len() / 16 + 16 {
         return Err(invalid("its configuration has more objects than Keras would write"));
@@ -159,8 +160,12 @@ fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
 }
 
 /// A model whose weights are in an HDF5 file, and whose configuration is there too if it is not given.
-fn model<E: Float>(bytes: &[u8], config: Option<Value>, version: String) -> Result<Model<'_, E>, Error> {
-    let mut reader = Reader::open(bytes).map_err(invalid)?;
+fn model<E: Float>(
+    reader: Result<Reader<'_>, String>,
+    config: Option<Value>,
+    version: String,
+) -> Result<Model<'_, E>, Error> {
+    let mut reader = reader.map_err(invalid)?;
     let root = reader.root();
     let old = root.group("model_weights").ok();
     let is_old = old.is_some() || attribute(&root, "layer_names").is_some();
@@ -225,7 +230,7 @@ fn old_name(path: &Path) -> String {
 }
 
 /// The name of a weight that is numbered in the new format.
-fn new_name(path: &Path, stored: &Stored<'_>) -> String {
+pub(super) fn new_name(path: &Path, stored: &Stored<'_>) -> String {
     let [before @ .., vars, number] = &path[..] else { return path.join("/") };
     let kind = before.last().map_or("", String::as_str);
     let is_cell = kind == "cell" || before.iter().rev().nth(1).is_some_and(|part| part == "cells");

@@ -2,6 +2,7 @@
 
 use crate::weights::stored::Stored;
 use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, Group, Layout};
+use std::borrow::Cow;
 
 /// How deep groups may be nested.
 const MAX_DEPTH: usize = 64;
@@ -9,9 +10,13 @@ const MAX_DEPTH: usize = 64;
 const INFLATED: u64 = 32;
 const INFLATED_ANYWAY: u64 = 1 << 20;
 
+const TOO_MUCH: &str = "it would take much more memory than its length";
+/// HDF5's numbers of deflate, shuffle, Fletcher's checksum and LZF, the filters of h5py.
+const FILTERS: [u16; 4] = [1, 2, 3, 32000];
+
 /// Lists the datasets of a file.
 pub(super) struct Reader<'a> {
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
     file: File,
     /// Bytes that may still be copied.
     budget: u64,
@@ -21,13 +26,14 @@ pub(super) struct Reader<'a> {
 pub(super) type Path = Vec<String>;
 
 impl<'a> Reader<'a> {
-    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, String> {
+    /// The file has `whole` bytes, or is compressed in one that has.
+    pub(super) fn open(bytes: Cow<'a, [u8]>, whole: usize) -> Result<Self, String> {
         let file = File::from_bytes(bytes.to_vec()).map_err(|error| error.to_string())?;
         let end = file.superblock().eof_address;
         if end > bytes.len() as u64 {
             return Err(format!("it must have {end} bytes, but has {}", bytes.len()));
         }
-        let budget = INFLATED_ANYWAY + INFLATED.saturating_mul(bytes.len() as u64);
+        let budget = INFLATED_ANYWAY + INFLATED.saturating_mul(whole as u64);
         Ok(Self { bytes, file, budget })
     }
 
@@ -72,8 +78,26 @@ impl<'a> Reader<'a> {
 
     /// Groups and datasets may have many names, so the file's length bounds nothing by itself.
     fn spend(&mut self, bytes: u64) -> Result<(), String> {
-        self.budget = self.budget.checked_sub(bytes).ok_or("it would take much more memory than its length")?;
+        self.budget = self.budget.checked_sub(bytes).ok_or(TOO_MUCH)?;
         Ok(())
+    }
+
+    /// A chunk becomes all of its own size before its numbers are copied, which may be much more than the dataset's.
+    fn check_chunks(&self, dataset: &Dataset, width: usize) -> Result<(), String> {
+        if !dataset.is_chunked() {
+            return Ok(());
+        }
+        let mut filters = dataset.filters();
+        filters.sort_unstable();
+        if filters.iter().any(|filter| !FILTERS.contains(filter)) || filters.windows(2).any(|two| two[0] == two[1]) {
+            return Err(format!("its filters must be of {FILTERS:?}, each once, but are {filters:?}"));
+        }
+        let chunk = dataset.chunk_shape().map_err(|error| error.to_string())?.unwrap_or_default();
+        if chunk.is_empty() || chunk.contains(&0) {
+            return Err(format!("its chunks must have a size, but have {chunk:?}"));
+        }
+        let len = chunk.iter().fold(width as u64, |all, &axis| all.saturating_mul(axis));
+        if len > self.budget { Err(TOO_MUCH.into()) } else { Ok(()) }
     }
 
     fn dataset(&mut self, dataset: &Dataset) -> Result<Stored<'a>, String> {
@@ -91,15 +115,21 @@ impl<'a> Reader<'a> {
         let len = len.ok_or_else(|| format!("{shape:?} of {dtype} takes more bytes than memory has addresses for"))?;
         if let Ok(Layout::Contiguous { address: Some(address), size }) = dataset.layout() {
             let start = usize::try_from(address).unwrap_or(usize::MAX);
-            let bytes = start.checked_add(len).and_then(|end| self.bytes.get(start..end));
-            return match bytes.filter(|_| size == len as u64) {
-                Some(bytes) => Ok(Stored::new(dtype, shape, bytes)),
-                None => Err(format!(
-                    "{shape:?} of {dtype} takes {len} bytes, but {size} from byte {address} on are claimed"
-                )),
+            let end = start.checked_add(len).filter(|&end| size == len as u64 && end <= self.bytes.len());
+            let end = end.ok_or_else(|| {
+                format!("{shape:?} of {dtype} takes {len} bytes, but {size} from byte {address} on are claimed")
+            })?;
+            let numbers = match self.bytes {
+                Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[start..end]),
+                Cow::Owned(_) => {
+                    self.spend(len as u64)?;
+                    Cow::Owned(self.bytes[start..end].to_vec())
+                }
             };
+            return Ok(Stored::new(dtype, shape, numbers));
         }
         self.spend(len as u64)?;
+        self.check_chunks(dataset, width)?;
         let bytes = dataset.read_raw().map_err(|error| error.to_string())?;
         if bytes.len() != len {
             return Err(format!("{shape:?} of {dtype} takes {len} bytes, but there are {}", bytes.len()));

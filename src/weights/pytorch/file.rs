@@ -4,10 +4,11 @@ use super::pickle::Pickle;
 use super::value::{Node, Storage, Value, View};
 use crate::error::quoted;
 use crate::weights::Tensors;
-use crate::weights::archive::Archive;
+use crate::weights::archive::{Archive, most_inflated};
 use crate::weights::stored::Stored;
 use crate::{Error, Float};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// How deep dictionaries may be nested.
@@ -42,6 +43,8 @@ const MAGIC: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0
 /// # Errors
 /// [`Error::InvalidFile`] if
 /// - the bytes are not such a file, or damaged;
+/// - it was compressed, which PyTorch never does, and would take 1 MiB and more than 32 times the memory of the file, or
+///   its pickle 64 KiB and more than the file;
 /// - the pickle has an operation or a class that is not allowed, or is nested deeper than 64 values;
 /// - the numbers are big-endian;
 /// - a tensor claims numbers that are not there, or more than its storage has (`expand`);
@@ -85,7 +88,9 @@ fn invalid(reason: impl Into<String>) -> Error {
 struct File<'a> {
     pickle: Pickle<'a>,
     /// By key.
-    records: BTreeMap<String, &'a [u8]>,
+    records: BTreeMap<String, Cow<'a, [u8]>>,
+    /// How many bytes tensors may still copy of records that were compressed. Many may share one.
+    budget: Cell<usize>,
 }
 
 impl<'a> File<'a> {
@@ -113,16 +118,15 @@ impl<'a> File<'a> {
         let get = |name: &str| {
             // What `set_crc32_options(False)` writes.
             let is_unchecked = archive.crc32(name) == Some(0);
-            match if is_unchecked { archive.get_unchecked(name)? } else { archive.get(name)? } {
-                Cow::Borrowed(bytes) => Ok(bytes),
-                Cow::Owned(_) => Err(invalid(format!("{} must be stored, not compressed", quoted(name)))),
-            }
+            if is_unchecked { archive.get_unchecked(name) } else { archive.get(name) }
         };
         let order = format!("{root}/byteorder");
-        if archive.crc32(&order).is_some() && get(&order)? != b"little" {
+        if archive.crc32(&order).is_some() && *get(&order)? != *b"little" {
             return Err(invalid("its numbers are big-endian"));
         }
-        let pickle = Pickle::read(get(&format!("{root}/data.pkl"))?).map_err(invalid)?;
+        let pickle = format!("{root}/data.pkl");
+        archive.check_text(&pickle)?;
+        let pickle = Pickle::read(get(&pickle)?).map_err(invalid)?;
         let mut records = BTreeMap::new();
         for storage in storages(&pickle) {
             let key = pickle.letters(storage.key);
@@ -130,7 +134,7 @@ impl<'a> File<'a> {
                 records.insert(key.to_owned(), get(&format!("{root}/data/{key}"))?);
             }
         }
-        Ok(Self { pickle, records })
+        Ok(Self { pickle, records, budget: Cell::new(most_inflated(bytes.len())) })
     }
 
     /// Pickles one after another: a magic number, a version, facts about the machine, the contents, the records' keys.
@@ -170,9 +174,13 @@ impl<'a> File<'a> {
             let split = len.and_then(|len| numbers.split_at_checked(len));
             let (numbers, after) = split.ok_or_else(|| format!("record {} is cut off", quoted(&key)))?;
             rest = after;
-            records.insert(key, numbers);
+            records.insert(key, Cow::Borrowed(numbers));
         }
-        if rest.is_empty() { Ok(Self { pickle, records }) } else { Err(format!("{} bytes follow its end", rest.len())) }
+        if rest.is_empty() {
+            Ok(Self { pickle, records, budget: Cell::new(0) })
+        } else {
+            Err(format!("{} bytes follow its end", rest.len()))
+        }
     }
 
     /// The tensors by name.
@@ -190,7 +198,7 @@ impl<'a> File<'a> {
         let class = view.dtype.unwrap_or(storage.class);
         let (dtype, width) = class.dtype().ok_or_else(|| format!("{class:?} is not a type of numbers"))?;
         let (_, storage_width) = storage.class.dtype().ok_or("its storage has no type")?;
-        let record = *self.records.get(self.pickle.letters(storage.key)).ok_or("its storage is not in the file")?;
+        let record = self.records.get(self.pickle.letters(storage.key)).ok_or("its storage is not in the file")?;
         if storage.len.checked_mul(storage_width) != Some(record.len()) {
             return Err(format!("its storage must have {} numbers, but has {} bytes", storage.len, record.len()));
         }
@@ -203,7 +211,15 @@ impl<'a> File<'a> {
             )
         })?;
         let (start, end) = if len == 0 { (0, 0) } else { (offset * width, end * width) };
-        let stored = Stored::new(dtype, shape.clone(), &record[start..end]);
+        let numbers = match record {
+            Cow::Borrowed(record) => Cow::Borrowed(&record[start..end]),
+            Cow::Owned(record) => {
+                let left = self.budget.get().checked_sub(end - start);
+                self.budget.set(left.ok_or("too many tensors share a compressed storage")?);
+                Cow::Owned(record[start..end].to_vec())
+            }
+        };
+        let stored = Stored::new(dtype, shape.clone(), numbers);
         Ok(if len == 0 || view.is_contiguous() { stored } else { stored.strided(view.used_strides()) })
     }
 }

@@ -7,11 +7,11 @@
 use super::class;
 use super::value::{Class, Node, Text, Value};
 use crate::error::quoted;
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 /// What a pickle built.
 pub(super) struct Pickle<'a> {
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
     nodes: Vec<Node>,
     pub root: Value,
     /// How many bytes it has.
@@ -20,12 +20,13 @@ pub(super) struct Pickle<'a> {
 
 impl<'a> Pickle<'a> {
     /// Reads the pickle at the beginning of `bytes`. The error says what is wrong and where.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
+    pub(super) fn read(bytes: impl Into<Cow<'a, [u8]>>) -> Result<Self, String> {
+        let all = bytes.into();
         // Positions take 32 bits.
-        let bytes = &bytes[..bytes.len().min(u32::MAX as usize)];
+        let bytes = &all[..all.len().min(u32::MAX as usize)];
         let mut machine = Machine { bytes, at: 0, stack: Vec::new(), memo: Vec::new(), nodes: Vec::new() };
         let root = machine.run().map_err(|reason| format!("at byte {} of the pickle: {reason}", machine.at))?;
-        Ok(Self { bytes, nodes: machine.nodes, root, len: machine.at })
+        Ok(Self { nodes: machine.nodes, root, len: machine.at, bytes: all })
     }
 
     pub(super) fn node(&self, value: Value) -> Option<&Node> {
@@ -37,7 +38,7 @@ impl<'a> Pickle<'a> {
     }
 
     pub(super) fn letters(&self, text: Text) -> &str {
-        text.letters(self.bytes)
+        text.letters(&self.bytes)
     }
 
     /// The letters of a text, or the digits of a whole number.

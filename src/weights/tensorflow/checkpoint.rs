@@ -39,9 +39,15 @@ impl Checkpoint {
             index_path.as_mut_os_string().push(".index");
         }
         let index = file::read(&index_path)?;
+        Self::of_index(index_path, index)
+    }
+
+    /// Reads the data files beside an index that was read.
+    pub(in crate::weights) fn of_index(path: PathBuf, index: Vec<u8>) -> Result<Self, Error> {
         let shards = read_header(&index)?;
+        let stem = path.with_extension("");
         let shard = |shard: u64| {
-            let mut path = PathBuf::from(&index_path).with_extension("");
+            let mut path = stem.clone();
             path.as_mut_os_string().push(format!(".data-{shard:05}-of-{shards:05}"));
             file::read(&path)
         };

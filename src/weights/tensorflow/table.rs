@@ -65,7 +65,12 @@ fn block_bytes(bytes: &[u8], [at, len]: [u64; 2]) -> Result<&[u8], String> {
 /// Compares a checksum, CRC-32C, which is stored rotated and shifted.
 pub(super) fn check(bytes: &[u8], stored: u32) -> Result<(), String> {
     let found = crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8);
-    if found == stored { Ok(()) } else { Err(format!("its checksum must be {stored:08x}, but is {found:08x}")) }
+    // A fuzzer hardly ever guesses a checksum.
+    if found == stored || cfg!(fuzzing) {
+        Ok(())
+    } else {
+        Err(format!("its checksum must be {stored:08x}, but is {found:08x}"))
+    }
 }
 
 /// Calls `visit` with each entry of a block. `letters` is how many bytes its keys may have together.
