@@ -35,7 +35,7 @@
 //! Used in `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
 use super::{Tensors, single};
-use crate::{Activation, BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
+use crate::{BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
 use layer::Layer;
 
 #[cfg(feature = "pytorch")]
@@ -45,6 +45,7 @@ mod export;
 mod file;
 mod layer;
 mod names;
+mod options;
 #[cfg(feature = "pytorch")]
 mod pickle;
 #[cfg(feature = "pytorch")]
@@ -54,6 +55,7 @@ pub use export::{export_gru, export_lstm, export_rnn};
 #[cfg(feature = "pytorch")]
 pub use file::{read_state_dict, read_tensors};
 pub use names::{drop_data_parallel, fold_weight_norm};
+pub use options::Options;
 
 /// Imports an `nn.Embedding`. Its `max_norm` and `padding_idx` are not in the weights and have no effect here.
 ///
@@ -74,7 +76,7 @@ pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Den
     Dense::from_weights(tensors.take_matrix(&weight, (output, input))?.reversed_axes(), bias)
 }
 
-/// Imports the layers of an `nn.RNN` as a stack. `activation` is its `nonlinearity`, which weights do not record.
+/// Imports the layers of an `nn.RNN` as a stack.
 ///
 /// # Errors
 /// - [`Error::MissingWeight`] if a tensor is missing.
@@ -83,9 +85,9 @@ pub fn dense<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Den
 pub fn rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
-    activation: Activation,
+    options: &Options,
 ) -> Result<MultiRnnCell<Vec<BasicRnn<E>>>, Error> {
-    layers(tensors, prefix, 1, |tensors, layer| layer.rnn(tensors, activation))
+    layers(tensors, prefix, 1, |tensors, layer| layer.rnn(tensors, options))
 }
 
 /// Imports the layers of a bidirectional `nn.RNN`, forward and backward.
@@ -95,9 +97,9 @@ pub fn rnn<E: Float>(
 pub fn bidirectional_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
-    activation: Activation,
+    options: &Options,
 ) -> Result<Layers<BasicRnn<E>>, Error> {
-    both(tensors, prefix, 1, |tensors, layer| layer.rnn(tensors, activation))
+    both(tensors, prefix, 1, |tensors, layer| layer.rnn(tensors, options))
 }
 
 /// Imports the layers of an `nn.LSTM` as a stack, with or without `proj_size`.

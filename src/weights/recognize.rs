@@ -152,7 +152,7 @@ fn pytorch(names: &Names<'_>) -> Option<Layer> {
     }
     layer.options = options.join(", ");
     let direction = if layer.bidirectional { "bidirectional_" } else { "" };
-    let activation = if function == "rnn" { ", Activation::Tanh" } else { "" };
+    let activation = if function == "rnn" { ", &Default::default()" } else { "" };
     layer.load = names.load("cells", &format!("pytorch::{direction}{function}"), activation);
     Some(layer)
 }
@@ -176,8 +176,6 @@ fn keras(names: &Names<'_>) -> Option<Layer> {
     Some(layer)
 }
 
-const AS_IT_IS: &str = ", |builder| builder";
-
 fn tensorflow_lstm(names: &Names<'_>) -> Option<Layer> {
     let (rows, columns) = names.matrix("kernel")?;
     // Keras calls a cell so, too.
@@ -195,7 +193,7 @@ fn tensorflow_lstm(names: &Names<'_>) -> Option<Layer> {
     }
     options.extend(projection.map(|output| format!("projected to {output}")));
     layer.options = options.join(", ");
-    layer.load = names.load("cell", "tensorflow::lstm", AS_IT_IS);
+    layer.load = names.load("cell", "tensorflow::lstm", ", &Default::default()");
     Some(layer)
 }
 
@@ -203,7 +201,7 @@ fn tensorflow_rnn(names: &Names<'_>) -> Option<Layer> {
     let (rows, hidden) = names.matrix("kernel")?;
     let input = rows.checked_sub(hidden).filter(|&input| input > 0)?;
     let mut layer = names.layer("TensorFlow", "BasicRNNCell", (input, hidden), &["kernel", "bias"]);
-    layer.load = names.load("cell", "tensorflow::basic_rnn", AS_IT_IS);
+    layer.load = names.load("cell", "tensorflow::basic_rnn", ", &Default::default()");
     Some(layer)
 }
 
@@ -212,7 +210,7 @@ fn tensorflow_gru(names: &Names<'_>) -> Option<Layer> {
     let input = rows.checked_sub(hidden).filter(|&input| input > 0 && columns == 2 * hidden)?;
     let all = ["gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"];
     let mut layer = names.layer("TensorFlow", "GRUCell", (input, hidden), &all);
-    layer.load = names.load("cell", "tensorflow::gru", AS_IT_IS);
+    layer.load = names.load("cell", "tensorflow::gru", ", &Default::default()");
     Some(layer)
 }
 
