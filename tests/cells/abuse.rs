@@ -253,6 +253,11 @@ fn no_number_is_flushed_to_zero() {
             assert!(run(activation, E::nan()).is_nan(), "{activation:?}");
         }
     }
+    // A state that shrinks stops above 0, where rounding gives back what was taken.
+    let shrinking = BasicRnnWeights { kernel: Array2::from_shape_vec((2, 1), vec![0.0, 0.9]).unwrap(), bias: None };
+    let cell = BasicRnn::builder(1, 1).use_bias(false).activation(Activation::Linear).build_from(shrinking).unwrap();
+    let (_, h) = dynamic_rnn(&cell, &Array3::zeros((1, 2000, 1)), None, Some(Array2::ones((1, 1)))).unwrap();
+    assert_eq!(h[[0, 0]], 6e-45_f32);
     check::<f32>(&[1e-45, 1e-40, f64::from(f32::MIN_POSITIVE), 1e-30]);
     check::<f64>(&[5e-324, 1e-310, f64::MIN_POSITIVE, 1e-200]);
 }
