@@ -91,7 +91,7 @@ fn decoding(c: &mut Criterion) {
             let (outputs, _, tape) = train::dynamic_rnn(&model.cell, &inputs, Some(&lengths), Some(state))?;
             let (_, d_logits) = train::sequence_loss(&model.dense.forward(&outputs)?, &targets, &weights)?;
             let (d_outputs, d_dense) = model.dense.backward(&outputs, &d_logits)?;
-            let back = tape.backward(&d_outputs, None)?;
+            let back = tape.backward(&d_outputs)?;
             let d_embedding = model.embedding.backward(&said, &back.inputs)?;
             Ok::<_, rnn_cell::Error>((d_dense, back.initial_state.memory_gradient(0), back.parameters, d_embedding))
         });

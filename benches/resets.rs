@@ -34,7 +34,7 @@ fn bench_cell<C: TrainableCell<Elem = f32>>(c: &mut Criterion, name: &str, cell:
         group.bench_function(format!("record/{kind}"), |b| {
             b.iter(|| {
                 let (outputs, _, tape) = driver(kind).record(&x).expect("the resets are laid out as the inputs");
-                (outputs, tape.backward(&d_outputs, None).expect("the gradient has the outputs' shape"))
+                (outputs, tape.backward(&d_outputs).expect("the gradient has the outputs' shape"))
             });
         });
     }

@@ -37,7 +37,7 @@ fn bench_cell<C: TrainableCell<Elem = f32>>(
         group.bench_function(workload, |b| {
             b.iter(|| {
                 let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, lengths, None).expect("the workload is valid");
-                (outputs, tape.backward(&d_outputs, None).expect("the gradient has the outputs' shape"))
+                (outputs, tape.backward(&d_outputs).expect("the gradient has the outputs' shape"))
             });
         });
     }

@@ -66,7 +66,7 @@ fn learn<C: TrainableCell<Elem = f32>>(name: &str, mut cell: C, at_most: usize) 
         let (d_last, d_dense) = dense.backward(&last, &d_predictions)?;
         let mut d_outputs = Array3::zeros(outputs.dim());
         d_outputs.slice_mut(s![.., -1, ..]).assign(&d_last);
-        let d_cell = tape.backward(&d_outputs, None)?.parameters;
+        let d_cell = tape.backward(&d_outputs)?.parameters;
         let mut gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
         clip_by_global_norm(&mut gradients, 1.0)?;
         adam.apply_gradients(&mut Parts::new([("cell", &mut cell), ("dense", &mut dense)]), &gradients)?;

@@ -125,7 +125,7 @@ impl Model {
         let (loss, d_logits) = sequence_loss(&logits, &lesson.targets, &lesson.weights)?;
 
         let (d_outputs, d_dense) = self.dense.backward(&outputs, &d_logits)?;
-        let d_cell = tape.backward(&d_outputs, None)?.parameters;
+        let d_cell = tape.backward(&d_outputs)?.parameters;
         Ok((loss, Gradients::join([("cell", d_cell), ("dense", d_dense)])))
     }
 

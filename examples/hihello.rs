@@ -44,7 +44,7 @@ pub fn learn(steps: usize) -> Result<f64, Error> {
         let (loss, d_logits) = sequence_loss(&logits, &targets, &weights)?;
 
         let (d_outputs, d_dense) = dense.backward(&outputs, &d_logits)?;
-        let d_cell = tape.backward(&d_outputs, None)?.parameters;
+        let d_cell = tape.backward(&d_outputs)?.parameters;
         let gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
         adam.apply_gradients(&mut Parts::new([("cell", &mut cell), ("dense", &mut dense)]), &gradients)?;
 

@@ -121,7 +121,7 @@ impl Model {
         let (loss, d_logits) = sequence_loss(&logits, &lesson.tags, &lesson.weights)?;
 
         let (d_outputs, d_dense) = self.dense.backward(&outputs, &d_logits)?;
-        let back = tape.backward(&d_outputs, None, None)?;
+        let back = tape.backward(&d_outputs)?;
         let d_embedding = self.embedding.backward(&lesson.words, &back.inputs)?;
         let parts = [("embedding", d_embedding), ("layers", back.parameters), ("dense", d_dense)];
         let mut gradients = Gradients::join(parts);

@@ -51,7 +51,7 @@ pub fn forecast(steps: usize, path: &Path) -> Result<(f64, f64), Box<dyn Error>>
         // The loss uses only the final state, so the gradient of the outputs is 0.
         let (d_h, d_dense) = dense.backward(&state.h, &d_predictions)?;
         let d_state = LstmState { c: Array2::zeros(state.c.dim()), h: d_h };
-        let d_cell = tape.backward(&Array3::zeros(outputs.dim()), Some(d_state))?.parameters;
+        let d_cell = tape.d_final_state(d_state).backward(&Array3::zeros(outputs.dim()))?.parameters;
         let gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
         adam.apply_gradients(&mut Parts::new([("cell", &mut cell), ("dense", &mut dense)]), &gradients)?;
 

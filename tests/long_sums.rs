@@ -8,6 +8,7 @@ use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayView3, Axis, IxDyn
 use rnn_cell::train::{
     self, Average, Back, BoxedTrainableCell, Gradients, StepBack, TrainableCell, clip_by_global_norm, gradient_error,
     mean_squared_error, sequence_loss, sequence_losses, sigmoid_cross_entropy, weighted_mean_squared_error,
+    weighted_sigmoid_cross_entropy,
 };
 use rnn_cell::{
     Arrays, BasicRnn, Dense, DropoutWrapper, DynamicRnn, Float, Gru, GruReset, LayerNormLstm, Lstm, MultiRnnCell,
@@ -56,8 +57,8 @@ fn the_weighted_mean_of_squares() {
 #[test]
 fn the_sigmoid_cross_entropy() {
     let (zeros, tenths) = (Array1::<f32>::zeros(samples()), Array1::from_elem(samples(), 0.1));
-    for weights in [None, Some(&*tenths)] {
-        let (loss, d) = sigmoid_cross_entropy(&zeros, &tenths, weights).unwrap();
+    let plain = sigmoid_cross_entropy(&zeros, &tenths).unwrap();
+    for (loss, d) in [plain, weighted_sigmoid_cross_entropy(&zeros, &tenths, &tenths).unwrap()] {
         assert_near(loss, std::f64::consts::LN_2, 1e-6);
         assert_near(d[0], 0.4 / samples() as f64, 1e-6);
     }
@@ -139,6 +140,29 @@ fn the_global_norm_of_numbers_at_the_ends_of_their_range() {
 }
 
 #[test]
+fn the_global_norm_of_what_is_not_finite() {
+    fn check<E: Float>() {
+        let (infinite, nan) = (f64::INFINITY, f64::NAN);
+        // Large numbers are summed in other units than small ones.
+        for other in [0.0, 1.0, E::max_value().as_f64() / 2.0, E::min_positive_value().as_f64()] {
+            for (bad, expected) in [(infinite, infinite), (-infinite, infinite), (nan, nan)] {
+                for numbers in [[bad, other], [other, bad]] {
+                    let mut all = gradients(Array1::from_iter(numbers.map(E::of)));
+                    let norm = clip_by_global_norm(&mut all, E::max_value()).unwrap();
+                    assert!(norm == expected || norm.is_nan() && expected.is_nan(), "{numbers:?}: {norm}");
+                    assert!(all.arrays()[0].iter().all(|g| g.is_nan()), "{numbers:?}");
+                }
+            }
+        }
+        let mut all = gradients(Array1::from_iter([infinite, nan].map(E::of)));
+        assert!(clip_by_global_norm(&mut all, E::one()).unwrap().is_nan());
+        assert!(all.arrays()[0].iter().all(|g| g.is_nan()));
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
+#[test]
 fn the_global_norm_of_nothing() {
     let norm = clip_by_global_norm(&mut gradients(Array1::<f32>::zeros(0)), 1.0).unwrap();
     assert_eq!(norm.to_bits(), 0);
@@ -198,7 +222,7 @@ fn cell_gradients<E: Float, C: TrainableCell<Elem = E>>(cell: &C, shape: Shape) 
         None => driver.record(&x).unwrap(),
         Some(every) => driver.checkpoint_every(every).record(&x).unwrap(),
     };
-    tape.backward(&d, None).unwrap().parameters
+    tape.backward(&d).unwrap().parameters
 }
 
 /// Compares with the same cell in `f64`, over `rows` rows, which are all the same without dropout.
@@ -283,7 +307,7 @@ fn gradients_of_an_lstm_over_ones() {
     fn over_ones<E: Float>(cell: &Lstm<E>) -> Gradients<E> {
         let (x, d) = (Array3::ones((64, 200, 32)), Array3::from_elem((64, 200, 64), E::of(0.1)));
         let (_, _, tape) = train::dynamic_rnn(cell, &x, None, None).unwrap();
-        tape.backward(&d, None).unwrap().parameters
+        tape.backward(&d).unwrap().parameters
     }
     let cell = Lstm::<f32>::new(32, 64, &mut rng(1));
     let expected = over_ones(&twin(&cell, Lstm::<f64>::new(32, 64, &mut rng(1))));

@@ -35,7 +35,7 @@ fn measure(world: &World) -> Result<(), Error> {
             let weight = rows.len() as f64;
             let x = x.slice(s![rows.clone(), .., ..]);
             let (_, _, tape) = train::dynamic_rnn(&cell, &x, None, None)?;
-            let gradients = tape.backward(&d.slice(s![rows, .., ..]), None)?.parameters;
+            let gradients = tape.backward(&d.slice(s![rows, .., ..]))?.parameters;
             Ok(Shard { loss: 0.0, weight, gradients })
         })?;
         let apply = Instant::now();

@@ -71,7 +71,7 @@ impl<E: Float> Task<E> {
         let weights = sequence_weights(lengths, STEPS)?;
         let (loss, d_logits) = sequence_loss(&logits, &self.targets.slice(s![rows, ..]), &weights)?;
         let (d_outputs, d_dense) = self.dense.backward(&outputs, &d_logits)?;
-        let d_cell = tape.backward(&d_outputs, None)?.parameters;
+        let d_cell = tape.backward(&d_outputs)?.parameters;
         let gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
         Ok(Shard { loss: loss.as_f64(), weight: weights.iter().map(|weight| weight.as_f64()).sum(), gradients })
     }

@@ -94,11 +94,11 @@ impl Model {
         let (loss, d_logits) = train::sequence_loss(&logits, &targets, &Array2::ones(targets.raw_dim()))?;
 
         let (d_outputs, d_dense) = self.dense.backward(&outputs, &d_logits)?;
-        let decoder = tape.backward(&d_outputs, None)?;
+        let decoder = tape.backward(&d_outputs)?;
         // The memory is in the initial state, and so is its gradient.
         let d_memory = decoder.initial_state.memory_gradient(0).expect("the decoder ran");
         let (d_fw, d_bw) = d_memory.view().split_at(Axis(2), ENCODER);
-        let encoder = encoder.backward(&d_fw, &d_bw, None, None)?;
+        let encoder = encoder.backward(&d_fw, &d_bw)?;
         let d_letters = self.letters.backward(&ids, &encoder.inputs)?;
         let d_digits = self.digits.backward(&said, &decoder.inputs)?;
 

@@ -48,7 +48,7 @@ pub fn learn(steps: usize) -> Result<Vec<f32>, Error> {
     for _ in 0..steps {
         let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, None)?;
         let (loss, d_outputs) = mean_squared_error(&outputs, &next)?;
-        let gradients = tape.backward(&d_outputs, None)?.parameters;
+        let gradients = tape.backward(&d_outputs)?.parameters;
         adam.apply_gradients(&mut cell, &gradients)?;
         losses.push(loss);
     }

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::train::Adam;
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
-use rnn_cell::{Activation, BasicRnn, Error, Float, Gru, Lstm, ParametersMut};
+use rnn_cell::{BasicRnn, Error, Float, Gru, Lstm, ParametersMut};
 use safetensors_library::{Dtype, SafeTensors};
 use std::sync::LazyLock;
 
@@ -62,14 +62,14 @@ fuzz_target!(|bytes: &[u8]| {
         let (peak, single) = (PEAK_FACTOR * bytes.len() + PANELS * rows, WIDENED * bytes.len() + PANELS * rows);
         let _ = bounded(peak, single, || importer(&mut tensors.clone()));
     };
-    import(&|t| pytorch::rnn(t, "", Activation::Tanh).map(drop));
+    import(&|t| pytorch::rnn(t, "", &pytorch::Options::default()).map(drop));
     import(&|t| pytorch::lstm(t, "").map(drop));
     import(&|t| pytorch::bidirectional_lstm(t, "lstm.").map(drop));
     import(&|t| pytorch::gru(t, "").map(drop));
     import(&|t| keras::lstm(t, "", &keras::Options::default()).map(drop));
     import(&|t| keras::gru(t, "", &keras::Options::default()).map(drop));
-    import(&|t| tensorflow::lstm(t, "", |builder| builder).map(drop));
-    import(&|t| tensorflow::gru(t, "", |builder| builder).map(drop));
+    import(&|t| tensorflow::lstm(t, "", &tensorflow::Options::default()).map(drop));
+    import(&|t| tensorflow::gru(t, "", &tensorflow::Options::default()).map(drop));
     import(&|t| onnx::lstm(t, "", &onnx::Options::default()).map(drop));
     import(&|t| onnx::bidirectional_gru(t, "", &onnx::Options::default()).map(drop));
     import(&|t| flax::lstm(t, "").map(drop));

@@ -35,9 +35,9 @@ fuzz_target!(|bytes: &[u8]| {
             bounded(each, each, || node.gru::<f32>().is_ok()),
             bounded(each, each, || node.reverse_gru::<f32>().is_ok()),
             bounded(each, each, || node.bidirectional_gru::<f32>().is_ok()),
-            bounded(each, each, || node.basic_rnn::<f32>().is_ok()),
-            bounded(each, each, || node.reverse_basic_rnn::<f32>().is_ok()),
-            bounded(each, each, || node.bidirectional_basic_rnn::<f32>().is_ok()),
+            bounded(each, each, || node.rnn::<f32>().is_ok()),
+            bounded(each, each, || node.reverse_rnn::<f32>().is_ok()),
+            bounded(each, each, || node.bidirectional_rnn::<f32>().is_ok()),
         ];
         let made = cells.into_iter().filter(|&made| made).count();
         assert!(made <= 1, "a node is of one kind and one direction");

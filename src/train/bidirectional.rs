@@ -32,7 +32,7 @@ pub(super) type Recorded<'a, C, D> = (
 /// let ((fw, bw), _, tape) =
 ///     train::bidirectional_dynamic_rnn(&cell_fw, &cell_bw, &x, Some(&[5, 3, 4]), None, None)?;
 /// // The loss is half the sum of all squares: the gradient of the outputs is the outputs.
-/// let gradients = tape.backward(&fw, &bw, None, None)?;
+/// let gradients = tape.backward(&fw, &bw)?;
 /// assert_eq!(gradients.parameters.get("fw/kernel").unwrap().shape(), [7, 12]);
 /// assert_eq!(gradients.parameters.get("bw/gates/kernel").unwrap().shape(), [6, 4]);
 /// assert_eq!(gradients.inputs.dim(), (3, 5, 4));
@@ -146,8 +146,19 @@ pub struct BidirectionalGradients<E, F, B = F> {
 }
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C, D> {
-    /// Backpropagates from both directions' gradients: of outputs, laid out as they are, and of final states (0 if
-    /// `None`).
+    /// The gradient of the forward direction's final state. Default: 0.
+    pub fn d_final_state_fw(mut self, d_final_state: C::State) -> Self {
+        self.fw = self.fw.d_final_state(d_final_state);
+        self
+    }
+
+    /// The gradient of the backward direction's final state. Default: 0.
+    pub fn d_final_state_bw(mut self, d_final_state: D::State) -> Self {
+        self.bw = self.bw.d_final_state(d_final_state);
+        self
+    }
+
+    /// Backpropagates from the gradients of both directions' outputs, laid out as they are.
     ///
     /// # Errors
     /// As [`Tape::backward`].
@@ -155,12 +166,10 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
         self,
         d_outputs_fw: &ArrayRef3<C::Elem>,
         d_outputs_bw: &ArrayRef3<C::Elem>,
-        d_final_state_fw: Option<C::State>,
-        d_final_state_bw: Option<D::State>,
     ) -> Result<BothGradients<C, D>, Error> {
-        self.fw.check(("d_outputs_fw", d_outputs_fw), ("d_final_state_fw", d_final_state_fw.as_ref()))?;
-        self.bw.check(("d_outputs_bw", d_outputs_bw), ("d_final_state_bw", d_final_state_bw.as_ref()))?;
-        let (fw, bw) = self.checked_backward((d_outputs_fw, d_outputs_bw), (d_final_state_fw, d_final_state_bw));
+        self.fw.check(("d_outputs_fw", d_outputs_fw), "d_final_state_fw")?;
+        self.bw.check(("d_outputs_bw", d_outputs_bw), "d_final_state_bw")?;
+        let (fw, bw) = self.checked_backward(d_outputs_fw, d_outputs_bw);
         Ok(BidirectionalGradients {
             parameters: Gradients::join([("fw", fw.parameters), ("bw", bw.parameters)]),
             inputs: fw.inputs + &bw.inputs,
@@ -171,11 +180,11 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
     /// [`backward`](Self::backward) on checked gradients, direction by direction.
     pub(super) fn checked_backward(
         self,
-        (d_outputs_fw, d_outputs_bw): (&ArrayRef3<C::Elem>, &ArrayRef3<C::Elem>),
-        (d_final_state_fw, d_final_state_bw): (Option<C::State>, Option<D::State>),
+        d_outputs_fw: &ArrayRef3<C::Elem>,
+        d_outputs_bw: &ArrayRef3<C::Elem>,
     ) -> (OneWay<C>, OneWay<D>) {
-        let fw = self.fw.checked_backward(d_outputs_fw, d_final_state_fw);
-        (fw, self.bw.checked_backward(d_outputs_bw, d_final_state_bw))
+        let fw = self.fw.checked_backward(d_outputs_fw);
+        (fw, self.bw.checked_backward(d_outputs_bw))
     }
 }
 

@@ -25,7 +25,7 @@ use std::fmt;
 /// ];
 /// let (cell, x) = (MultiRnnCell::new(layers)?, one_hot(&["hello"], "helo")?);
 /// let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, None)?;
-/// let gradients = tape.backward(&outputs, None)?;
+/// let gradients = tape.backward(&outputs)?;
 /// assert_eq!(gradients.parameters.get("cell_1/gates/kernel").unwrap().shape(), [5, 4]);
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```

@@ -27,7 +27,7 @@ pub fn gradient_error<C: TrainableCell>(
     let state = initial_state.unwrap_or_else(|| cell.zero_state(inputs.dim().0));
     let (outputs, final_state, tape) = dynamic_rnn(&*cell, inputs, sequence_length, Some(state.clone()))?;
     let loss = Loss::<C>::new(sequence_length, outputs.dim(), final_state);
-    let gradients = tape.backward(&loss.d_outputs, Some(loss.d_state.clone()))?;
+    let gradients = tape.d_final_state(loss.d_state.clone()).backward(&loss.d_outputs)?;
     let mut worst = Worst(0.0);
 
     for (parameter, array) in gradients.parameters.arrays().iter().enumerate() {

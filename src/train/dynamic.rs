@@ -45,7 +45,7 @@ pub(super) type Recorded<'a, C> = (Array3<<C as RnnCell>::Elem>, <C as RnnCell>:
 /// let x = one_hot(&["hello", "eolll", "lleel"], "helo")?;
 /// let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, Some(&[5, 3, 4]), None)?;
 /// // The loss is half the sum of the outputs' squares: its gradient is the outputs.
-/// let gradients = tape.backward(&outputs, None)?;
+/// let gradients = tape.backward(&outputs)?;
 /// assert_eq!(gradients.parameters.get("kernel").unwrap().shape(), [6, 8]);
 /// assert_eq!(gradients.inputs.dim(), (3, 5, 4));
 /// # Ok::<(), rnn_cell::Error>(())
@@ -79,7 +79,7 @@ impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
     /// let x = x.view().permuted_axes([1, 0, 2]);                     // (seq, batch, input) = (5, 2, 4)
     /// let driver = DynamicRnn::new(&cell).sequence_length(&[5, 3]).time_major(true).checkpoint_every(2);
     /// let (outputs, _, tape) = driver.record(&x)?;
-    /// assert_eq!(tape.backward(&outputs, None)?.inputs.dim(), (5, 2, 4));
+    /// assert_eq!(tape.backward(&outputs)?.inputs.dim(), (5, 2, 4));
     /// # Ok::<(), rnn_cell::Error>(())
     /// ```
     ///
@@ -171,6 +171,8 @@ pub struct Tape<'a, C: TrainableCell> {
     /// The shape of the outputs, in the caller's layout.
     pub(super) outputs: (usize, usize, usize),
     pub(super) time_major: bool,
+    /// The gradient of the final state; 0 without one.
+    pub(super) d_final_state: Option<C::State>,
     recorder: Recorder<C>,
     /// Holds the inputs in the order of the schedule, if that needs a copy.
     buffers: Buffers<C>,
@@ -205,52 +207,52 @@ pub(super) fn record<'a, C: TrainableCell>(
     run.alone(&mut state, &mut recorder, &mut buffers);
     schedule.repeat_outputs(&mut by_step(outputs.view_mut(), time_major));
     buffers.keep_inputs();
-    let tape = Tape { cell, schedule, direction, inputs, outputs: outputs.dim(), time_major, recorder, buffers };
+    let (outputs_dim, d_final_state) = (outputs.dim(), None);
+    let tape =
+        Tape { cell, schedule, direction, inputs, outputs: outputs_dim, time_major, d_final_state, recorder, buffers };
     (outputs, state, tape)
 }
 
 impl<C: TrainableCell> Tape<'_, C> {
-    /// Backpropagates from `d_outputs`, the gradient of the outputs, laid out as they are, and `d_final_state`, that of
-    /// the final state (0 if `None`).
+    /// The gradient of the final state. Default: 0.
+    pub fn d_final_state(mut self, d_final_state: C::State) -> Self {
+        self.d_final_state = Some(d_final_state);
+        self
+    }
+
+    /// Backpropagates from `d_outputs`, the gradient of the outputs, laid out as they are.
     ///
     /// # Errors
     /// - [`Error::ArrayShape`] if `d_outputs` does not have the shape of the outputs.
-    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if `d_final_state` does not have the shape of the final state.
-    pub fn backward(
-        self,
-        d_outputs: &ArrayRef3<C::Elem>,
-        d_final_state: Option<C::State>,
-    ) -> Result<RunGradients<C::Elem, C::State>, Error> {
-        self.check(("d_outputs", d_outputs), ("d_final_state", d_final_state.as_ref()))?;
-        Ok(self.checked_backward(d_outputs, d_final_state))
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if [`d_final_state`](Self::d_final_state) does not have the shape
+    ///   of the final state.
+    pub fn backward(self, d_outputs: &ArrayRef3<C::Elem>) -> Result<RunGradients<C::Elem, C::State>, Error> {
+        self.check(("d_outputs", d_outputs), "d_final_state")?;
+        Ok(self.checked_backward(d_outputs))
     }
 
-    /// `Err` unless the gradients, given with their names, have the shapes of the outputs and the final state.
+    /// `Err` unless the gradients have the shapes of the outputs and the final state. Takes the names for messages.
     pub(super) fn check(
         &self,
         (outputs_name, d_outputs): (&str, &ArrayRef3<C::Elem>),
-        (state_name, d_final_state): (&str, Option<&C::State>),
+        state_name: &str,
     ) -> Result<(), Error> {
         check_shape(outputs_name, &<[usize; 3]>::from(self.outputs), d_outputs.shape())?;
-        self.check_state(state_name, d_final_state)
+        self.check_state(state_name)
     }
 
-    /// `Err` unless the gradient has the shape of the final state.
-    pub(super) fn check_state(&self, name: &str, d_final_state: Option<&C::State>) -> Result<(), Error> {
-        match d_final_state {
+    /// `Err` unless the gradient of the final state, if there is one, has its shape.
+    pub(super) fn check_state(&self, name: &str) -> Result<(), Error> {
+        match &self.d_final_state {
             Some(d_state) => check_state(name, &leaf_shapes(&self.cell.zero_state(0)), self.schedule.batch(), d_state),
             None => Ok(()),
         }
     }
 
     /// [`backward`](Self::backward) on checked gradients.
-    pub(super) fn checked_backward(
-        self,
-        d_outputs: &ArrayRef3<C::Elem>,
-        d_final_state: Option<C::State>,
-    ) -> RunGradients<C::Elem, C::State> {
-        let Self { cell, schedule, direction, inputs, outputs: (rows, columns, _), time_major, recorder, mut buffers } =
-            self;
+    pub(super) fn checked_backward(self, d_outputs: &ArrayRef3<C::Elem>) -> RunGradients<C::Elem, C::State> {
+        let Self { cell, schedule, direction, inputs, time_major, d_final_state, recorder, mut buffers, .. } = self;
+        let (rows, columns, _) = self.outputs;
         let zero_state = || {
             let mut zeros = cell.zero_state(schedule.batch());
             zeros.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));

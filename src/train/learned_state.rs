@@ -25,7 +25,7 @@ use std::marker::PhantomData;
 /// let x = one_hot(&["hello", "eolll"], "helo")?;
 /// let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, Some(start.repeat(2)))?;
 /// // The loss is half the sum of the outputs' squares: its gradient is the outputs.
-/// let back = tape.backward(&outputs, None)?;
+/// let back = tape.backward(&outputs)?;
 /// let d_start = start.gradient(&back.initial_state)?;
 /// assert_eq!(d_start.get("state_1").unwrap().shape(), [1, 2]);
 /// let gradients = Gradients::join([("cell", back.parameters), ("start", d_start)]);

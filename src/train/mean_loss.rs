@@ -53,32 +53,46 @@ pub fn weighted_mean_squared_error<E: Float, D: Dimension>(
 /// loss = Σ weight · −(target · ln σ(logit) + (1 − target) · ln(1 − σ(logit))) / Σ weight
 /// ```
 ///
-/// A target is the probability of the label, from 0 to 1; it is not checked. Large logits do not overflow.
-/// `weights` are those of [`weighted_mean_squared_error`]; `None`: all are 1.
+/// A target is the probability of the label, from 0 to 1; it is not checked. Large logits do not overflow. Each weight
+/// is 1 here: [`weighted_sigmoid_cross_entropy`] takes others.
 ///
 /// ```
 /// use ndarray::array;
 /// use rnn_cell::train::sigmoid_cross_entropy;
 ///
-/// let (loss, d_logits) = sigmoid_cross_entropy(&array![0.0_f64, 1000.0], &array![1.0, 1.0], None)?;
+/// let (loss, d_logits) = sigmoid_cross_entropy(&array![0.0_f64, 1000.0], &array![1.0, 1.0])?;
 /// assert!((loss - 2_f64.ln() / 2.0).abs() < 1e-12);
 /// assert_eq!(d_logits, array![-0.25, 0.0]);
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::ArrayShape`] if `targets` or `weights` do not fit `logits`.
+/// [`Error::ArrayShape`] if `targets` and `logits` have different shapes.
 pub fn sigmoid_cross_entropy<E: Float, D: Dimension>(
     logits: &ArrayRef<E, D>,
     targets: &ArrayRef<E, D>,
-    weights: Option<&ArrayRef<E, D>>,
 ) -> Result<(E, Array<E, D>), Error> {
-    weighted_mean(logits, targets, weights, |logit, target| {
-        // exp(−|logit|) never overflows, and ln_1p keeps what is left of a small one.
-        let small = (-logit.abs()).exp();
-        let sigmoid = if logit >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
-        (logit.max(0.0) - logit * target + small.ln_1p(), sigmoid - target)
-    })
+    weighted_mean(logits, targets, None, binary_cross_entropy)
+}
+
+/// [`sigmoid_cross_entropy`] with a weight for each number. `weights` are those of [`weighted_mean_squared_error`].
+///
+/// # Errors
+/// [`Error::ArrayShape`] if `targets` or `weights` do not fit `logits`.
+pub fn weighted_sigmoid_cross_entropy<E: Float, D: Dimension>(
+    logits: &ArrayRef<E, D>,
+    targets: &ArrayRef<E, D>,
+    weights: &ArrayRef<E, D>,
+) -> Result<(E, Array<E, D>), Error> {
+    weighted_mean(logits, targets, Some(weights), binary_cross_entropy)
+}
+
+/// The cross entropy of one logit and its derivative.
+fn binary_cross_entropy(logit: f64, target: f64) -> (f64, f64) {
+    // exp(−|logit|) never overflows, and ln_1p keeps what is left of a small one.
+    let small = (-logit.abs()).exp();
+    let sigmoid = if logit >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
+    (logit.max(0.0) - logit * target + small.ln_1p(), sigmoid - target)
 }
 
 /// (prediction − target)² and its derivative.

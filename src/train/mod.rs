@@ -48,7 +48,9 @@ pub use gradients::Gradients;
 pub use highway::{HighwayGradient, HighwayRecord};
 pub use learned_state::LearnedState;
 pub use loss::{Average, SequenceLoss, SequenceLossBuilder, sequence_loss, sequence_losses, sequence_weights};
-pub use mean_loss::{mean_squared_error, sigmoid_cross_entropy, weighted_mean_squared_error};
+pub use mean_loss::{
+    mean_squared_error, sigmoid_cross_entropy, weighted_mean_squared_error, weighted_sigmoid_cross_entropy,
+};
 pub use multi::{MultiRecord, TrainableLayers};
 pub use optimizer::{Adam, AdamBuilder, AdamW, Optimizer, RmsProp, RmsPropBuilder, Schedule, Sgd, SgdBuilder};
 pub use parts::Parts;

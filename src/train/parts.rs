@@ -29,7 +29,7 @@ use std::borrow::Cow;
 ///     let logits = dense.forward(&outputs)?;
 ///     let (loss, d_logits) = train::sequence_loss(&logits, &targets, &weights)?;
 ///     let (d_outputs, d_dense) = dense.backward(&outputs, &d_logits)?;
-///     let d_cell = tape.backward(&d_outputs, None)?.parameters;
+///     let d_cell = tape.backward(&d_outputs)?.parameters;
 ///     let gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
 ///     adam.apply_gradients(&mut Parts::new([("cell", &mut cell), ("dense", &mut dense)]), &gradients)?;
 ///     losses.push(loss);

@@ -36,7 +36,7 @@ impl<'c, C: TrainableCell> RawRnn<'c, C> {
         let (cell, batch) = (self.cell, self.batch);
         let mut kept = Kept { steps: Vec::new(), own: Vec::new() };
         let (outputs, state) = self.try_run_to(&mut kept, loop_fn)?;
-        let tape = RawTape { cell, batch, width: outputs.dim().2, kept };
+        let tape = RawTape { cell, batch, width: outputs.dim().2, d_final_state: None, kept };
         Ok((outputs, state, tape))
     }
 }
@@ -107,7 +107,7 @@ impl<C: TrainableCell> LoopSink<C> for Kept<C> {
 ///     let (loss, d_predicted) = train::mean_squared_error(&predicted, &wave)?;
 ///
 ///     let mut d_dense = Gradients::zeros(&dense);
-///     let back = tape.try_backward(&d_predicted, None, |step| {
+///     let back = tape.try_backward(&d_predicted, |step| {
 ///         let (Some(d_emit), Some(d_output)) = (&step.d_emit, &mut step.d_output) else { return Ok(()) };
 ///         let d_y = d_emit + &step.d_next_input; // y went two ways: out, and into the next step
 ///         let (d, of_step) = dense.backward(&read.pop().unwrap(), &d_y)?;
@@ -130,6 +130,8 @@ pub struct RawTape<'c, C: TrainableCell> {
     batch: usize,
     /// Numbers of a row that a step emits.
     width: usize,
+    /// The gradient of the final state; 0 without one.
+    d_final_state: Option<C::State>,
     kept: Kept<C>,
 }
 
@@ -165,24 +167,29 @@ impl<C: RnnCell> std::fmt::Debug for RawStepBack<'_, C> {
 }
 
 impl<C: TrainableCell> RawTape<'_, C> {
-    /// Backpropagates from `d_outputs`, the gradient of what was emitted, (steps, batch, width), and `d_final_state`,
-    /// that of the final state (0 if `None`). Calls `loop_back` for each call of the loop's closure, the last one first.
-    /// Pass `|_| ()` if the loop read its inputs from elsewhere and emitted the cell's output.
+    /// The gradient of the final state. Default: 0.
+    pub fn d_final_state(mut self, d_final_state: C::State) -> Self {
+        self.d_final_state = Some(d_final_state);
+        self
+    }
+
+    /// Backpropagates from `d_outputs`, the gradient of what was emitted, (steps, batch, width). Calls `loop_back` for
+    /// each call of the loop's closure, the last one first. Pass `|_| ()` if the loop read its inputs from elsewhere and
+    /// emitted the cell's output.
     ///
     /// The gradient of the inputs, (steps, batch, input), is that of each step's own: it includes no other step's use of
     /// the same numbers.
     ///
     /// # Errors
     /// - [`Error::ArrayShape`] if `d_outputs` does not have the shape of what was emitted.
-    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if `d_final_state`, or what the closure leaves in
-    ///   [`RawStepBack::d_state`], does not have the shape of the state.
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if [`d_final_state`](Self::d_final_state), or what the closure
+    ///   leaves in [`RawStepBack::d_state`], does not have the shape of the state.
     pub fn backward(
         self,
         d_outputs: &ArrayRef3<C::Elem>,
-        d_final_state: Option<C::State>,
         mut loop_back: impl FnMut(&mut RawStepBack<'_, C>),
     ) -> Result<RunGradients<C::Elem, C::State>, Error> {
-        self.try_backward(d_outputs, d_final_state, |step| {
+        self.try_backward(d_outputs, |step| {
             loop_back(step);
             Ok(())
         })
@@ -196,10 +203,9 @@ impl<C: TrainableCell> RawTape<'_, C> {
     pub fn try_backward<E: From<Error>>(
         self,
         d_outputs: &ArrayRef3<C::Elem>,
-        d_final_state: Option<C::State>,
         mut loop_back: impl FnMut(&mut RawStepBack<'_, C>) -> Result<(), E>,
     ) -> Result<RunGradients<C::Elem, C::State>, E> {
-        let Self { cell, batch, width, kept: Kept { mut steps, own } } = self;
+        let Self { cell, batch, width, d_final_state, kept: Kept { mut steps, own } } = self;
         let leaves = leaf_shapes(&cell.zero_state(0));
         let total = steps.len();
         check_shape("d_outputs", &[total, batch, width], d_outputs.shape())?;

@@ -37,7 +37,7 @@ impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> StackBidirectio
     /// let driver = StackBidirectionalRnn::new(&model.fw, &model.bw).sequence_length(&[5, 3]);
     /// let (outputs, _, tape) = driver.record(&x)?;
     /// // The loss is half the sum of the outputs' squares: its gradient is the outputs.
-    /// let gradients = tape.backward(&outputs, None, None)?;
+    /// let gradients = tape.backward(&outputs)?;
     /// assert_eq!(gradients.parameters.get("bw/cell_1/gates/kernel").unwrap().shape(), [9, 6]);
     /// sgd.apply_gradients(&mut model, &gradients.parameters)?;
     /// # Ok::<(), rnn_cell::Error>(())
@@ -84,7 +84,11 @@ impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> StackBidirectio
         }
         drop(below);
         let outputs = outputs.expect("a checked stack has a layer").into_owned();
-        Ok((outputs, (finals_fw, finals_bw), StackBidirectionalTape { layers }))
+        Ok((
+            outputs,
+            (finals_fw, finals_bw),
+            StackBidirectionalTape { layers, d_final_states_fw: None, d_final_states_bw: None },
+        ))
     }
 }
 
@@ -108,6 +112,9 @@ impl<'c, 'o, C: TrainableCell, D: TrainableCell<Elem = C::Elem>> Checkpointed<St
 pub struct StackBidirectionalTape<'a, C: TrainableCell, D: TrainableCell<Elem = C::Elem> = C> {
     /// The lowest first.
     layers: Vec<BidirectionalTape<'a, C, D>>,
+    /// The gradients of each layer's final states; 0 without them.
+    d_final_states_fw: Option<Vec<C::State>>,
+    d_final_states_bw: Option<Vec<D::State>>,
 }
 
 /// What [`StackBidirectionalTape::backward`] returns for these cells.
@@ -115,25 +122,33 @@ type StackGradients<C, D> =
     BidirectionalGradients<<C as RnnCell>::Elem, Vec<<C as RnnCell>::State>, Vec<<D as RnnCell>::State>>;
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> StackBidirectionalTape<'_, C, D> {
-    /// Backpropagates the gradient of the last layer's outputs, laid out as they are, and those of each layer's final
-    /// states (0 if `None`). Parameters are named `fw/cell_0/<parameter>`, …, `bw/cell_0/<parameter>`, ….
+    /// The gradients of the forward cells' final states, one per layer. Default: 0.
+    pub fn d_final_states_fw(mut self, d_final_states: Vec<C::State>) -> Self {
+        self.d_final_states_fw = Some(d_final_states);
+        self
+    }
+
+    /// The gradients of the backward cells' final states, one per layer. Default: 0.
+    pub fn d_final_states_bw(mut self, d_final_states: Vec<D::State>) -> Self {
+        self.d_final_states_bw = Some(d_final_states);
+        self
+    }
+
+    /// Backpropagates the gradient of the last layer's outputs, laid out as they are. Parameters are named
+    /// `fw/cell_0/<parameter>`, …, `bw/cell_0/<parameter>`, ….
     ///
     /// # Errors
     /// - [`Error::ArrayShape`] if `d_outputs` does not have the shape of the outputs.
     /// - [`Error::LayerCount`] if a list does not have one state per layer.
     /// - [`Error::StateShape`] or [`Error::StateLeaves`] if a state does not have the shape of the final state.
-    pub fn backward(
-        self,
-        d_outputs: &ArrayRef3<C::Elem>,
-        d_final_states_fw: Option<Vec<C::State>>,
-        d_final_states_bw: Option<Vec<D::State>>,
-    ) -> Result<StackGradients<C, D>, Error> {
-        let mut d_states_fw = by_layer("d_final_states_fw", self.layers.len(), d_final_states_fw)?;
-        let mut d_states_bw = by_layer("d_final_states_bw", self.layers.len(), d_final_states_bw)?;
-        let states = d_states_fw.iter().zip(&d_states_bw);
-        for (layer, (tape, (d_fw, d_bw))) in self.layers.iter().zip(states).enumerate() {
-            tape.fw.check_state(&format!("d_final_states_fw[{layer}]"), d_fw.as_ref())?;
-            tape.bw.check_state(&format!("d_final_states_bw[{layer}]"), d_bw.as_ref())?;
+    pub fn backward(mut self, d_outputs: &ArrayRef3<C::Elem>) -> Result<StackGradients<C, D>, Error> {
+        let count = self.layers.len();
+        let d_states_fw = by_layer("d_final_states_fw", count, self.d_final_states_fw)?;
+        let d_states_bw = by_layer("d_final_states_bw", count, self.d_final_states_bw)?;
+        for (layer, (tape, (d_fw, d_bw))) in self.layers.iter_mut().zip(d_states_fw.zip(d_states_bw)).enumerate() {
+            (tape.fw.d_final_state, tape.bw.d_final_state) = (d_fw, d_bw);
+            tape.fw.check_state(&format!("d_final_states_fw[{layer}]"))?;
+            tape.bw.check_state(&format!("d_final_states_bw[{layer}]"))?;
         }
         let (rows, columns, width_fw) = self.layers.last().expect("a recorded stack has a layer").fw.outputs;
         let width_bw = self.layers.last().map_or(0, |layer| layer.bw.outputs.2);
@@ -143,10 +158,9 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> StackBidirectionalTape<
         let (mut initial_fw, mut initial_bw) = (Vec::new(), Vec::new());
         let mut below: Option<Array3<C::Elem>> = None;
         for tape in self.layers.into_iter().rev() {
-            let d_states = (d_states_fw.pop().flatten(), d_states_bw.pop().flatten());
             let d_outputs = below.as_ref().map_or(d_outputs.view(), |d_outputs| d_outputs.view());
             let (d_fw, d_bw) = d_outputs.split_at(Axis(2), tape.fw.outputs.2);
-            let (fw, bw) = tape.checked_backward((&d_fw, &d_bw), d_states);
+            let (fw, bw) = tape.checked_backward(&d_fw, &d_bw);
             parameters_fw.push(fw.parameters);
             parameters_bw.push(bw.parameters);
             initial_fw.push(fw.initial_state);
@@ -165,14 +179,16 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> StackBidirectionalTape<
 }
 
 /// One state per layer, or none for any.
-fn by_layer<S>(argument: &'static str, layers: usize, states: Option<Vec<S>>) -> Result<Vec<Option<S>>, Error> {
-    match states {
-        None => Ok((0..layers).map(|_| None).collect()),
-        Some(states) => {
-            check_count(argument, layers, states.len())?;
-            Ok(states.into_iter().map(Some).collect())
-        }
+fn by_layer<S>(
+    argument: &'static str,
+    layers: usize,
+    states: Option<Vec<S>>,
+) -> Result<impl Iterator<Item = Option<S>>, Error> {
+    if let Some(states) = &states {
+        check_count(argument, layers, states.len())?;
     }
+    let mut states = states.map(Vec::into_iter);
+    Ok((0..layers).map(move |_| states.as_mut().and_then(Iterator::next)))
 }
 
 impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> std::fmt::Debug for StackBidirectionalTape<'_, C, D> {

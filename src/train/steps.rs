@@ -32,7 +32,7 @@ impl<'c, 'o, C: TrainableCell> DynamicRnn<'c, 'o, C> {
     /// let steps: Vec<_> = x.axis_iter(Axis(1)).collect();             // seq views of (batch, input)
     /// let (outputs, _, tape) = DynamicRnn::new(&cell).sequence_length(&[5, 3]).record_steps(&steps)?;
     /// // The loss is half the sum of the outputs' squares: its gradient is the outputs.
-    /// let gradients = tape.backward_steps(&outputs, None)?;
+    /// let gradients = tape.backward_steps(&outputs)?;
     /// assert_eq!((outputs.len(), gradients.inputs.dim()), (5, (5, 2, 4)));
     /// # Ok::<(), rnn_cell::Error>(())
     /// ```
@@ -142,11 +142,10 @@ impl<C: TrainableCell> Tape<'_, C> {
     pub fn backward_steps(
         self,
         d_outputs: &[impl Deref<Target = ArrayRef2<C::Elem>>],
-        d_final_state: Option<C::State>,
     ) -> Result<RunGradients<C::Elem, C::State>, Error> {
         let time_major = self.time_major;
         let d_outputs = stacked_like(self.outputs, time_major, d_outputs)?;
-        let mut back = self.backward(&by_step(d_outputs.view(), time_major), d_final_state)?;
+        let mut back = self.backward(&by_step(d_outputs.view(), time_major))?;
         back.inputs = by_step(back.inputs, time_major);
         Ok(back)
     }
@@ -163,13 +162,11 @@ impl<C: TrainableCell, D: TrainableCell<Elem = C::Elem>> BidirectionalTape<'_, C
     pub fn backward_steps(
         self,
         d_outputs: &[impl Deref<Target = ArrayRef2<C::Elem>>],
-        d_final_state_fw: Option<C::State>,
-        d_final_state_bw: Option<D::State>,
     ) -> Result<BothGradients<C, D>, Error> {
         let (time_major, (rows, columns, width_fw)) = (self.fw.time_major, self.fw.outputs);
         let d_outputs = stacked_like((rows, columns, width_fw + self.bw.outputs.2), time_major, d_outputs)?;
         let (d_fw, d_bw): (ArrayView3<'_, _>, _) = by_step(d_outputs.view(), time_major).split_at(Axis(2), width_fw);
-        let mut back = self.backward(&d_fw, &d_bw, d_final_state_fw, d_final_state_bw)?;
+        let mut back = self.backward(&d_fw, &d_bw)?;
         back.inputs = by_step(back.inputs, time_major);
         Ok(back)
     }

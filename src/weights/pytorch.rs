@@ -36,7 +36,7 @@
 //! Used in `tools/pytorch_fixture.py`. `tools/pytorch_load.py` loads an export.
 
 use super::{BatchNorm, Stack, Tensors, single};
-use crate::{Activation, BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
+use crate::{BasicRnn, Bidirectional, Dense, Embedding, Error, Float, Gru, Lstm, MultiRnnCell, RnnCell};
 use layer::Layer;
 
 #[cfg(feature = "pytorch")]
@@ -46,6 +46,7 @@ mod export;
 mod file;
 mod layer;
 mod names;
+mod options;
 #[cfg(feature = "pytorch")]
 mod pickle;
 #[cfg(feature = "pytorch")]
@@ -55,6 +56,7 @@ pub use export::{export_dense, export_embedding, export_gru, export_lstm, export
 #[cfg(feature = "pytorch")]
 pub use file::{read_state_dict, read_tensors};
 pub use names::{drop_data_parallel, fold_weight_norm};
+pub use options::Options;
 
 /// Imports an `nn.Embedding`. Its `max_norm` and `padding_idx` are not in the weights and have no effect here.
 ///
@@ -87,7 +89,7 @@ pub fn batch_norm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, epsilon:
     Ok(norm)
 }
 
-/// Imports the layers of an `nn.RNN` as a stack. `activation` is its `nonlinearity`, which weights do not record.
+/// Imports the layers of an `nn.RNN` as a stack.
 ///
 /// # Errors
 /// - [`Error::MissingWeight`] if a tensor is missing.
@@ -98,9 +100,9 @@ pub fn batch_norm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, epsilon:
 pub fn rnn<'p, E: Float>(
     tensors: &mut Tensors<'_, E>,
     stack: impl Into<Stack<'p>>,
-    activation: Activation,
+    options: &Options,
 ) -> Result<MultiRnnCell<Vec<BasicRnn<E>>>, Error> {
-    layers(tensors, stack.into(), 1, |tensors, layer| layer.rnn(tensors, activation))
+    layers(tensors, stack.into(), 1, |tensors, layer| layer.rnn(tensors, options))
 }
 
 /// Imports the layers of a bidirectional `nn.RNN`, forward and backward.
@@ -110,9 +112,9 @@ pub fn rnn<'p, E: Float>(
 pub fn bidirectional_rnn<'p, E: Float>(
     tensors: &mut Tensors<'_, E>,
     stack: impl Into<Stack<'p>>,
-    activation: Activation,
+    options: &Options,
 ) -> Result<Layers<BasicRnn<E>>, Error> {
-    both(tensors, stack.into(), 1, |tensors, layer| layer.rnn(tensors, activation))
+    both(tensors, stack.into(), 1, |tensors, layer| layer.rnn(tensors, options))
 }
 
 /// Imports the layers of an `nn.LSTM` as a stack, with or without `proj_size`.

@@ -13,7 +13,7 @@
 //! | dense `kernel`, `bias` | (input, output), (output); no bias with `use_bias=False` | |
 //!
 //! Names, layout and gate order are the same as here. The GRU resets before the product. `forget_bias` is not in
-//! `bias`: it is an option, 1 by default in both. The scopes before each name are the prefix:
+//! `bias`: it is one of the [`Options`], 1 by default in both. The scopes before each name are the prefix:
 //!
 //! | graph | prefix |
 //! |---|---|
@@ -55,6 +55,7 @@
 #[cfg(feature = "tensorflow")]
 mod checkpoint;
 mod export;
+mod options;
 mod scopes;
 #[cfg(feature = "tensorflow")]
 mod table;
@@ -62,10 +63,11 @@ mod table;
 #[cfg(feature = "tensorflow")]
 pub use checkpoint::{Checkpoint, read_checkpoint};
 pub use export::{export_basic_rnn, export_dense, export_embedding, export_gru, export_lstm};
+pub use options::Options;
 pub use scopes::{bidirectional, multi, stack_bidirectional};
 
 use super::{BatchNorm, Tensors, single};
-use crate::cells::{BasicRnnBuilder, BasicRnnWeights, GruBuilder, GruWeights, LstmBuilder, LstmWeights, Peepholes};
+use crate::cells::{BasicRnnWeights, GruWeights, LstmWeights, Peepholes};
 use crate::{BasicRnn, Dense, Embedding, Error, Float, Gru, Lstm};
 
 /// Imports a variable that `tf.nn.embedding_lookup` reads, (vocabulary, features). A graph names it as it likes, so
@@ -96,27 +98,27 @@ pub fn batch_norm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, epsilon:
     BatchNorm::take(tensors, names, epsilon)
 }
 
-/// Imports a `BasicRNNCell`. `options` sets what the variables do not record: the activation.
+/// Imports a `BasicRNNCell`. Of the options, only `activation` matters.
 ///
 /// # Errors
 /// - [`Error::MissingWeight`] if a tensor is missing.
 /// - [`Error::TensorShape`] or [`Error::TensorDtype`] if one does not match the table or cannot be read without loss.
-/// - Those of [`BasicRnnBuilder::build_from`] for the options.
+/// - [`Error::InvalidNumber`] if an option's number is out of range.
 pub fn basic_rnn<E: Float>(
     tensors: &mut Tensors<'_, E>,
     prefix: &str,
-    options: impl FnOnce(BasicRnnBuilder<E>) -> BasicRnnBuilder<E>,
+    options: &Options,
 ) -> Result<BasicRnn<E>, Error> {
     let [kernel, bias] = ["kernel", "bias"].map(|name| named(tensors, prefix, name));
     let [rows, hidden] = tensors.axes(&kernel, "(input + hidden, hidden)")?;
     let input = input_size(tensors, &kernel, rows, hidden)?;
     let bias = Some(tensors.take_vector(&bias, hidden)?);
     let kernel = tensors.take_matrix(&kernel, (rows, hidden))?;
-    options(BasicRnn::<E>::builder(input, hidden)).build_from(BasicRnnWeights { kernel, bias })
+    let builder = BasicRnn::<E>::builder(input, hidden).activation(options.activation);
+    builder.build_from(BasicRnnWeights { kernel, bias })
 }
 
-/// Imports an `LSTMCell` or `BasicLSTMCell`, with peepholes and a projection if there are variables for them. `options`
-/// sets what the variables do not record: forget_bias, the clips and the activation.
+/// Imports an `LSTMCell` or `BasicLSTMCell`, with peepholes and a projection if there are variables for them.
 ///
 /// ```
 /// # use ndarray::{Array1, Array2};
@@ -124,17 +126,13 @@ pub fn basic_rnn<E: Float>(
 /// # let mut tensors = Tensors::<f32>::new();
 /// # tensors.insert("rnn/lstm_cell/kernel", Array2::zeros((5, 8)));
 /// # tensors.insert("rnn/lstm_cell/bias", Array1::zeros(8));
-/// let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder.cell_clip(3.0))?;
+/// let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", &tensorflow::Options::default().cell_clip(3.0))?;
 /// # Ok::<(), rnn_cell::Error>(())
 /// ```
 ///
 /// # Errors
-/// As [`basic_rnn`], and those of [`LstmBuilder::build_from`] for the options.
-pub fn lstm<E: Float>(
-    tensors: &mut Tensors<'_, E>,
-    prefix: &str,
-    options: impl FnOnce(LstmBuilder<E>) -> LstmBuilder<E>,
-) -> Result<Lstm<E>, Error> {
+/// As [`basic_rnn`].
+pub fn lstm<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Lstm<E>, Error> {
     let names = ["kernel", "bias", "w_f_diag", "w_i_diag", "w_o_diag", "projection/kernel"];
     let [kernel, bias, w_f_diag, w_i_diag, w_o_diag, projection] = names.map(|name| named(tensors, prefix, name));
     let [rows, columns] = tensors.axes(&kernel, "(input + output, 4 · hidden)")?;
@@ -161,7 +159,7 @@ pub fn lstm<E: Float>(
     } else {
         None
     };
-    options(builder).build_from(LstmWeights {
+    options.of_lstm(builder).build_from(LstmWeights {
         bias: Some(tensors.take_vector(&bias, 4 * hidden)?),
         projection: projects.then(|| tensors.take_matrix(&projection, (hidden, output))).transpose()?,
         kernel: tensors.take_matrix(&kernel, (rows, 4 * hidden))?,
@@ -169,15 +167,11 @@ pub fn lstm<E: Float>(
     })
 }
 
-/// Imports a `GRUCell`. `options` sets what the variables do not record: the activation.
+/// Imports a `GRUCell`. Of the options, only `activation` matters.
 ///
 /// # Errors
-/// As [`basic_rnn`], and those of [`GruBuilder::build_from`] for the options.
-pub fn gru<E: Float>(
-    tensors: &mut Tensors<'_, E>,
-    prefix: &str,
-    options: impl FnOnce(GruBuilder<E>) -> GruBuilder<E>,
-) -> Result<Gru<E>, Error> {
+/// As [`basic_rnn`].
+pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Options) -> Result<Gru<E>, Error> {
     let names = ["gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"];
     let [gates_kernel, gates_bias, candidate_kernel, candidate_bias] = names.map(|name| named(tensors, prefix, name));
     let [rows, hidden] = tensors.axes(&candidate_kernel, "(input + hidden, hidden)")?;
@@ -189,7 +183,7 @@ pub fn gru<E: Float>(
         gates_kernel: tensors.take_matrix(&gates_kernel, (rows, 2 * hidden))?,
         candidate_kernel: tensors.take_matrix(&candidate_kernel, (rows, hidden))?,
     };
-    options(Gru::<E>::builder(input, hidden)).build_from(weights)
+    Gru::<E>::builder(input, hidden).activation(options.activation).build_from(weights)
 }
 
 /// Removes what a checkpoint holds only to resume training: `global_step`, `beta1_power` and `beta2_power`, and the

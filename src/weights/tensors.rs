@@ -27,7 +27,7 @@ use super::stored::Stored;
 /// let mut tensors = Tensors::new();
 /// tensors.insert("rnn/basic_rnn_cell/kernel", array![[0.1_f32], [0.2], [0.3]]);
 /// tensors.insert("rnn/basic_rnn_cell/bias", array![0.0_f32]);
-/// let cell = tensorflow::basic_rnn(&mut tensors, "rnn/basic_rnn_cell/", |builder| builder)?;
+/// let cell = tensorflow::basic_rnn(&mut tensors, "rnn/basic_rnn_cell/", &tensorflow::Options::default())?;
 /// tensors.finish()?;
 /// # use rnn_cell::RnnCell;
 /// assert_eq!((cell.input_size(), cell.output_size()), (2, 1));

@@ -89,7 +89,7 @@ fn what_is_printed_names_the_type_and_its_options() {
     printed(&tape, &["StackBidirectionalTape", "BidirectionalTape"]);
     let (outputs, _, tape) = RawRnn::new(&gru, 1).record(|step| step.finished.fill(step.time == 1)).unwrap();
     printed(&tape, &["RawTape", "steps: 1", "batch: 1"]);
-    tape.backward(&outputs, None, |step| printed(step, &["RawStepBack", "d_next_input"])).unwrap();
+    tape.backward(&outputs, |step| printed(step, &["RawStepBack", "d_next_input"])).unwrap();
     printed(&train::LearnedState::new(&lstm), &["LearnedState", "leaves: [(1, "]);
     let residual = ResidualWrapper::with_residual_fns(gru.clone(), |_, _| (), |_| ());
     printed(&residual, &["ResidualWrapper", "Gru"]);

@@ -9,7 +9,7 @@ use crate::import;
 use crate::stack::Stack;
 use crate::windows;
 use ndarray::{Array3, Axis, Ix3, s};
-use rnn_cell::train::Gradients;
+use rnn_cell::train::{BidirectionalTape, Gradients, RawTape, StackBidirectionalTape, Tape};
 use rnn_cell::{DynState, Float, RawRnn, RnnCell};
 
 /// Outputs, final states and the gradients of all arguments, computed in `E`.
@@ -52,7 +52,8 @@ fn one_way<E: Float>(
     let resets = case.resets()?;
     let driver = driver(case, &this.cell, (lengths, resets.as_ref()), this.initial.clone());
     let (outputs, state, tape) = driver.record(x)?;
-    let back = tape.backward(&case.array("cotangent/outputs")?, d_final_state(case, &this)?)?;
+    let tape = with(tape, Tape::d_final_state, d_final_state(case, &this)?);
+    let back = tape.backward(&case.array("cotangent/outputs")?)?;
     results.insert("outputs".into(), widen(outputs));
     put_states(results, &this, &state, &back.initial_state);
     put_parameters(results, case, &back.parameters)?;
@@ -71,7 +72,7 @@ fn list<E: Float>(
     let (outputs, state, tape) = driver.record_steps(&steps)?;
     let d_outputs = case.array::<E, Ix3>("cotangent/outputs")?;
     let d_steps: Vec<_> = d_outputs.axis_iter(time_axis(case)).collect();
-    let back = tape.backward_steps(&d_steps, d_final_state(case, &this)?)?;
+    let back = with(tape, Tape::d_final_state, d_final_state(case, &this)?).backward_steps(&d_steps)?;
     results.insert("outputs".into(), widen(joined(case, &outputs)?));
     put_states(results, &this, &state, &back.initial_state);
     put_parameters(results, case, &back.parameters)?;
@@ -103,7 +104,7 @@ fn closure<E: Float>(
     })?;
     let d_outputs = case.array::<E, Ix3>("cotangent/outputs")?;
     let d_outputs = swapped(&d_outputs, !case.time_major);
-    let back = tape.backward(&d_outputs, d_final_state(case, &this)?, |_| ())?;
+    let back = with(tape, RawTape::d_final_state, d_final_state(case, &this)?).backward(&d_outputs, |_| ())?;
     results.insert("outputs".into(), widen(swapped(&outputs, !case.time_major).to_owned()));
     put_states(results, &this, &state, &back.initial_state);
     put_parameters(results, case, &back.parameters)?;
@@ -133,7 +134,9 @@ fn both_ways<E: Float>(
             (fw.to_owned(), bw.to_owned())
         }
     };
-    let back = tape.backward(&d_fw, &d_bw, d_final_state(case, &fw)?, d_final_state(case, &bw)?)?;
+    let tape = with(tape, BidirectionalTape::d_final_state_fw, d_final_state(case, &fw)?);
+    let tape = with(tape, BidirectionalTape::d_final_state_bw, d_final_state(case, &bw)?);
+    let back = tape.backward(&d_fw, &d_bw)?;
     put_states(results, &fw, &states.0, &back.initial_states.0);
     put_states(results, &bw, &states.1, &back.initial_states.1);
     put_parameters(results, case, &back.parameters)?;
@@ -152,7 +155,9 @@ fn lists<E: Float>(
     let (outputs, states, tape) = driver.record_steps(&steps)?;
     let d_outputs = case.array::<E, Ix3>("cotangent/outputs")?;
     let d_steps: Vec<_> = d_outputs.axis_iter(time_axis(case)).collect();
-    let back = tape.backward_steps(&d_steps, d_final_state(case, &fw)?, d_final_state(case, &bw)?)?;
+    let tape = with(tape, BidirectionalTape::d_final_state_fw, d_final_state(case, &fw)?);
+    let tape = with(tape, BidirectionalTape::d_final_state_bw, d_final_state(case, &bw)?);
+    let back = tape.backward_steps(&d_steps)?;
     results.insert("outputs".into(), widen(joined(case, &outputs)?));
     put_states(results, &fw, &states.0, &back.initial_states.0);
     put_states(results, &bw, &states.1, &back.initial_states.1);
@@ -172,7 +177,9 @@ fn stacked<E: Float>(
         cells.map(|(cell, leaves)| state(case, "cotangent/final_state/", cell, leaves)).collect()
     };
     let (outputs, (states_fw, states_bw), tape) = stack.driver(case, lengths).record(x)?;
-    let back = tape.backward(&case.array("cotangent/outputs")?, d_finals(0)?, d_finals(1)?)?;
+    let tape = with(tape, StackBidirectionalTape::d_final_states_fw, d_finals(0)?);
+    let tape = with(tape, StackBidirectionalTape::d_final_states_bw, d_finals(1)?);
+    let back = tape.backward(&case.array("cotangent/outputs")?)?;
     results.insert("outputs".into(), widen(outputs));
     let states = [(states_fw, back.initial_states.0), (states_bw, back.initial_states.1)];
     for ((states, leaves), initial) in states.iter().zip(&stack.leaves).zip(&stack.initial) {
@@ -190,6 +197,14 @@ fn stacked<E: Float>(
 /// The cells of a case with one layer.
 fn only_layer<E: Float>(case: &Case) -> Result<Layer<E>, Fault> {
     layers(case)?.pop().ok_or_else(|| Fault::Broken("no layers".into()))
+}
+
+/// Sets an option of a tape, if the case has it.
+pub fn with<T, S>(tape: T, set: impl FnOnce(T, S) -> T, option: Option<S>) -> T {
+    match option {
+        Some(option) => set(tape, option),
+        None => tape,
+    }
 }
 
 /// The cotangent of the final state.

@@ -27,6 +27,7 @@ fn place(prefix: &str) -> (usize, bool) {
 /// The cell of a PyTorch module at `prefix`.
 pub fn torch<E: Float>(case: &Case, prefix: &str, activation: Activation) -> Result<BoxedTrainableCell<E>, Fault> {
     let (layer, backward) = place(prefix);
+    let options = pytorch::Options::default().nonlinearity(activation);
     fn side<C>(layers: Bidirectional<Vec<C>>, layer: usize, backward: bool) -> C {
         (if backward { layers.bw } else { layers.fw }).swap_remove(layer)
     }
@@ -40,8 +41,8 @@ pub fn torch<E: Float>(case: &Case, prefix: &str, activation: Activation) -> Res
         ("torch_lstm" | "torch_lstm_proj", true) => {
             BoxedTrainableCell::new(side(pytorch::bidirectional_lstm(t, "")?, layer, backward))
         }
-        (_, false) => BoxedTrainableCell::new(pytorch::rnn(t, "", activation)?.into_cells().swap_remove(layer)),
-        (_, true) => BoxedTrainableCell::new(side(pytorch::bidirectional_rnn(t, "", activation)?, layer, backward)),
+        (_, false) => BoxedTrainableCell::new(pytorch::rnn(t, "", &options)?.into_cells().swap_remove(layer)),
+        (_, true) => BoxedTrainableCell::new(side(pytorch::bidirectional_rnn(t, "", &options)?, layer, backward)),
     })
 }
 

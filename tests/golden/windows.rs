@@ -1,11 +1,12 @@
 //! Carried windows: a sequence in pieces, each run from the state that the one before ended in, which no gradient
 //! passes.
 
-use crate::back::d_final_state;
+use crate::back::{d_final_state, with};
 use crate::case::{Case, Fault};
 use crate::drive::{Results, direction, driver, put_state};
 use crate::import;
 use ndarray::{Array3, ArrayD, Axis, Ix3, Slice, s};
+use rnn_cell::train::Tape;
 use rnn_cell::{Float, RnnCell};
 
 /// Outputs and final states of a case and, if `backward`, all gradients: those of each window, and their sums.
@@ -38,7 +39,7 @@ pub fn run<E: Float>(case: &Case, backward: bool) -> Result<Results, Fault> {
         }
         let (out, last, tape) = driver.record(&x)?;
         let d_last = if end == seq { d_final_state(case, &this)? } else { None };
-        let back = tape.backward(&cotangent.slice(part), d_last)?;
+        let back = with(tape, Tape::d_final_state, d_last).backward(&cotangent.slice(part))?;
         outputs.slice_mut(part).assign(&out);
         d_x.slice_mut(part).assign(&back.inputs);
         if start == 0 && this.initial.is_some() {

@@ -303,18 +303,18 @@ fn old_names_of_tensorflow_are_known() -> Result<(), rnn_cell::Error> {
     let lines: Vec<String> = layers.iter().map(ToString::to_string).collect();
     let expected = [
         "\"gru_cell/\" TensorFlow GRUCell, 3 to 2\n    \
-         let cell = tensorflow::gru(&mut tensors, \"gru_cell/\", |builder| builder)?;",
+         let cell = tensorflow::gru(&mut tensors, \"gru_cell/\", &Default::default())?;",
         "\"rnn/basic_rnn_cell/\" TensorFlow BasicRNNCell, 3 to 2\n    \
-         let cell = tensorflow::basic_rnn(&mut tensors, \"rnn/basic_rnn_cell/\", |builder| builder)?;",
+         let cell = tensorflow::basic_rnn(&mut tensors, \"rnn/basic_rnn_cell/\", &Default::default())?;",
         "\"rnn/lstm_cell/\" TensorFlow LSTMCell, 3 to 2\n    \
-         let cell = tensorflow::lstm(&mut tensors, \"rnn/lstm_cell/\", |builder| builder)?;",
+         let cell = tensorflow::lstm(&mut tensors, \"rnn/lstm_cell/\", &Default::default())?;",
     ];
     assert_eq!(lines, expected);
     let taken: usize = layers.iter().map(|layer| layer.tensors.len()).sum();
     assert_eq!(taken, tensors.len());
-    tensorflow::gru(&mut tensors, "gru_cell/", |builder| builder)?;
-    tensorflow::basic_rnn(&mut tensors, "rnn/basic_rnn_cell/", |builder| builder)?;
-    tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder)?;
+    tensorflow::gru(&mut tensors, "gru_cell/", &Default::default())?;
+    tensorflow::basic_rnn(&mut tensors, "rnn/basic_rnn_cell/", &Default::default())?;
+    tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", &Default::default())?;
     tensors.finish()
 }
 

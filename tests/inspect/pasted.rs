@@ -28,7 +28,7 @@ fn pytorch() -> Result<(), Error> {
     let file = weights::open("tests/fixtures/pytorch_f64.safetensors")?;
     let mut tensors = file.tensors::<f64>()?;
     let cells = pytorch::bidirectional_lstm(&mut tensors, "lstm_proj.")?;
-    let cells = pytorch::rnn(&mut tensors, "rnn_relu.", Activation::Tanh)?;
+    let cells = pytorch::rnn(&mut tensors, "rnn_relu.", &Default::default())?;
     // So far it was pasted.
     assert_eq!(sizes(&cells), (3, 4));
     printed("pytorch", "pytorch_f64.safetensors");
@@ -113,7 +113,7 @@ fn tensorflow() -> Result<(), Error> {
     use rnn_cell::weights::{self, tensorflow};
     let file = weights::open("tests/fixtures/readers/tf1.ckpt.index")?;
     let mut tensors = file.tensors::<f32>()?;
-    let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder)?;
+    let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", &Default::default())?;
     // So far it was pasted.
     assert_eq!(sizes(&cell), (3, 2));
     printed("tensorflow", "readers/tf1.ckpt.index");

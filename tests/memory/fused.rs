@@ -177,7 +177,7 @@ fn everything<C: TrainableCell>(
     let (outputs, last) = dynamic_rnn(cell, x, lengths, Some(initial.clone())).unwrap();
     let mut all = numbers(outputs.view(), &last);
     let (outputs, last, tape) = train::dynamic_rnn(cell, x, lengths, Some(initial)).unwrap();
-    let back = tape.backward(&outputs, Some(last.clone())).unwrap();
+    let back = tape.d_final_state(last.clone()).backward(&outputs).unwrap();
     all.extend(numbers(outputs.view(), &last));
     all.extend(numbers(back.inputs.view(), &back.initial_state));
     back.parameters.iter().for_each(|(_, gradient)| all.extend(gradient.iter()));

@@ -64,7 +64,7 @@ fn checkpoints() {
                 None => DynamicRnn::new(cell).record(&x).unwrap(),
                 Some(every) => DynamicRnn::new(cell).checkpoint_every(every).record(&x).unwrap(),
             };
-            (tape.backward(&outputs, None).unwrap(), outputs)
+            (tape.backward(&outputs).unwrap(), outputs)
         })
     };
     let ((plain, outputs), kept, plain_peak) = run(&cell, None);
@@ -89,4 +89,31 @@ fn checkpoints() {
         sgd.apply_gradients(&mut cell, &gradients.parameters).unwrap();
     }
     assert!(losses[1] < losses[0], "{losses:?}");
+}
+
+#[test]
+fn a_cell_holds_its_weights_twice_and_transposed_once_trained() {
+    one_thread(copies);
+}
+
+fn copies() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+    let weights = size_of::<f32>() * (64 + 128 + 1) * 4 * 128;
+    let near = |bytes: usize, copies: usize| {
+        assert!(
+            (copies * weights * 9 / 10..=copies * weights * 11 / 10).contains(&bytes),
+            "{bytes}, not {copies} copies"
+        );
+    };
+    let (cell, kept, _) = measured(|| Lstm::<f32>::new(64, 128, rng));
+    near(kept, 2);
+    let x = Array3::ones((1, 2, 64));
+    let train = || {
+        let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, None).unwrap();
+        drop(tape.backward(&outputs).unwrap());
+    };
+    let ((), kept, _) = measured(train);
+    near(kept, 1);
+    let ((), kept, _) = measured(train);
+    assert_eq!(kept, 0);
 }

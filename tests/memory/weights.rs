@@ -4,7 +4,7 @@ use crate::allocator::measured;
 use ndarray::ArrayD;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, safetensors, tensorflow};
-use rnn_cell::{Activation, Error, Lstm};
+use rnn_cell::{Error, Lstm};
 
 /// Names, shapes and the parsed header.
 const SMALL: usize = 64 << 10;
@@ -56,7 +56,7 @@ fn each_importer(x: usize, h: usize) {
         ("weight_hh_l0_reverse", &[3 * h, h]),
     ];
     check(both, |t| pytorch::bidirectional_gru(t, ""));
-    check(&[("weight_ih_l0", &[h, x]), ("weight_hh_l0", &[h, h])], |t| pytorch::rnn(t, "", Activation::Tanh));
+    check(&[("weight_ih_l0", &[h, x]), ("weight_hh_l0", &[h, h])], |t| pytorch::rnn(t, "", &Default::default()));
 
     check(&[("kernel", &[x, 4 * h]), ("recurrent_kernel", &[h, 4 * h]), ("bias", &[4 * h])], |t| {
         keras::lstm(t, "", &keras::Options::default())
@@ -68,14 +68,14 @@ fn each_importer(x: usize, h: usize) {
     let peepholes: &[(&str, &[usize])] = &[("w_f_diag", &[h]), ("w_i_diag", &[h]), ("w_o_diag", &[h])];
     let projected: &[(&str, &[usize])] =
         &[("kernel", &[x + p, 4 * h]), ("bias", &[4 * h]), ("projection/kernel", &[h, p])];
-    check(&[projected, peepholes].concat(), |t| tensorflow::lstm(t, "", |builder| builder));
+    check(&[projected, peepholes].concat(), |t| tensorflow::lstm(t, "", &Default::default()));
     let gru: &[(&str, &[usize])] = &[
         ("gates/kernel", &[x + h, 2 * h]),
         ("gates/bias", &[2 * h]),
         ("candidate/kernel", &[x + h, h]),
         ("candidate/bias", &[h]),
     ];
-    check(gru, |t| tensorflow::gru(t, "", |builder| builder));
+    check(gru, |t| tensorflow::gru(t, "", &Default::default()));
 
     check(&[("W", &[2, 4 * h, x]), ("R", &[2, 4 * h, h]), ("B", &[2, 8 * h]), ("P", &[2, 3 * h])], |t| {
         onnx::bidirectional_lstm(t, "", &onnx::Options::default())
@@ -133,7 +133,7 @@ fn loading_takes_the_cell_and_one_tensor() {
         let expected = inputs * gates * (4 + 4 + vector);
         assert!(peak < expected + SMALL, "{gates} gates: {peak} bytes for a file of {}", file.len());
     };
-    one_unit(1, &|t| drop(pytorch::rnn(t, "", Activation::Tanh).unwrap()));
+    one_unit(1, &|t| drop(pytorch::rnn(t, "", &Default::default()).unwrap()));
     one_unit(3, &|t| drop(pytorch::gru(t, "").unwrap()));
     one_unit(4, &|t| drop(pytorch::lstm(t, "").unwrap()));
 

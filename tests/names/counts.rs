@@ -3,7 +3,7 @@
 use crate::{bits, randomized, rng};
 use ndarray::{Array1, Array2, Axis, s};
 use rnn_cell::weights::{Stack, Tensors, keras, pytorch, tensorflow};
-use rnn_cell::{Activation, BasicRnn, Error, Gru, GruReset, Lstm, stack_bidirectional_dynamic_rnn};
+use rnn_cell::{BasicRnn, Error, Gru, GruReset, Lstm, stack_bidirectional_dynamic_rnn};
 
 fn layers(count: usize, width: usize) -> Vec<Gru<f64>> {
     let input = |layer| if layer == 0 { 3 } else { width };
@@ -50,14 +50,14 @@ fn pytorch_counts_layers() {
     let tensors = pytorch::export_rnn(&cells, None, "").unwrap();
     let one = |layers| {
         let mut tensors = tensors.clone();
-        pytorch::rnn(&mut tensors, stack("", layers), Activation::Tanh).map(|stack| stack.cells().len())
+        pytorch::rnn(&mut tensors, stack("", layers), &Default::default()).map(|stack| stack.cells().len())
     };
     check(2, one, "weight_ih_l2", "weight_ih_l1");
     let cells = [3, 8].map(|input| BasicRnn::<f64>::new(input, 4, &mut rng(1)));
     let tensors = pytorch::export_rnn(&cells, Some(&cells), "").unwrap();
     let both = |layers| {
         let mut tensors = tensors.clone();
-        pytorch::bidirectional_rnn(&mut tensors, stack("", layers), Activation::Tanh).map(|pair| pair.fw.len())
+        pytorch::bidirectional_rnn(&mut tensors, stack("", layers), &Default::default()).map(|pair| pair.fw.len())
     };
     check(2, both, "weight_ih_l2", "weight_ih_l1");
 }
@@ -89,7 +89,7 @@ fn tensorflow_counts_cells() {
     let import = |layers| {
         let mut tensors = tensors.clone();
         let cells = tensorflow::multi(&mut tensors, stack("rnn/multi_rnn_cell/", layers), |tensors, prefix| {
-            tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), |builder| builder)
+            tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), &tensorflow::Options::default())
         });
         cells.map(|cells| cells.len())
     };
@@ -112,7 +112,7 @@ fn a_bidirectional_stack_of_tensorflow_is_read() {
         let mut tensors = tensors.clone();
         let stack = stack("stack_bidirectional_rnn/", layers);
         let pair = tensorflow::stack_bidirectional(&mut tensors, stack, |tensors, prefix| {
-            tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), |builder| builder)
+            tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), &tensorflow::Options::default())
         })?;
         tensors.finish()?;
         Ok::<_, Error>(pair)

@@ -65,7 +65,8 @@ fn pytorch_reads_back_what_it_wrote() {
         let cell = basic_rnn(Activation::Relu, use_bias);
         let export = |cell: &BasicRnn<f64>, prefix: &str| pytorch::export_rnn(std::slice::from_ref(cell), None, prefix);
         let back = round_trip(&cell, export, |t, prefix| {
-            pytorch::rnn(t, prefix, Activation::Relu).map(|stack| only(stack.into_cells()))
+            pytorch::rnn(t, prefix, &pytorch::Options::default().nonlinearity(Activation::Relu))
+                .map(|stack| only(stack.into_cells()))
         });
         assert_eq!(bits(&back), bits(&cell));
         let cell = lstm(0.0, use_bias);
@@ -121,17 +122,19 @@ fn tensorflow_reads_back_what_it_wrote() {
     let back = round_trip(
         &sigmoid,
         |cell, prefix| Ok(tensorflow::export_basic_rnn(cell, prefix)),
-        |t, prefix| tensorflow::basic_rnn(t, prefix, |builder| builder.activation(Activation::Sigmoid)),
+        |t, prefix| tensorflow::basic_rnn(t, prefix, &tensorflow::Options::default().activation(Activation::Sigmoid)),
     );
     assert_eq!(bits(&back), bits(&sigmoid));
     let all = Lstm::<f64>::builder(3, 4).forget_bias(0.5).use_peepholes(true).num_proj(5).cell_clip(3.0);
     let all = randomized(all.build(&mut rng(5)).unwrap(), 5);
     let back = round_trip(&all, tensorflow::export_lstm, |t, prefix| {
-        tensorflow::lstm(t, prefix, |builder| builder.forget_bias(0.5).cell_clip(3.0))
+        tensorflow::lstm(t, prefix, &tensorflow::Options::default().forget_bias(0.5).cell_clip(3.0))
     });
     assert_eq!((bits(&back), back.forget_bias()), (bits(&all), 0.5));
     let cell = gru(GruReset::Before, true);
-    let back = round_trip(&cell, tensorflow::export_gru, |t, prefix| tensorflow::gru(t, prefix, |builder| builder));
+    let back = round_trip(&cell, tensorflow::export_gru, |t, prefix| {
+        tensorflow::gru(t, prefix, &tensorflow::Options::default())
+    });
     assert_eq!(bits(&back), bits(&cell));
 }
 
@@ -206,7 +209,9 @@ fn what_a_framework_adds_changes_no_output() {
         let back = flax::simple(&mut tensors, "").unwrap();
         assert_eq!(run(&back, &x), run(&simple, &x));
     }
-    let back = tensorflow::basic_rnn(&mut tensorflow::export_basic_rnn(&simple, ""), "", |builder| builder).unwrap();
+    let back =
+        tensorflow::basic_rnn(&mut tensorflow::export_basic_rnn(&simple, ""), "", &tensorflow::Options::default())
+            .unwrap();
     assert_eq!(run(&back, &x), run(&simple, &x));
     for (forget_bias, use_bias) in [(0.0, false), (1.0, false), (0.25, true)] {
         let cell = lstm(forget_bias, use_bias);
@@ -218,7 +223,7 @@ fn what_a_framework_adds_changes_no_output() {
         ];
         all.push({
             let mut tensors = tensorflow::export_lstm(&cell, "").unwrap();
-            tensorflow::lstm(&mut tensors, "", |builder| builder.forget_bias(forget_bias)).unwrap()
+            tensorflow::lstm(&mut tensors, "", &tensorflow::Options::default().forget_bias(forget_bias)).unwrap()
         });
         for back in all {
             let error = (run(&back, &x) - run(&cell, &x)).iter().fold(0.0_f64, |most, d| most.max(d.abs()));
@@ -226,7 +231,8 @@ fn what_a_framework_adds_changes_no_output() {
         }
     }
     let before = gru(GruReset::Before, false);
-    let back = tensorflow::gru(&mut tensorflow::export_gru(&before, "").unwrap(), "", |builder| builder).unwrap();
+    let back = tensorflow::gru(&mut tensorflow::export_gru(&before, "").unwrap(), "", &tensorflow::Options::default())
+        .unwrap();
     assert_eq!(run(&back, &x), run(&before, &x));
     assert_eq!(run(&haiku::gru(&mut haiku::export_gru(&before, "").unwrap(), "").unwrap(), &x), run(&before, &x));
     let after = gru(GruReset::After, false);

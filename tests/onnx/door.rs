@@ -6,7 +6,7 @@ mod inspect;
 
 use crate::models::path;
 use rnn_cell::weights::{self, Format, Layer, Tensors, flax, keras, onnx, pytorch, tensorflow};
-use rnn_cell::{Activation, Error, RnnCell};
+use rnn_cell::{Error, RnnCell};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
@@ -100,11 +100,13 @@ fn load(layer: &Layer, t: &mut Tensors<'_, f32>) -> (usize, usize, usize) {
         cells
     };
     match call {
-        "pytorch::rnn" => pytorch::rnn(t, prefix, Activation::Tanh).map(|c| of(&c.cells()[0], stack(c.cells().len()))),
+        "pytorch::rnn" => {
+            pytorch::rnn(t, prefix, &Default::default()).map(|c| of(&c.cells()[0], stack(c.cells().len())))
+        }
         "pytorch::lstm" => pytorch::lstm(t, prefix).map(|c| of(&c.cells()[0], stack(c.cells().len()))),
         "pytorch::gru" => pytorch::gru(t, prefix).map(|c| of(&c.cells()[0], stack(c.cells().len()))),
         "pytorch::bidirectional_rnn" => {
-            pytorch::bidirectional_rnn(t, prefix, Activation::Tanh).map(|c| of(&c.fw[0], stack(c.bw.len())))
+            pytorch::bidirectional_rnn(t, prefix, &Default::default()).map(|c| of(&c.fw[0], stack(c.bw.len())))
         }
         "pytorch::bidirectional_lstm" => {
             pytorch::bidirectional_lstm(t, prefix).map(|c| of(&c.fw[0], stack(c.bw.len())))
@@ -113,9 +115,9 @@ fn load(layer: &Layer, t: &mut Tensors<'_, f32>) -> (usize, usize, usize) {
         "keras::simple_rnn" => keras::simple_rnn(t, prefix, &Default::default()).map(|c| of(&c, 1)),
         "keras::lstm" => keras::lstm(t, prefix, &Default::default()).map(|c| of(&c, 1)),
         "keras::gru" => keras::gru(t, prefix, &Default::default()).map(|c| of(&c, 1)),
-        "tensorflow::basic_rnn" => tensorflow::basic_rnn(t, prefix, |builder| builder).map(|c| of(&c, 1)),
-        "tensorflow::lstm" => tensorflow::lstm(t, prefix, |builder| builder).map(|c| of(&c, 1)),
-        "tensorflow::gru" => tensorflow::gru(t, prefix, |builder| builder).map(|c| of(&c, 1)),
+        "tensorflow::basic_rnn" => tensorflow::basic_rnn(t, prefix, &Default::default()).map(|c| of(&c, 1)),
+        "tensorflow::lstm" => tensorflow::lstm(t, prefix, &Default::default()).map(|c| of(&c, 1)),
+        "tensorflow::gru" => tensorflow::gru(t, prefix, &Default::default()).map(|c| of(&c, 1)),
         "flax::simple" => flax::simple(t, prefix).map(|c| of(&c, 1)),
         "flax::lstm" => flax::lstm(t, prefix).map(|c| of(&c, 1)),
         "flax::gru" => flax::gru(t, prefix).map(|c| of(&c, 1)),
@@ -184,7 +186,7 @@ fn inspect_lists_a_model() {
     assert_eq!(text.matches("not imported: ").count(), 10, "{text}");
     let text = described(&path("nested.onnx"));
     let lines = "\"in_function\" ONNX RNN, 3 to 4, reverse, Tanh, in function \"layer\" of layer \"call.in_function\"\n    \
-                 let cell = model.node(\"in_function\")?.reverse_basic_rnn::<f32>()?;\n";
+                 let cell = model.node(\"in_function\")?.reverse_rnn::<f32>()?;\n";
     assert!(text.contains(lines), "{text}");
     let text = described(&path("torch_gru.onnx"));
     assert!(text.starts_with("an ONNX model, 1 recurrent layer\n"), "{text}");

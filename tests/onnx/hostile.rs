@@ -45,10 +45,10 @@ fn read(file: &[u8]) -> Result<usize, Error> {
             let _ = (node.place(), node.sizes(), node.initial_h::<f32>(), node.initial_c::<f32>());
             cells += usize::from(node.lstm::<f32>().is_ok());
             cells += usize::from(node.gru::<f32>().is_ok());
-            cells += usize::from(node.basic_rnn::<f32>().is_ok());
+            cells += usize::from(node.rnn::<f32>().is_ok());
             cells += usize::from(node.bidirectional_lstm::<f32>().is_ok());
             cells += usize::from(node.bidirectional_gru::<f32>().is_ok());
-            cells += usize::from(node.bidirectional_basic_rnn::<f32>().is_ok());
+            cells += usize::from(node.bidirectional_rnn::<f32>().is_ok());
         }
         cells
     });
@@ -69,7 +69,7 @@ fn node_refused(nodes: &[Vec<u8>], tensors: &[Vec<u8>], [w, r]: [&str; 2]) -> St
     let file = model(&graph(&[nodes, &[rnn]].concat(), tensors));
     assert_eq!(read(&file).unwrap(), 0);
     let model = Model::from_bytes(&file).unwrap();
-    model.node("rnn").unwrap().basic_rnn::<f32>().unwrap_err().to_string()
+    model.node("rnn").unwrap().rnn::<f32>().unwrap_err().to_string()
 }
 
 /// W and R of a simple network of one unit.

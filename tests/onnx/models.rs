@@ -48,9 +48,9 @@ fn outputs(node: &Node<'_>, x: &ArrayRef3<f32>) -> Array3<f32> {
         (Kind::Gru, Direction::Forward) => forward(&node.gru().unwrap(), x),
         (Kind::Gru, Direction::Reverse) => reverse(&node.reverse_gru().unwrap(), x),
         (Kind::Gru, Direction::Bidirectional) => both(&node.bidirectional_gru().unwrap(), x),
-        (_, Direction::Forward) => forward(&node.basic_rnn().unwrap(), x),
-        (_, Direction::Reverse) => reverse(&node.reverse_basic_rnn().unwrap(), x),
-        (_, Direction::Bidirectional) => both(&node.bidirectional_basic_rnn().unwrap(), x),
+        (_, Direction::Forward) => forward(&node.rnn().unwrap(), x),
+        (_, Direction::Reverse) => reverse(&node.reverse_rnn().unwrap(), x),
+        (_, Direction::Bidirectional) => both(&node.bidirectional_rnn().unwrap(), x),
     }
 }
 
@@ -206,7 +206,7 @@ fn what_no_cell_does_is_refused_by_name() {
         let error = match node.kind() {
             Kind::Lstm => node.lstm::<f32>().map(drop),
             Kind::Gru => node.gru::<f32>().map(drop),
-            _ => node.basic_rnn::<f32>().map(drop),
+            _ => node.rnn::<f32>().map(drop),
         };
         let message = format!("layer \"{name}\" cannot be imported: {reason}");
         assert_eq!(error.unwrap_err().to_string(), message);
@@ -216,7 +216,7 @@ fn what_no_cell_does_is_refused_by_name() {
 #[test]
 fn weights_that_are_no_constants_are_named() {
     let model = open("refused");
-    let error = |name: &str| model.node(name).unwrap().basic_rnn::<f32>().unwrap_err().to_string();
+    let error = |name: &str| model.node(name).unwrap().rnn::<f32>().unwrap_err().to_string();
     assert_eq!(
         error("computed"),
         "layer \"computed\" cannot be imported: a node \"Add\" makes one of its weights, but they are followed only \
@@ -243,7 +243,7 @@ fn another_function_is_named() {
     );
     refused(node("lstm_reverse").lstm::<f32>().map(drop), "with direction reverse, which `reverse_lstm` reads");
     refused(node("gru").lstm::<f32>().map(drop), "it is a GRU with direction forward, which `gru` reads");
-    refused(node("rnn").bidirectional_basic_rnn::<f32>().map(drop), "which `basic_rnn` reads");
+    refused(node("rnn").bidirectional_rnn::<f32>().map(drop), "which `rnn` reads");
     let error = model.node("lstm_").unwrap_err().to_string();
     assert!(
         error.starts_with("weight \"lstm_\" is missing: the recurrent nodes are \"lstm\", \"lstm_reverse\""),

@@ -89,7 +89,7 @@ fn all_kinds_come_back<E: Float>() {
         let written = [true, false].map(|use_bias| randomized(build(use_bias).build(rng).unwrap(), rng));
         for written in written {
             let bytes = Export::new(std::slice::from_ref(&written)).to_bytes().unwrap();
-            let read = Model::from_bytes(&bytes).unwrap().node("layer_0").unwrap().basic_rnn::<E>().unwrap();
+            let read = Model::from_bytes(&bytes).unwrap().node("layer_0").unwrap().rnn::<E>().unwrap();
             assert_eq!((read.activation(), bits(&read)), (activation, bits(&written)));
         }
     }

@@ -19,7 +19,7 @@ fn a_training_run_of_tensorflow_1() {
         assert!(tensors.contains("global_step") && tensors.contains("rnn/lstm_cell/kernel/Adam_1"));
         tensorflow::drop_training_variables(&mut tensors);
         let (x, outputs) = (take(&mut tensors, "x"), take(&mut tensors, "outputs"));
-        let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder).unwrap();
+        let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", &Default::default()).unwrap();
         check_close(name, &run(&cell, &x), &outputs);
         tensors.finish().unwrap();
     }
@@ -49,17 +49,17 @@ fn names_before_tensorflow_1_2() {
     tensors.rename("rnn/lstm_cell/kernel", "rnn/lstm_cell/weights").unwrap();
     tensors.rename("rnn/lstm_cell/bias", "rnn/lstm_cell/biases").unwrap();
     let (x, outputs) = (take(&mut tensors, "x"), take(&mut tensors, "outputs"));
-    let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder).unwrap();
+    let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", &Default::default()).unwrap();
     check_close("1.1", &run(&cell, &x), &outputs);
     let mut tensors = Tensors::<f32>::new();
     for (part, columns) in [("gates", 4), ("candidate", 2)] {
         tensors.insert(format!("gru_cell/{part}/weights"), Array2::ones((5, columns)));
         tensors.insert(format!("gru_cell/{part}/biases"), Array1::ones(columns));
     }
-    tensorflow::gru(&mut tensors, "gru_cell/", |builder| builder).unwrap();
+    tensorflow::gru(&mut tensors, "gru_cell/", &Default::default()).unwrap();
     tensors.insert("basic_rnn_cell/weights", Array2::ones((5, 2)));
     tensors.insert("basic_rnn_cell/biases", Array1::ones(2));
-    tensorflow::basic_rnn(&mut tensors, "basic_rnn_cell/", |builder| builder).unwrap();
+    tensorflow::basic_rnn(&mut tensors, "basic_rnn_cell/", &Default::default()).unwrap();
     assert!(tensors.is_empty());
 }
 

@@ -75,7 +75,7 @@ fn worst<C: TrainableCell<Elem = f64>>(cell: &mut AttentionWrapper<C>, start: &S
             d_last.set_alignment_history_gradient(mechanism, &history, &start.lengths).unwrap();
         }
     }
-    let back = tape.backward(&d_outputs, Some(d_last)).unwrap();
+    let back = tape.d_final_state(d_last).backward(&d_outputs).unwrap();
     let mut worst = 0.0;
     let mut compare = |gradient: f64, more: f64, less: f64| {
         let error = (gradient - (more - less) / (2.0 * STEP)).abs() / gradient.abs().max(1.0);
@@ -170,7 +170,7 @@ fn padding_reaches_no_gradient() {
         let gradients = |start: &Start| {
             let (outputs, _, tape) =
                 train::dynamic_rnn(cell, &start.x, Some(&start.lengths), Some(start.state(cell))).unwrap();
-            tape.backward(&outputs, None).unwrap()
+            tape.backward(&outputs).unwrap()
         };
         let (clean, dirty) = (gradients(&clean), gradients(&dirty));
         assert_eq!(clean, dirty, "{name}");

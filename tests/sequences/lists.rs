@@ -31,8 +31,8 @@ fn one_way_is_a_run_over_an_array() {
 
         let d = random(expected.dim(), rng);
         let d_steps: Vec<_> = by_step(&d, problem.time_major).outer_iter().map(|step| step.to_owned()).collect();
-        let expected = expected_tape.backward(&d, Some(last.clone())).unwrap();
-        let found = tape.backward_steps(&d_steps, Some(last)).unwrap();
+        let expected = expected_tape.d_final_state(last.clone()).backward(&d).unwrap();
+        let found = tape.d_final_state(last).backward_steps(&d_steps).unwrap();
         assert_eq!(found.inputs, by_step(&expected.inputs, problem.time_major));
         assert_eq!((found.parameters, found.initial_state), (expected.parameters, expected.initial_state));
     }
@@ -56,8 +56,12 @@ fn both_ways_are_a_run_over_an_array() {
         let d = by_step(&concatenate![Axis(2), d_fw, d_bw], problem.time_major);
         let d_steps: Vec<_> = d.outer_iter().collect();
         let (last_fw, last_bw) = states;
-        let expected = expected_tape.backward(&d_fw, &d_bw, Some(last_fw.clone()), Some(last_bw.clone())).unwrap();
-        let found = tape.backward_steps(&d_steps, Some(last_fw), Some(last_bw)).unwrap();
+        let expected = expected_tape
+            .d_final_state_fw(last_fw.clone())
+            .d_final_state_bw(last_bw.clone())
+            .backward(&d_fw, &d_bw)
+            .unwrap();
+        let found = tape.d_final_state_fw(last_fw).d_final_state_bw(last_bw).backward_steps(&d_steps).unwrap();
         assert_eq!(found.inputs, by_step(&expected.inputs, problem.time_major));
         assert_eq!((found.parameters, found.initial_states), (expected.parameters, expected.initial_states));
     }
@@ -71,11 +75,11 @@ fn lists_that_do_not_fit_are_errors() {
     let error = driver().record_steps(&none).map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "inputs.len() is 0, but must be at least 1");
     let tape = || driver().record_steps(&steps).unwrap().2;
-    let error = tape().backward_steps(&none, None).unwrap_err();
+    let error = tape().backward_steps(&none).unwrap_err();
     assert_eq!(error.to_string(), "d_outputs has shape [0], but must have [2]");
-    let error = tape().backward_steps(&[Array2::zeros((4, 2)), Array2::zeros((1, 2))], None).unwrap_err();
+    let error = tape().backward_steps(&[Array2::zeros((4, 2)), Array2::zeros((1, 2))]).unwrap_err();
     assert_eq!(error.to_string(), "d_outputs[1] has shape [1, 2], but must have [4, 2]");
     let (_, _, tape) = BidirectionalRnn::new(&cell, &cell).record_steps(&steps).unwrap();
-    let error = tape.backward_steps(&vec![Array2::zeros((4, 3)); 2], None, None).unwrap_err();
+    let error = tape.backward_steps(&vec![Array2::zeros((4, 3)); 2]).unwrap_err();
     assert_eq!(error.to_string(), "d_outputs[0] has shape [4, 3], but must have [4, 4]");
 }

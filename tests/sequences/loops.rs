@@ -23,7 +23,7 @@ fn a_loop_over_given_inputs_is_a_run() {
     let (d, d_last) = (random((5, 4, 2), rng), random_state(cell.zero_state(4), rng));
     let driver = DynamicRnn::new(&cell).time_major(true).sequence_length(&LENGTHS).initial_state(initial.clone());
     let (expected, expected_last, tape) = driver.record(&x).unwrap();
-    let expected_back = tape.backward(&d, Some(d_last.clone())).unwrap();
+    let expected_back = tape.d_final_state(d_last.clone()).backward(&d).unwrap();
 
     let driver = RawRnn::new(&cell, 4).initial_state(initial);
     let (outputs, last, tape) = driver
@@ -36,7 +36,7 @@ fn a_loop_over_given_inputs_is_a_run() {
         .unwrap();
     assert_eq!((outputs, last), (expected, expected_last));
     let mut times = Vec::new();
-    let back = tape.backward(&d, Some(d_last), |step| times.push(step.time)).unwrap();
+    let back = tape.d_final_state(d_last).backward(&d, |step| times.push(step.time)).unwrap();
     assert_eq!(times, [5, 4, 3, 2, 1, 0]);
     let close = |found: &[f64], expected: &[f64]| {
         assert_eq!(found.len(), expected.len());
@@ -130,7 +130,8 @@ fn a_loop_that_feeds_back_agrees_with_differences() {
     assert_eq!(dot(&outputs, &d) + dot(&numbers(&last), &numbers(&d_last)), loss(&model, &initial));
 
     let mut kept = Back { seen, later: Array2::zeros((4, 3)), dense: Gradients::zeros(&model.dense) };
-    let back = tape.try_backward::<Error>(&d, Some(d_last.clone()), |step| model.back(step, &mut kept)).unwrap();
+    let back =
+        tape.d_final_state(d_last.clone()).try_backward::<Error>(&d, |step| model.back(step, &mut kept)).unwrap();
     let weights = of_model(&model.cell, &back.parameters);
     assert_differences("weight of the cell", &weights, |at, by| {
         loss(&Model { cell: moved_weight(&model.cell, at, by), ..model.clone() }, &initial)
@@ -160,7 +161,7 @@ fn an_output_fed_back_and_emitted_agrees_with_differences() {
     };
     let (_, _, tape) = RawRnn::new(&cell, 4).initial_state(initial.clone()).record(feed).unwrap();
     let back = tape
-        .backward(&d, None, |step| {
+        .backward(&d, |step| {
             if let Some(d_output) = &mut step.d_output {
                 *d_output += &step.d_next_input;
             }
@@ -176,7 +177,7 @@ fn a_loop_without_steps_hands_the_gradient_of_its_state_back() {
     let cell = Gru::<f64>::new(2, 2, &mut rng(34));
     let (outputs, _, tape) = RawRnn::new(&cell, 3).record(|step| step.finished.fill(true)).unwrap();
     let d_last = random((3, 2), &mut rng(35));
-    let back = tape.backward(&outputs, Some(d_last.clone()), |step| assert!(step.d_output.is_none())).unwrap();
+    let back = tape.d_final_state(d_last.clone()).backward(&outputs, |step| assert!(step.d_output.is_none())).unwrap();
     assert_eq!(back.initial_state, d_last);
     assert!(back.parameters.arrays().iter().flatten().all(|&d| d == 0.0));
 }
@@ -186,13 +187,13 @@ fn gradients_that_do_not_fit_are_errors() {
     let cell = Gru::<f64>::new(2, 2, &mut rng(36));
     let tape = || -> RawTape<'_, _> { RawRnn::new(&cell, 4).record(finish).unwrap().2 };
     let d = Array3::zeros((5, 4, 2));
-    let error = tape().backward(&Array3::zeros((4, 4, 2)), None, |_| ()).unwrap_err();
+    let error = tape().backward(&Array3::zeros((4, 4, 2)), |_| ()).unwrap_err();
     assert_eq!(error.to_string(), "d_outputs has shape [4, 4, 2], but must have [5, 4, 2]");
-    let error = tape().backward(&d, Some(Array2::zeros((3, 2))), |_| ()).unwrap_err();
+    let error = tape().d_final_state(Array2::zeros((3, 2))).backward(&d, |_| ()).unwrap_err();
     assert!(matches!(&error, Error::StateShape { argument, .. } if argument == "d_final_state"), "{error}");
-    let error = tape().backward(&d, None, |step| *step.d_state = Array2::zeros((4, 3))).unwrap_err();
+    let error = tape().backward(&d, |step| *step.d_state = Array2::zeros((4, 3))).unwrap_err();
     assert!(matches!(&error, Error::StateShape { argument, .. } if argument == "d_state at time 5"), "{error}");
-    let failing = tape().try_backward(&d, None, |step| match step.time {
+    let failing = tape().try_backward(&d, |step| match step.time {
         2 => Err(Error::ZeroSize { argument: "mine" }),
         _ => Ok(()),
     });

@@ -52,7 +52,7 @@ fn recorded_and_checkpointed_runs_are_plain_runs() {
     let (outputs, _, tape) = driver().record(&x).unwrap();
     let (again, _, checkpointed) = driver().checkpoint_every(2).record(&x).unwrap();
     assert_eq!((&outputs, &again), (&expected, &expected));
-    let [a, b] = [tape, checkpointed].map(|tape| tape.backward(&outputs, None).unwrap());
+    let [a, b] = [tape, checkpointed].map(|tape| tape.backward(&outputs).unwrap());
     let close = |a: &f64, b: &f64| assert!((a - b).abs() < 1e-13);
     a.inputs.iter().zip(&b.inputs).for_each(|(a, b)| close(a, b));
     assert!(a.inputs.slice(s![1, 4.., ..]).iter().all(|&d| d == 0.0));

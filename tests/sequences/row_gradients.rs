@@ -25,7 +25,7 @@ fn one_way_gradients_are_differences() {
         };
         let driver = with_rows!(driver(&cell, &initial, problem.repeat), problem, marks);
         let (_, _, tape) = recorded!(driver, problem, &x);
-        let back = tape.backward(&d, Some(d_last.clone())).unwrap();
+        let back = tape.d_final_state(d_last.clone()).backward(&d).unwrap();
         let weights = of_model(&cell, &back.parameters);
         assert_differences("weight", &weights, |at, by| loss(&moved_weight(&cell, at, by), &x, &initial));
         assert_differences("x", &back.inputs, |at, by| loss(&cell, &moved(&x, at, by), &initial));
@@ -57,7 +57,8 @@ fn both_ways_gradients_are_differences() {
             dot(&outputs.0, &d_fw) + dot(&outputs.1, &d_bw) + states
         };
         let (_, _, tape) = recorded!(with_rows!(driver(&model, &initial), problem, marks), problem, &x);
-        let back = tape.backward(&d_fw, &d_bw, Some(d_last.0.clone()), Some(d_last.1.clone())).unwrap();
+        let back =
+            tape.d_final_state_fw(d_last.0.clone()).d_final_state_bw(d_last.1.clone()).backward(&d_fw, &d_bw).unwrap();
         let weights = of_model(&model, &back.parameters);
         assert_differences("weight", &weights, |at, by| loss(&moved_weight(&model, at, by), &x, &initial));
         assert_differences("x", &back.inputs, |at, by| loss(&model, &moved(&x, at, by), &initial));

@@ -54,8 +54,11 @@ fn gradients_are_differences() {
             let states = dot(&numbers(&(fw, bw)), &numbers(&d_last));
             dot(&outputs, &d) + if with_states { states } else { 0.0 }
         };
-        let (d_fw, d_bw) = (with_states.then(|| d_last.0.clone()), with_states.then(|| d_last.1.clone()));
-        let back = tape.backward(&d, d_fw, d_bw).unwrap();
+        let tape = match with_states {
+            true => tape.d_final_states_fw(d_last.0.clone()).d_final_states_bw(d_last.1.clone()),
+            false => tape,
+        };
+        let back = tape.backward(&d).unwrap();
         let weights = of_model(&model, &back.parameters);
         assert_differences("weight", &weights, |at, by| loss(&moved_weight(&model, at, by), &x, &initial));
         assert_differences("x", &back.inputs, |at, by| loss(&model, &moved(&x, at, by), &initial));
@@ -74,14 +77,14 @@ fn a_tape_outlives_the_lengths_and_refuses_what_does_not_fit() {
     };
     let state = |width| Array2::zeros((2, width));
     let d = Array3::zeros((2, 3, 2));
-    assert!(record().backward(&d, Some(vec![state(2), state(1)]), None).is_ok());
+    assert!(record().d_final_states_fw(vec![state(2), state(1)]).backward(&d).is_ok());
     let error =
         |result: Result<_, Error>| result.map(|_: rnn_cell::train::BidirectionalGradients<_, _>| ()).unwrap_err();
-    let found = error(record().backward(&Array3::zeros((2, 3, 3)), None, None));
+    let found = error(record().backward(&Array3::zeros((2, 3, 3))));
     assert_eq!(found.to_string(), "d_outputs has shape [2, 3, 3], but must have [2, 3, 2]");
-    let found = error(record().backward(&d, None, Some(vec![state(1)])));
+    let found = error(record().d_final_states_bw(vec![state(1)]).backward(&d));
     assert!(matches!(found, Error::LayerCount { argument: "d_final_states_bw", expected: 2, found: 1 }));
-    let found = error(record().backward(&d, Some(vec![state(2), state(2)]), None));
+    let found = error(record().d_final_states_fw(vec![state(2), state(2)]).backward(&d));
     assert!(matches!(&found, Error::StateShape { argument, .. } if argument == "d_final_states_fw[1]"), "{found}");
     let driver = StackBidirectionalRnn::new(&model.fw, &model.bw).checkpoint_every(0);
     assert!(matches!(driver.record(&x).map(|_| ()), Err(Error::ZeroSize { argument: "checkpoint_every" })));

@@ -38,7 +38,7 @@ fn gradients_of_parts_of_a_batch_add_up() {
     let (cell, x) = (Lstm::<f64>::new(3, 2, rng), random((4, 5, 3), rng));
     let of = |x: &Array3<f64>| {
         let (outputs, _, tape) = DynamicRnn::new(&cell).record(x).unwrap();
-        tape.backward(&outputs, None).unwrap().parameters
+        tape.backward(&outputs).unwrap().parameters
     };
     let mut sum = of(&x.slice(ndarray::s![..3, .., ..]).to_owned());
     sum.add(&of(&x.slice(ndarray::s![3.., .., ..]).to_owned())).unwrap();
@@ -104,7 +104,7 @@ fn a_learned_state_agrees_with_differences() {
     let driver =
         |start: &Start| DynamicRnn::new(&cell).sequence_length(&lengths).resets(&resets).initial_state(start.repeat(5));
     let (_, last, tape) = driver(&start).record(&x).unwrap();
-    let back = tape.backward(&d, Some(last.clone())).unwrap();
+    let back = tape.d_final_state(last.clone()).backward(&d).unwrap();
     let gradients = of_model(&start, &start.gradient(&back.initial_state).unwrap());
     assert_eq!(gradients.len(), 6);
     let loss = |start: &Start| {

@@ -55,7 +55,7 @@ impl<E: Float> Problem<E> {
         let lengths = self.lengths.as_deref();
         let (outputs, finals, tape) =
             train::dynamic_rnn(&self.cell, &self.x, lengths, Some(self.initial.clone())).unwrap();
-        let back = tape.backward(&self.d_outputs, Some(self.d_final.clone())).unwrap();
+        let back = tape.d_final_state(self.d_final.clone()).backward(&self.d_outputs).unwrap();
         numbers(outputs.view(), &finals, &back)
     }
 }
@@ -257,7 +257,7 @@ fn a_run_back_is_steps_back() {
     fn law<E: Float>(name: &str, p: &mut Problem<E>) {
         let (stepped, lengths) = (Stepped(&p.cell), p.lengths.as_deref());
         let (outputs, finals, tape) = train::dynamic_rnn(&stepped, &p.x, lengths, Some(p.initial.clone())).unwrap();
-        let back = tape.backward(&p.d_outputs, Some(p.d_final.clone())).unwrap();
+        let back = tape.d_final_state(p.d_final.clone()).backward(&p.d_outputs).unwrap();
         assert_close(name, &numbers(outputs.view(), &finals, &back), &p.run());
     }
     each_problem(law, law);
@@ -270,7 +270,7 @@ fn checkpointed_gradients_are_the_plain_ones() {
         for every in [1, 2, 3, 10, 11, 100, usize::MAX - 1, usize::MAX] {
             let driver = driver(&p.cell, p.lengths.as_deref(), Some(p.initial.clone()));
             let (outputs, finals, tape) = driver.checkpoint_every(every).record(&p.x).unwrap();
-            let back = tape.backward(&p.d_outputs, Some(p.d_final.clone())).unwrap();
+            let back = tape.d_final_state(p.d_final.clone()).backward(&p.d_outputs).unwrap();
             assert_close(&format!("{name}, every {every}"), &plain, &numbers(outputs.view(), &finals, &back));
         }
     }
@@ -286,8 +286,8 @@ fn both_ways<E: Float>(p: &Problem<E>, every: Option<usize>) -> Vec<E> {
         Some(every) => driver.checkpoint_every(every).record(&p.x),
     }
     .unwrap();
-    let (d, d_final) = (&p.d_outputs, || Some(p.d_final.clone()));
-    let back = tape.backward(d, d, d_final(), d_final()).unwrap();
+    let (d, d_final) = (&p.d_outputs, || p.d_final.clone());
+    let back = tape.d_final_state_fw(d_final()).d_final_state_bw(d_final()).backward(d, d).unwrap();
     let mut numbers = crate::common::numbers(fw.view(), &finals.0);
     numbers.extend(crate::common::numbers(bw.view(), &finals.1));
     numbers.extend(crate::common::numbers(back.inputs.view(), &back.initial_states.0));
@@ -343,7 +343,7 @@ fn a_batch_is_a_loop_over_its_rows() {
             let only = |array: &Array3<E>| array.slice(s![row..row + 1, .., ..]).to_owned();
             let (x, length) = (only(&p.x), p.lengths.as_ref().map(|lengths| &lengths[row..row + 1]));
             let (y, last, tape) = train::dynamic_rnn(&p.cell, &x, length, Some(p.initial.select_rows(&[row]))).unwrap();
-            let back = tape.backward(&only(&p.d_outputs), Some(p.d_final.select_rows(&[row]))).unwrap();
+            let back = tape.d_final_state(p.d_final.select_rows(&[row])).backward(&only(&p.d_outputs)).unwrap();
             outputs.push(y);
             d_inputs.push(back.inputs);
             finals.copy_row(row, &last, 0);
@@ -378,7 +378,7 @@ fn windows_are_the_whole_sequence() {
         }
         let (mut d_inputs, mut d_state, mut parameters) = (Vec::new(), p.d_final.clone(), None);
         for (tape, [_, d_outputs]) in tapes.into_iter().zip(&windows).rev() {
-            let back = tape.backward(d_outputs, Some(d_state)).unwrap();
+            let back = tape.d_final_state(d_state).backward(d_outputs).unwrap();
             d_inputs.insert(0, back.inputs);
             d_state = back.initial_state;
             add(&mut parameters, back.parameters);

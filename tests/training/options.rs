@@ -72,7 +72,7 @@ impl Options {
             Some(every) => driver.checkpoint_every(every).record(&x).unwrap(),
         };
         assert!(outputs.is_standard_layout());
-        let mut gradients = tape.backward(&d_outputs, Some(run.d_last.clone())).unwrap();
+        let mut gradients = tape.d_final_state(run.d_last.clone()).backward(&d_outputs).unwrap();
         assert!(gradients.inputs.is_standard_layout());
         gradients.inputs = laid_out(&gradients.inputs, time_major);
         (laid_out(&outputs, time_major), last, gradients)
@@ -111,8 +111,8 @@ proptest! {
                 if is_last {
                     assert_eq!(leaves(&state), leaves(&last.select_rows(&[row])));
                 }
-                let d_state = is_last.then(|| run.d_last.select_rows(&[row]));
-                let back = tape.backward(&run.d_outputs.slice(part), d_state).unwrap();
+                let tape = if is_last { tape.d_final_state(run.d_last.select_rows(&[row])) } else { tape };
+                let back = tape.backward(&run.d_outputs.slice(part)).unwrap();
                 d_x.slice_mut(part).assign(&back.inputs);
                 sums.iter_mut().zip(back.parameters.arrays()).for_each(|(sum, part)| *sum += part);
                 let parts = leaves(&back.initial_state);
@@ -155,7 +155,7 @@ fn time_major<E: Float>(problem: &Problem, options: &Options) {
             None => driver.record(&x).unwrap(),
             Some(every) => driver.checkpoint_every(every).record(&x).unwrap(),
         };
-        let back = tape.backward(&d, &d, Some(run.d_last.clone()), None).unwrap();
+        let back = tape.d_final_state_fw(run.d_last.clone()).backward(&d, &d).unwrap();
         let outputs = [fw, bw].map(|outputs| laid_out(&outputs, time_major));
         let states = [states.0, states.1, back.initial_states.0, back.initial_states.1];
         (outputs, states.map(|state| leaves(&state)), laid_out(&back.inputs, time_major), back.parameters)
@@ -186,7 +186,7 @@ fn resets_agree_with_central_differences() {
             Some(every) => driver(&initial).checkpoint_every(every).record(&x).unwrap(),
         };
         let d_last = LstmState { c: last.c.mapv(|_| 1.0), h: last.h.mapv(|_| 0.0) };
-        let back = tape.backward(&outputs, Some(d_last)).unwrap();
+        let back = tape.d_final_state(d_last).backward(&outputs).unwrap();
         let difference = |shift: &dyn Fn(f64) -> f64| (shift(1e-5) - shift(-1e-5)) / 2e-5;
         for (at, d) in back.inputs.indexed_iter() {
             let expected = difference(&|by| {
@@ -217,5 +217,5 @@ fn a_tape_outlives_lengths_and_resets() {
         let (outputs, _, tape) = DynamicRnn::new(&cell).sequence_length(&lengths).resets(&resets).record(&x).unwrap();
         (outputs, tape)
     };
-    assert_eq!(tape.backward(&outputs, None).unwrap().inputs.dim(), (2, 4, 4));
+    assert_eq!(tape.backward(&outputs).unwrap().inputs.dim(), (2, 4, 4));
 }

@@ -97,7 +97,7 @@ impl<E: Float> Run<E> {
         // Recording changes no bit.
         let (plain, plain_last) = dynamic_rnn(cell, x, Some(lengths), Some(initial.clone())).unwrap();
         assert_eq!((outputs, leaves(&last)), (plain, leaves(&plain_last)));
-        tape.backward(d_outputs, Some(d_last.clone())).unwrap()
+        tape.d_final_state(d_last.clone()).backward(d_outputs).unwrap()
     }
 }
 
@@ -108,8 +108,8 @@ impl<E: Float> Run<E> {
         let start = || Some(initial.clone());
         let run = train::bidirectional_dynamic_rnn(cell, cell, x, Some(lengths), start(), start());
         let (_, _, tape) = run.unwrap();
-        let d_last = || Some(d_last.clone());
-        let gradients = tape.backward(d_outputs, d_outputs, d_last(), d_last()).unwrap();
+        let tape = tape.d_final_state_fw(d_last.clone()).d_final_state_bw(d_last.clone());
+        let gradients = tape.backward(d_outputs, d_outputs).unwrap();
         let mut all: Vec<E> = gradients.parameters.arrays().iter().flatten().copied().collect();
         all.extend(gradients.inputs.slice(s![.., ..seq, ..]));
         for state in [&gradients.initial_states.0, &gradients.initial_states.1] {
@@ -240,7 +240,7 @@ proptest! {
         let mut sums: Vec<_> = whole.parameters.arrays().iter().map(|array| array * 0.0).collect();
         let mut d_state = run.d_last.clone();
         for (tape, window) in tapes.into_iter().zip(&windows).rev() {
-            let gradients = tape.backward(&run.d_outputs.slice(window), Some(d_state)).unwrap();
+            let gradients = tape.d_final_state(d_state).backward(&run.d_outputs.slice(window)).unwrap();
             assert_close(whole.inputs.slice(window), &gradients.inputs);
             sums.iter_mut().zip(gradients.parameters.arrays()).for_each(|(sum, part)| *sum += part);
             d_state = gradients.initial_state;

@@ -467,7 +467,7 @@ impl<O: Optimizer<f32>> Training<O> {
             let logits = self.dense.forward(&outputs).unwrap();
             let (_, d_logits) = sequence_loss(&logits, &targets, &weights).unwrap();
             let (d_outputs, dense) = self.dense.backward(&outputs, &d_logits).unwrap();
-            let cell = tape.backward(&d_outputs, None).unwrap().parameters;
+            let cell = tape.backward(&d_outputs).unwrap().parameters;
             let mut gradients = Gradients::join([("cell", cell), ("dense", dense)]);
             clip_by_global_norm(&mut gradients, 0.1).unwrap();
             let model = &mut Parts::new([("cell", &mut self.cell), ("dense", &mut self.dense)]);
@@ -541,7 +541,8 @@ fn both_directions_are_each_direction() {
             rnn_cell::bidirectional_dynamic_rnn(&cell_fw, &cell_bw, &x, lengths, fw0.clone(), bw0.clone()).unwrap();
         assert_eq!(((&fw, &bw), &states), ((&outputs.0, &outputs.1), &expected_states));
         assert!(bw.is_standard_layout());
-        let gradients = tape.backward(&d_fw, &d_bw, Some(states.0.clone()), Some(states.1.clone())).unwrap();
+        let gradients =
+            tape.d_final_state_fw(states.0.clone()).d_final_state_bw(states.1.clone()).backward(&d_fw, &d_bw).unwrap();
 
         // Each direction alone, the backward one over a copy that is reversed row by row.
         let reversed = |from: &Array3<f64>| {
@@ -553,10 +554,10 @@ fn both_directions_are_each_direction() {
             to
         };
         let (_, _, tape) = train::dynamic_rnn(&cell_fw, &x, lengths, fw0).unwrap();
-        let alone_fw = tape.backward(&d_fw, Some(states.0)).unwrap();
+        let alone_fw = tape.d_final_state(states.0).backward(&d_fw).unwrap();
         let x_reversed = reversed(&x);
         let (_, _, tape) = train::dynamic_rnn(&cell_bw, &x_reversed, lengths, bw0).unwrap();
-        let alone_bw = tape.backward(&reversed(&d_bw), Some(states.1)).unwrap();
+        let alone_bw = tape.d_final_state(states.1).backward(&reversed(&d_bw)).unwrap();
         assert_close("inputs", &gradients.inputs, &(&alone_fw.inputs + &reversed(&alone_bw.inputs)), 1e-12);
         let expected = Gradients::join([("fw", alone_fw.parameters), ("bw", alone_bw.parameters)]);
         let names = |gradients: &Gradients<f64>| gradients.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
@@ -590,7 +591,11 @@ fn a_tape_refuses_gradients_of_other_shapes() {
             None => driver.record(&x).unwrap(),
             Some(every) => driver.checkpoint_every(every).record(&x).unwrap(),
         };
-        tape.backward(&Array3::zeros(d_outputs), d_state).map(|_| ())
+        let tape = match d_state {
+            Some(d_state) => tape.d_final_state(d_state),
+            None => tape,
+        };
+        tape.backward(&Array3::zeros(d_outputs)).map(|_| ())
     };
     for every in [None, Some(2)] {
         assert_eq!(back(every, (2, 5, 2), None), Ok(()));
@@ -614,7 +619,7 @@ fn a_tape_refuses_gradients_of_other_shapes() {
     // A state with another number of leaves, which only types known at run time can have.
     let cell = BoxedTrainableCell::new(cell);
     let (_, _, tape) = train::dynamic_rnn(&cell, &x, None, None).unwrap();
-    let error = tape.backward(&Array3::zeros((2, 5, 2)), Some(DynState::new(Array2::zeros((2, 4))))).err();
+    let error = tape.d_final_state(DynState::new(Array2::zeros((2, 4)))).backward(&Array3::zeros((2, 5, 2))).err();
     assert_eq!(error, Some(Error::StateLeaves { argument: "d_final_state".into(), expected: 2, found: 1 }));
 }
 
@@ -631,14 +636,13 @@ fn both_directions_refuse_what_does_not_fit() {
     let d = Array3::zeros((2, 5, 2));
     let outputs = |name: &str| format!("{name} has shape [2, 5, 3], but must have [2, 5, 2]");
     let state = |name: &str| message.replace("initial_state_bw", name);
-    for (d_fw, d_bw, d_states, message) in [
-        (&x, &d, (None, None), outputs("d_outputs_fw")),
-        (&d, &x, (None, None), outputs("d_outputs_bw")),
-        (&d, &d, (Some(wrong.clone()), None), state("d_final_state_fw")),
-        (&d, &d, (None, Some(wrong.clone())), state("d_final_state_bw")),
+    let tape = || train::bidirectional_dynamic_rnn(&three, &three, &x, None, None, None).unwrap().2;
+    for (result, message) in [
+        (tape().backward(&x, &d), outputs("d_outputs_fw")),
+        (tape().backward(&d, &x), outputs("d_outputs_bw")),
+        (tape().d_final_state_fw(wrong.clone()).backward(&d, &d), state("d_final_state_fw")),
+        (tape().d_final_state_bw(wrong.clone()).backward(&d, &d), state("d_final_state_bw")),
     ] {
-        let (_, _, tape) = train::bidirectional_dynamic_rnn(&three, &three, &x, None, None, None).unwrap();
-        let error = tape.backward(d_fw, d_bw, d_states.0, d_states.1).err().unwrap();
-        assert_eq!(error.to_string(), message);
+        assert_eq!(result.err().unwrap().to_string(), message);
     }
 }

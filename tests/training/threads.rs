@@ -17,7 +17,7 @@ fn bits<C: TrainableCell<Elem = f32> + Send>(cell: &C, batch: usize, seq: usize,
         let mut bits = Vec::new();
         for lengths in [None, Some(&lengths[..])] {
             let (outputs, state, tape) = train::dynamic_rnn(cell, &x, lengths, None).unwrap();
-            let gradients = tape.backward(&outputs, Some(state.clone())).unwrap();
+            let gradients = tape.d_final_state(state.clone()).backward(&outputs).unwrap();
             bits.extend(outputs.iter().map(|v| v.to_bits()));
             bits.extend(gradients.inputs.iter().map(|v| v.to_bits()));
             for state in [&state, &gradients.initial_state] {
@@ -78,7 +78,7 @@ fn so_has_a_whole_training() {
                 let (outputs, _, tape) = DynamicRnn::new(&cell).checkpoint_every(4).record(&x).unwrap();
                 let (_, d_y) = mean_squared_error(&dense.forward(&outputs).unwrap(), &y).unwrap();
                 let (d_outputs, d_dense) = dense.backward(&outputs, &d_y).unwrap();
-                let d_cell = tape.backward(&d_outputs, None).unwrap().parameters;
+                let d_cell = tape.backward(&d_outputs).unwrap().parameters;
                 let gradients = Gradients::join([("cell", d_cell), ("dense", d_dense)]);
                 let mut model = Parts::new([("cell", &mut cell), ("dense", &mut dense)]);
                 adam.apply_gradients(&mut model, &gradients).unwrap();

@@ -91,7 +91,7 @@ fn seeds_differ() {
     let gradient = |seed| {
         let state = rnn_cell::RnnCell::training_state(&cell, 2, seed);
         let (outputs, _, tape) = train::dynamic_rnn(&cell, &x, None, Some(state)).unwrap();
-        tape.backward(&outputs, None).unwrap().parameters
+        tape.backward(&outputs).unwrap().parameters
     };
     assert_eq!(gradient(1), gradient(1));
     assert_ne!(gradient(1), gradient(2));

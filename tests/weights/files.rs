@@ -452,7 +452,6 @@ fn metadata_is_read() {
 #[test]
 fn time_is_in_proportion_to_the_layers() {
     use ndarray::ArrayD;
-    use rnn_cell::Activation;
     use rnn_cell::weights::{Tensors, flax, keras, onnx, pytorch, tensorflow};
     use std::time::{Duration, Instant};
 
@@ -471,7 +470,8 @@ fn time_is_in_proportion_to_the_layers() {
             "tensorflow",
             |k| prefixed(&format!("cell_{k}/"), &[("kernel", &[2, 1]), ("bias", &[1])]),
             |tensors, n| {
-                let cells = tensorflow::multi(tensors, "", |t, prefix| tensorflow::basic_rnn(t, prefix, |b| b))?;
+                let cells =
+                    tensorflow::multi(tensors, "", |t, prefix| tensorflow::basic_rnn(t, prefix, &Default::default()))?;
                 assert_eq!(cells.len(), n);
                 Ok(())
             },
@@ -483,14 +483,14 @@ fn time_is_in_proportion_to_the_layers() {
                 names.into()
             },
             |tensors, n| {
-                assert_eq!(pytorch::rnn(tensors, "", Activation::Tanh)?.cells().len(), n);
+                assert_eq!(pytorch::rnn(tensors, "", &Default::default())?.cells().len(), n);
                 Ok(())
             },
         ),
         (
             "pytorch, modules",
             |k| prefixed(&long(k), &[("weight_ih_l0", UNIT), ("weight_hh_l0", UNIT)]),
-            |tensors, n| (0..n).try_for_each(|k| pytorch::rnn(tensors, &long(k), Activation::Tanh).map(|_| ())),
+            |tensors, n| (0..n).try_for_each(|k| pytorch::rnn(tensors, &long(k), &Default::default()).map(|_| ())),
         ),
         (
             "keras",

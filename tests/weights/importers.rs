@@ -57,8 +57,9 @@ fn check<E: Float>(
 fn pytorch_cases<E: Float>(file: &str) {
     let bytes = fixture(file);
     let t = &mut safetensors::read_tensors::<E>(&bytes).unwrap();
-    check(t, "rnn_tanh", |t, x| both(&pytorch::bidirectional_rnn(t, "rnn_tanh.", Activation::Tanh).unwrap(), x));
-    check(t, "rnn_relu", |t, x| run(&pytorch::rnn(t, "rnn_relu.", Activation::Relu).unwrap(), x));
+    check(t, "rnn_tanh", |t, x| both(&pytorch::bidirectional_rnn(t, "rnn_tanh.", &Default::default()).unwrap(), x));
+    let relu = pytorch::Options::default().nonlinearity(Activation::Relu);
+    check(t, "rnn_relu", |t, x| run(&pytorch::rnn(t, "rnn_relu.", &relu).unwrap(), x));
     check(t, "lstm", |t, x| both(&pytorch::bidirectional_lstm(t, "lstm.").unwrap(), x));
     check(t, "lstm_no_bias", |t, x| run(&pytorch::lstm(t, "lstm_no_bias.").unwrap(), x));
     check(t, "lstm_proj", |t, x| both(&pytorch::bidirectional_lstm(t, "lstm_proj.").unwrap(), x));
@@ -110,24 +111,21 @@ fn tensorflow_cases<E: Float>(file: &str) {
     assert!(t.contains("lstm/global_step") && t.contains("lstm/rnn/lstm_cell/kernel/Adam_1"));
     tensorflow::drop_training_variables(t);
     check(t, "basic_rnn", |t, x| {
-        run(&tensorflow::basic_rnn(t, "basic_rnn/rnn/basic_rnn_cell/", |builder| builder).unwrap(), x)
+        run(&tensorflow::basic_rnn(t, "basic_rnn/rnn/basic_rnn_cell/", &Default::default()).unwrap(), x)
     });
     check(t, "lstm", |t, x| {
-        let number = E::of;
-        let cell = tensorflow::lstm(t, "lstm/rnn/lstm_cell/", |builder| {
-            builder.cell_clip(number(0.5)).proj_clip(number(0.3)).forget_bias(number(0.5))
-        });
-        run(&cell.unwrap(), x)
+        let options = tensorflow::Options::default().cell_clip(0.5).proj_clip(0.3).forget_bias(0.5);
+        run(&tensorflow::lstm(t, "lstm/rnn/lstm_cell/", &options).unwrap(), x)
     });
     check(t, "multi", |t, x| {
         let cells = tensorflow::multi(t, "multi/rnn/multi_rnn_cell/", |t, prefix| {
-            tensorflow::lstm(t, &format!("{prefix}lstm_cell/"), |builder| builder)
+            tensorflow::lstm(t, &format!("{prefix}lstm_cell/"), &Default::default())
         });
         run(&MultiRnnCell::new(cells.unwrap()).unwrap(), x)
     });
     check(t, "bidirectional", |t, x| {
         let cells = tensorflow::bidirectional(t, "bidirectional/bidirectional_rnn/", |t, prefix| {
-            tensorflow::gru(t, &format!("{prefix}gru_cell/"), |builder| builder)
+            tensorflow::gru(t, &format!("{prefix}gru_cell/"), &Default::default())
         });
         pair(&cells.unwrap(), x)
     });
@@ -233,7 +231,7 @@ fn exported_to_pytorch_and_back() {
     let outputs = both(&cells, &x);
     let mut tensors = pytorch::export_rnn(&cells.fw, Some(&cells.bw), "").unwrap();
     write("rnn", &tensors, &x, &outputs);
-    let back = pytorch::bidirectional_rnn(&mut tensors, "", Activation::Tanh).unwrap();
+    let back = pytorch::bidirectional_rnn(&mut tensors, "", &Default::default()).unwrap();
     assert!(near(both(&back, &x), &outputs));
     tensors.finish().unwrap();
 
@@ -271,9 +269,8 @@ fn exported_to_tensorflow_and_back() {
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(8);
     let x = input(rng);
 
-    let options = |builder: LstmBuilder<f64>| builder.cell_clip(0.5).forget_bias(0.25);
-    let mut cells = [options(Lstm::builder(3, 5)).use_peepholes(true).num_proj(2), options(Lstm::builder(2, 4))]
-        .map(|builder| builder.build(rng).unwrap());
+    let mut cells = [Lstm::builder(3, 5).use_peepholes(true).num_proj(2), Lstm::builder(2, 4)]
+        .map(|builder| builder.cell_clip(0.5).forget_bias(0.25).build(rng).unwrap());
     randomize(&mut cells, rng);
     let outputs = run(&MultiRnnCell::new(cells.to_vec()).unwrap(), &x);
     let mut tensors = Tensors::new();
@@ -283,7 +280,8 @@ fn exported_to_tensorflow_and_back() {
     }
     write("tensorflow_stack", &tensors, &x, &outputs);
     let back = tensorflow::multi(&mut tensors, "rnn/multi_rnn_cell/", |t, prefix| {
-        tensorflow::lstm(t, &format!("{prefix}lstm_cell/"), options)
+        let options = tensorflow::Options::default().cell_clip(0.5).forget_bias(0.25);
+        tensorflow::lstm(t, &format!("{prefix}lstm_cell/"), &options)
     });
     assert_eq!(run(&MultiRnnCell::new(back.unwrap()).unwrap(), &x), outputs);
     tensors.finish().unwrap();
@@ -297,7 +295,7 @@ fn exported_to_tensorflow_and_back() {
     tensors.append(tensorflow::export_gru(&cells.bw, "bidirectional_rnn/bw/gru_cell/").unwrap());
     write("tensorflow_pair", &tensors, &x, &outputs);
     let back = tensorflow::bidirectional(&mut tensors, "bidirectional_rnn/", |t, prefix| {
-        tensorflow::gru(t, &format!("{prefix}gru_cell/"), |builder| builder)
+        tensorflow::gru(t, &format!("{prefix}gru_cell/"), &Default::default())
     });
     assert_eq!(pair(&back.unwrap(), &x), outputs);
     tensors.finish().unwrap();
@@ -471,8 +469,9 @@ fn each_misfit(
 
 #[test]
 fn the_tensor_that_does_not_fit_is_named() {
-    let tanh = Activation::Tanh;
-    each_misfit("pytorch_f32", "rnn_tanh.", &[], |t, p| pytorch::bidirectional_rnn(t, p, tanh).map(drop));
+    each_misfit("pytorch_f32", "rnn_tanh.", &[], |t, p| {
+        pytorch::bidirectional_rnn(t, p, &Default::default()).map(drop)
+    });
     each_misfit("pytorch_f32", "lstm.", &[], |t, p| pytorch::bidirectional_lstm(t, p).map(drop));
     let projections = ["weight_hr_l0", "weight_hr_l0_reverse", "weight_hr_l1", "weight_hr_l1_reverse"];
     each_misfit("pytorch_f32", "lstm_proj.", &projections, |t, p| pytorch::bidirectional_lstm(t, p).map(drop));
@@ -487,13 +486,13 @@ fn the_tensor_that_does_not_fit_is_named() {
     each_misfit("keras_f32", "gru_reset_before/gru_1/gru_cell/", &["bias"], |t, p| keras::gru(t, p, &before).map(drop));
 
     each_misfit("tensorflow_f32", "basic_rnn/rnn/basic_rnn_cell/", &[], |t, p| {
-        tensorflow::basic_rnn(t, p, |builder| builder).map(drop)
+        tensorflow::basic_rnn(t, p, &Default::default()).map(drop)
     });
     each_misfit("tensorflow_f32", "lstm/rnn/lstm_cell/", &["projection/kernel"], |t, p| {
-        tensorflow::lstm(t, p, |builder| builder).map(drop)
+        tensorflow::lstm(t, p, &Default::default()).map(drop)
     });
     each_misfit("tensorflow_f32", "bidirectional/bidirectional_rnn/fw/gru_cell/", &[], |t, p| {
-        tensorflow::gru(t, p, |builder| builder).map(drop)
+        tensorflow::gru(t, p, &Default::default()).map(drop)
     });
 
     each_misfit("onnx_f32", "rnn/", &["B"], |t, p| onnx::rnn(t, p, &Default::default()).map(drop));
@@ -512,12 +511,12 @@ fn a_kernel_of_no_whole_gates_is_named() {
     let mut tensors = Tensors::new();
     tensors.insert("kernel", ndarray::Array2::<f32>::zeros((5, 10)));
     tensors.insert("bias", ndarray::Array1::<f32>::zeros(10));
-    let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
+    let error = tensorflow::lstm(&mut tensors, "", &Default::default()).unwrap_err();
     assert_eq!(error.to_string(), "tensor \"kernel\" has shape [5, 10], but must have [5, 8]");
     // All rows are the state's: there are none for inputs.
     tensors.insert("kernel", ndarray::Array2::<f32>::zeros((2, 8)));
     tensors.insert("bias", ndarray::Array1::<f32>::zeros(8));
-    let error = tensorflow::lstm(&mut tensors, "", |builder| builder).unwrap_err();
+    let error = tensorflow::lstm(&mut tensors, "", &Default::default()).unwrap_err();
     let message = "tensor \"kernel\" has shape [2, 8], but must have more than 2 rows (input + 2)";
     assert_eq!(error.to_string(), message);
 }
@@ -540,4 +539,31 @@ fn embeddings() {
     }
     assert!(matches!(keras::embedding(&mut tensors, "flat/"), Err(Error::TensorShape { .. })));
     assert!(matches!(keras::embedding(&mut tensors, "none/"), Err(Error::MissingWeight { .. })));
+}
+
+#[test]
+fn options_are_those_of_the_cell() {
+    let tensors = |names: &[(&str, &[usize])]| {
+        let mut tensors = Tensors::<f32>::new();
+        names.iter().for_each(|(name, shape)| tensors.insert(*name, ArrayD::zeros(*shape)));
+        tensors
+    };
+    let rnn = tensors(&[("kernel", &[5, 2]), ("bias", &[2])]);
+    let lstm = tensors(&[("kernel", &[5, 8]), ("bias", &[8])]);
+    let gates = [("gates/kernel", &[5, 4][..]), ("gates/bias", &[4])];
+    let gru = tensors(&[&gates[..], &[("candidate/kernel", &[5, 2]), ("candidate/bias", &[2])]].concat());
+
+    let found = tensorflow::lstm(&mut lstm.clone(), "", &Default::default()).unwrap();
+    assert_eq!((found.forget_bias(), found.cell_clip(), found.proj_clip()), (1.0, None, None));
+    assert_eq!(found.activation(), Activation::Tanh);
+    let options = tensorflow::Options::default().activation(Activation::Relu).forget_bias(0.25).cell_clip(2.0);
+    let options = options.proj_clip(0.1);
+    let found = tensorflow::lstm(&mut lstm.clone(), "", &options).unwrap();
+    assert_eq!((found.forget_bias(), found.cell_clip(), found.proj_clip()), (0.25, Some(2.0), Some(0.1)));
+    assert_eq!(found.activation(), Activation::Relu);
+    assert_eq!(tensorflow::gru(&mut gru.clone(), "", &options).unwrap().activation(), Activation::Relu);
+    assert_eq!(tensorflow::basic_rnn(&mut rnn.clone(), "", &options).unwrap().activation(), Activation::Relu);
+
+    let error = tensorflow::lstm(&mut lstm.clone(), "", &options.cell_clip(0.0)).unwrap_err();
+    assert!(matches!(&error, Error::InvalidNumber { argument, .. } if *argument == "cell_clip"), "{error}");
 }

@@ -203,8 +203,9 @@ fn a_missing_cell_of_a_stack_is_named() {
         tensors.insert(format!("rnn/cell_{cell}/bias"), Array1::zeros(16));
     }
     let stack = |tensors: &mut Tensors<'_, f32>| {
-        let cells =
-            tensorflow::multi(tensors, "rnn/", |tensors, prefix| tensorflow::lstm(tensors, prefix, |builder| builder));
+        let cells = tensorflow::multi(tensors, "rnn/", |tensors, prefix| {
+            tensorflow::lstm(tensors, prefix, &Default::default())
+        });
         cells.map(|cells| cells.len())
     };
     let message = "weight \"rnn/cell_2/\" is missing: there is \"rnn/cell_10/bias\", but nothing begins so";

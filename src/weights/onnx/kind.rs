@@ -43,7 +43,7 @@ impl Kind {
     /// The name of the functions that read it.
     pub(super) fn function(self) -> &'static str {
         match self {
-            Self::Rnn => "basic_rnn",
+            Self::Rnn => "rnn",
             Self::Gru => "gru",
             Self::Lstm | Self::DynamicQuantizeLstm => "lstm",
         }

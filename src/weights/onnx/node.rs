@@ -26,7 +26,7 @@ type Import<E, C, const N: usize> = fn(&mut Tensors<'_, E>, &str, &[Options; N])
 ///
 /// | direction | functions | to run it |
 /// |---|---|---|
-/// | forward | [`lstm`](Self::lstm), [`gru`](Self::gru), [`basic_rnn`](Self::basic_rnn) | `dynamic_rnn` |
+/// | forward | [`lstm`](Self::lstm), [`gru`](Self::gru), [`rnn`](Self::rnn) | `dynamic_rnn` |
 /// | bidirectional | [`bidirectional_lstm`](Self::bidirectional_lstm) and so on | `bidirectional_dynamic_rnn` |
 /// | reverse | [`reverse_lstm`](Self::reverse_lstm) and so on | `bidirectional_dynamic_rnn`, as `cell_bw` |
 #[derive(Clone)]
@@ -262,24 +262,24 @@ impl<'a> Node<'a> {
     ///
     /// # Errors
     /// As [`lstm`](Self::lstm).
-    pub fn basic_rnn<E: Float>(&self) -> Result<BasicRnn<E>, Error> {
-        self.cells(("basic_rnn", Direction::Forward), rnn_directions).map(|[cell]| cell)
+    pub fn rnn<E: Float>(&self) -> Result<BasicRnn<E>, Error> {
+        self.cells(("rnn", Direction::Forward), rnn_directions).map(|[cell]| cell)
     }
 
     /// The cell of an `RNN` that runs from the last step to the first.
     ///
     /// # Errors
     /// As [`lstm`](Self::lstm).
-    pub fn reverse_basic_rnn<E: Float>(&self) -> Result<BasicRnn<E>, Error> {
-        self.cells(("basic_rnn", Direction::Reverse), rnn_directions).map(|[cell]| cell)
+    pub fn reverse_rnn<E: Float>(&self) -> Result<BasicRnn<E>, Error> {
+        self.cells(("rnn", Direction::Reverse), rnn_directions).map(|[cell]| cell)
     }
 
     /// The cells of an `RNN` with both directions.
     ///
     /// # Errors
     /// As [`lstm`](Self::lstm).
-    pub fn bidirectional_basic_rnn<E: Float>(&self) -> Result<Bidirectional<BasicRnn<E>>, Error> {
-        self.cells(("basic_rnn", Direction::Bidirectional), rnn_directions).map(|[fw, bw]| Bidirectional { fw, bw })
+    pub fn bidirectional_rnn<E: Float>(&self) -> Result<Bidirectional<BasicRnn<E>>, Error> {
+        self.cells(("rnn", Direction::Bidirectional), rnn_directions).map(|[fw, bw]| Bidirectional { fw, bw })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::Tensors;
 use super::super::layout::{BlockGru, IFCO, RZN, pick, put};
+use super::Options;
 use crate::cells::{BasicRnnWeights, LstmWeights};
 use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm};
 use ndarray::{Array1, Array2, ArrayView2};
@@ -78,16 +79,12 @@ impl Layer {
         Ok(())
     }
 
-    pub(super) fn rnn<E: Float>(
-        &self,
-        tensors: &mut Tensors<'_, E>,
-        activation: Activation,
-    ) -> Result<BasicRnn<E>, Error> {
+    pub(super) fn rnn<E: Float>(&self, tensors: &mut Tensors<'_, E>, options: &Options) -> Result<BasicRnn<E>, Error> {
         let mut kernel = Array2::zeros((self.input + self.hidden, self.hidden));
         self.matrices(tensors, 1, |row, from| put(&mut kernel, row, from, &[0]))?;
         let bias = self.biases(tensors, 1)?.map(|[input, recurrent]| input + recurrent);
         BasicRnn::<E>::builder(self.input, self.hidden)
-            .activation(activation)
+            .activation(options.nonlinearity)
             .use_bias(self.use_bias)
             .build_from(BasicRnnWeights { kernel, bias })
     }

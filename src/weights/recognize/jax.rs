@@ -1,6 +1,6 @@
 //! Cells of Flax and Haiku.
 
-use super::names::Names;
+use super::names::{Names, is_times};
 use crate::weights::Layer;
 
 /// The kernels and biases of gates, by their names.
@@ -49,7 +49,7 @@ pub(super) fn nnx(names: &Names<'_>) -> Option<Layer> {
 
 pub(super) fn haiku_gru(names: &Names<'_>) -> Option<Layer> {
     let ((input, columns), (hidden, recurrent)) = (names.matrix("w_i")?, names.matrix("w_h")?);
-    if columns != 3 * hidden || recurrent != columns || !names.is_module() {
+    if !is_times(columns, 3, hidden) || recurrent != columns || !names.is_module() {
         return None;
     }
     let mut layer = names.layer("Haiku", "GRU", (input, hidden), &["w_i", "w_h", "b"]);

@@ -80,3 +80,8 @@ pub(super) fn by_gates(gates: usize) -> Option<(&'static str, &'static str)> {
         _ => None,
     }
 }
+
+/// Whether `columns` are `gates` times `hidden`. Both may be any number if the type is not read.
+pub(super) fn is_times(columns: usize, gates: usize, hidden: usize) -> bool {
+    columns.is_multiple_of(gates) && columns / gates == hidden
+}

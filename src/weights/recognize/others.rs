@@ -1,6 +1,6 @@
 //! Layers of Keras, cells of TensorFlow 1, operators of ONNX.
 
-use super::names::{Names, by_gates};
+use super::names::{Names, by_gates, is_times};
 use crate::weights::Layer;
 
 pub(super) fn keras(names: &Names<'_>) -> Option<Layer> {
@@ -19,7 +19,7 @@ pub(super) fn keras(names: &Names<'_>) -> Option<Layer> {
     Some(layer)
 }
 
-const AS_IT_IS: &str = ", |builder| builder";
+const DEFAULT: &str = ", &Default::default()";
 
 pub(super) fn tensorflow_lstm(names: &Names<'_>) -> Option<Layer> {
     let (rows, columns) = names.matrix("kernel")?;
@@ -38,7 +38,7 @@ pub(super) fn tensorflow_lstm(names: &Names<'_>) -> Option<Layer> {
     }
     options.extend(projection.map(|output| format!("projected to {output}")));
     layer.options = options.join(", ");
-    layer.load = names.load("cell", "tensorflow::lstm", AS_IT_IS);
+    layer.load = names.load("cell", "tensorflow::lstm", DEFAULT);
     Some(layer)
 }
 
@@ -46,16 +46,16 @@ pub(super) fn tensorflow_rnn(names: &Names<'_>) -> Option<Layer> {
     let (rows, hidden) = names.matrix("kernel")?;
     let input = rows.checked_sub(hidden).filter(|&input| input > 0)?;
     let mut layer = names.layer("TensorFlow", "BasicRNNCell", (input, hidden), &["kernel", "bias"]);
-    layer.load = names.load("cell", "tensorflow::basic_rnn", AS_IT_IS);
+    layer.load = names.load("cell", "tensorflow::basic_rnn", DEFAULT);
     Some(layer)
 }
 
 pub(super) fn tensorflow_gru(names: &Names<'_>) -> Option<Layer> {
     let ((rows, columns), (_, hidden)) = (names.matrix("gates/kernel")?, names.matrix("candidate/kernel")?);
-    let input = rows.checked_sub(hidden).filter(|&input| input > 0 && columns == 2 * hidden)?;
+    let input = rows.checked_sub(hidden).filter(|&input| input > 0 && is_times(columns, 2, hidden))?;
     let all = ["gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"];
     let mut layer = names.layer("TensorFlow", "GRUCell", (input, hidden), &all);
-    layer.load = names.load("cell", "tensorflow::gru", AS_IT_IS);
+    layer.load = names.load("cell", "tensorflow::gru", DEFAULT);
     Some(layer)
 }
 

@@ -29,7 +29,7 @@ pub(super) fn module(names: &Names<'_>) -> Option<Layer> {
     }
     layer.options = options.join(", ");
     let direction = if layer.bidirectional { "bidirectional_" } else { "" };
-    let activation = if function == "rnn" { ", Activation::Tanh" } else { "" };
+    let activation = if function == "rnn" { ", &Default::default()" } else { "" };
     layer.load = names.load("cells", &format!("pytorch::{direction}{function}"), activation);
     if ["weight_ih_l0", "weight_hh_l0"].into_iter().any(|name| names.find(name).is_some_and(|parts| parts.len() > 1)) {
         layer.load = format!("pytorch::fold_weight_norm(&mut tensors)?; {}", layer.load);

@@ -25,7 +25,7 @@ impl Checkpoint {
     /// let checkpoint = Checkpoint::open("model.ckpt")?;
     /// let mut tensors = checkpoint.tensors::<f32>()?;
     /// tensorflow::drop_training_variables(&mut tensors);
-    /// let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", |builder| builder)?;
+    /// let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", &tensorflow::Options::default())?;
     /// # Ok::<(), rnn_cell::Error>(())
     /// ```
     ///

@@ -16,7 +16,7 @@ use crate::{Bidirectional, Error, Float};
 /// #     tensors.insert(format!("rnn/multi_rnn_cell/cell_{k}/lstm_cell/bias"), Array1::zeros(8));
 /// # }
 /// let cells = tensorflow::multi(&mut tensors, "rnn/multi_rnn_cell/", |tensors, prefix| {
-///     tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), |builder| builder)
+///     tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), &tensorflow::Options::default())
 /// })?;
 /// let stack = rnn_cell::MultiRnnCell::new(cells)?;
 /// assert_eq!(stack.cells().len(), 2);
@@ -92,7 +92,7 @@ pub fn bidirectional<'a, E: Float, C>(
 ///
 /// let stack = Stack::new("stack_bidirectional_rnn/").layers(2);
 /// let layers = tensorflow::stack_bidirectional(&mut tensors, stack, |tensors, prefix| {
-///     tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), |builder| builder)
+///     tensorflow::lstm(tensors, &format!("{prefix}lstm_cell/"), &tensorflow::Options::default())
 /// })?;
 /// assert_eq!((layers.fw.len(), layers.bw.len()), (2, 2));
 /// # tensors.finish()?;

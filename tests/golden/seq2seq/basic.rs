@@ -2,13 +2,14 @@
 
 use super::cells::{Built, Memories, built, memories};
 use super::{FEEDBACK, Found, HISTORY_GRADIENT};
+use crate::back::with;
 use crate::case::{Case, Fault};
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Ix1, Ix2, Ix3, s};
 use rnn_cell::seq2seq::{
     BasicDecoder, BasicDecoderOutput, GreedyEmbeddingHelper, Helper, InferenceHelper, SampleEmbeddingHelper,
     ScheduledEmbeddingTrainingHelper, ScheduledOutputTrainingHelper, TrainingHelper, dynamic_decode,
 };
-use rnn_cell::train::{self, BoxedTrainableCell, Gradients};
+use rnn_cell::train::{self, BoxedTrainableCell, Gradients, Tape};
 use rnn_cell::{Dense, DynState, Embedding, Error, Float, RnnCell, dynamic_rnn};
 use serde_json::Value;
 
@@ -63,7 +64,7 @@ pub fn rnn<E: Float>(case: &Case) -> Result<Found, Fault> {
         return Ok(found);
     }
     let d_outputs = turned(case.array::<E, Ix3>("cotangent/outputs")?, case.time_major);
-    let back = tape.backward(&d_outputs, Some(cell.d_final(case, &last, &lengths)?))?;
+    let back = tape.d_final_state(cell.d_final(case, &last, &lengths)?).backward(&d_outputs)?;
     found.put("grad/x", turned(back.inputs, case.time_major).mapv(E::as_f64).into_dyn());
     put_gradients(&mut found, "", &back.parameters);
     put_d_state(&mut found, case, &cell, &back.initial_state);
@@ -360,7 +361,7 @@ fn backward<E: Float>(
         None => d_logits,
     };
     let d_last = parts.cell.d_final(case, &last, ends)?;
-    let back = tape.backward(&d_outputs, Some(d_last))?;
+    let back = tape.d_final_state(d_last).backward(&d_outputs)?;
     put_gradients(found, "", &back.parameters);
     if let Some(table) = table.filter(|_| case.tensors.contains_key("grad/embedding")) {
         // Only rows that were looked up.
@@ -403,7 +404,7 @@ fn encoder_backward<E: Float>(
     let d_memories: Memories<E> = parts.cell.d_memories(d_initial);
     let mut d_last = None;
     parts.cell.attentions(&mut d_initial.clone(), &mut |state, _| d_last = Some(state.cell_state().clone()));
-    let back = tape.backward(&d_memories["memory"], d_last)?;
+    let back = with(tape, Tape::d_final_state, d_last).backward(&d_memories["memory"])?;
     put_gradients(found, "encoder/", &back.parameters);
     let gradients = embedding.backward(ids, &back.inputs)?;
     found.put("grad/source_embedding", gradients.get("embeddings").expect("its name").mapv(E::as_f64));

@@ -104,7 +104,7 @@ fn call<E: Float>(
         leaf += 1;
     });
     let d_outputs = Array3::zeros((batch, 1, depth));
-    let back = tape.backward(&d_outputs, Some(d_last))?;
+    let back = tape.d_final_state(d_last).backward(&d_outputs)?;
     Ok(Called {
         alignments: last.alignments(0).clone(),
         keys,

@@ -55,7 +55,7 @@ fn measure_training<C: TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Custom,
     let dy = batch_major(time_major(c, "dy", c.h));
     let run = || {
         let (_, _, tape) = train::dynamic_rnn(cell, black_box(&x), None, None).unwrap();
-        tape.backward(&dy, None).unwrap()
+        tape.backward(&dy).unwrap()
     };
     let found = run();
     check_rel("gx", &numbers(found.inputs.view().permuted_axes([1, 0, 2])), &c.read("gx"), 1e-3)?;

@@ -39,7 +39,7 @@ fn measure<C: train::TrainableCell<Elem = f32>>(bench: &mut Bench, c: &Case, mod
         let dy = dy.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
         let run = || {
             let (_, _, tape) = train::dynamic_rnn(&cell, &x, None, None).unwrap();
-            tape.backward(&dy, None).unwrap()
+            tape.backward(&dy).unwrap()
         };
         if known {
             let d_inputs = run().inputs.permuted_axes([1, 0, 2]).iter().copied().collect::<Vec<_>>();
