@@ -23,7 +23,7 @@ fn a_seed_is_that_of_a_training_state() {
     let (outputs, last, tape) = seeded().record(&x).unwrap();
     assert_eq!((&outputs, last), (&expected.0, expected.1));
     let (_, _, of_state) = DynamicRnn::new(&cell).initial_state(cell.training_state(3, 7)).record(&x).unwrap();
-    assert_eq!(tape.backward(&outputs, None).unwrap().inputs, of_state.backward(&outputs, None).unwrap().inputs);
+    assert_eq!(tape.backward(&outputs).unwrap().inputs, of_state.backward(&outputs).unwrap().inputs);
     assert_ne!(seeded().dropout_seed(8).run(&x).unwrap().0, outputs);
     assert_ne!(DynamicRnn::new(&cell).run(&x).unwrap().0, outputs);
 }

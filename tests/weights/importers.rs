@@ -314,7 +314,7 @@ fn exported_to_tensorflow_and_back() {
     }
     write("tensorflow_layers", &tensors, &x, &outputs);
     let back = tensorflow::stack_bidirectional(&mut tensors, "stack_bidirectional_rnn/", |t, prefix| {
-        tensorflow::basic_rnn(t, &format!("{prefix}basic_rnn_cell/"), |builder| builder)
+        tensorflow::basic_rnn(t, &format!("{prefix}basic_rnn_cell/"), &Default::default())
     });
     assert_eq!(both(&back.unwrap(), &x), outputs);
     tensors.finish().unwrap();
