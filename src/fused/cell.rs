@@ -194,6 +194,47 @@ pub fn unroll_backward<C: TrainableFusedCell>(
     back: Back<'_, C::Elem, Ix3, C::State, C::Gradient>,
     workspace: &mut Workspace<C::Elem>,
 ) {
+    run_back(cell, record, back, workspace, false);
+}
+
+/// Like [`unroll_backward`], but the gradients of the parameters may wait in `workspace` for [`finish_backward`], as
+/// [`TrainableCell::part_backward`](crate::train::TrainableCell::part_backward) says.
+///
+/// # Panics
+/// As [`unroll_backward`].
+#[track_caller]
+pub fn part_backward<C: TrainableFusedCell>(
+    cell: &C,
+    record: Record<C::Elem>,
+    back: Back<'_, C::Elem, Ix3, C::State, C::Gradient>,
+    workspace: &mut Workspace<C::Elem>,
+) {
+    run_back(cell, record, back, workspace, true);
+}
+
+/// Adds the gradients of the parameters that [`part_backward`] left in `workspace`.
+///
+/// # Panics
+/// If the gradients are of another cell.
+#[track_caller]
+pub fn finish_backward<C: TrainableFusedCell>(
+    cell: &C,
+    gradient: &mut C::Gradient,
+    workspace: &mut Workspace<C::Elem>,
+) {
+    check_gradient(cell, gradient);
+    let mut finish = |samples: &mut Samples<'_, C::Elem>| cell.gradients(samples, gradient);
+    C::Elem::finish_backward(cell.stages().plan(), workspace, &mut finish);
+}
+
+#[track_caller]
+fn run_back<C: TrainableFusedCell>(
+    cell: &C,
+    record: Record<C::Elem>,
+    back: Back<'_, C::Elem, Ix3, C::State, C::Gradient>,
+    workspace: &mut Workspace<C::Elem>,
+    gather: bool,
+) {
     let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
     check_gradient(cell, gradient);
     let back = recurrence::Back {
@@ -201,6 +242,7 @@ pub fn unroll_backward<C: TrainableFusedCell>(
         d_outputs: d_outputs.view(),
         d_inputs: d_inputs.view_mut(),
         d_leaves: leaves(cell, d_state),
+        gather,
     };
     let mut finish = |samples: &mut Samples<'_, C::Elem>| cell.gradients(samples, gradient);
     C::Elem::unroll_backward(&Seen(cell), cell.stages().plan(), record, back, workspace, &mut finish);

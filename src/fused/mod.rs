@@ -48,7 +48,9 @@ pub(crate) mod weights;
 
 pub use crate::kernel::recurrence::{Backward, Forward, Record, Samples, Source};
 pub use crate::kernel::{Units, UnitsOf, Vector, Workspace};
-pub use cell::{FusedCell, TrainableFusedCell, unroll, unroll_backward, unroll_recording};
+pub use cell::{
+    FusedCell, TrainableFusedCell, finish_backward, part_backward, unroll, unroll_backward, unroll_recording,
+};
 pub use linear::{Linear, LinearBuilder, LinearWeights};
 pub use stages::{Stage, Stages};
 

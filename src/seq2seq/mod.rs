@@ -28,7 +28,7 @@ pub use basic::{BasicDecoder, BasicDecoderOutput};
 pub use beam::{BeamSearchDecoder, BeamSearchDecoderOutput};
 pub use decode::{Decoder, DynamicDecode, dynamic_decode};
 pub use embedding_helper::{GreedyEmbeddingHelper, SampleEmbeddingHelper};
-pub(crate) use head::{Head, HeadRow};
+pub(crate) use head::{Head, HeadRow, MemorySums};
 pub(crate) use heads::{prefix, visit_heads, visit_heads_mut};
 pub use helper::{Helper, HelperStep, InferenceHelper, TrainingHelper};
 pub(crate) use mechanism::BUFFERS;
