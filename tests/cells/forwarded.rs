@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayView2, ArrayViewD, ArrayViewMut2, Axis};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{BoxedTrainableCell, Gradients, RunBack, StepBack, TrainableCell};
+use rnn_cell::train::{Back, BoxedTrainableCell, Gradients, RunBack, StepBack, TrainableCell};
 use rnn_cell::{
     Bidirectional, BoxedCell, DropoutState, DropoutWrapper, DynState, Float, HighwayWrapper, MultiRnnCell, Parameters,
     ParametersMut, ResidualWrapper, RnnCell, State,
@@ -136,8 +136,11 @@ impl TrainableCell for Shout {
         self.unroll(inputs, state, outputs, &mut ());
         records.push(());
     }
-    fn unroll_backward(&self, _: &mut Vec<()>, _: RunBack<'_, Self>, (): &mut ()) {
-        called("unroll_backward");
+    fn unroll_backward(&self, records: &mut Vec<()>, back: RunBack<'_, Self>, (): &mut ()) {
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
+        let part = Back { inputs, d_outputs, d_state: &mut *d_state, d_inputs, gradient: &mut *gradient };
+        self.part_backward(records, part, &mut ());
+        self.finish_backward(d_state, gradient, &mut ());
     }
     fn part_backward(&self, records: &mut Vec<()>, back: RunBack<'_, Self>, (): &mut ()) {
         called("part_backward");
