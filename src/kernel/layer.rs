@@ -66,7 +66,7 @@ pub(crate) fn backward<E: Kernels>(
     workspace: &mut Workspace<E>,
 ) {
     let Workspace { numbers, gradients, gathered, .. } = workspace;
-    let BackArrays { x, d, mut d_x, mut kernel, mut bias } = arrays;
+    let BackArrays { x, d, mut d_x, mut kernel, bias } = arrays;
     let shape = product.shape();
     let (steps, rows, _) = x.dim();
     assert_eq!(x.dim().2, shape.inputs, "x must be (seq, batch, input)");
@@ -82,7 +82,7 @@ pub(crate) fn backward<E: Kernels>(
         multiply_shared(product.back_to_inputs(), d, (grid, Add::No));
         memory::copied_back(grid.frozen(), &mut d_x);
     }
-    let (samples, weights) = (steps * rows, (&mut kernel, bias.as_deref_mut()));
+    let (samples, weights) = (steps * rows, (&mut kernel, bias));
     if gather && Gathered::<E>::takes(samples) {
         if !gathered.has_room(samples) {
             add_gathered(product.isa(), weights, (gathered, gradients));
