@@ -97,6 +97,11 @@ impl<E: Float> Dense<E> {
         self.0.forward(&x, &mut y, workspace);
     }
 
+    /// The product.
+    pub(crate) fn linear(&self) -> &Linear<E> {
+        &self.0
+    }
+
     /// `Err` unless a decoder's output layer takes rows of this width.
     pub(crate) fn check_output_layer(&self, width: usize) -> Result<(), Error> {
         check_shape("output_layer's input", &[width], &[self.0.input_size()])

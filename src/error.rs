@@ -101,6 +101,11 @@ pub enum Error {
         /// The step.
         time: usize,
     },
+    /// A gradient flows through a function whose derivative is not given.
+    NoDerivative {
+        /// The function.
+        argument: &'static str,
+    },
     /// A number is outside the range its option allows.
     InvalidNumber {
         /// Name of the option.

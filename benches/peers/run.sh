@@ -9,6 +9,7 @@ export PEERS_ROOT=${PEERS_ROOT:-$here} BENCH_SEC=${BENCH_SEC:-0.1}
 export OUT=${OUT:-$PEERS_ROOT/results.jsonl}
 native=$PEERS_ROOT/target_native/release python=$PEERS_ROOT/venv/bin/python
 ours=$PEERS_ROOT/target_default/release/p_rnn_cell custom=$PEERS_ROOT/target_default/release/p_custom
+decode=$PEERS_ROOT/target_default/release/p_decode
 mkdir -p "$PEERS_ROOT/logs"
 [ -n "${APPEND:-}" ] || : > "$OUT"
 
@@ -36,6 +37,8 @@ for t in 1 2; do
   go ndarray-$t $t "$native/p_ndarray" $t
   GRU=before go gru-before-$t $t "$ours" $t
   go custom-$t $t "$custom" $t
+  go decode-$t $t "$decode" $t
+  go torch-decode-$t $t "$python" "$here/py/peer_torch_decode.py" $t
   DEADLINE=120 go jax-custom-$t $t "$python" "$here/py/peer_jax_custom.py" $t
 done
 RNN_CELL_ISA=avx2 PEER_SUFFIX=/avx2 go rnn-cell-avx2 1 "$ours" 1

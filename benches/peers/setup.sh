@@ -11,9 +11,10 @@ if [ ! -x "$root/venv/bin/python" ]; then
 fi
 [ -f "$root/data/gru_wide/done" ] || PEERS_ROOT=$root "$root/venv/bin/python" "$here/py/gen_data.py"
 [ -f "$root/data/custom_ugrnn_batch64/done" ] || PEERS_ROOT=$root "$root/venv/bin/python" "$here/py/gen_custom.py"
+[ -f "$root/data/decode/done" ] || PEERS_ROOT=$root "$root/venv/bin/python" "$here/py/gen_decode.py"
 # The Rust peers get this machine's instruction set; this crate is built with default flags and chooses at run time.
 cd "$here/rust"
 for peer in limits p_ndarray p_rten p_tract; do
   RUSTFLAGS="-C target-cpu=native" CARGO_TARGET_DIR=$root/target_native cargo build -q --release -p $peer
 done
-CARGO_TARGET_DIR=$root/target_default cargo build -q --release -p p_rnn_cell -p p_custom
+CARGO_TARGET_DIR=$root/target_default cargo build -q --release -p p_rnn_cell -p p_custom -p p_decode

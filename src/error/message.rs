@@ -37,6 +37,7 @@ messages! {
         "row {row} of the state has no memory for mechanism {mechanism}: start from a state of AttentionWrapper::attend";
     Endless { } => "the decoder may never end, but maximum_iterations is not set";
     AllNan { row, time } => "the logits of row {row} at step {time} are all NaN";
+    NoDerivative { argument } => "a gradient flows through {argument}, whose derivative is not given: set backward_fn";
     ZeroSize { argument } => "{argument} is 0, but must be at least 1";
     InvalidNumber { argument, expected, found } => "{argument} is {found}, but must be {expected}";
     UnequalSizes { wrapper, input_size, output_size } =>

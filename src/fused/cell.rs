@@ -1,15 +1,14 @@
 //! [`FusedCell`]: a cell defined by its equation.
 
 use super::{Backward, Forward, Record, Samples, Stages, Vector, Workspace};
-use crate::back::Back;
 use crate::cell::not_compressible;
 use crate::compression::Compression;
 use crate::kernel::Driver;
 use crate::kernel::recurrence::{
-    self, BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
+    BackwardRows, Equation, EquationBack, ForwardRows, Io, MOST, RowEquation, RowEquationBack,
 };
 use crate::{Error, Float, Parameters, ParametersMut, State};
-use ndarray::{ArrayRef3, ArrayViewMut2, Ix3};
+use ndarray::{ArrayRef3, ArrayViewMut2};
 
 /// A cell that supplies its equation; the crate supplies the products and everything around them.
 ///
@@ -106,7 +105,7 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
 }
 
 /// A cell as the kernels see it.
-struct Seen<'a, C>(&'a C);
+pub(super) struct Seen<'a, C>(pub(super) &'a C);
 
 impl<C: FusedCell> RowEquation<C::Elem> for Seen<'_, C> {
     #[inline(always)]
@@ -149,7 +148,7 @@ pub fn unroll<C: FusedCell>(
     run(cell, inputs, state, (outputs, None), workspace);
 }
 
-/// Like [`unroll`], and records what [`unroll_backward`] needs.
+/// Like [`unroll`], and records what [`unroll_backward`](super::unroll_backward) needs.
 ///
 /// # Panics
 /// As [`unroll`].
@@ -183,79 +182,15 @@ fn run<C: FusedCell>(
     C::Elem::unroll(&Seen(cell), cell.stages().plan(), &mut io, record, workspace);
 }
 
-/// Runs a record backward, as [`TrainableCell::unroll_backward`](crate::train::TrainableCell::unroll_backward) does.
-///
-/// # Panics
-/// If the shapes disagree, or the record is of other sizes.
-#[track_caller]
-pub fn unroll_backward<C: TrainableFusedCell>(
-    cell: &C,
-    record: Record<C::Elem>,
-    back: Back<'_, C::Elem, Ix3, C::State, C::Gradient>,
-    workspace: &mut Workspace<C::Elem>,
-) {
-    let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
-    check_gradient(cell, gradient);
-    let back = recurrence::Back {
-        inputs: inputs.view(),
-        d_outputs: d_outputs.view(),
-        d_inputs: d_inputs.view_mut(),
-        d_leaves: leaves(cell, d_state),
-    };
-    let mut finish = |samples: &mut Samples<'_, C::Elem>| cell.gradients(samples, gradient);
-    C::Elem::unroll_backward(&Seen(cell), cell.stages().plan(), record, back, workspace, &mut finish);
-}
-
-/// # Panics
-/// Unless there is one gradient per parameter, with its name and shape.
-#[track_caller]
-fn check_gradient<C: TrainableFusedCell>(cell: &C, gradient: &C::Gradient) {
-    const MOST_PARAMETERS: usize = 16;
-    let mut keys = [[0; 3]; MOST_PARAMETERS];
-    let mut count = 0;
-    gradient.visit_parameters(&mut |name, gradient| {
-        if let Some(key) = keys.get_mut(count) {
-            *key = key_of(name, gradient.shape());
-        }
-        count += 1;
-    });
-    let mut at = 0;
-    cell.visit_parameters(&mut |name, parameter| {
-        let shape = parameter.shape();
-        if at >= count || keys.get(at).is_some_and(|key| *key != key_of(name, shape)) {
-            let found = described(gradient, at);
-            panic!("parameter {at} of the gradient is {found}, but the cell's is {name} {shape:?}");
-        }
-        at += 1;
-    });
-    assert_eq!(at, count, "there must be one gradient per parameter");
-}
-
-/// What tells a parameter from others, without memory for its name.
-fn key_of(name: &str, shape: &[usize]) -> [usize; 3] {
-    let name = name.bytes().fold(0, |key: usize, byte| key.wrapping_mul(31).wrapping_add(byte.into()));
-    [name, shape.first().copied().unwrap_or(1), shape.iter().skip(1).product()]
-}
-
-/// Name and shape of a parameter.
-#[cold]
-fn described<E: Float>(parameters: &impl Parameters<E>, wanted: usize) -> String {
-    let (mut found, mut at) = (String::from("nothing"), 0);
-    parameters.visit_parameters(&mut |name, parameter| {
-        if at == wanted {
-            found = format!("{name} {:?}", parameter.shape());
-        }
-        at += 1;
-    });
-    found
-}
-
 /// The leaves of a state, which must be as wide as the cell's.
 ///
 /// # Panics
 /// If they are not.
 #[track_caller]
-fn leaves<'a, C: FusedCell>(cell: &C, state: &'a mut C::State) -> [Option<ArrayViewMut2<'a, C::Elem>>; MOST] {
+pub(super) fn leaves<'a, C: FusedCell>(
+    cell: &C,
+    state: &'a mut C::State,
+) -> [Option<ArrayViewMut2<'a, C::Elem>>; MOST] {
     let mut widths = [0; MOST];
     let mut count = 0;
     let zero = cell.zero_state(0);

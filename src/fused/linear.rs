@@ -5,8 +5,9 @@ use super::{Samples, Source, Workspace};
 use crate::checks::check_sizes;
 use crate::compression::Compression;
 use crate::kernel::isa::Isa;
+use crate::kernel::layer;
 use crate::kernel::pack::PackShape;
-use crate::kernel::product::{self, Product};
+use crate::kernel::product::Product;
 use crate::{Arrays, Error, Field, Float, ParametersMut, parameters};
 use ndarray::{Array1, Array2, ArrayRef3, ArrayViewD, ArrayViewMutD};
 use rand::Rng;
@@ -105,7 +106,7 @@ impl<E: Float> Linear<E> {
     /// If `recurrent_size` is not 0, or if shapes disagree.
     pub fn forward(&self, x: &ArrayRef3<E>, to: &mut ArrayRef3<E>, workspace: &mut Workspace<E>) {
         assert_eq!(self.options.recurrent_size, 0, "forward and backward need a recurrent_size of 0");
-        product::forward(&self.product, x.view(), to.view_mut(), workspace);
+        layer::forward(&self.product, x.view(), to.view_mut(), workspace);
     }
 
     /// Computes gradients from `d`, the gradient of what [`forward`](Self::forward) wrote, (seq, batch, gates · units).
@@ -121,10 +122,39 @@ impl<E: Float> Linear<E> {
         gradient: &mut LinearWeights<E>,
         workspace: &mut Workspace<E>,
     ) {
+        self.run_back([x, d], d_x, gradient, (false, workspace));
+    }
+
+    /// As [`backward`](Self::backward), but the gradients of the parameters may wait in the workspace for
+    /// [`finish_backward`](Self::finish_backward).
+    pub(crate) fn part_backward(
+        &self,
+        x: &ArrayRef3<E>,
+        d: &ArrayRef3<E>,
+        d_x: &mut ArrayRef3<E>,
+        gradient: &mut LinearWeights<E>,
+        workspace: &mut Workspace<E>,
+    ) {
+        self.run_back([x, d], d_x, gradient, (true, workspace));
+    }
+
+    /// Adds the gradients of the parameters that [`part_backward`](Self::part_backward) left in the workspace.
+    pub(crate) fn finish_backward(&self, gradient: &mut LinearWeights<E>, workspace: &mut Workspace<E>) {
+        let gradient = (gradient.kernel.view_mut(), gradient.bias.as_mut());
+        layer::finish_backward(&self.product, gradient, workspace);
+    }
+
+    fn run_back(
+        &self,
+        [x, d]: [&ArrayRef3<E>; 2],
+        d_x: &mut ArrayRef3<E>,
+        gradient: &mut LinearWeights<E>,
+        (gather, workspace): (bool, &mut Workspace<E>),
+    ) {
         assert_eq!(self.options.recurrent_size, 0, "forward and backward need a recurrent_size of 0");
         let (kernel, bias) = (gradient.kernel.view_mut(), gradient.bias.as_mut());
-        let arrays = product::BackArrays { x: x.view(), d: d.view(), d_x: d_x.view_mut(), kernel, bias };
-        product::backward(&self.product, arrays, workspace);
+        let arrays = layer::BackArrays { x: x.view(), d: d.view(), d_x: d_x.view_mut(), kernel, bias };
+        layer::backward(&self.product, arrays, gather, workspace);
     }
 
     /// Adds the gradients of kernel and bias over all steps and rows of `stage`, which must use this product. `sources`

@@ -163,6 +163,23 @@ macro_rules! trainable_fused_cell {
                 let record = records.pop().expect("each run forward left a record");
                 $crate::fused::unroll_backward(self, record, back, workspace);
             }
+            fn part_backward(
+                &self,
+                records: &mut Vec<Self::Record>,
+                back: $crate::train::RunBack<'_, Self>,
+                workspace: &mut Self::Workspace,
+            ) {
+                let record = records.pop().expect("each run forward left a record");
+                $crate::fused::part_backward(self, record, back, workspace);
+            }
+            fn finish_backward(
+                &self,
+                _: &mut Self::State,
+                gradient: &mut Self::Gradient,
+                workspace: &mut Self::Workspace,
+            ) {
+                $crate::fused::finish_backward(self, gradient, workspace);
+            }
         }
     };
     ($cell:ty) => {

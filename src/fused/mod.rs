@@ -40,6 +40,7 @@
 //! - By default a stage gets some units of a row at a time, and threads can share the units of a row. A stage that
 //!   needs whole rows, as layer normalization does, says so with [`Stage::whole_rows`].
 
+mod back;
 pub(crate) mod cell;
 mod linear;
 pub(crate) mod macros;
@@ -48,7 +49,8 @@ pub(crate) mod weights;
 
 pub use crate::kernel::recurrence::{Backward, Forward, Record, Samples, Source};
 pub use crate::kernel::{Units, UnitsOf, Vector, Workspace};
-pub use cell::{FusedCell, TrainableFusedCell, unroll, unroll_backward, unroll_recording};
+pub use back::{finish_backward, part_backward, unroll_backward};
+pub use cell::{FusedCell, TrainableFusedCell, unroll, unroll_recording};
 pub use linear::{Linear, LinearBuilder, LinearWeights};
 pub use stages::{Stage, Stages};
 

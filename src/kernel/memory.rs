@@ -19,6 +19,11 @@ pub(super) fn room<const N: usize>(shape: [usize; N]) -> usize {
     count([count(shape).div_ceil(LINE), LINE])
 }
 
+/// Numbers from one row to the next. Rows a multiple of 1 KiB apart would share few sets of the L1 cache.
+pub(super) fn spaced(width: usize) -> usize {
+    if width > 0 && width.is_multiple_of(256) { width.saturating_add(16) } else { width }
+}
+
 /// Numbers of all pieces. If a `usize` cannot count them, its maximum, which no allocation has.
 pub(super) fn total(pieces: impl IntoIterator<Item = usize>) -> usize {
     pieces.into_iter().fold(0, usize::saturating_add)

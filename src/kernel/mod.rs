@@ -8,12 +8,12 @@
 //! |---|---|
 //! | `activation`, `element`, `isa`, `buffer` | names; numbers and their vectors; the instruction set; memory |
 //! | `vector`, `lanes`, `math`, `vector_lanes`, `slices`, `attend` | vectors with operators, as users see them and as registers; the functions; over slices; over the rows of a memory |
-//! | `rows`, `memory` | strided views that know their bounds, some read-only; arrays and memory as such views |
+//! | `rows`, `memory`, `gathered` | strided views that know their bounds, some read-only; arrays and memory as such views; samples of several runs |
 //! | `shape`, `compact` | the shape of packed weights; weights in 16 or 8 bits, and their products, forward only |
 //! | `tile`, `pack`, `multiply`, `weight_gradients` | a few rows times a panel; weights in panels; whole products, forward and for gradients |
 //! | `registry` | the kernels compiled here, for each number type and instruction set |
 //! | `threads`, `team` | the threads that run a pass |
-//! | `product` | packed weights, forward and backward |
+//! | `product`, `layer` | packed weights, forward and backward; as a layer of its own |
 //! | `recurrence` | the driver that steps an equation, forward and backward |
 
 // Loops over a tile's const generics index several arrays at once. Written this way, they unroll.
@@ -24,8 +24,10 @@ pub(crate) mod attend;
 mod buffer;
 pub(crate) mod compact;
 mod element;
+mod gathered;
 pub(crate) mod isa;
 mod lanes;
+pub(crate) mod layer;
 mod math;
 mod memory;
 mod multiply;

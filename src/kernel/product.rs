@@ -2,9 +2,9 @@
 
 use super::attend::Attend;
 use super::buffer::Buffer;
-use super::compact::{self, Compact, WeightFormat};
+use super::compact::{Compact, WeightFormat};
+use super::gathered::Gathered;
 use super::isa::Isa;
-use super::memory::{self, Arena};
 use super::multiply::{Add, Input, Multiply, To};
 use super::pack::{Fill, Gate, PackShape, Packed};
 use super::registry::Kernels;
@@ -12,7 +12,6 @@ use super::rows::{Frozen, Grid, Rows};
 use super::slices::{Apply, Function};
 use super::team::{Team, Work, with_team};
 use super::weight_gradients::{GradientWorkspace, Sums, WeightGradients};
-use ndarray::{Array1, ArrayView3, ArrayViewMut2, ArrayViewMut3};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -23,6 +22,8 @@ pub struct Workspace<E> {
     /// What accumulators summed before the current stretch of steps.
     pub(super) accumulated: Buffer<f64>,
     pub(super) gradients: GradientWorkspace<E>,
+    /// What short backward runs left for the gradients of weights.
+    pub(super) gathered: Gathered<E>,
 }
 
 impl<E> std::fmt::Debug for Workspace<E> {
@@ -192,7 +193,7 @@ pub(super) fn multiply_grid<E: Kernels>(
 ///
 /// # Safety
 /// Nobody else reads or writes `to`.
-unsafe fn multiply_shared<E: Kernels>(weights: &Packed<E>, from: Frozen<'_, E>, to: (Grid<'_, E>, Add)) {
+pub(super) unsafe fn multiply_shared<E: Kernels>(weights: &Packed<E>, from: Frozen<'_, E>, to: (Grid<'_, E>, Add)) {
     let (steps, rows, _) = from.dim();
     let work =
         Work { passes: steps.min(rows), rows: steps.max(rows), panels: weights.panels(), products: weights.numbers() };
@@ -216,75 +217,6 @@ pub(super) fn add_weight_gradients<E: Kernels>(
     // SAFETY: in a block's first pass, members pack samples of their own; in its second, they read all of these.
     // Everything else they write is behind locks.
     unsafe { with_team(work, |team| E::weight_gradients(isa, WeightGradients { shared: &shared, team })) };
-}
-
-/// Multiplies all steps and rows of `x` (seq, batch, input) into `to` (seq, batch, units).
-///
-/// # Panics
-/// If shapes disagree.
-pub(crate) fn forward<E: Kernels>(
-    product: &Product<E>,
-    x: ArrayView3<'_, E>,
-    mut to: ArrayViewMut3<'_, E>,
-    workspace: &mut Workspace<E>,
-) {
-    let numbers = &mut workspace.numbers;
-    let shape = product.shape();
-    let (steps, rows, _) = x.dim();
-    assert_eq!(x.dim().2, shape.inputs, "x must be (seq, batch, input)");
-    assert_eq!(to.dim(), (steps, rows, shape.gates * shape.units), "what is multiplied must be (seq, batch, units)");
-    let copies = [(x.dim(), x.strides()[2]), (to.dim(), to.strides()[2])];
-    let copies = copies.map(|(dim, stride)| memory::copy_numbers(dim, stride));
-    numbers.grow([memory::total(copies.into_iter().chain([compact::scratch_numbers(&product.forward)]))]);
-    let mut arena = Arena::new(numbers.as_mut_slice());
-    let (x, grid) = (memory::readable(x, &mut arena), memory::writable(&mut to, &mut arena));
-    // SAFETY: the array is borrowed mutably; after the product nobody writes it.
-    unsafe {
-        match product.forward.compact() {
-            None => multiply_shared(&product.forward, x, (grid, Add::No)),
-            Some(_) => compact::multiply_inputs(&product.forward, x, grid, &mut arena),
-        }
-        memory::copied_back(grid.frozen(), &mut to);
-    }
-}
-
-/// The arrays of [`backward`].
-pub(crate) struct BackArrays<'a, E> {
-    /// (seq, batch, input).
-    pub x: ArrayView3<'a, E>,
-    /// (seq, batch, units).
-    pub d: ArrayView3<'a, E>,
-    /// (seq, batch, input), overwritten.
-    pub d_x: ArrayViewMut3<'a, E>,
-    /// Added to.
-    pub kernel: ArrayViewMut2<'a, E>,
-    pub bias: Option<&'a mut Array1<E>>,
-}
-
-/// Computes the gradients of a product of all steps and rows.
-///
-/// # Panics
-/// If shapes disagree.
-pub(crate) fn backward<E: Kernels>(product: &Product<E>, arrays: BackArrays<'_, E>, workspace: &mut Workspace<E>) {
-    let Workspace { numbers, gradients, .. } = workspace;
-    let BackArrays { x, d, mut d_x, kernel, bias } = arrays;
-    let shape = product.shape();
-    let (steps, rows, _) = x.dim();
-    assert_eq!(x.dim().2, shape.inputs, "x must be (seq, batch, input)");
-    assert_eq!(d.dim(), (steps, rows, shape.gates * shape.units), "d must be (seq, batch, units)");
-    assert_eq!(d_x.dim(), x.dim(), "d_x must be (seq, batch, input)");
-    let copies = [(x.dim(), x.strides()[2]), (d.dim(), d.strides()[2]), (d_x.dim(), d_x.strides()[2])];
-    numbers.grow([memory::total(copies.map(|(dim, stride)| memory::copy_numbers(dim, stride)))]);
-    let mut arena = Arena::new(numbers.as_mut_slice());
-    let (x, d) = (memory::readable(x, &mut arena), memory::readable(d, &mut arena));
-    let grid = memory::writable(&mut d_x, &mut arena);
-    let bias = bias.map(|bias| bias.as_slice_mut().expect("gradients are contiguous"));
-    // SAFETY: the array is borrowed mutably; after the product nobody writes it.
-    unsafe {
-        multiply_shared(product.back_to_inputs(), d, (grid, Add::No));
-        memory::copied_back(grid.frozen(), &mut d_x);
-    }
-    add_weight_gradients(product.isa(), Sums { sources: &[x], d, kernel, bias }, gradients);
 }
 
 /// Applies a function to every number.

@@ -14,10 +14,10 @@ use ndarray::{Array2, Array3, Axis};
 /// Any cell will do, an [`AttentionWrapper`](super::AttentionWrapper) too. There the initial state is that of
 /// [`attend`](super::AttentionWrapper::attend).
 pub struct BasicDecoder<'a, C: RnnCell, H: Helper<Elem = C::Elem>> {
-    cell: &'a C,
-    helper: H,
+    pub(crate) cell: &'a C,
+    pub(crate) helper: H,
     initial_state: Option<C::State>,
-    output_layer: Option<&'a Dense<C::Elem>>,
+    pub(crate) output_layer: Option<&'a Dense<C::Elem>>,
     run: Option<Run<C, H::Sample>>,
 }
 
@@ -67,8 +67,32 @@ impl<'a, C: RnnCell, H: Helper<Elem = C::Elem>> BasicDecoder<'a, C, H> {
         self
     }
 
-    fn output_size(&self) -> usize {
+    pub(crate) fn output_size(&self) -> usize {
         self.output_layer.map_or(self.cell.output_size(), |layer| layer.kernel().ncols())
+    }
+}
+
+/// What a decoder has before its first step.
+pub(crate) struct Start<C: RnnCell> {
+    pub state: C::State,
+    /// (batch, input).
+    pub inputs: Array2<C::Elem>,
+    /// The rows that make no step.
+    pub finished: Vec<bool>,
+}
+
+impl<C: RnnCell, H: Helper<Elem = C::Elem>> BasicDecoder<'_, C, H> {
+    /// # Errors
+    /// If the decoder's arguments do not fit together.
+    pub(crate) fn start(&mut self) -> Result<Start<C>, Error> {
+        let (batch, width) = (self.helper.batch_size(), self.output_size());
+        let state = checked_state("initial_state", self.cell, batch, self.initial_state.take())?;
+        if let Some(layer) = self.output_layer {
+            layer.check_output_layer(self.cell.output_size())?;
+        }
+        let (mut finished, mut inputs) = (vec![false; batch], zeros((batch, self.cell.input_size())));
+        self.helper.initialize(width, &mut inputs, &mut finished)?;
+        Ok(Start { state, inputs, finished })
     }
 }
 
@@ -80,14 +104,8 @@ impl<C: RnnCell, H: Helper<Elem = C::Elem>> Decoder for BasicDecoder<'_, C, H> {
     }
 
     fn initialize(&mut self, impute_finished: bool) -> Result<bool, Error> {
-        let (batch, width) = (self.helper.batch_size(), self.output_size());
-        let state = checked_state("initial_state", self.cell, batch, self.initial_state.take())?;
-        if let Some(layer) = self.output_layer {
-            layer.check_output_layer(self.cell.output_size())?;
-        }
-        let mut finished = vec![false; batch];
-        let mut inputs = zeros((batch, self.cell.input_size()));
-        self.helper.initialize(width, &mut inputs, &mut finished)?;
+        let Start { state, inputs, finished } = self.start()?;
+        let (batch, width) = (finished.len(), self.output_size());
         let mut run = Run {
             impute_finished,
             rows: (0..batch).collect(),
@@ -188,7 +206,7 @@ impl<C: RnnCell, S> Run<C, S> {
 }
 
 /// An array (steps, batch, …), as it is or with the first two axes swapped.
-pub(super) fn by_batch<A: Clone, D: ndarray::Dimension>(
+pub(crate) fn by_batch<A: Clone, D: ndarray::Dimension>(
     mut array: ndarray::Array<A, D>,
     time_major: bool,
 ) -> ndarray::Array<A, D> {

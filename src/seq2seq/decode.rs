@@ -57,10 +57,10 @@ pub fn dynamic_decode<D: Decoder>(decoder: D) -> DynamicDecode<D> {
 #[derive(Debug, Clone)]
 #[must_use = "call `run`"]
 pub struct DynamicDecode<D> {
-    decoder: D,
-    maximum_iterations: Option<usize>,
-    impute_finished: bool,
-    output_time_major: bool,
+    pub(crate) decoder: D,
+    pub(crate) maximum_iterations: Option<usize>,
+    pub(crate) impute_finished: bool,
+    pub(crate) output_time_major: bool,
 }
 
 impl<D: Decoder> DynamicDecode<D> {
@@ -84,6 +84,14 @@ impl<D: Decoder> DynamicDecode<D> {
         self
     }
 
+    /// `Err` if a decoder that may never end has no limit.
+    pub(crate) fn check_end(&self) -> Result<(), Error> {
+        match self.maximum_iterations.is_none() && self.decoder.is_endless() {
+            true => Err(Error::Endless),
+            false => Ok(()),
+        }
+    }
+
     /// Decodes. There are as many steps as the longest row has.
     ///
     /// # Errors
@@ -92,9 +100,7 @@ impl<D: Decoder> DynamicDecode<D> {
     ///   [`Error::ArrayShape`], [`Error::OutOfBounds`], [`Error::ZeroSize`] or [`Error::InvalidNumber`].
     /// - [`Error::AllNan`] if no sample can be chosen from a row's logits.
     pub fn run(mut self) -> Result<D::Output, Error> {
-        if self.maximum_iterations.is_none() && self.decoder.is_endless() {
-            return Err(Error::Endless);
-        }
+        self.check_end()?;
         let mut finished = self.decoder.initialize(self.impute_finished)?;
         let mut time = 0;
         while !finished && self.maximum_iterations.is_none_or(|most| time < most) {

@@ -1,6 +1,6 @@
 //! Helpers that feed tokens back through an embedding.
 
-use super::helper::{Draws, Helper, HelperStep, best, check_input};
+use super::helper::{Draws, Helper, HelperStep, HelperStepBack, TrainableHelper, best, check_input, reads_no_output};
 use crate::checks::check_positive;
 use crate::{Embedding, Error, Float};
 use ndarray::ArrayRef2;
@@ -142,3 +142,6 @@ impl<E: Float> Helper for SampleEmbeddingHelper<'_, E> {
         self.tokens.next(step)
     }
 }
+
+reads_no_output!(GreedyEmbeddingHelper);
+reads_no_output!(SampleEmbeddingHelper);

@@ -24,23 +24,35 @@ pub(crate) struct HeadRow<E> {
     pub d_memory: Vec<E>,
     /// In a gradient: that of the history. A step backward takes its alignments' from the end.
     pub(super) d_history: Vec<E>,
+    /// In a gradient, while a pass goes backward: the number of the memory's sums in the workspace.
+    pub sums: Option<usize>,
+}
+
+/// What a backward pass has added to a row of a memory.
+pub(crate) struct MemorySums<E> {
+    pub memory: MemoryRow<E>,
+    /// (length, units).
+    pub keys: Vec<E>,
+    /// (length, depth).
+    pub values: Vec<E>,
 }
 
 impl<E> Default for HeadRow<E> {
     fn default() -> Self {
-        Self { memory: None, history: Vec::new(), d_memory: Vec::new(), d_history: Vec::new() }
+        Self { memory: None, history: Vec::new(), d_memory: Vec::new(), d_history: Vec::new(), sums: None }
     }
 }
 
 /// By hand, so that `clone_from` reuses memory.
 impl<E: Clone> Clone for HeadRow<E> {
     fn clone(&self) -> Self {
-        let Self { memory, history, d_memory, d_history } = self;
+        let Self { memory, history, d_memory, d_history, sums } = self;
         Self {
             memory: memory.clone(),
             history: history.clone(),
             d_memory: d_memory.clone(),
             d_history: d_history.clone(),
+            sums: *sums,
         }
     }
     fn clone_from(&mut self, from: &Self) {
@@ -48,6 +60,7 @@ impl<E: Clone> Clone for HeadRow<E> {
         self.history.clone_from(&from.history);
         self.d_memory.clone_from(&from.d_memory);
         self.d_history.clone_from(&from.d_history);
+        self.sums = from.sums;
     }
 }
 

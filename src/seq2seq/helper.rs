@@ -3,7 +3,7 @@
 use crate::checks::{check_lengths, check_number, check_shape};
 use crate::seed::{GOLDEN, fold};
 use crate::{Error, Float};
-use ndarray::{ArrayRef1, ArrayRef2, ArrayRef3, ArrayView3, Axis, aview1, s};
+use ndarray::{ArrayRef1, ArrayRef2, ArrayRef3, ArrayView3, aview1, s};
 
 /// Chooses a sample from each step's output, and the next input: TensorFlow 1's `Helper`.
 ///
@@ -41,6 +41,50 @@ pub trait Helper {
     /// If no sample can be chosen.
     fn next(&mut self, step: HelperStep<'_, Self::Elem, Self::Sample>) -> Result<(), Error>;
 }
+
+/// A [`Helper`] through which gradients flow: it can be recorded, with
+/// [`DynamicDecode::record`](super::DynamicDecode::record).
+pub trait TrainableHelper: Helper {
+    /// Goes back through a call of [`next`](Helper::next), the last one first: where the next input was made of the
+    /// output, passes its gradient on. Through samples that were chosen no gradient flows.
+    ///
+    /// # Errors
+    /// If a derivative is missing.
+    fn next_backward(&mut self, step: HelperStepBack<'_, Self::Elem, Self::Sample>) -> Result<(), Error>;
+}
+
+/// What a [`TrainableHelper`] reads and writes about a step.
+#[derive(Debug)]
+pub struct HelperStepBack<'a, E, S> {
+    /// The step, from 0.
+    pub time: usize,
+    /// As in [`HelperStep::rows`].
+    pub rows: &'a [usize],
+    /// The decoder's outputs, (rows, output).
+    pub outputs: &'a ArrayRef2<E>,
+    /// The samples chosen.
+    pub samples: &'a [S],
+    /// The gradients of the next inputs, (rows, input); 0 where none was read. Set to 0 what you pass on: the rest is
+    /// the gradient of inputs that came from elsewhere.
+    pub d_next_inputs: &'a mut ArrayRef2<E>,
+    /// The gradients of the outputs, (rows, output), to add to.
+    pub d_outputs: &'a mut ArrayRef2<E>,
+}
+
+/// A helper whose inputs come from elsewhere, or are looked up by samples: nothing flows to the outputs.
+macro_rules! reads_no_output {
+    ($helper:ident) => {
+        impl<E: Float> TrainableHelper for $helper<'_, E> {
+            fn next_backward(&mut self, _: HelperStepBack<'_, E, Self::Sample>) -> Result<(), Error> {
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(super) use reads_no_output;
+
+reads_no_output!(TrainingHelper);
 
 /// What a [`Helper`] reads and writes after a step.
 #[derive(Debug)]
@@ -219,74 +263,28 @@ impl<E: Float> Helper for TrainingHelper<'_, E> {
     }
 }
 
-/// Reads `start_inputs` first, then what a function computes from each output: TensorFlow 1's `InferenceHelper`.
-///
-/// Functions take one row; all but `end_fn` return one. Samples may be of any width.
-pub struct InferenceHelper<'a, E> {
-    start_inputs: &'a ArrayRef2<E>,
-    sample_fn: RowFn<'a, E>,
-    end_fn: EndFn<'a, E>,
-    next_inputs_fn: Option<RowFn<'a, E>>,
-}
-
-/// Whether a row is the last.
-type EndFn<'a, E> = Box<dyn FnMut(&[E]) -> bool + 'a>;
-
 /// Turns one row into another.
 pub(super) type RowFn<'a, E> = Box<dyn FnMut(&[E]) -> Vec<E> + 'a>;
 
-impl<'a, E: Float> InferenceHelper<'a, E> {
-    /// `start_inputs` (batch, input); `sample_fn` turns an output into a sample; `end_fn` says whether a sample is a
-    /// row's last.
-    #[must_use]
-    pub fn new(
-        start_inputs: &'a ArrayRef2<E>,
-        sample_fn: impl FnMut(&[E]) -> Vec<E> + 'a,
-        end_fn: impl FnMut(&[E]) -> bool + 'a,
-    ) -> Self {
-        Self { start_inputs, sample_fn: Box::new(sample_fn), end_fn: Box::new(end_fn), next_inputs_fn: None }
-    }
+/// Turns an output and the gradient of what was made of it into the gradient of the output.
+pub(super) type RowBackFn<'a, E> = Box<dyn FnMut(&[E], &[E]) -> Vec<E> + 'a>;
 
-    /// Turns a sample into the next input. Default: the sample itself.
-    #[must_use]
-    pub fn next_inputs_fn(mut self, next_inputs_fn: impl FnMut(&[E]) -> Vec<E> + 'a) -> Self {
-        self.next_inputs_fn = Some(Box::new(next_inputs_fn));
-        self
+/// Passes the gradient of a row's next input, its first `width` numbers, on to that of the output it was made of.
+pub(super) fn feed_back<E: Float, S>(
+    step: &mut HelperStepBack<'_, E, S>,
+    (at, width): (usize, usize),
+    mut backward_fn: Option<&mut RowBackFn<'_, E>>,
+) -> Result<(), Error> {
+    let mut d_input = step.d_next_inputs.slice_mut(s![at, ..width]);
+    let mut d_output = d_input.to_vec();
+    if let Some(backward_fn) = &mut backward_fn {
+        d_output = backward_fn(&step.outputs.row(at).to_vec(), &d_output);
     }
-}
-
-impl<E: Float> Helper for InferenceHelper<'_, E> {
-    type Elem = E;
-    type Sample = Vec<E>;
-
-    fn batch_size(&self) -> usize {
-        self.start_inputs.nrows()
-    }
-    fn initialize(&mut self, _: usize, inputs: &mut ArrayRef2<E>, _: &mut [bool]) -> Result<(), Error> {
-        check_shape("start_inputs", inputs.shape(), self.start_inputs.shape())?;
-        inputs.assign(self.start_inputs);
-        Ok(())
-    }
-    fn next(&mut self, step: HelperStep<'_, E, Vec<E>>) -> Result<(), Error> {
-        let rows = step.outputs.axis_iter(Axis(0)).zip(step.samples).zip(step.finished);
-        for (((output, sample), finished), mut next) in rows.zip(step.next_inputs.rows_mut()) {
-            *sample = (self.sample_fn)(&output.iter().copied().collect::<Vec<_>>());
-            *finished = (self.end_fn)(sample);
-            let input = match &mut self.next_inputs_fn {
-                Some(next_inputs_fn) => next_inputs_fn(sample),
-                None => sample.clone(),
-            };
-            check_shape("what InferenceHelper makes of an output", next.shape(), &[input.len()])?;
-            next.assign(&aview1(&input));
-        }
-        Ok(())
-    }
-}
-
-impl<E> std::fmt::Debug for InferenceHelper<'_, E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InferenceHelper").finish_non_exhaustive()
-    }
+    d_input.fill(E::zero());
+    let mut to = step.d_outputs.row_mut(at);
+    check_shape("what backward_fn returns", to.shape(), &[d_output.len()])?;
+    to += &aview1(&d_output);
+    Ok(())
 }
 
 /// `Err` unless a probability is from 0 to 1. (TensorFlow takes others for 0 or 1.)

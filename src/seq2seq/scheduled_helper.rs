@@ -1,7 +1,10 @@
 //! Scheduled sampling (Bengio et al., 2015): training on a mixture of given inputs and the model's own outputs.
 
 use super::embedding_helper::check_classes;
-use super::helper::{Draws, Helper, HelperStep, RowFn, Source, check_input, check_probability};
+use super::helper::{
+    Draws, Helper, HelperStep, HelperStepBack, RowBackFn, RowFn, Source, TrainableHelper, check_input,
+    check_probability, feed_back, reads_no_output,
+};
 use crate::checks::check_shape;
 use crate::{Embedding, Error, Float};
 use ndarray::{ArrayRef2, ArrayRef3, ArrayView3, aview1, s};
@@ -82,6 +85,8 @@ impl<E: Float> Helper for ScheduledEmbeddingTrainingHelper<'_, E> {
     }
 }
 
+reads_no_output!(ScheduledEmbeddingTrainingHelper);
+
 /// Reads the given inputs, or with some probability its own last output: TensorFlow 1's
 /// `ScheduledOutputTrainingHelper`. A sample says whether the output was read.
 pub struct ScheduledOutputTrainingHelper<'a, E> {
@@ -89,6 +94,7 @@ pub struct ScheduledOutputTrainingHelper<'a, E> {
     sampling_probability: f64,
     draws: Draws,
     next_inputs_fn: Option<RowFn<'a, E>>,
+    backward_fn: Option<RowBackFn<'a, E>>,
     auxiliary_inputs: Option<ArrayView3<'a, E>>,
 }
 
@@ -98,13 +104,21 @@ impl<'a, E: Float> ScheduledOutputTrainingHelper<'a, E> {
     pub fn new(inputs: &'a ArrayRef3<E>, sequence_length: &'a [usize], sampling_probability: f64) -> Self {
         let source = Source { inputs: inputs.view(), lengths: sequence_length };
         let draws = Draws { seed: 0, first_row: 0 };
-        Self { source, sampling_probability, draws, next_inputs_fn: None, auxiliary_inputs: None }
+        Self { source, sampling_probability, draws, next_inputs_fn: None, backward_fn: None, auxiliary_inputs: None }
     }
 
     /// Turns a row's output into an input. Default: the output itself.
     #[must_use]
     pub fn next_inputs_fn(mut self, next_inputs_fn: impl FnMut(&[E]) -> Vec<E> + 'a) -> Self {
         self.next_inputs_fn = Some(Box::new(next_inputs_fn));
+        self
+    }
+
+    /// For training with a `next_inputs_fn`: turns an output and the gradient of the input made of it into the gradient
+    /// of the output. Default: none, and a recorded decoder with such a function cannot go backward.
+    #[must_use]
+    pub fn backward_fn(mut self, backward_fn: impl FnMut(&[E], &[E]) -> Vec<E> + 'a) -> Self {
+        self.backward_fn = Some(Box::new(backward_fn));
         self
     }
 
@@ -171,6 +185,19 @@ impl<E: Float> Helper for ScheduledOutputTrainingHelper<'_, E> {
                 step.next_inputs.slice_mut(s![at, ..width]).assign(&aview1(&input));
             }
             self.append(row, step.time + 1, step.next_inputs, at);
+        }
+        Ok(())
+    }
+}
+
+impl<E: Float> TrainableHelper for ScheduledOutputTrainingHelper<'_, E> {
+    fn next_backward(&mut self, mut step: HelperStepBack<'_, E, bool>) -> Result<(), Error> {
+        let width = self.source.width();
+        for at in (0..step.rows.len()).filter(|&at| step.samples[at]).collect::<Vec<_>>() {
+            if self.next_inputs_fn.is_some() && self.backward_fn.is_none() {
+                return Err(Error::NoDerivative { argument: "next_inputs_fn" });
+            }
+            feed_back(&mut step, (at, width), self.backward_fn.as_mut())?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The scores of an attention mechanism: one row's query and memory.
 
-use super::head::Head;
+use super::head::{Head, MemorySums};
 use super::mechanism::{AttentionMechanism, BUFFERS};
 use super::memory::MemoryRow;
 use crate::Float;
@@ -11,7 +11,6 @@ use crate::wrappers::workspace::Buffer;
 use ndarray::{Array1, ArrayRef3, ArrayView3, Axis, s};
 
 /// What a step of one mechanism leaves, each (1, batch, …).
-#[derive(Clone, Default)]
 pub(crate) struct HeadBuffers<E> {
     /// Queries as wide as keys.
     pub query: Buffer<E>,
@@ -24,6 +23,27 @@ pub(crate) struct HeadBuffers<E> {
     pub aligned: Buffer<E>,
     /// v of Bahdanau scores, normalized.
     pub v: Vec<E>,
+    /// Of a backward pass: what it has added to memories, and those of the query and the attention layer.
+    pub memories: Vec<MemorySums<E>>,
+    pub query_layer: Workspace<E>,
+    pub layer: Workspace<E>,
+}
+
+impl<E: Float> Default for HeadBuffers<E> {
+    fn default() -> Self {
+        let buffer = Buffer::default;
+        Self {
+            query: buffer(),
+            joined: buffer(),
+            scores: buffer(),
+            previous: buffer(),
+            aligned: buffer(),
+            v: Vec::new(),
+            memories: Vec::new(),
+            query_layer: Workspace::default(),
+            layer: Workspace::default(),
+        }
+    }
 }
 
 impl<E: Float> AttentionMechanism<E> {

@@ -2,17 +2,16 @@
 
 use super::cell::{RunBack, TrainableCell};
 use super::long_sum::LongSum;
-use super::runs::steps_as_runs;
+use super::runs::{backward_in_parts, steps_as_runs};
 use crate::back::Back;
 use crate::fused::Workspace;
 use crate::kernel::zeros;
 use crate::seq2seq::{
     Aligned, AttentionMechanism, AttentionMechanismWeights, AttentionState, AttentionWrapper,
-    AttentionWrapperWorkspace, BUFFERS, Head, HeadBuffers, MemoryRow, ScoreGradients,
+    AttentionWrapperWorkspace, BUFFERS, Head, HeadBuffers, MemoryRow, MemorySums, ScoreGradients,
 };
 use crate::wrappers::workspace::Buffer;
 use crate::{Arrays, Float};
-use memory::MemoryBack;
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis, s};
 
 mod gradient;
@@ -22,9 +21,9 @@ pub use gradient::AttentionGradient;
 
 /// What a recorded step of an [`AttentionWrapper`] keeps.
 pub struct AttentionRecord<R, E> {
-    cell: R,
-    /// \[x, attention\], (batch, cell's input).
-    inputs: Array2<E>,
+    cell: Vec<R>,
+    /// \[x, attention\], (1, batch, cell's input).
+    inputs: Array3<E>,
     heads: Vec<HeadRecord<E>>,
 }
 
@@ -79,16 +78,17 @@ impl<C: TrainableCell> TrainableCell for AttentionWrapper<C> {
         workspace: &mut AttentionWrapperWorkspace<C::Elem, C::Workspace>,
     ) {
         for (input, mut output) in inputs.outer_iter().zip(outputs.outer_iter_mut()) {
-            let mut cell = None;
+            let mut cell = Vec::with_capacity(1);
             self.forward(&input, state, &mut output, workspace, |input, state, output, workspace| {
-                cell = Some(self.cell().step_recording(input, state, output, workspace));
+                let (input, mut output) = (input.view().insert_axis(Axis(0)), output.view_mut().insert_axis(Axis(0)));
+                self.cell().unroll_recording(&input, state, &mut output, &mut cell, workspace);
             });
             let inputs = workspace.inputs.written((1, input.nrows(), self.cell().input_size()));
             let heads = self.mechanisms().iter().zip(&workspace.heads).zip(&state.heads);
             let queries = self.cell().output_size();
             records.push(AttentionRecord {
-                cell: cell.expect("a step of the wrapper is a step of the cell"),
-                inputs: inputs.index_axis_move(Axis(0), 0).to_owned(),
+                cell,
+                inputs: inputs.to_owned(),
                 heads: heads
                     .map(|((mechanism, buffers), head)| HeadRecord::new(mechanism, buffers, head, queries))
                     .collect(),
@@ -96,28 +96,18 @@ impl<C: TrainableCell> TrainableCell for AttentionWrapper<C> {
         }
     }
 
-    fn unroll_backward(
+    backward_in_parts!();
+
+    fn part_backward(
         &self,
         records: &mut Vec<Self::Record>,
         back: RunBack<'_, Self>,
         workspace: &mut AttentionWrapperWorkspace<C::Elem, C::Workspace>,
     ) {
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
-        let steps = inputs.dim().0;
-        let Some(last) = records.last().filter(|_| steps > 0) else { return };
-        let mut memories: Vec<MemoryBack<C::Elem>> = self
-            .mechanisms()
-            .iter()
-            .zip(&last.heads)
-            .map(|(mechanism, head)| MemoryBack::new(mechanism, &head.memory, head.alignments.ncols()))
-            .collect();
-        for (head, memory) in d_state.heads.iter_mut().zip(&memories) {
-            head.widen(memory.time());
-            let found = head.alignments.ncols();
-            assert_eq!(found, memory.time(), "the state's gradient must have alignments as wide as the memory");
-        }
         let mut sum = LongSum::<C::Elem, _>::new(gradient);
-        for step in (0..steps).rev() {
+        workspace.heads.resize_with(self.mechanisms().len(), HeadBuffers::default);
+        for step in (0..inputs.dim().0).rev() {
             let record = records.pop().expect("each step forward left a record");
             let step = StepArrays {
                 d_output: &d_outputs.index_axis(Axis(0), step),
@@ -125,14 +115,30 @@ impl<C: TrainableCell> TrainableCell for AttentionWrapper<C> {
                 d_state,
                 gradient: sum.next_gradient(),
             };
-            self.step_back(record, step, &mut memories, workspace);
-        }
-        let gradient = sum.next_gradient();
-        for (at, (memory, mechanism)) in memories.into_iter().zip(self.mechanisms()).enumerate() {
-            let (gradient, rows) = (&mut gradient.mechanisms[at].memory_layer, &mut d_state.heads[at].rows);
-            memory.finish(mechanism, gradient, rows, &mut workspace.products);
+            self.step_back(record, step, workspace);
         }
         sum.finish();
+    }
+
+    fn finish_backward(
+        &self,
+        d_state: &mut AttentionState<C::State, C::Elem>,
+        gradient: &mut Self::Gradient,
+        workspace: &mut AttentionWrapperWorkspace<C::Elem, C::Workspace>,
+    ) {
+        let AttentionWrapperWorkspace { cell, products, heads, .. } = workspace;
+        self.cell().finish_backward(&mut d_state.cell_state, &mut gradient.cell, cell);
+        for (at, (mechanism, head)) in self.mechanisms().iter().zip(heads).enumerate() {
+            let HeadBuffers { memories, query_layer, layer, .. } = head;
+            let to = &mut gradient.mechanisms[at];
+            if let Some((of_queries, to)) = mechanism.query_layer().zip(to.query_layer.as_mut()) {
+                of_queries.finish_backward(to, query_layer);
+            }
+            if let Some((of_head, to)) = self.layers().get(at).zip(gradient.layers.get_mut(at)) {
+                of_head.finish_backward(to, layer);
+            }
+            memory::finish(mechanism, &mut to.memory_layer, &mut d_state.heads[at].rows, (memories, products));
+        }
     }
 }
 
@@ -149,11 +155,10 @@ impl<C: TrainableCell> AttentionWrapper<C> {
         &self,
         record: AttentionRecord<C::Record, C::Elem>,
         arrays: StepArrays<'_, C>,
-        memories: &mut [MemoryBack<C::Elem>],
         workspace: &mut AttentionWrapperWorkspace<C::Elem, C::Workspace>,
     ) {
         let StepArrays { d_output, d_input, d_state, gradient } = arrays;
-        let AttentionWrapperWorkspace { cell, products, .. } = workspace;
+        let AttentionWrapperWorkspace { cell, heads: buffers, .. } = workspace;
         let (batch, queries) = (d_output.nrows(), self.cell().output_size());
         let mut d_cell_output = zeros((1, batch, queries));
         if self.outputs_attention() {
@@ -170,25 +175,27 @@ impl<C: TrainableCell> AttentionWrapper<C> {
             match self.layers().get(at) {
                 Some(layer) => {
                     let x = head.joined.view().insert_axis(Axis(0));
-                    layer.backward(&x, &d_attention, &mut d_joined, &mut gradient.layers[at], products);
+                    let to = &mut gradient.layers[at];
+                    layer.part_backward(&x, &d_attention, &mut d_joined, to, &mut buffers[at].layer);
                 }
                 None => d_joined.slice_mut(s![.., .., queries..]).assign(&d_attention),
             }
             d_cell_output += &d_joined.slice(s![.., .., ..queries]);
             let d_context = d_joined.slice(s![0, .., queries..]).as_standard_layout().into_owned();
-            let mut back = HeadBack { mechanism, head, d_head: &mut d_state.heads[at], memory: &mut memories[at] };
-            back.run(&d_context, &mut d_cell_output, &mut gradient.mechanisms[at], products);
+            let HeadBuffers { memories, query_layer, .. } = &mut buffers[at];
+            let mut back = HeadBack { mechanism, head, d_head: &mut d_state.heads[at], memories };
+            back.run(&d_context, &mut d_cell_output, &mut gradient.mechanisms[at], query_layer);
         }
-        let mut d_inputs = Array2::zeros(record.inputs.raw_dim());
+        let (mut records, mut d_inputs) = (record.cell, Array3::zeros(record.inputs.raw_dim()));
         let back = Back {
             inputs: &record.inputs,
-            d_outputs: &d_cell_output.index_axis(Axis(0), 0),
+            d_outputs: &d_cell_output,
             d_state: &mut d_state.cell_state,
             d_inputs: &mut d_inputs,
             gradient: &mut gradient.cell,
         };
-        self.cell().step_backward(record.cell, back, cell);
-        let (of_input, of_attention) = d_inputs.view().split_at(Axis(1), d_input.ncols());
+        self.cell().part_backward(&mut records, back, cell);
+        let (of_input, of_attention) = d_inputs.index_axis(Axis(0), 0).split_at(Axis(1), d_input.ncols());
         d_input.assign(&of_input);
         d_state.attention.assign(&of_attention);
     }
@@ -199,7 +206,7 @@ struct HeadBack<'a, E: Float> {
     mechanism: &'a AttentionMechanism<E>,
     head: HeadRecord<E>,
     d_head: &'a mut Head<E>,
-    memory: &'a mut MemoryBack<E>,
+    memories: &'a mut Vec<MemorySums<E>>,
 }
 
 impl<E: Float> HeadBack<'_, E> {
@@ -208,10 +215,14 @@ impl<E: Float> HeadBack<'_, E> {
         d_context: &Array2<E>,
         d_output: &mut Array3<E>,
         gradient: &mut AttentionMechanismWeights<E>,
-        products: &mut Workspace<E>,
+        query_layer: &mut Workspace<E>,
     ) {
         let Self { mechanism, head, .. } = self;
         let (mechanism, batch) = (*mechanism, d_context.nrows());
+        self.d_head.widen(head.alignments.ncols());
+        let found = self.d_head.alignments.ncols();
+        let time = head.alignments.ncols();
+        assert_eq!(found, time, "the state's gradient must have alignments as wide as the memory");
         let v = mechanism.scaled_v();
         let mut d_query = zeros((1, batch, mechanism.num_units()));
         let (mut d_v, mut d_g, mut d_bias) = (vec![E::zero(); v.len()], E::zero(), E::zero());
@@ -245,19 +256,20 @@ impl<E: Float> HeadBack<'_, E> {
         };
         let x = self.head.joined.slice(s![.., ..d_output.dim().2]).insert_axis(Axis(0));
         let mut d_x = zeros(d_output.raw_dim());
-        layer.backward(&x, &d_query, &mut d_x, to, products);
+        layer.part_backward(&x, &d_query, &mut d_x, to, query_layer);
         *d_output += &d_x;
     }
 
     fn row(&mut self, row: usize, (query, v): (&[E], &[E]), d_context: &[E], to: RowGradients<'_, E>) {
-        let Self { mechanism, head, d_head, memory } = self;
+        let Self { mechanism, head, d_head, memories } = self;
         let (memory_row, time) = (&head.memory[row], head.alignments.ncols());
         let length = memory_row.length();
         let alignments = head.alignments.row(row);
         let alignments = &alignments.as_slice().expect(BUFFERS)[..length];
         let mut d = vec![E::zero(); time];
         let room = &mut vec![E::zero(); length][..];
-        let (d_keys, d_values) = memory.row(row, length);
+        let MemorySums { keys: d_keys, values: d_values, .. } =
+            memory::sums_of(&mut d_head.rows[row], memory_row, memories);
         memory_row.context_backward(alignments, d_context, &mut d[..length], d_values);
         d_head.rows[row].take_d_history(time, &mut d);
         d.iter_mut().zip(d_head.alignments.row(row)).for_each(|(d, &more)| *d += more);

@@ -1,7 +1,7 @@
 //! [`BoxedTrainableCell`]: a trainable cell whose type is known only at run time.
 
 use super::cell::{RunBack, TrainableCell};
-use super::runs::steps_as_runs;
+use super::runs::{backward_in_parts, steps_as_runs};
 use crate::back::Back;
 use crate::compression::Compression;
 use crate::wrappers::boxed::{DynWorkspace, ErasedCell, erased_cell};
@@ -106,9 +106,15 @@ impl<E: Float> TrainableCell for BoxedTrainableCell<E> {
         records.push(self.0.erased_unroll_recording(inputs, state, outputs, workspace));
     }
 
-    fn unroll_backward(&self, records: &mut Vec<DynRecord>, back: RunBack<'_, Self>, workspace: &mut DynWorkspace) {
+    backward_in_parts!();
+
+    fn part_backward(&self, records: &mut Vec<DynRecord>, back: RunBack<'_, Self>, workspace: &mut DynWorkspace) {
         let record = records.pop().expect("each run forward left a record");
-        self.0.erased_unroll_backward(record, back, workspace);
+        self.0.erased_part_backward(record, back, workspace);
+    }
+
+    fn finish_backward(&self, d_state: &mut DynState<E>, gradient: &mut DynGradient<E>, workspace: &mut DynWorkspace) {
+        self.0.erased_finish_backward(d_state, gradient, workspace);
     }
 }
 
@@ -122,10 +128,16 @@ trait ErasedTrainableCell<E: Float>: ErasedCell<E> {
         outputs: &mut ArrayRef3<E>,
         workspace: &mut DynWorkspace,
     ) -> DynRecord;
-    fn erased_unroll_backward(
+    fn erased_part_backward(
         &self,
         record: DynRecord,
         back: RunBack<'_, BoxedTrainableCell<E>>,
+        workspace: &mut DynWorkspace,
+    );
+    fn erased_finish_backward(
+        &self,
+        d_state: &mut DynState<E>,
+        gradient: &mut DynGradient<E>,
         workspace: &mut DynWorkspace,
     );
 }
@@ -147,7 +159,7 @@ impl<E: Float, C: TrainableCell<Elem = E> + Send + Sync + 'static> ErasedTrainab
         DynRecord(Box::new(records))
     }
 
-    fn erased_unroll_backward(
+    fn erased_part_backward(
         &self,
         record: DynRecord,
         back: RunBack<'_, BoxedTrainableCell<E>>,
@@ -157,6 +169,16 @@ impl<E: Float, C: TrainableCell<Elem = E> + Send + Sync + 'static> ErasedTrainab
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let (d_state, workspace) = (d_state.expect_mut(), workspace.get());
         let gradient = (*gradient.0).erased_any_mut().downcast_mut().expect("the gradient is this cell's");
-        self.unroll_backward(&mut records, Back { inputs, d_outputs, d_state, d_inputs, gradient }, workspace);
+        self.part_backward(&mut records, Back { inputs, d_outputs, d_state, d_inputs, gradient }, workspace);
+    }
+
+    fn erased_finish_backward(
+        &self,
+        d_state: &mut DynState<E>,
+        gradient: &mut DynGradient<E>,
+        workspace: &mut DynWorkspace,
+    ) {
+        let gradient = (*gradient.0).erased_any_mut().downcast_mut().expect("the gradient is this cell's");
+        self.finish_backward(d_state.expect_mut(), gradient, workspace.get());
     }
 }

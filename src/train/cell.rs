@@ -1,7 +1,7 @@
 //! [`TrainableCell`]: a cell with a backward step.
 
 use super::long_sum::LongSum;
-use super::runs::steps_as_runs;
+use super::runs::{backward_in_parts, steps_as_runs};
 use crate::back::Back;
 use crate::{ParametersMut, RnnCell};
 use ndarray::{ArrayRef2, ArrayRef3, Axis, Ix2, Ix3};
@@ -137,6 +137,33 @@ pub trait TrainableCell: RnnCell + ParametersMut<<Self as RnnCell>::Elem> {
         }
         gradient.finish();
     }
+
+    /// [`unroll_backward`](Self::unroll_backward) as a part of a backward pass over several runs, such as the windows of
+    /// a ragged batch, the last one first. Sums that are cheaper to add once may wait in `workspace` until
+    /// [`finish_backward`](Self::finish_backward): the gradients of the parameters, and what belongs to a row of
+    /// `d_state` beside its leaves.
+    ///
+    /// The provided version leaves nothing. A cell that overrides one of the two must override both.
+    ///
+    /// # Panics
+    /// As [`unroll_backward`](Self::unroll_backward).
+    fn part_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut Self::Workspace) {
+        self.unroll_backward(records, back, workspace);
+    }
+
+    /// Ends a backward pass: adds what [`part_backward`](Self::part_backward) left in `workspace`. `d_state` is the
+    /// gradient of the initial state, with all rows that ran.
+    ///
+    /// # Panics
+    /// If another cell left it.
+    fn finish_backward(
+        &self,
+        d_state: &mut Self::State,
+        gradient: &mut Self::Gradient,
+        workspace: &mut Self::Workspace,
+    ) {
+        let _ = (d_state, gradient, workspace);
+    }
 }
 
 /// What a cell's [`TrainableCell::step_backward`] reads and writes: arrays (batch, features).
@@ -172,13 +199,19 @@ where
         records.push(inner);
     }
 
-    fn unroll_backward(
+    backward_in_parts!();
+
+    fn part_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut Self::Workspace) {
+        let mut inner = records.pop().expect("each run forward left a record");
+        (**self).part_backward(&mut inner, back, workspace);
+    }
+
+    fn finish_backward(
         &self,
-        records: &mut Vec<Self::Record>,
-        back: RunBack<'_, Self>,
+        d_state: &mut Self::State,
+        gradient: &mut Self::Gradient,
         workspace: &mut Self::Workspace,
     ) {
-        let mut inner = records.pop().expect("each run forward left a record");
-        (**self).unroll_backward(&mut inner, back, workspace);
+        (**self).finish_backward(d_state, gradient, workspace);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::cell::{RunBack, TrainableCell};
 use super::long_sum::LongSum;
-use super::runs::steps_as_runs;
+use super::runs::{backward_in_parts, steps_as_runs};
 use crate::back::Back;
 use crate::dropout::{Masks, Site};
 use crate::wrappers::workspace::WrapperWorkspace;
@@ -41,7 +41,9 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
         records.push(DropoutRecord { inner, masks });
     }
 
-    fn unroll_backward(
+    backward_in_parts!();
+
+    fn part_backward(
         &self,
         records: &mut Vec<Self::Record>,
         back: RunBack<'_, Self>,
@@ -53,7 +55,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
         let WrapperWorkspace { buffers: [x, d_y], inner: workspace } = workspace;
         let Some(masks) = masks else {
             let back = Back { inputs, d_outputs, d_state, d_inputs, gradient };
-            return cell.unroll_backward(&mut records, back, workspace);
+            return cell.part_backward(&mut records, back, workspace);
         };
         let (mut x, mut d_y) = (x.array(inputs.dim()), d_y.array(d_outputs.dim()));
         x.assign(inputs);
@@ -64,7 +66,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
         }
         if self.state.all() {
             let back = Back { inputs: &x, d_outputs: &d_y, d_state, d_inputs, gradient };
-            cell.unroll_backward(&mut records, back, workspace);
+            cell.part_backward(&mut records, back, workspace);
         } else {
             // The forward pass went step by step and dropped from the state after each step.
             let mut gradient = LongSum::<C::Elem, _>::new(gradient);
@@ -78,12 +80,21 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
                 let mut d_x = d_inputs.slice_mut(s![t..t + 1, .., ..]);
                 let gradient = gradient.next_gradient();
                 let back = Back { inputs: &x, d_outputs: &d_y, d_state, d_inputs: &mut d_x, gradient };
-                cell.unroll_backward(&mut records, back, workspace);
+                cell.part_backward(&mut records, back, workspace);
             }
             gradient.finish();
         }
         for (t, mut d_x) in d_inputs.outer_iter_mut().enumerate() {
             masks.drop_rows(self.input, Site::Input, t, &mut d_x);
         }
+    }
+
+    fn finish_backward(
+        &self,
+        d_state: &mut DropoutState<C::State>,
+        gradient: &mut C::Gradient,
+        workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
+    ) {
+        self.cell().finish_backward(&mut d_state.inner, gradient, &mut workspace.inner);
     }
 }

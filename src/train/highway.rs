@@ -1,10 +1,11 @@
 //! The highway's backward pass.
 
 use super::cell::{RunBack, TrainableCell};
-use super::runs::steps_as_runs;
+use super::runs::{backward_in_parts, steps_as_runs};
 use crate::back::Back;
 use crate::fused::Workspace;
-use crate::kernel::product::{self, BackArrays, Product};
+use crate::kernel::layer::{self, BackArrays};
+use crate::kernel::product::Product;
 use crate::wrappers::highway::HighwayWeights;
 use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{Arrays, Float, HighwayWrapper, Parameters, ParametersMut};
@@ -79,7 +80,9 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
         records.push(record);
     }
 
-    fn unroll_backward(
+    backward_in_parts!();
+
+    fn part_backward(
         &self,
         records: &mut Vec<Self::Record>,
         back: RunBack<'_, Self>,
@@ -112,7 +115,7 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
         let HighwayGradient { cell, gates } = gradient;
         let (cell_workspace, workspace) = &mut workspace.inner;
         let back = Back { inputs, d_outputs: &y, d_state, d_inputs, gradient: cell };
-        self.cell().unroll_backward(&mut records, back, cell_workspace);
+        self.cell().part_backward(&mut records, back, cell_workspace);
         Zip::from(&mut *d_inputs).and(&through_carry).for_each(|d_x, &d| *d_x += d);
 
         let (carry_product, transform_product) = self.products();
@@ -126,6 +129,15 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
             Zip::from(&mut *d_inputs).and(&d_x).for_each(|d_x, &d| *d_x += d);
         }
     }
+
+    fn finish_backward(
+        &self,
+        d_state: &mut C::State,
+        gradient: &mut Self::Gradient,
+        workspace: &mut WrapperWorkspace<C::Elem, (C::Workspace, Workspace<C::Elem>)>,
+    ) {
+        self.cell().finish_backward(d_state, &mut gradient.cell, &mut workspace.inner.0);
+    }
 }
 
 /// Computes from `d`, the gradients of a gate's sums, those of its inputs, and adds those of its matrix and bias.
@@ -138,5 +150,5 @@ fn gate_back<E: Float>(
 ) {
     let (kernel, bias) = (matrix.view_mut(), Some(bias));
     let arrays = BackArrays { x: inputs.view(), d: d.view(), d_x: d_x.view_mut(), kernel, bias };
-    product::backward(product, arrays, workspace);
+    layer::backward(product, arrays, false, workspace);
 }

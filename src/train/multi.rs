@@ -1,7 +1,7 @@
 //! The stack's backward pass: layer by layer from the top, each over the whole run of steps.
 
 use super::cell::{RunBack, TrainableCell};
-use super::runs::steps_as_runs;
+use super::runs::{backward_in_parts, steps_as_runs};
 use crate::back::Back;
 use crate::wrappers::Layers;
 use crate::wrappers::workspace::WrapperWorkspace;
@@ -41,6 +41,9 @@ pub trait TrainableLayers: Layers {
         d_state: &mut Self::State,
         workspaces: &mut Self::Workspace,
     );
+
+    #[doc(hidden)]
+    fn finish(&self, d_state: &mut Self::State, gradients: &mut Self::Gradients, workspaces: &mut Self::Workspace);
 }
 
 /// For a `Vec` of trainable cells, or a tuple of one to four.
@@ -70,7 +73,9 @@ where
         records.push(MultiRecord { records: layers, between: up.between });
     }
 
-    fn unroll_backward(
+    backward_in_parts!();
+
+    fn part_backward(
         &self,
         records: &mut Vec<Self::Record>,
         back: RunBack<'_, Self>,
@@ -80,6 +85,15 @@ where
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let mut down = Down { inputs: inputs.view(), between, d_outputs, d_between: None, d_inputs };
         self.cells().backward(&mut down, (records, gradient), d_state, &mut workspace.inner);
+    }
+
+    fn finish_backward(
+        &self,
+        d_state: &mut Cells::State,
+        gradient: &mut Cells::Gradients,
+        workspace: &mut WrapperWorkspace<Cells::Elem, Cells::Workspace>,
+    ) {
+        self.cells().finish(d_state, gradient, &mut workspace.inner);
     }
 }
 
@@ -139,12 +153,12 @@ impl<E: Float> Down<'_, E> {
         match self.between.pop() {
             None => {
                 let back = Back { inputs: &self.inputs, d_outputs, d_state, d_inputs: self.d_inputs, gradient };
-                cell.unroll_backward(&mut records, back, workspace);
+                cell.part_backward(&mut records, back, workspace);
             }
             Some(inputs) => {
                 let mut d_inputs = Array3::zeros(inputs.raw_dim());
                 let back = Back { inputs: &inputs, d_outputs, d_state, d_inputs: &mut d_inputs, gradient };
-                cell.unroll_backward(&mut records, back, workspace);
+                cell.part_backward(&mut records, back, workspace);
                 self.d_between = Some(d_inputs);
             }
         }
@@ -186,6 +200,17 @@ impl<C: TrainableCell> TrainableLayers for Vec<C> {
             down.layer(cell, back, d_state, workspace);
         }
     }
+
+    fn finish(
+        &self,
+        d_state: &mut Vec<C::State>,
+        gradients: &mut Vec<C::Gradient>,
+        workspaces: &mut Vec<C::Workspace>,
+    ) {
+        for (((cell, gradient), d_state), workspace) in self.iter().zip(gradients).zip(d_state).zip(workspaces) {
+            cell.finish_backward(d_state, gradient, workspace);
+        }
+    }
 }
 
 macro_rules! tuple_layers {
@@ -220,6 +245,15 @@ macro_rules! tuple_layers {
                 workspaces: &mut Self::Workspace,
             ) {
                 $(down.layer(&self.$top, (records.$top, &mut gradients.$top), &mut d_state.$top, &mut workspaces.$top);)*
+            }
+
+            fn finish(
+                &self,
+                d_state: &mut Self::State,
+                gradients: &mut Self::Gradients,
+                workspaces: &mut Self::Workspace,
+            ) {
+                $(self.$top.finish_backward(&mut d_state.$top, &mut gradients.$top, &mut workspaces.$top);)*
             }
         }
     };

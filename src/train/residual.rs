@@ -1,7 +1,7 @@
 //! The residual's backward pass: the input gets the output's gradient too, or what the user's derivative makes of it.
 
 use super::cell::{RunBack, TrainableCell};
-use super::runs::steps_as_runs;
+use super::runs::{backward_in_parts, steps_as_runs};
 use crate::ResidualWrapper;
 use crate::back::Back;
 use crate::wrappers::residual::{AddInput, ResidualBack, ResidualFn, WithDerivative};
@@ -33,12 +33,18 @@ impl<C: TrainableCell> TrainableCell for ResidualWrapper<C, AddInput> {
         *outputs += inputs;
     }
 
-    fn unroll_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut C::Workspace) {
+    backward_in_parts!();
+
+    fn part_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut C::Workspace) {
         let mut inner = records.pop().expect("each run forward left a record");
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let back = Back { inputs, d_outputs, d_state, d_inputs, gradient };
-        self.cell().unroll_backward(&mut inner, back, workspace);
+        self.cell().part_backward(&mut inner, back, workspace);
         *d_inputs += d_outputs;
+    }
+
+    fn finish_backward(&self, d_state: &mut C::State, gradient: &mut C::Gradient, workspace: &mut C::Workspace) {
+        self.cell().finish_backward(d_state, gradient, workspace);
     }
 }
 
@@ -87,7 +93,9 @@ where
         }
     }
 
-    fn unroll_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut C::Workspace) {
+    backward_in_parts!();
+
+    fn part_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut C::Workspace) {
         let ResidualRecord { records: mut inner, outputs } = records.pop().expect("each run forward left a record");
         let Back { inputs, d_outputs: d_joined, d_state, d_inputs, gradient } = back;
         let (mut d_x, mut d_y) = (Array3::zeros(inputs.raw_dim()), Array3::zeros(outputs.raw_dim()));
@@ -101,7 +109,11 @@ where
             });
         }
         let back = Back { inputs, d_outputs: &d_y, d_state, d_inputs: &mut *d_inputs, gradient };
-        self.cell().unroll_backward(&mut inner, back, workspace);
+        self.cell().part_backward(&mut inner, back, workspace);
         *d_inputs += &*d_x;
+    }
+
+    fn finish_backward(&self, d_state: &mut C::State, gradient: &mut C::Gradient, workspace: &mut C::Workspace) {
+        self.cell().finish_backward(d_state, gradient, workspace);
     }
 }

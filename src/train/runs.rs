@@ -27,4 +27,22 @@ macro_rules! steps_as_runs {
     };
 }
 
-pub(crate) use steps_as_runs;
+/// A whole backward run, for a cell that has its part and its end.
+macro_rules! backward_in_parts {
+    () => {
+        fn unroll_backward(
+            &self,
+            records: &mut Vec<Self::Record>,
+            back: crate::train::RunBack<'_, Self>,
+            workspace: &mut Self::Workspace,
+        ) {
+            let crate::back::Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
+            let part =
+                crate::back::Back { inputs, d_outputs, d_state: &mut *d_state, d_inputs, gradient: &mut *gradient };
+            self.part_backward(records, part, workspace);
+            self.finish_backward(d_state, gradient, workspace);
+        }
+    };
+}
+
+pub(crate) use {backward_in_parts, steps_as_runs};

@@ -63,6 +63,7 @@ impl<C: TrainableCell> Windows<'_, C> {
                 self.window(&window, kept, d_state, workspace);
             }
         }
+        self.cell.finish_backward(d_state, self.gradient.next_gradient(), workspace);
         if let Some(mut d_initial) = self.d_initial {
             for row in 0..d_initial.batch_size() {
                 move_row(&mut d_initial, row, d_state, row);
@@ -109,7 +110,7 @@ impl<C: TrainableCell> Windows<'_, C> {
         };
         let (d_outputs, d_inputs) = (&self.d_outputs.slice(part), &mut self.d_inputs.slice_mut(part));
         let back = Back { inputs, d_outputs, d_state, d_inputs, gradient: self.gradient.next_gradient() };
-        cell.unroll_backward(&mut records, back, workspace);
+        cell.part_backward(&mut records, back, workspace);
         for row in self.schedule.resets(steps.start) {
             match &mut self.d_initial {
                 Some(d_initial) => move_row(d_state, row, d_initial, self.schedule.row(row)),

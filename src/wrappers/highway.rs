@@ -7,8 +7,9 @@ use crate::compression::Compression;
 use crate::fused::Workspace;
 use crate::fused::weights::{drawn, gates_of, visit_then_repack};
 use crate::kernel::isa::Isa;
+use crate::kernel::layer;
 use crate::kernel::pack::PackShape;
-use crate::kernel::product::{self, Product};
+use crate::kernel::product::Product;
 use crate::{Activation, Arrays, Error, Float, Parameters, ParametersMut, RnnCell, parameters};
 use ndarray::{Array1, Array2, ArrayD, ArrayRef3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Zip};
 use rand::Rng;
@@ -147,7 +148,7 @@ impl<C: RnnCell> HighwayWrapper<C> {
 
 /// σ(bias + x · matrix), written to an array in standard layout.
 fn gate<E: Float>(product: &Product<E>, x: &ArrayRef3<E>, to: &mut ArrayViewMut3<E>, workspace: &mut Workspace<E>) {
-    product::forward(product, x.view(), to.view_mut(), workspace);
+    layer::forward(product, x.view(), to.view_mut(), workspace);
     Activation::Sigmoid.apply(to.as_slice_mut().expect("a gate's values are stored in order"));
 }
 

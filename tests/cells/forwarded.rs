@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayRef3, ArrayView2, ArrayViewD, ArrayViewMut2, Axis};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rnn_cell::train::{BoxedTrainableCell, Gradients, RunBack, StepBack, TrainableCell};
+use rnn_cell::train::{Back, BoxedTrainableCell, Gradients, RunBack, StepBack, TrainableCell};
 use rnn_cell::{
     Bidirectional, BoxedCell, DropoutState, DropoutWrapper, DynState, Float, HighwayWrapper, MultiRnnCell, Parameters,
     ParametersMut, ResidualWrapper, RnnCell, State,
@@ -137,10 +137,19 @@ impl TrainableCell for Shout {
         records.push(());
     }
     fn unroll_backward(&self, records: &mut Vec<()>, back: RunBack<'_, Self>, (): &mut ()) {
-        called("unroll_backward");
+        let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
+        let part = Back { inputs, d_outputs, d_state: &mut *d_state, d_inputs, gradient: &mut *gradient };
+        self.part_backward(records, part, &mut ());
+        self.finish_backward(d_state, gradient, &mut ());
+    }
+    fn part_backward(&self, records: &mut Vec<()>, back: RunBack<'_, Self>, (): &mut ()) {
+        called("part_backward");
         records.pop().unwrap();
-        back.gradient.0 += &back.d_outputs.sum_axis(Axis(0)).sum_axis(Axis(0));
         back.d_inputs.assign(back.d_outputs);
+    }
+    fn finish_backward(&self, _: &mut Loud, gradient: &mut Self, (): &mut ()) {
+        called("finish_backward");
+        gradient.0 += 1.0;
     }
 }
 
@@ -195,7 +204,15 @@ fn trainable_is_heard<C: TrainableCell<Elem = f64>>(name: &str, inside: usize, c
         gradient: &mut gradient,
     };
     let backward = calls(|| cell.unroll_backward(&mut records, back, &mut workspace));
-    assert_eq!(backward, vec!["unroll_backward"; inside], "{name}");
+    assert_eq!(backward, [vec!["part_backward"; inside], vec!["finish_backward"; inside]].concat(), "{name}");
+    cell.unroll_recording(&x, &mut state, &mut y, &mut records, &mut workspace);
+    let mut d_state = cell.zero_state(2);
+    let back =
+        RunBack::<C> { inputs: &x, d_outputs: &y, d_state: &mut d_state, d_inputs: &mut d_x, gradient: &mut gradient };
+    let backward = calls(|| cell.part_backward(&mut records, back, &mut workspace));
+    assert_eq!(backward, vec!["part_backward"; inside], "{name}");
+    let finish = calls(|| cell.finish_backward(&mut d_state, &mut gradient, &mut workspace));
+    assert_eq!(finish, vec!["finish_backward"; inside], "{name}");
     assert_eq!(calls(|| _ = Gradients::of(gradient)), vec!["take_parameters"; inside], "{name}");
 }
 

@@ -4,14 +4,17 @@
 // Each test program uses only a part of this.
 #![allow(dead_code)]
 
+pub mod attending;
 pub mod description;
 pub mod problem;
 pub mod rounded;
 
+use attending::{Attending, DEPTH};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rnn_cell::cells::{BasicRnnBuilder, GruBuilder, LayerNormLstmBuilder, LstmBuilder, UgrnnBuilder};
+use rnn_cell::seq2seq::{BahdanauAttention, BahdanauMonotonicAttention, LuongAttention, LuongMonotonicAttention};
 use rnn_cell::train::{BoxedTrainableCell, TrainableCell};
 use rnn_cell::{
     Activation, BasicRnn, BidirectionalRnn, BoxedCell, Compressed, DropoutWrapper, DynamicRnn, Error, Float, Gru,
@@ -269,6 +272,21 @@ pub fn each_trainable_cell<E: Float>(check: &mut impl CheckTrainable<E>) {
     check.check("dropout, variational", |i, h, rng| dropout(lstm::<E>(i, h, rng), 0.7, true));
     check.check("highway", |i, _, rng| highway(gru::<E>(i, i, rng), true, rng));
     check.check("highway, uncoupled", |i, _, rng| highway(gru::<E>(i, i, rng), false, rng));
+    check.check("attention, luong", |i, h, rng| {
+        let luong = LuongAttention::builder(h).memory_depth(DEPTH).scale(true).build(rng).unwrap();
+        Attending::new(gru::<E>(i + DEPTH, h, rng), [luong], None, rng)
+    });
+    check.check("attention, bahdanau", |i, h, rng| {
+        let bahdanau = BahdanauAttention::builder(h).memory_depth(DEPTH).query_depth(3).normalize(true);
+        let bahdanau = bahdanau.build(rng).unwrap();
+        Attending::new(lstm::<E>(i + h, h, rng), [bahdanau], Some(vec![h]), rng)
+    });
+    check.check("attention, monotonic", |i, h, rng| {
+        let luong = LuongMonotonicAttention::builder(3).memory_depth(DEPTH).build(rng).unwrap();
+        let bahdanau = BahdanauMonotonicAttention::builder(h).memory_depth(DEPTH).query_depth(3).build(rng).unwrap();
+        let cell = dropout(lstm::<E>(i + 1 + h, h, rng), 0.7, false);
+        Attending::new(cell, [luong, bahdanau], Some(vec![1, h]), rng)
+    });
     check.check("residual of a highway of dropout of a stack", |i, h, rng| {
         let lower = BoxedTrainableCell::new(dropout(lstm::<E>(i, h, rng), 0.7, false));
         let layers = vec![lower, BoxedTrainableCell::new(gru(3, i, rng))];

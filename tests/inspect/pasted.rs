@@ -24,7 +24,7 @@ fn sizes<C: RnnCell>(cell: &C) -> (usize, usize) {
 
 #[test]
 fn pytorch() -> Result<(), Error> {
-    use rnn_cell::{Activation, weights::{self, pytorch}};
+    use rnn_cell::weights::{self, pytorch};
     let file = weights::open("tests/fixtures/pytorch_f64.safetensors")?;
     let mut tensors = file.tensors::<f64>()?;
     let cells = pytorch::bidirectional_lstm(&mut tensors, "lstm_proj.")?;

@@ -5,6 +5,7 @@ mod compressed;
 mod decoders;
 mod gradients;
 mod models;
+mod recorded;
 #[path = "../common/rounded.rs"]
 mod rounded;
 mod transducers;

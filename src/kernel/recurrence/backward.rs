@@ -2,10 +2,12 @@
 
 use super::equation::{BackwardRows, EquationBack};
 use super::forward::widths_of;
+use super::gather::{finish_backward, gather};
 use super::places::{Places, Record, Ways};
 use super::plan::{MOST, Operand, Plan, Stage, Widths};
 use super::samples::Samples;
 use crate::kernel::Element;
+use crate::kernel::gathered::Gathered;
 use crate::kernel::isa::Isa;
 use crate::kernel::memory::{self, Arena};
 use crate::kernel::multiply::Add;
@@ -25,6 +27,8 @@ pub struct Back<'a, E> {
     pub d_inputs: ArrayViewMut3<'a, E>,
     /// The gradients of the state's leaves, updated from those of the final state to those of the initial one.
     pub d_leaves: [Option<ArrayViewMut2<'a, E>>; MOST],
+    /// Whether the gradients of weights may wait in the workspace for [`finish_backward`].
+    pub gather: bool,
 }
 
 impl<E: Kernels> Back<'_, E> {
@@ -46,7 +50,7 @@ impl<E: Kernels> Back<'_, E> {
     }
 }
 
-/// Runs a record backward. Then `finish` adds the gradients of the weights.
+/// Runs a record backward. Then `finish` adds the gradients of the weights, now or later with those of other runs.
 ///
 /// # Panics
 /// If shapes disagree, or the record is of another cell.
@@ -63,10 +67,14 @@ pub(super) fn unroll_backward<E: Kernels>(
     if steps == 0 || rows == 0 {
         return;
     }
-    let isa = plan.stages().iter().find_map(|stage| stage.product).map_or_else(Isa::get, Product::isa);
-    let Workspace { numbers, accumulated, gradients } = workspace;
-    numbers.grow([scratch_numbers(plan, &back, &widths, rows)]);
+    let isa = plan.isa();
     let long = steps > STRETCH;
+    let gather_now = back.gather && !long && Gathered::<E>::takes(steps * rows);
+    if gather_now && !workspace.gathered.has_room(steps * rows) {
+        finish_backward(plan, workspace, finish);
+    }
+    let Workspace { numbers, accumulated, gradients, gathered } = workspace;
+    numbers.grow([scratch_numbers(plan, &back, &widths, rows)]);
     if long {
         accumulated.grow([memory::total(plan.accumulators.map(|width| memory::room([rows, width])))]);
     }
@@ -81,7 +89,12 @@ pub(super) fn unroll_backward<E: Kernels>(
     // SAFETY: members read weights, the equation's own data, inputs and states, which nobody writes. A pass writes rows
     // of its own or units of its panels. Of what is written, it reads only these or what earlier passes wrote.
     unsafe { with_team(work(plan, steps, rows), |team| run.steps(team)) };
-    finish(&mut Samples::new(isa, (&places, &ways), gradients));
+    if gather_now {
+        // SAFETY: the run has ended.
+        unsafe { gather(gathered, &places, &ways) };
+    } else {
+        finish(&mut Samples::new(isa, (&places, &ways), gradients));
+    }
     // SAFETY: the run has ended.
     unsafe {
         for (leaf, way) in back.d_leaves.iter_mut().zip(ways.leaves) {

@@ -1,10 +1,9 @@
 //! [`Codes`]: where a run keeps the 8-bit codes that its products multiply.
 
-use super::places::spaced;
 use super::plan::{MOST, Plan, Stage};
 use crate::kernel::compact::WeightFormat;
 use crate::kernel::compact::codes;
-use crate::kernel::memory::{Arena, room, total};
+use crate::kernel::memory::{Arena, room, spaced, total};
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::Grid;
 

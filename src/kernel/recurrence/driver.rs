@@ -3,6 +3,7 @@
 use super::backward::{self, Back};
 use super::equation::{Equation, EquationBack};
 use super::forward::{self, Io};
+use super::gather;
 use super::places::Record;
 use super::plan::Plan;
 use super::samples::Samples;
@@ -24,7 +25,8 @@ pub trait Driver: Kernels {
         workspace: &'a mut Workspace<Self>,
     );
 
-    /// Runs a record backward. Then `finish` adds the gradients of the weights.
+    /// Runs a record backward. Then `finish` adds the gradients of the weights, now or in
+    /// [`finish_backward`](Self::finish_backward) if `back` lets it.
     ///
     /// # Panics
     /// If shapes disagree, or the record is of another cell.
@@ -34,6 +36,17 @@ pub trait Driver: Kernels {
         plan: &Plan<'_, Self>,
         record: Record<Self>,
         back: Back<'_, Self>,
+        workspace: &mut Workspace<Self>,
+        finish: &mut dyn FnMut(&mut Samples<'_, Self>),
+    );
+
+    /// Calls `finish` for the weights whose gradients wait in the workspace, if there are any.
+    ///
+    /// # Panics
+    /// If they are of another cell.
+    #[doc(hidden)]
+    fn finish_backward(
+        plan: &Plan<'_, Self>,
         workspace: &mut Workspace<Self>,
         finish: &mut dyn FnMut(&mut Samples<'_, Self>),
     );
@@ -60,6 +73,13 @@ macro_rules! driver {
                 finish: &mut dyn FnMut(&mut Samples<'_, Self>),
             ) {
                 backward::unroll_backward(equation, plan, record, back, workspace, finish);
+            }
+            fn finish_backward(
+                plan: &Plan<'_, Self>,
+                workspace: &mut Workspace<Self>,
+                finish: &mut dyn FnMut(&mut Samples<'_, Self>),
+            ) {
+                gather::finish_backward(plan, workspace, finish);
             }
         }
     )+};

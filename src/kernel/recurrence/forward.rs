@@ -68,7 +68,7 @@ pub(super) fn unroll<'a, E: Kernels>(
     if steps == 0 || rows == 0 {
         return;
     }
-    let isa = plan.stages().iter().find_map(|stage| stage.product).map_or_else(Isa::get, Product::isa);
+    let isa = plan.isa();
     let hoists = Hoists::new(plan, steps, rows);
     let coded_steps = compressed.then(|| hoists.code_steps());
     let codes = coded_steps.map_or(0, |steps| Codes::numbers(plan, steps, rows));

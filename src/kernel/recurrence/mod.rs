@@ -19,6 +19,7 @@ mod compact;
 mod driver;
 mod equation;
 mod forward;
+mod gather;
 mod hoists;
 mod places;
 mod plan;

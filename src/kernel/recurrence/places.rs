@@ -3,7 +3,7 @@
 use super::plan::{MOST, Widths};
 use crate::kernel::Element;
 use crate::kernel::buffer::uninit;
-use crate::kernel::memory::{Arena, room, total};
+use crate::kernel::memory::{Arena, room, spaced, total};
 use crate::kernel::rows::{Grid, Rows};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -32,11 +32,6 @@ impl<E: Element> Record<E> {
         let numbers = [pieces(widths.sums, steps), pieces(widths.temporaries, steps), pieces(widths.leaves, steps + 1)];
         Self { steps, rows, widths, numbers: uninit([total(numbers)]) }
     }
-}
-
-/// Numbers from one row to the next. Rows a multiple of 1 KiB apart would share few sets of the L1 cache.
-pub(super) fn spaced(width: usize) -> usize {
-    if width > 0 && width.is_multiple_of(256) { width.saturating_add(16) } else { width }
 }
 
 /// A leaf of the state before the first step and after each step: all kept, or the last two in turn.

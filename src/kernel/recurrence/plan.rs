@@ -1,5 +1,6 @@
 //! [`Plan`]: the stages of a step, and how wide everything is.
 
+use crate::kernel::isa::Isa;
 use crate::kernel::product::Product;
 use crate::kernel::registry::Kernels;
 
@@ -97,6 +98,13 @@ impl<'a, E> Plan<'a, E> {
 
     pub(super) fn stages(&self) -> &[Stage<'a, E>] {
         &self.stages[..self.count]
+    }
+}
+
+impl<E: Kernels> Plan<'_, E> {
+    /// The instruction set of its products.
+    pub(super) fn isa(&self) -> Isa {
+        self.stages().iter().find_map(|stage| stage.product).map_or_else(Isa::get, Product::isa)
     }
 }
 

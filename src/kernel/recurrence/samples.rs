@@ -72,6 +72,7 @@ impl<'a, E: Kernels> Samples<'a, E> {
     fn source(&self, source: Source, steps: usize) -> Grid<'a, E> {
         match source {
             Source::Input => self.places.x,
+            // The record has the state after the last step too.
             Source::State(leaf) => self.places.leaves[leaf].all().first(steps),
             Source::Temporary(temporary) => self.places.temporaries[temporary],
         }
@@ -83,14 +84,15 @@ impl<'a, E: Kernels> Samples<'a, E> {
     /// # Panics
     /// If the accumulator has fewer.
     pub fn add_accumulated(&self, accumulator: usize, from: usize, to: &mut Array1<E>) {
-        let grid = self.ways.accumulators[accumulator];
-        let (end, width) = (from.saturating_add(to.len()), grid.width());
+        let (grid, before) = (self.ways.accumulators[accumulator], self.ways.accumulated[accumulator]);
+        let (_, rows, width) = if before.width() > 0 { before.dim() } else { grid.dim() };
+        let end = from.saturating_add(to.len());
         assert!(end <= width, "accumulator {accumulator} has {width} numbers a row, not {end}");
-        let before = self.ways.accumulated[accumulator];
         for (mut to, from) in to.axis_chunks_iter_mut(Axis(0), COLUMNS).zip((from..end).step_by(COLUMNS)) {
             let (mut sums, end) = ([0.0; COLUMNS], from + to.len());
-            for row in 0..grid.dim().1 {
-                // SAFETY: the backward run has ended. A run of many stretches has moved all its sums to `before`.
+            for row in 0..rows {
+                // SAFETY: the backward run has ended. A run of many stretches, and gathered runs, have all their sums in
+                // `before`.
                 unsafe {
                     if before.width() > 0 {
                         add(&mut sums, before.step(0).slice(row, from, end));

@@ -24,6 +24,9 @@ impl<'a, E> Grid<'a, E> {
 }
 
 impl<'a, E> Frozen<'a, E> {
+    /// No steps.
+    pub(in crate::kernel) const NONE: Self = Self(Grid::NONE);
+
     /// # Panics
     /// If the numbers of a row are not contiguous.
     pub(in crate::kernel) fn of_array(array: ArrayView3<'a, E>) -> Self {
@@ -39,6 +42,14 @@ impl<'a, E> Frozen<'a, E> {
     /// If `numbers` has another length.
     pub(in crate::kernel) fn of(numbers: &'a mut [E], dim: (usize, usize, usize)) -> Self {
         Self(Grid::of(numbers, dim))
+    }
+
+    /// As [`Grid::spaced`].
+    ///
+    /// # Panics
+    /// If `numbers` has another length, or rows overlap.
+    pub(in crate::kernel) fn spaced(numbers: &'a mut [E], dim: (usize, usize, usize), stride: usize) -> Self {
+        Self(Grid::spaced(numbers, dim, stride))
     }
 
     /// The grid, for a product to read.

@@ -1,63 +1,55 @@
-//! [`MemoryBack`]: the gradients of a memory.
+//! The gradients of memories.
 
 use crate::Float;
 use crate::fused::{LinearWeights, Workspace};
 use crate::kernel::zeros;
-use crate::seq2seq::{AttentionMechanism, BUFFERS, HeadRow, MemoryRow};
-use ndarray::Array3;
+use crate::seq2seq::{AttentionMechanism, HeadRow, MemoryRow, MemorySums};
+use ndarray::{ArrayViewMut3, Axis, s};
 
-/// The gradients of a mechanism's memory while a run goes backward, by row of the state.
-pub(super) struct MemoryBack<E> {
-    rows: Vec<MemoryRow<E>>,
-    /// (batch, time, units).
-    d_keys: Array3<E>,
-    /// (batch, time, depth).
-    d_values: Array3<E>,
+/// What has been added to the memory of a row of a gradient; 0 at first.
+pub(super) fn sums_of<'a, E: Float>(
+    row: &mut HeadRow<E>,
+    memory: &MemoryRow<E>,
+    sums: &'a mut Vec<MemorySums<E>>,
+) -> &'a mut MemorySums<E> {
+    let number = *row.sums.get_or_insert_with(|| {
+        let (keys, values) = (vec![E::zero(); memory.keys().len()], vec![E::zero(); memory.values().len()]);
+        sums.push(MemorySums { memory: memory.clone(), keys, values });
+        sums.len() - 1
+    });
+    &mut sums[number]
 }
 
-impl<E: Float> MemoryBack<E> {
-    pub(super) fn new(mechanism: &AttentionMechanism<E>, rows: &[MemoryRow<E>], time: usize) -> Self {
-        let batch = rows.len();
-        Self {
-            rows: rows.to_vec(),
-            d_keys: zeros((batch, time, mechanism.num_units())),
-            d_values: zeros((batch, time, mechanism.memory_depth())),
+/// Takes the keys' gradients through the memory layer, all rows at once, and adds all to the gradient of the state.
+pub(super) fn finish<E: Float>(
+    mechanism: &AttentionMechanism<E>,
+    gradient: &mut LinearWeights<E>,
+    rows: &mut [HeadRow<E>],
+    (sums, products): (&mut Vec<MemorySums<E>>, &mut Workspace<E>),
+) {
+    let rows: Vec<_> = rows.iter_mut().filter_map(|row| row.sums.take().map(|number| (row, &sums[number]))).collect();
+    let (units, depth) = (mechanism.num_units(), mechanism.memory_depth());
+    let steps = rows.iter().map(|(_, sums)| sums.memory.length()).sum();
+    let (mut values, mut d_keys) = (zeros((1, steps, depth)), zeros((1, steps, units)));
+    let mut first = 0;
+    for (_, sums) in &rows {
+        let of_row = s![.., first..first + sums.memory.length(), ..];
+        assign(values.slice_mut(of_row), sums.memory.values());
+        assign(d_keys.slice_mut(of_row), &sums.keys);
+        first += sums.memory.length();
+    }
+    let mut d_values = zeros(values.raw_dim());
+    mechanism.memory_layer().backward(&values, &d_keys, &mut d_values, gradient, products);
+    let mut d_values = d_values.index_axis(Axis(0), 0).into_iter();
+    for (row, MemorySums { memory, values, .. }) in rows {
+        row.d_memory.resize(memory.time() * depth, E::zero());
+        for ((to, &through_values), &through_keys) in row.d_memory.iter_mut().zip(values).zip(&mut d_values) {
+            *to += through_values + through_keys;
         }
     }
+    sums.clear();
+}
 
-    /// The gradients of the keys and values of a row's valid steps.
-    pub(super) fn row(&mut self, row: usize, length: usize) -> (&mut [E], &mut [E]) {
-        fn of<E>(array: &mut Array3<E>, row: usize, length: usize) -> &mut [E] {
-            let (_, time, width) = array.dim();
-            let numbers = array.as_slice_mut().expect(BUFFERS);
-            &mut numbers[row * time * width..][..length * width]
-        }
-        (of(&mut self.d_keys, row, length), of(&mut self.d_values, row, length))
-    }
-
-    /// Steps of the memory.
-    pub(super) fn time(&self) -> usize {
-        self.d_keys.dim().1
-    }
-
-    /// Takes the keys' gradients through the memory layer, and adds all to the gradient of the state.
-    pub(super) fn finish(
-        self,
-        mechanism: &AttentionMechanism<E>,
-        gradient: &mut LinearWeights<E>,
-        to: &mut [HeadRow<E>],
-        products: &mut Workspace<E>,
-    ) {
-        let mut values = zeros(self.d_values.raw_dim());
-        for (mut to, row) in values.outer_iter_mut().zip(&self.rows) {
-            to.iter_mut().zip(row.values()).for_each(|(to, &value)| *to = value);
-        }
-        let mut d_values = zeros(values.raw_dim());
-        mechanism.memory_layer().backward(&values, &self.d_keys, &mut d_values, gradient, products);
-        d_values += &self.d_values;
-        for (to, d) in to.iter_mut().zip(d_values.outer_iter()) {
-            to.d_memory.resize(d.len(), E::zero());
-            to.d_memory.iter_mut().zip(d).for_each(|(to, &d)| *to += d);
-        }
-    }
+fn assign<E: Float>(mut to: ArrayViewMut3<'_, E>, from: &[E]) {
+    to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
 }

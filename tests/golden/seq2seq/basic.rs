@@ -1,13 +1,14 @@
 //! dynamic_rnn over cells that attend, and BasicDecoder with every helper.
 
 use super::cells::{Built, Memories, built, memories};
-use super::{FEEDBACK, Found, HISTORY_GRADIENT};
+use super::{Found, HISTORY_GRADIENT};
 use crate::back::with;
 use crate::case::{Case, Fault};
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Ix1, Ix2, Ix3, s};
 use rnn_cell::seq2seq::{
-    BasicDecoder, BasicDecoderOutput, GreedyEmbeddingHelper, Helper, InferenceHelper, SampleEmbeddingHelper,
-    ScheduledEmbeddingTrainingHelper, ScheduledOutputTrainingHelper, TrainingHelper, dynamic_decode,
+    BasicDecoder, BasicDecoderOutput, DynamicDecode, GreedyEmbeddingHelper, Helper, InferenceHelper,
+    SampleEmbeddingHelper, ScheduledEmbeddingTrainingHelper, ScheduledOutputTrainingHelper, TrainableHelper,
+    TrainingHelper, dynamic_decode,
 };
 use rnn_cell::train::{self, BoxedTrainableCell, Gradients, Tape};
 use rnn_cell::{Dense, DynState, Embedding, Error, Float, RnnCell, dynamic_rnn};
@@ -138,6 +139,10 @@ pub fn parts<E: Float>(case: &Case, batch: usize, input: usize) -> Result<Parts<
 
 impl<E: Float> Parts<E> {
     fn run<H: Helper<Elem = E>>(&self, helper: H) -> Result<BasicDecoderOutput<E, H::Sample, DynState<E>>, Fault> {
+        Ok(self.decoder(helper).run()?)
+    }
+
+    fn decoder<H: Helper<Elem = E>>(&self, helper: H) -> DynamicDecode<BasicDecoder<'_, BoxedTrainableCell<E>, H>> {
         let decoder = BasicDecoder::new(&self.cell.cell, helper, self.initial.clone());
         let decoder = match &self.dense {
             Some(dense) => decoder.output_layer(dense),
@@ -145,12 +150,12 @@ impl<E: Float> Parts<E> {
         };
         let decode = dynamic_decode(decoder).impute_finished(self.impute());
         let endless = !self.helper_kind().contains("Training");
-        Ok(match self.options["maximum_iterations"].as_u64() {
-            Some(most) => decode.maximum_iterations(most as usize).run()?,
+        match self.options["maximum_iterations"].as_u64() {
+            Some(most) => decode.maximum_iterations(most as usize),
             // The crate asks for a limit where TensorFlow does not.
-            None if endless => decode.maximum_iterations(1000).run()?,
-            None => decode.run()?,
-        })
+            None if endless => decode.maximum_iterations(1000),
+            None => decode,
+        }
     }
 
     fn impute(&self) -> bool {
@@ -187,12 +192,11 @@ fn decoded<E: Float, S: Clone>(
     Decoded { outputs: rnn_output, samples, tokens, state, lengths: sequence_lengths }
 }
 
-/// What a step of a row read: the file's input, a token, or an output.
+/// What a step of a row read: the file's input, or a token.
 #[derive(Clone, Copy, PartialEq)]
 enum Read {
     Given,
     Token(usize),
-    Fed,
 }
 
 pub fn decode<E: Float>(case: &Case) -> Result<Found, Fault> {
@@ -222,6 +226,7 @@ pub fn decode<E: Float>(case: &Case) -> Result<Found, Fault> {
     let table = || parts.embedding.as_ref().ok_or_else(|| Fault::Broken("no embedding".into()));
     let starts = || start_tokens.clone().ok_or_else(|| Fault::Broken("no start_tokens".into()));
     let end = helper["end_token"].as_u64().unwrap_or(0) as usize;
+    let mut found = Found::default();
     let run: Decoded<E> = match parts.helper_kind() {
         "TrainingHelper" => decoded(parts.run(TrainingHelper::new(given()?, &x_lengths))?, true, 1, token),
         "GreedyEmbeddingHelper" => {
@@ -240,44 +245,95 @@ pub fn decode<E: Float>(case: &Case) -> Result<Found, Fault> {
             })
         }
         "ScheduledOutputTrainingHelper" => {
-            let mut scheduled = ScheduledOutputTrainingHelper::new(given()?, &x_lengths, probability);
-            if helper["next_inputs_fn"] == "-outputs" {
-                scheduled = scheduled.next_inputs_fn(|output| output.iter().map(|&y| -y).collect());
-            }
-            if let Some(auxiliary) = &auxiliary {
-                scheduled = scheduled.auxiliary_inputs(auxiliary);
-            }
-            decoded(parts.run(scheduled)?, true, 1, |&sampled, _| vec![f64::from(u8::from(sampled))])
+            let x = given()?;
+            let scheduled = || {
+                let mut scheduled = ScheduledOutputTrainingHelper::new(x, &x_lengths, probability);
+                if helper["next_inputs_fn"] == "-outputs" {
+                    let negated = |row: &[E]| row.iter().map(|&y| -y).collect::<Vec<_>>();
+                    scheduled = scheduled.next_inputs_fn(negated).backward_fn(move |_, d| negated(d));
+                }
+                match &auxiliary {
+                    Some(auxiliary) => scheduled.auxiliary_inputs(auxiliary),
+                    None => scheduled,
+                }
+            };
+            let output = fed_back(case, &parts, scheduled, &mut found)?;
+            decoded(output, true, 1, |&sampled, _| vec![f64::from(u8::from(sampled))])
         }
         "InferenceHelper" => {
             let above = E::of(helper["end_above"].as_f64().unwrap_or(0.0));
             let start = start_inputs.as_ref().ok_or_else(|| Fault::Broken("no start_inputs".into()))?;
-            let mut inference = InferenceHelper::new(start, |output| output.to_vec(), move |sample| sample[0] > above);
-            if helper["next_inputs_fn"] == "0.5*sample_ids" {
-                inference = inference.next_inputs_fn(|sample| sample.iter().map(|&y| y * E::of(0.5)).collect());
-            }
-            let output = parts.run(inference)?;
+            let inference = || {
+                let inference = InferenceHelper::new(start, |output| output.to_vec(), move |sample| sample[0] > above);
+                if helper["next_inputs_fn"] == "0.5*sample_ids" {
+                    let half = |row: &[E]| row.iter().map(|&y| y * E::of(0.5)).collect::<Vec<_>>();
+                    return inference.next_inputs_fn(half).backward_fn(move |_, d| half(d));
+                }
+                inference.backward_fn(|_, d| d.to_vec())
+            };
+            let output = fed_back(case, &parts, inference, &mut found)?;
             let width = output.rnn_output.dim().2;
             decoded(output, false, width, |sample, _| sample.iter().map(|y| y.as_f64()).collect())
         }
         other => return Err(Fault::NotSupported(other.to_owned())),
     };
-    let mut found = Found::default();
     put_run(case, &parts, &run, &mut found);
     let steps = run.outputs.dim().1;
     let ends = if parts.impute() { run.lengths.clone() } else { vec![steps; batch] };
     let cut = parts.cell.put_histories(&mut found, case, "final_state/", &run.state, &ends);
-    let reads = reads(case, &run, probability, start_tokens.as_deref());
-    let fed = reads.iter().any(|&read| read == Read::Fed);
-    if !case.tensors.keys().any(|name| name.starts_with("grad/")) {
+    let fed = matches!(parts.helper_kind(), "ScheduledOutputTrainingHelper" | "InferenceHelper");
+    if fed || !case.tensors.keys().any(|name| name.starts_with("grad/")) {
         return Ok(found);
     }
-    if cut || fed {
-        found.leave_out_gradients(case, if cut { HISTORY_GRADIENT } else { FEEDBACK });
+    let reads = reads(case, &run, probability, start_tokens.as_deref());
+    if cut {
+        found.leave_out_gradients(case, HISTORY_GRADIENT);
         return Ok(found);
     }
     backward(case, &parts, (&run, &reads), (x.as_ref(), decoder_ids.as_ref()), &ends, &mut found)?;
     Ok(found)
+}
+
+/// Runs a decoder whose outputs may be fed back, recorded, and puts its gradients.
+fn fed_back<E: Float, H: TrainableHelper<Elem = E>>(
+    case: &Case,
+    parts: &Parts<E>,
+    helper: impl Fn() -> H,
+    found: &mut Found,
+) -> Result<BasicDecoderOutput<E, H::Sample, DynState<E>>, Fault> {
+    let plain = parts.run(helper())?;
+    let (output, tape) = parts.decoder(helper()).record()?;
+    if (&output.rnn_output, &output.sequence_lengths) != (&plain.rnn_output, &plain.sequence_lengths) {
+        return Err(Fault::Broken("a recorded decoder differs from one that is not".into()));
+    }
+    let steps = output.rnn_output.dim().1;
+    let ends =
+        if parts.impute() { output.sequence_lengths.clone() } else { vec![steps; output.sequence_lengths.len()] };
+    let mut d_outputs = case.array::<E, Ix3>("cotangent/outputs/rnn_output")?;
+    if case.tensors.contains_key("cotangent/outputs/sample_id") {
+        d_outputs += &case.array::<E, Ix3>("cotangent/outputs/sample_id")?; // samples are the outputs
+    }
+    for (row, &end) in ends.iter().enumerate() {
+        d_outputs.slice_mut(s![row, end.., ..]).fill(E::of(0.0));
+    }
+    let back = tape.d_final_state(parts.cell.d_final(case, &output.state, &ends)?).backward(&d_outputs)?;
+    put_gradients(found, "", &back.cell);
+    if let Some(of_layer) = &back.output_layer {
+        put_gradients(found, "output_layer/", of_layer);
+    }
+    let mut d_inputs = back.inputs.mapv(E::as_f64);
+    if case.tensors.contains_key("start_inputs") {
+        found.put("grad/start_inputs", d_inputs.index_axis(Axis(1), 0).to_owned().into_dyn());
+    } else {
+        let width = case.array::<E, Ix3>("x")?.dim().2;
+        if d_inputs.dim().2 > width {
+            found.put("grad/auxiliary_inputs", d_inputs.slice(s![.., .., width..]).to_owned().into_dyn());
+        }
+        d_inputs = d_inputs.slice(s![.., .., ..width]).to_owned();
+        found.put("grad/x", turned(d_inputs, case.time_major).into_dyn());
+    }
+    put_d_state(found, case, &parts.cell, &back.initial_state);
+    Ok(output)
 }
 
 fn put_run<E: Float>(case: &Case, parts: &Parts<E>, run: &Decoded<E>, found: &mut Found) {
@@ -308,8 +364,6 @@ fn reads<E: Float>(case: &Case, run: &Decoded<E>, probability: f64, starts: Opti
             }
             ("GreedyEmbeddingHelper" | "SampleEmbeddingHelper", Some(token)) => Read::Token(token as usize),
             ("ScheduledEmbeddingTrainingHelper", Some(token)) if probability > 0.0 => Read::Token(token as usize),
-            ("ScheduledOutputTrainingHelper", Some(_)) if probability > 0.0 => Read::Fed,
-            ("InferenceHelper", Some(_)) => Read::Fed,
             _ => Read::Given,
         }
     })

@@ -35,6 +35,42 @@ impl Other {
     }
 }
 
+/// Runs a cell there and back, and leaves its samples in the workspace.
+fn leave(cell: &Lying, workspace: &mut Workspace<f32>) {
+    let (x, mut h) = (Array3::zeros((STEPS, ROWS, cell.input_size)), Array2::zeros((ROWS, cell.leaf)));
+    let (mut y, mut d_x) = (Array3::zeros((STEPS, ROWS, cell.output_size)), x.clone());
+    let mut records = Vec::new();
+    cell.unroll_recording(&x, &mut h, &mut y, &mut records, workspace);
+    let back = Back { inputs: &x, d_outputs: &y, d_state: &mut h, d_inputs: &mut d_x, gradient: &mut () };
+    cell.part_backward(&mut records, back, workspace);
+}
+
+/// A cell with other inputs.
+fn other() -> Lying {
+    Lying { linear: linear(INPUTS + 1, UNITS, 1), input_size: INPUTS + 1, ..honest() }
+}
+
+#[test]
+fn samples_of_two_cells() {
+    let mut workspace = Workspace::default();
+    leave(&honest(), &mut workspace);
+    leave(&honest(), &mut workspace);
+    refuses("one cell's backward pass ends before another's", || leave(&other(), &mut workspace));
+}
+
+#[test]
+fn samples_of_another_cell() {
+    let more: StagesOf = |linear| Stages::new([Stage::new(linear).state(0)]).accumulator(1);
+    let cells = [Lying { linear: linear(INPUTS, UNITS, 2), ..honest() }, Lying { stages: more, ..honest() }];
+    for cell in cells {
+        let mut workspace = Workspace::default();
+        leave(&honest(), &mut workspace);
+        let mut state = Array2::zeros((ROWS, UNITS));
+        let finish = || cell.finish_backward(&mut state, &mut (), &mut workspace);
+        refuses("finish the backward pass of the cell that ran", finish);
+    }
+}
+
 #[test]
 fn inputs_of_a_record() {
     belongs().run_back();
