@@ -14,6 +14,12 @@ def variant(peer):
     return "/" in peer or peer in ("burn-ndarray", "torch-nomkldnn")
 
 
+def low_precision(peer):
+    """The format of a peer whose weights have fewer bits, else None."""
+    format = peer.rpartition("/")[2]
+    return format if format in ("int8", "bf16") else None
+
+
 def read(path):
     """Every line of a results.jsonl by (threads, cell, workload, mode, peer); of a kind measured in several runs the median."""
     kinds = {}

@@ -25,6 +25,19 @@ go() {
   echo "$name: exit $?, $((SECONDS - start)) s, $(grep -c FAIL "$PEERS_ROOT/logs/$name.log") failed" >&2
 }
 
+# Weights in 16 or 8 bits, for each peer that has them: FORMAT.
+formats() {
+  local t=$1 format
+  for format in int8 bf16; do
+    export FORMAT=$format
+    go torch-$format-$t $t "$python" "$here/py/peer_torch.py" $t
+    go rnn-cell-$format-$t $t "$ours" $t
+  done
+  FORMAT=int8 go onnxruntime-int8-$t $t "$python" "$here/py/peer_ort.py" $t
+  FORMAT=bf16 go openvino-bf16-$t $t "$python" "$here/py/peer_openvino.py" $t
+  unset FORMAT
+}
+
 for t in 1 2; do
   go limits-$t $t "$native/limits" $t hw
   go torch-$t $t "$python" "$here/py/peer_torch.py" $t
@@ -36,6 +49,7 @@ for t in 1 2; do
   go tract-$t $t "$native/p_tract" $t
   go ndarray-$t $t "$native/p_ndarray" $t
   GRU=before go gru-before-$t $t "$ours" $t
+  formats $t
   go custom-$t $t "$custom" $t
   go decode-$t $t "$decode" $t
   go torch-decode-$t $t "$python" "$here/py/peer_torch_decode.py" $t

@@ -290,6 +290,62 @@ fn a_users_cell_is_the_built_in_one() {
     }
 }
 
+/// A user's cell whose product multiplies inputs alone.
+struct Inputs(Linear<f32>);
+
+impl FusedCell for Inputs {
+    type Elem = f32;
+    type State = Array2<f32>;
+    fn input_size(&self) -> usize {
+        self.0.input_size()
+    }
+    fn output_size(&self) -> usize {
+        self.0.units()
+    }
+    fn zero_state(&self, batch: usize) -> Array2<f32> {
+        Array2::zeros((batch, self.0.units()))
+    }
+    fn stages(&self) -> Stages<'_, f32> {
+        Stages::new([Stage::new(&self.0)])
+    }
+    fn compress(&mut self, compression: &mut Compression<'_, f32>) -> Result<(), Error> {
+        self.0.compress("inputs", compression)
+    }
+    #[inline(always)]
+    fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
+        let ([sum], old, new, output) = (row.sums(0), row.state(0), row.new_state(0), row.output());
+        for at in V::units(sum.len()) {
+            let next = V::load(sum, at) + V::load(old, at);
+            next.store(new, at);
+            next.store(output, at);
+        }
+    }
+}
+
+rnn_cell::fused_cell!(Inputs);
+
+impl Parameters<f32> for Inputs {}
+
+impl ParametersMut<f32> for Inputs {}
+
+#[test]
+fn a_product_of_inputs_alone_is_the_same_over_many_steps() {
+    let rng = &mut rng(12);
+    for (batch, input, units) in [(1, 40, 33), (3, 17, 5), (8, 20, 16)] {
+        let x = array((batch, 30, input), rng);
+        let product = Linear::<f32>::builder(units).input_size(input).build(rng).unwrap();
+        for format in FORMATS {
+            let cell = Compressed::new(Inputs(product.clone()), format).unwrap();
+            let (outputs, _) = dynamic_rnn(&cell, &x, None, None).unwrap();
+            let mut stream = Stream::new(&cell, batch);
+            for step in 0..30 {
+                let pushed = stream.push(&x.index_axis(Axis(1), step)).unwrap();
+                assert_eq!(outputs.index_axis(Axis(1), step), pushed, "{format:?}, step {step}");
+            }
+        }
+    }
+}
+
 #[test]
 fn drivers_streams_and_clones_run_it() {
     let rng = &mut rng(6);

@@ -11,6 +11,9 @@ use crate::kernel::tile::{MAX_ROWS, MAX_SUMS};
 use pulp::Simd;
 use std::ops::Range;
 
+/// Words that fit the nearest cache, with room for all else: 16 KiB.
+const NEAR: usize = 4096;
+
 /// A product of one step: rows times compressed weights.
 pub struct Multiply<'a, E> {
     isa: Isa,
@@ -31,6 +34,9 @@ pub struct Multiply<'a, E> {
     split: bool,
     places: [usize; MAX_SUMS],
     to_panel: usize,
+    /// Whether the last panels come first. Every other step should be so: it begins with the weights that the step
+    /// before left in the nearest cache.
+    pub(in crate::kernel) backwards: bool,
 }
 
 /// What a compressed product multiplies.
@@ -108,6 +114,7 @@ impl<'a, E: Element> Multiply<'a, E> {
             split: false,
             places: [0, lanes, 2 * lanes, 3 * lanes],
             to_panel: weights.one_panel_sums(),
+            backwards: false,
         }
     }
 
@@ -159,22 +166,14 @@ impl<'a> Multiply<'a, f32> {
     #[inline(always)]
     fn run<M: Machine, const V: usize, const INT8: bool>(&self, machine: M, panels: Range<usize>) {
         let lanes = <M::S as Simd>::I32_LANES;
-        // One row has too few sums to hide an addition's latency, so take several panels at once.
-        let block = match self.rows {
-            1 if M::ROWS > 3 => 4,
-            1 => 2,
-            _ => 1,
-        };
         let most_rows = if INT8 { M::ROWS } else { M::ROWS.max(3) };
         let tiles = self.rows.div_ceil(most_rows);
         let (height, higher) = (self.rows / tiles, self.rows % tiles);
-        let mut panel = panels.start;
-        while panel < panels.end {
-            let count = match panels.end - panel {
-                4.. if block == 4 => 4,
-                2.. if block > 1 => 2,
-                _ => 1,
-            };
+        let mut left = panels;
+        while !left.is_empty() {
+            let count = if self.rows == 1 { self.most_panels::<M, V, INT8>(left.len()) } else { 1 };
+            let panel = if self.backwards { left.end - count } else { left.start };
+            left = if self.backwards { left.start..panel } else { panel + count..left.end };
             for half in 0..2 {
                 let Some(operands) = self.operands::<V>(half, lanes) else { continue };
                 let mut row = 0;
@@ -187,7 +186,19 @@ impl<'a> Multiply<'a, f32> {
             if self.split && self.hoisted.is_some() {
                 self.keep_input_sums::<V>(panel..panel + count, lanes);
             }
-            panel += count;
+        }
+    }
+
+    /// Panels in a tile of one row, out of the `left` ones. One alone has too few sums to hide an addition's latency.
+    #[inline(always)]
+    fn most_panels<M: Machine, const V: usize, const INT8: bool>(&self, left: usize) -> usize {
+        // Two panels hide it too if a tile has two of each sum. Then the order of panels leaves more of them near.
+        let four = 4 * V * <M::S as Simd>::I32_LANES * self.compact.halves[1].groups;
+        let most = if M::ROWS <= 3 || INT8 && V > 2 && four > NEAR { 2 } else { 4 };
+        match left {
+            4.. if most == 4 => 4,
+            2.. => 2,
+            _ => 1,
         }
     }
 

@@ -33,7 +33,8 @@ impl<'a, E: Kernels> Run<'a, E> {
         let hoisted = is_hoisted.then(|| self.compact_inputs((k, weights), (t, inputs, is_int8), team));
         let inputs = (!is_hoisted && compact.shape().inputs > 0).then(|| inputs.step(if is_int8 { 0 } else { t }));
         let factors = Factors { inputs, hoisted, recurrent };
-        let multiply = Multiply::new(weights, rows, &factors, (self.places.sums[k].step(t), step.slots[k]));
+        let mut multiply = Multiply::new(weights, rows, &factors, (self.places.sums[k].step(t), step.slots[k]));
+        multiply.backwards = t % 2 == 1;
         self.panels((k, stage), step, team.turn(multiply.panels()), |panels| {
             let units = multiply.units(&panels);
             E::multiply_compact(multiply.some(panels));
@@ -55,11 +56,11 @@ impl<'a, E: Kernels> Run<'a, E> {
         let encodes_inputs = k == *first && (!is_hoisted || t.is_multiple_of(HOISTED_STEPS));
         if encodes_inputs && is_hoisted {
             let count = HOISTED_STEPS.min(steps - t);
-            let mut turn = team.turn(count * rows);
-            while let Some(items) = turn.next() {
-                for item in items {
-                    let (later, row) = (item / rows, item % rows);
-                    self.encode_rows(self.places.x.step(t + later), x.step(later), row..row + 1, inputs);
+            for row in 0..rows {
+                let (from, to) = (self.places.x.steps_of(row, t), x.steps_of(row, 0));
+                let mut turn = team.turn(count);
+                while let Some(later) = turn.next() {
+                    self.encode_rows(from, to, later, inputs);
                 }
             }
         }

@@ -23,7 +23,9 @@ impl Hoists {
     pub(super) fn new<E: Kernels>(plan: &Plan<'_, E>, steps: usize, rows: usize) -> Self {
         let mut widths = [0; MOST];
         for (width, stage) in widths.iter_mut().zip(plan.stages()) {
-            let worth = |product: &&Product<E>| product.shape().inputs >= HOIST_INPUTS;
+            // Compressed, the recurrent half is what takes the inputs' half up.
+            let takes_up = |product: &Product<E>| product.shape().recurrent > 0 || !product.is_compressed();
+            let worth = |product: &&Product<E>| product.shape().inputs >= HOIST_INPUTS && takes_up(product);
             if steps > 1 && rows < HOIST_BELOW {
                 *width = stage.product.filter(worth).map_or(0, |product| product.forward().panel_sums());
             }
