@@ -14,6 +14,7 @@ use zip::{CompressionMethod, ZipArchive};
 const INFLATED: usize = 32;
 const INFLATED_ANYWAY: usize = 1 << 20;
 /// What a text may become if the archive is shorter.
+#[cfg(any(feature = "hdf5", feature = "pytorch"))]
 const TEXT_ANYWAY: usize = 1 << 16;
 
 /// What is in a zip file. Entries that are not compressed are not copied.
