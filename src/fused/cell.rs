@@ -267,7 +267,11 @@ fn leaves<'a, C: FusedCell>(cell: &C, state: &'a mut C::State) -> [Option<ArrayV
     let mut leaves = [const { None }; MOST];
     let mut at = 0;
     state.visit_mut(&mut |leaf| {
-        assert!(at < count && leaf.ncols() == widths[at], "the state must be as wide as the cell's");
+        let (found, widths) = (leaf.ncols(), &widths[..count]);
+        assert!(
+            widths.get(at) == Some(&found),
+            "the state must be as wide as the cell's: leaf {at} has the width {found}, but those of zero_state {widths:?}"
+        );
         leaves[at] = Some(leaf);
         at += 1;
     });

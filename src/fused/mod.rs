@@ -32,6 +32,12 @@
 //! # Ok::<(), rnn_cell::Error>(())
 //! ```
 //!
+//! # Mistakes
+//!
+//! A slice that the cell does not have, a stage that multiplies something of another width, or gradients of another
+//! stage panic. The message says what was asked and what there is, and names the line of your equation. Nothing checks
+//! the equation itself: that is what [`gradient_error`](crate::train::gradient_error) is for.
+//!
 //! # Speed
 //!
 //! - Mark `forward` and `backward` `#[inline(always)]`: that compiles them into each instruction set's loops over rows.
@@ -46,7 +52,7 @@ pub(crate) mod macros;
 mod stages;
 pub(crate) mod weights;
 
-pub use crate::kernel::recurrence::{Backward, Forward, Record, Samples, Source};
+pub use crate::kernel::recurrence::{Backward, Forward, Record, Samples};
 pub use crate::kernel::{Units, UnitsOf, Vector, Workspace};
 pub use cell::{FusedCell, TrainableFusedCell, unroll, unroll_backward, unroll_recording};
 pub use linear::{Linear, LinearBuilder, LinearWeights};
