@@ -6,6 +6,7 @@ use crate::cells::{Normed, Projected, TwoProducts};
 use crate::common::{Rng, array, by_steps, driver, message, number, numbers, randomized, rng, state};
 use crate::ind_rnn::MyIndRnn;
 use crate::lstm::MyLstm;
+use crate::mgu::MyMgu;
 use crate::sru::Sru;
 use crate::ugrnn::MyUgrnn;
 use ndarray::{Array2, Array3, ArrayD, Axis, s};
@@ -25,6 +26,7 @@ fn each<E: Float>(check: &mut impl Check<E>) {
     check.check("lstm", |i, h, rng| randomized(MyLstm::<E>::new(i, h, rng).unwrap(), rng));
     check.check("ugrnn", |i, h, rng| randomized(MyUgrnn::<E>::new(i, h, rng).unwrap(), rng));
     check.check("ind_rnn", |i, h, rng| randomized(MyIndRnn::<E>::new(i, h, rng).unwrap(), rng));
+    check.check("mgu", |i, h, rng| randomized(MyMgu::<E>::new(i, h, rng).unwrap(), rng));
     check.check("two products", |i, h, rng| randomized(TwoProducts::<E>::new(i, h, rng).unwrap(), rng));
     check.check("projection", |i, h, rng| randomized(Projected::<E>::new(i, h, rng).unwrap(), rng));
     check.check("sru", |i, h, rng| randomized(Sru::<E>::new(i, h, Activation::Tanh, rng).unwrap(), rng));
