@@ -60,7 +60,7 @@ impl<E: Float> TrainableFusedCell for MyIndRnn<E> {
         }
     }
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut MyIndRnnGradient<E>) {
-        self.sum.add_gradients(samples, 0, &[Source::Input], &mut gradient.sum);
+        self.sum.add_gradients(samples, 0, &mut gradient.sum);
         samples.add_accumulated(0, 0, &mut gradient.u);
     }
 }

@@ -63,7 +63,7 @@ impl<E: Float> TrainableFusedCell for MyLstm<E> {
         d_h.fill(E::zero()); // what flows through the product is added after this
     }
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut LinearWeights<E>) {
-        self.sums.add_gradients(samples, 0, &[Source::Input, Source::State(1)], gradient);
+        self.sums.add_gradients(samples, 0, gradient);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Cells of your own that run, and are trained, as fast as the built-in ones: each brings its equation, the crate brings the
-//! products. `ugrnn.rs` is the one to read first; `lstm.rs` has a state of two parts, `ind_rnn.rs` a weight of its own.
+//! products. `ugrnn.rs` is the one to read first; `lstm.rs` has a state of two parts, `ind_rnn.rs` a weight of its own, `mgu.rs` two products.
 
 mod ind_rnn;
 mod lstm;
+mod mgu;
 mod ugrnn;
 
 use ndarray::{Array3, s};
@@ -17,6 +18,7 @@ fn main() -> Result<(), Error> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(42);
     show("ugrnn", include_str!("ugrnn.rs"), ugrnn::MyUgrnn::new(4, 3, &mut rng)?)?;
     show("lstm", include_str!("lstm.rs"), lstm::MyLstm::new(4, 3, &mut rng)?)?;
+    show("mgu", include_str!("mgu.rs"), mgu::MyMgu::new(4, 3, &mut rng)?)?;
     show("ind_rnn", include_str!("ind_rnn.rs"), ind_rnn::MyIndRnn::new(4, 3, &mut rng)?)?;
 
     println!("\nThe LSTM learns to tell the next letter:");

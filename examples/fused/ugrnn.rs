@@ -60,7 +60,7 @@ impl<E: Float> TrainableFusedCell for MyUgrnn<E> {
         }
     }
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut LinearWeights<E>) {
-        self.sums.add_gradients(samples, 0, &[Source::Input, Source::State(0)], gradient);
+        self.sums.add_gradients(samples, 0, gradient);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::checks::{check_activation, check_sizes};
 use crate::compression::Compression;
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
-use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::PackShape;
 use crate::kernel::product::Product;
@@ -230,7 +230,7 @@ impl<E: Float> TrainableFusedCell for BasicRnn<E> {
 
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut BasicRnnWeights<E>) {
         let BasicRnnWeights { kernel, bias } = gradient;
-        samples.add_product((0, 0..1), &[Source::Input, Source::State(0)], kernel.view_mut(), bias.as_mut());
+        samples.add_product((0, 0..1), kernel.view_mut(), bias.as_mut());
     }
 }
 

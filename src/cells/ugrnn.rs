@@ -4,7 +4,7 @@ use super::blend::{blend, blend_back};
 use crate::checks::{check_activation, check_finite, check_sizes};
 use crate::compression::Compression;
 use crate::fused::weights::{drawn, gates_of, matrix_shape, packed_parameters};
-use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::{Gate, PackShape};
 use crate::kernel::product::Product;
@@ -239,7 +239,7 @@ impl<E: Float> TrainableFusedCell for Ugrnn<E> {
 
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut UgrnnWeights<E>) {
         let UgrnnWeights { kernel, bias } = gradient;
-        samples.add_product((0, 0..2), &[Source::Input, Source::State(0)], kernel.view_mut(), Some(bias));
+        samples.add_product((0, 0..2), kernel.view_mut(), Some(bias));
     }
 }
 

@@ -84,7 +84,7 @@ pub trait TrainableFusedCell: FusedCell + Parameters<<Self as FusedCell>::Elem> 
     /// - With several stages, each finds in `d_state` what stage + 1 left there: one stage, usually the last, overwrites
     ///   it, and the others add to it or leave it. In [`Backward::d_temporary`] each finds the whole gradient of the
     ///   temporary that stage + 1 multiplied. If two stages need a value, keep it in a temporary: sums hold either a value
-    ///   or its gradient.
+    ///   or its gradient. See [the cell of two stages](super#a-cell-of-two-stages).
     fn backward<V: Vector<Self::Elem>>(&self, stage: usize, row: &mut Backward<'_, Self::Elem>);
 
     /// Adds the gradients of the parameters after a backward run: those of each [`Linear`] with
@@ -202,7 +202,11 @@ pub(super) fn leaves<'a, C: FusedCell>(
     let mut leaves = [const { None }; MOST];
     let mut at = 0;
     state.visit_mut(&mut |leaf| {
-        assert!(at < count && leaf.ncols() == widths[at], "the state must be as wide as the cell's");
+        let (found, widths) = (leaf.ncols(), &widths[..count]);
+        assert!(
+            widths.get(at) == Some(&found),
+            "the state must be as wide as the cell's: leaf {at} has the width {found}, but those of zero_state {widths:?}"
+        );
         leaves[at] = Some(leaf);
         at += 1;
     });

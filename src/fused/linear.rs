@@ -1,7 +1,7 @@
 //! [`Linear`]: bias + \[x, h\] · kernel, packed once.
 
 use super::weights::{drawn, gates_from, matrix_shape, packed_parameters};
-use super::{Samples, Source, Workspace};
+use super::{Samples, Workspace};
 use crate::checks::check_sizes;
 use crate::compression::Compression;
 use crate::kernel::isa::Isa;
@@ -157,20 +157,25 @@ impl<E: Float> Linear<E> {
         layer::backward(&self.product, arrays, gather, workspace);
     }
 
-    /// Adds the gradients of kernel and bias over all steps and rows of `stage`, which must use this product. `sources`
-    /// lists what it multiplied: the inputs, then what the stage names.
+    /// Adds the gradients of kernel and bias over all steps and rows of `stage`, whose product this is.
     ///
     /// # Panics
-    /// If shapes disagree.
-    pub fn add_gradients(
-        &self,
-        samples: &mut Samples<'_, E>,
-        stage: usize,
-        sources: &[Source],
-        gradient: &mut LinearWeights<E>,
-    ) {
+    /// If the stage has another product, or a gradient has another shape.
+    #[track_caller]
+    pub fn add_gradients(&self, samples: &mut Samples<'_, E>, stage: usize, gradient: &mut LinearWeights<E>) {
+        assert!(
+            samples.stages_of(&self.product).any(|of| of == stage),
+            "add_gradients of stage {stage}, but this Linear is the product of the stages {:?}",
+            samples.stages_of(&self.product).collect::<Vec<_>>()
+        );
+        let shape = |weights: &LinearWeights<E>| (weights.kernel.dim(), weights.bias.as_ref().map(Array1::len));
+        let (found, expected) = (shape(gradient), shape(&self.weights));
+        assert!(
+            found == expected,
+            "add_gradients of stage {stage}: the gradient's kernel and bias are {found:?}, but the weights' {expected:?}"
+        );
         let (kernel, bias) = (gradient.kernel.view_mut(), gradient.bias.as_mut());
-        samples.add_product((stage, 0..self.options.gates), sources, kernel, bias);
+        samples.add_product((stage, 0..self.options.gates), kernel, bias);
     }
 
     /// Compresses the kernel, for [`FusedCell::compress`](super::FusedCell::compress). `name` is what the product is

@@ -32,6 +32,30 @@
 //! # Ok::<(), rnn_cell::Error>(())
 //! ```
 //!
+//! # A cell of two stages
+//!
+//! A stage is a product and what the equation computes from its sums. If a product multiplies what other sums decide,
+//! it has a stage of its own, and the earlier stage leaves it a temporary. The backward pass takes the stages in reverse:
+//! it finds in `d_temporary` what flowed back through the product. Here a value that both stages need is a temporary
+//! too, because sums hold either a value or its gradient.
+//!
+//! ```
+#![doc = include_str!("../../examples/fused/mgu.rs")]
+//!
+//! use rand::SeedableRng;
+//! let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(1);
+//! let mut cell = MyMgu::<f64>::new(4, 3, &mut rng)?;
+//! let x = rnn_cell::one_hot(&["hello", "eolll"], "helo")?;
+//! assert!(rnn_cell::train::gradient_error(&mut cell, &x, Some(&[5, 3]), None)? < 1e-8);
+//! # Ok::<(), rnn_cell::Error>(())
+//! ```
+//!
+//! # Mistakes
+//!
+//! A slice that the cell does not have, a stage that multiplies something of another width, or gradients of another
+//! stage panic. The message says what was asked and what there is, and names the line of your equation. Nothing checks
+//! the equation itself: that is what [`gradient_error`](crate::train::gradient_error) is for.
+//!
 //! # Speed
 //!
 //! - Mark `forward` and `backward` `#[inline(always)]`: that compiles them into each instruction set's loops over rows.
@@ -47,7 +71,7 @@ pub(crate) mod macros;
 mod stages;
 pub(crate) mod weights;
 
-pub use crate::kernel::recurrence::{Backward, Forward, Record, Samples, Source};
+pub use crate::kernel::recurrence::{Backward, Forward, Record, Samples};
 pub use crate::kernel::{Units, UnitsOf, Vector, Workspace};
 pub use back::{finish_backward, part_backward, unroll_backward};
 pub use cell::{FusedCell, TrainableFusedCell, unroll, unroll_recording};

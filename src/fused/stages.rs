@@ -7,62 +7,7 @@ use crate::kernel::recurrence::{self, Operand, Plan};
 
 /// A step's stages in order, and the temporaries that one leaves for a later one: at most four each.
 ///
-/// A cell with one product has one stage. A minimal gated unit (Zhou et al., 2016) has two: the gate's writes f ⊙ h to
-/// a temporary, which the candidate's multiplies.
-///
-/// ```
-/// use ndarray::Array2;
-/// use rnn_cell::fused::*;
-///
-/// /// f = σ([x, h] · W),  c = tanh([x, f ⊙ h] · U),  h' = (1 − f) ⊙ h + f ⊙ c.
-/// struct Mgu { gate: Linear<f32>, candidate: Linear<f32> }
-///
-/// impl FusedCell for Mgu {
-///     type Elem = f32;
-///     type State = Array2<f32>;
-///     fn input_size(&self) -> usize { self.gate.input_size() }
-///     fn output_size(&self) -> usize { self.gate.units() }
-///     fn zero_state(&self, batch: usize) -> Array2<f32> { Array2::zeros((batch, self.gate.units())) }
-///     fn stages(&self) -> Stages<'_, f32> {
-///         Stages::new([
-///             Stage::new(&self.gate).state(0),          // stage 0 multiplies h, leaf 0 of the state
-///             Stage::new(&self.candidate).temporary(0), // stage 1 multiplies temporary 0
-///         ])
-///         .temporary(self.gate.units())                 // temporary 0: f ⊙ h
-///     }
-///     #[inline(always)]
-///     fn forward<V: Vector<f32>>(&self, stage: usize, row: &mut Forward<'_, f32>) {
-///         let ([f], h) = (row.sums(0), row.state(0));
-///         if stage == 0 {
-///             let f_h = row.temporary(0);
-///             for at in V::units(h.len()) {
-///                 let gate = V::load(f, at).sigmoid();
-///                 gate.store(f, at);                    // stage 1 reads it there
-///                 (gate * V::load(h, at)).store(f_h, at);
-///             }
-///             return;
-///         }
-///         let ([c], new_h, output) = (row.sums(1), row.new_state(0), row.output());
-///         for at in V::units(h.len()) {
-///             let (gate, h) = (V::load(f, at), V::load(h, at));
-///             let next = gate * (V::load(c, at).tanh() - h) + h;
-///             next.store(new_h, at);
-///             next.store(output, at);
-///         }
-///     }
-/// }
-///
-/// rnn_cell::fused_cell!(Mgu);
-///
-/// let mut rng = rand::SeedableRng::seed_from_u64(1);
-/// let rng: &mut rand::rngs::Xoshiro256PlusPlus = &mut rng;
-/// let linear = Linear::<f32>::builder(3).input_size(4).recurrent_size(3);
-/// let cell = Mgu { gate: linear.clone().build(rng)?, candidate: linear.build(rng)? };
-/// let x = rnn_cell::one_hot(&["hello"], "helo")?;
-/// let (outputs, h) = rnn_cell::dynamic_rnn(&cell, &x, None, None)?;
-/// assert_eq!((outputs.dim(), h.dim()), ((1, 5, 3), (1, 3)));
-/// # Ok::<(), rnn_cell::Error>(())
-/// ```
+/// A cell with one product has one stage. For one with two, see [the page of this module](super#a-cell-of-two-stages).
 pub struct Stages<'a, E: Float>(Plan<'a, E>);
 
 /// A part of a step: a product and what the equation computes from its sums.

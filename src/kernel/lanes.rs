@@ -112,6 +112,7 @@ impl<S: Simd, E: Element> Lanes<S, E> {
     /// # Panics
     /// If `row` ends before these units.
     #[inline(always)]
+    #[track_caller]
     pub(super) fn read(row: &[E], at: Units) -> Self {
         let s = token();
         Self { v: E::load_slice(s, at.in_row(row)), s }
@@ -120,6 +121,7 @@ impl<S: Simd, E: Element> Lanes<S, E> {
     /// # Panics
     /// If `row` ends before these units.
     #[inline(always)]
+    #[track_caller]
     pub(super) fn write(self, row: &mut [E], at: Units) {
         E::store_slice(self.s, at.in_row_mut(row), self.v);
     }

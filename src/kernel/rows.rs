@@ -120,6 +120,12 @@ impl<'a, E> Rows<'a, E> {
         Self { ptr: matrix.as_ptr().cast_mut(), stride: 1, rows, width: matrix.len() + 1 - rows, memory: PhantomData }
     }
 
+    /// The same, as the only step of a grid.
+    pub(super) fn grid(self) -> Grid<'a, E> {
+        let Self { ptr, stride, rows, width, memory } = self;
+        Grid { ptr, step: 0, row: stride, steps: 1, rows, width, memory }
+    }
+
     pub(super) fn width(&self) -> usize {
         self.width
     }

@@ -46,12 +46,14 @@ pub trait Vector<E>:
     ///
     /// # Panics
     /// If `row` ends before `at` does.
+    #[track_caller]
     fn load(row: &[E], at: Units) -> Self;
 
     /// Stores the numbers to `row` at `at`. Lanes beyond `at` are left out.
     ///
     /// # Panics
     /// If `row` ends before `at` does.
+    #[track_caller]
     fn store(self, row: &mut [E], at: Units);
 
     /// self · factor + term, rounded once.
@@ -128,6 +130,7 @@ impl Units {
     /// # Panics
     /// If `row` ends before these units.
     #[inline(always)]
+    #[track_caller]
     pub(super) fn in_row<E>(self, row: &[E]) -> &[E] {
         self.assert_inside(row.len());
         // SAFETY: the row has these units, as asserted. Slicing would check again, in the loops of every equation.
@@ -137,6 +140,7 @@ impl Units {
     /// # Panics
     /// If `row` ends before these units.
     #[inline(always)]
+    #[track_caller]
     pub(super) fn in_row_mut<E>(self, row: &mut [E]) -> &mut [E] {
         self.assert_inside(row.len());
         // SAFETY: as above.
@@ -144,9 +148,20 @@ impl Units {
     }
 
     #[inline(always)]
+    #[track_caller]
     fn assert_inside(self, len: usize) {
         // No overflow: units are the first ones or belong to a row, whose length a `usize` holds.
-        assert!(self.first + self.count <= len, "the row ends before these units");
+        if self.first + self.count > len {
+            self.refuse_slice(len);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn refuse_slice(self, len: usize) -> ! {
+        let Self { first, count } = self;
+        panic!("units {first} to {} of a slice of {len}: the row ends before these units", first + count);
     }
 }
 

@@ -103,8 +103,8 @@ impl<E: Float> TrainableFusedCell for TwoProducts<E> {
         }
     }
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut TwoProductsGradient<E>) {
-        self.gates.add_gradients(samples, 0, &[Source::Input, Source::State(0)], &mut gradient.gates);
-        self.candidate.add_gradients(samples, 1, &[Source::Input, Source::Temporary(0)], &mut gradient.candidate);
+        self.gates.add_gradients(samples, 0, &mut gradient.gates);
+        self.candidate.add_gradients(samples, 1, &mut gradient.candidate);
     }
 }
 
@@ -173,8 +173,8 @@ impl<E: Float> TrainableFusedCell for Projected<E> {
         d_h.fill(E::zero());
     }
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut ProjectedGradient<E>) {
-        self.sum.add_gradients(samples, 0, &[Source::Input, Source::State(0)], &mut gradient.sum);
-        self.projection.add_gradients(samples, 1, &[Source::Temporary(0)], &mut gradient.projection);
+        self.sum.add_gradients(samples, 0, &mut gradient.sum);
+        self.projection.add_gradients(samples, 1, &mut gradient.projection);
     }
 }
 
@@ -269,7 +269,7 @@ impl<E: Float> TrainableFusedCell for Normed<E> {
         row.d_state(1)[0] *= E::of(0.5);
     }
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut NormedGradient<E>) {
-        self.sum.add_gradients(samples, 0, &[Source::Input, Source::State(0)], &mut gradient.sum);
+        self.sum.add_gradients(samples, 0, &mut gradient.sum);
         samples.add_accumulated(0, 0, &mut gradient.gamma);
         samples.add_accumulated(1, 0, &mut gradient.beta);
     }

@@ -91,7 +91,7 @@ impl<E: Float> TrainableFusedCell for Sru<E> {
         }
     }
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut SruGradient<E>) {
-        self.quarters.add_gradients(samples, 0, &[Source::Input], &mut gradient.quarters);
+        self.quarters.add_gradients(samples, 0, &mut gradient.quarters);
         samples.add_accumulated(0, 0, &mut gradient.bias);
     }
 }

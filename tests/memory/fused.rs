@@ -6,11 +6,12 @@ use crate::cells::{Normed, Projected, TwoProducts};
 use crate::common::{Rng, array, by_steps, driver, message, number, numbers, randomized, rng, state};
 use crate::ind_rnn::MyIndRnn;
 use crate::lstm::MyLstm;
+use crate::mgu::MyMgu;
 use crate::sru::Sru;
 use crate::ugrnn::MyUgrnn;
 use ndarray::{Array2, Array3, ArrayD, Axis, s};
 use rand::RngExt;
-use rnn_cell::fused::{Forward, FusedCell, Linear, LinearWeights, Stage, Stages, Vector, Workspace};
+use rnn_cell::fused::{Linear, LinearWeights, Workspace};
 use rnn_cell::train::{self, Back, TrainableCell, gradient_error};
 use rnn_cell::{
     Activation, Arrays, Error, Float, Gru, Lstm, Parameters, ParametersMut, RnnCell, State, Stream, Ugrnn, dynamic_rnn,
@@ -25,6 +26,7 @@ fn each<E: Float>(check: &mut impl Check<E>) {
     check.check("lstm", |i, h, rng| randomized(MyLstm::<E>::new(i, h, rng).unwrap(), rng));
     check.check("ugrnn", |i, h, rng| randomized(MyUgrnn::<E>::new(i, h, rng).unwrap(), rng));
     check.check("ind_rnn", |i, h, rng| randomized(MyIndRnn::<E>::new(i, h, rng).unwrap(), rng));
+    check.check("mgu", |i, h, rng| randomized(MyMgu::<E>::new(i, h, rng).unwrap(), rng));
     check.check("two products", |i, h, rng| randomized(TwoProducts::<E>::new(i, h, rng).unwrap(), rng));
     check.check("projection", |i, h, rng| randomized(Projected::<E>::new(i, h, rng).unwrap(), rng));
     check.check("sru", |i, h, rng| randomized(Sru::<E>::new(i, h, Activation::Tanh, rng).unwrap(), rng));
@@ -162,7 +164,7 @@ fn after_the_first_step_nothing_is_allocated() {
     each::<f64>(&mut NoAllocation);
 }
 
-/// `FusedCell`, which is in scope here, has this method too.
+/// `FusedCell` has this method too.
 fn zero_state<C: RnnCell>(cell: &C, batch: usize) -> C::State {
     cell.zero_state(batch)
 }
@@ -187,6 +189,7 @@ fn everything<C: TrainableCell>(
 #[cfg(feature = "rayon")]
 mod threads {
     use super::*;
+    use rnn_cell::fused::{Forward, FusedCell, Stage, Stages, Vector};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     struct SameBits;
@@ -285,105 +288,6 @@ fn they_are_the_built_in_cells() {
     assert_equal("lstm", MyLstm::new(i, h, rng).unwrap(), &randomized(Lstm::new(i, h, rng), rng));
     assert_equal("ugrnn", MyUgrnn::new(i, h, rng).unwrap(), &randomized(Ugrnn::new(i, h, rng), rng));
     assert_equal("gru", TwoProducts::new(i, h, rng).unwrap(), &randomized(Gru::new(i, h, rng), rng));
-}
-
-/// A cell with one thing wrong.
-struct Wrong {
-    sum: Linear<f32>,
-    mistake: Mistake,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mistake {
-    None,
-    OutputTwice,
-    NewStateTwice,
-    SumsTwice,
-    TwoSums,
-    OtherWidth,
-    NoTemporary,
-    FiveStages,
-    FiveTemporaries,
-    FiveAccumulators,
-    NotTheOperandsWidth,
-}
-
-impl FusedCell for Wrong {
-    type Elem = f32;
-    type State = Array2<f32>;
-
-    fn input_size(&self) -> usize {
-        self.sum.input_size()
-    }
-    fn output_size(&self) -> usize {
-        self.sum.units()
-    }
-    fn zero_state(&self, batch: usize) -> Array2<f32> {
-        Array2::zeros((batch, self.sum.units()))
-    }
-    fn stages(&self) -> Stages<'_, f32> {
-        let stage = || Stage::new(&self.sum).state(0);
-        let plan = || Stages::new([stage()]);
-        match self.mistake {
-            Mistake::FiveStages => Stages::new([stage(), stage(), stage(), stage(), stage()]),
-            Mistake::FiveTemporaries => plan().temporary(1).temporary(1).temporary(1).temporary(1).temporary(1),
-            Mistake::FiveAccumulators => {
-                plan().accumulator(1).accumulator(1).accumulator(1).accumulator(1).accumulator(1)
-            }
-            Mistake::OtherWidth => plan().temporary(1),
-            Mistake::NotTheOperandsWidth => Stages::new([Stage::new(&self.sum).temporary(0)]).temporary(2),
-            _ => plan(),
-        }
-    }
-    fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
-        match self.mistake {
-            Mistake::OutputTwice => row.output().swap_with_slice(row.output()),
-            Mistake::NewStateTwice => row.new_state(0).swap_with_slice(row.new_state(0)),
-            Mistake::SumsTwice => row.sums::<1>(0)[0].swap_with_slice(row.sums::<1>(0)[0]),
-            Mistake::TwoSums => drop(row.sums::<2>(0)),
-            Mistake::OtherWidth => drop(row.temporary(0)),
-            Mistake::NoTemporary => row.temporary(0)[0] = 1.0,
-            _ => {
-                let [sum] = row.sums(0);
-                row.new_state(0).copy_from_slice(sum);
-                row.output().copy_from_slice(sum);
-            }
-        }
-    }
-}
-
-rnn_cell::fused_cell!(Wrong);
-
-#[test]
-fn mistakes_panic() {
-    let rng = &mut rng(7);
-    let mut run = |mistake, width: usize| {
-        let sum = Linear::<f32>::builder(3).input_size(2).recurrent_size(3).build(rng).unwrap();
-        let cell = Wrong { sum, mistake };
-        let mut h = Array2::zeros((4, width));
-        message(|| cell.step(&Array2::zeros((4, 2)), &mut h, &mut Array2::zeros((4, 3)), &mut Workspace::default()))
-    };
-    assert_eq!(run(Mistake::None, 3), None);
-    let messages = [
-        (Mistake::OutputTwice, "handed out once"),
-        (Mistake::NewStateTwice, "handed out once"),
-        (Mistake::SumsTwice, "handed out once"),
-        (Mistake::TwoSums, "another number of sums"),
-        (Mistake::OtherWidth, "must take whole rows"),
-        (Mistake::NoTemporary, "no such slice"),
-        (Mistake::FiveStages, "at most 4 stages"),
-        (Mistake::FiveTemporaries, "at most 4 temporaries"),
-        (Mistake::FiveAccumulators, "at most 4 accumulators"),
-        (Mistake::NotTheOperandsWidth, "its product's recurrent size"),
-    ];
-    for (mistake, expected) in messages {
-        let found = run(mistake, 3).unwrap_or_else(|| panic!("{mistake:?} did not panic"));
-        assert!(found.contains(expected), "{mistake:?}: {found}");
-    }
-    for width in [0, 2, 4] {
-        let found = run(Mistake::None, width).unwrap_or_else(|| panic!("a state {width} wide did not panic"));
-        assert!(found.contains("as wide as the cell's"), "{found}");
-    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod fused;
 mod ind_rnn;
 #[path = "../../examples/fused/lstm.rs"]
 mod lstm;
+#[path = "../../examples/fused/mgu.rs"]
+mod mgu;
 #[path = "../fused/sru.rs"]
 mod sru;
 #[cfg(feature = "rayon")]

@@ -101,7 +101,7 @@ impl TrainableFusedCell for Pair<f64> {
         }
     }
     fn gradients(&self, samples: &mut Samples<'_, f64>, gradient: &mut Gradient) {
-        self.first.add_gradients(samples, 0, &[Source::Input, Source::State(0)], &mut gradient.fits.first);
+        self.first.add_gradients(samples, 0, &mut gradient.fits.first);
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Gru, GruWeights, Products};
 use crate::cells::blend::{blend, blend_back};
 use crate::compression::Compression;
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
-use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Stage, Stages, TrainableFusedCell, Vector};
 use crate::{Activation, Arrays, Error, Float, trainable_fused_cell};
 use ndarray::{Array2, s};
 
@@ -181,20 +181,17 @@ impl<E: Float> TrainableFusedCell for Gru<E> {
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut GruWeights<E>) {
         let GruWeights { gates_kernel, gates_bias, candidate_kernel, candidate_bias, candidate_recurrent_bias } =
             gradient;
-        let (x, h) = (Source::Input, Source::State(0));
         match &self.products {
             Products::After(_) => {
-                samples.add_product((0, 1..3), &[x, h], gates_kernel.view_mut(), gates_bias.as_mut());
+                samples.add_product((0, 1..3), gates_kernel.view_mut(), gates_bias.as_mut());
                 let inputs = self.options.input_size;
                 let (from_x, from_h) = candidate_kernel.multi_slice_mut((s![..inputs, ..], s![inputs.., ..]));
-                samples.add_product((0, 0..1), &[x], from_x, candidate_bias.as_mut());
-                samples.add_product((0, 3..4), &[h], from_h, candidate_recurrent_bias.as_mut());
+                samples.add_product((0, 0..1), from_x, candidate_bias.as_mut());
+                samples.add_product((0, 3..4), from_h, candidate_recurrent_bias.as_mut());
             }
             Products::Before { .. } => {
-                samples.add_product((0, 0..2), &[x, h], gates_kernel.view_mut(), gates_bias.as_mut());
-                let sources = [x, Source::Temporary(RESET_H)];
-                let kernel = candidate_kernel.view_mut();
-                samples.add_product((CANDIDATE, 0..1), &sources, kernel, candidate_bias.as_mut());
+                samples.add_product((0, 0..2), gates_kernel.view_mut(), gates_bias.as_mut());
+                samples.add_product((CANDIDATE, 0..1), candidate_kernel.view_mut(), candidate_bias.as_mut());
             }
         }
     }

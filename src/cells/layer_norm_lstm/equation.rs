@@ -4,7 +4,7 @@ use super::{LayerNormLstm, LayerNormLstmBuilder, LayerNormLstmWeights};
 use crate::cells::layer_norm::{LayerNorm, LayerNorms, normalize};
 use crate::dropout::{Masks, Site};
 use crate::fused::cell::{run_backward, run_forward, same};
-use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Vector};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Stage, Stages, TrainableFusedCell, Vector};
 use crate::kernel::recurrence::{BackwardRows, Concrete, ForwardRows};
 use crate::{Activation, Arrays, Float, LstmState, Parameters};
 use ndarray::{Array2, ArrayViewD};
@@ -201,7 +201,7 @@ impl<E: Float> TrainableFusedCell for Masked<'_, E> {
 
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut LayerNormLstmWeights<E>) {
         let LayerNormLstmWeights { kernel, bias, norms } = gradient;
-        samples.add_product((0, 0..4), &[Source::Input, Source::State(H)], kernel.view_mut(), bias.as_mut());
+        samples.add_product((0, 0..4), kernel.view_mut(), bias.as_mut());
         let Some(LayerNorms { input, transform, forget, output, state }) = norms else { return };
         for (k, LayerNorm { gamma, beta }) in [input, transform, forget, output, state].into_iter().enumerate() {
             let hidden = gamma.len();

@@ -4,7 +4,7 @@ use super::{Lstm, LstmBuilder, LstmWeights, Peepholes};
 use crate::compression::Compression;
 use crate::fused::macros::{backward_compiled_here, forward_compiled_here};
 use crate::fused::weights::numbers;
-use crate::fused::{Backward, Forward, FusedCell, Samples, Source, Stage, Stages, TrainableFusedCell, Units, Vector};
+use crate::fused::{Backward, Forward, FusedCell, Samples, Stage, Stages, TrainableFusedCell, Units, Vector};
 use crate::{Activation, Arrays, Error, Float, LstmState, trainable_fused_cell};
 use ndarray::Array2;
 
@@ -263,9 +263,9 @@ impl<E: Float> TrainableFusedCell for Lstm<E> {
 
     fn gradients(&self, samples: &mut Samples<'_, E>, gradient: &mut LstmWeights<E>) {
         let LstmWeights { kernel, bias, peepholes, projection } = gradient;
-        samples.add_product((0, 0..4), &[Source::Input, Source::State(H)], kernel.view_mut(), bias.as_mut());
+        samples.add_product((0, 0..4), kernel.view_mut(), bias.as_mut());
         if let Some(kernel) = projection {
-            samples.add_product((PROJECTION, 0..1), &[Source::Temporary(UNPROJECTED)], kernel.view_mut(), None);
+            samples.add_product((PROJECTION, 0..1), kernel.view_mut(), None);
         }
         if let Some(Peepholes { w_f_diag, w_i_diag, w_o_diag }) = peepholes {
             for (k, weights) in [w_f_diag, w_i_diag, w_o_diag].into_iter().enumerate() {

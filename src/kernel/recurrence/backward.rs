@@ -93,13 +93,13 @@ pub(super) fn unroll_backward<E: Kernels>(
         // SAFETY: the run has ended.
         unsafe { gather(gathered, &places, &ways) };
     } else {
-        finish(&mut Samples::new(isa, (&places, &ways), gradients));
+        finish(&mut Samples::new(isa, plan, (&places, &ways), gradients));
     }
     // SAFETY: the run has ended.
     unsafe {
         for (leaf, way) in back.d_leaves.iter_mut().zip(ways.leaves) {
             if let Some(leaf) = leaf.as_mut().filter(|leaf| !memory::is_contiguous(leaf.ncols(), leaf.strides()[1])) {
-                memory::store_leaf(leaf, way.frozen(), 0);
+                memory::store_leaf(leaf, way.grid().frozen(), 0);
             }
         }
         memory::copied_back(d_inputs.frozen(), &mut back.d_inputs);
@@ -115,24 +115,25 @@ fn ways<'r, 'a: 'r, E: Kernels>(
     arena: &mut Arena<'r, E>,
     mut accumulated: Option<&mut Arena<'r, f64>>,
 ) -> Ways<'r, E> {
-    let mut leaves = [Grid::NONE; MOST];
+    let mut leaves = [Rows::NONE; MOST];
     for (place, leaf) in leaves.iter_mut().zip(back.d_leaves.iter_mut().flatten()) {
-        *place = memory::leaf_in_place(leaf, 1).unwrap_or_else(|| memory::leaf_copied(leaf, arena));
+        *place = memory::leaf_in_place(leaf, 1).unwrap_or_else(|| memory::leaf_copied(leaf, arena)).step(0);
     }
-    let temporaries = widths.temporaries.map(|width| Grid::of(arena.take_lines(rows * width), (1, rows, width)));
+    let temporaries =
+        widths.temporaries.map(|width| Grid::of(arena.take_lines(rows * width), (1, rows, width)).step(0));
     let accumulators = plan.accumulators.map(|width| zeros(arena, rows, width));
     let accumulated = plan.accumulators.map(|width| match &mut accumulated {
         Some(arena) => zeros(arena, rows, width),
-        None => Grid::NONE,
+        None => Rows::NONE,
     });
     let output = memory::readable(back.d_outputs, arena).grid();
     Ways { leaves, temporaries, accumulators, accumulated, output }
 }
 
-fn zeros<'a, E: Element>(arena: &mut Arena<'a, E>, rows: usize, width: usize) -> Grid<'a, E> {
+fn zeros<'a, E: Element>(arena: &mut Arena<'a, E>, rows: usize, width: usize) -> Rows<'a, E> {
     let numbers = arena.take_lines(rows * width);
     numbers.fill(E::default());
-    Grid::of(numbers, (1, rows, width))
+    Grid::of(numbers, (1, rows, width)).step(0)
 }
 
 /// Steps that an accumulator sums in its own type before moving to f64. One sum over many steps would be far off.
@@ -209,7 +210,6 @@ impl<E: Kernels> Run<'_, E> {
         // With a split gate, the first slot belongs to the inputs.
         let from = sums.from(0, (shape.slots() - shape.gates) * shape.units);
         let weights = product.back_to_recurrent();
-        let to = to.step(0);
         let mut turn = team.turn(weights.panels());
         while let Some(panels) = turn.next() {
             multiply_panels(weights, panels, from, (to, add));

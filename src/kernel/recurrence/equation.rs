@@ -1,7 +1,8 @@
 //! [`Equation`], a cell's own part, and its loops over rows, which are compiled for each instruction set.
 
+use super::at::At;
 use super::places::{Step, Ways};
-use super::row::{At, Backward, Forward};
+use super::row::{Backward, Forward};
 use crate::kernel::element::{Concrete, Element, Family};
 use crate::kernel::isa::Isa;
 use crate::kernel::lanes::Lanes;
@@ -102,7 +103,7 @@ impl<E: Element, Q: RowEquation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
     fn with_simd<S: Simd>(self, _: S) {
         let &ForwardRows { step, stage, ref rows, ref units, width, whole, .. } = self.rows;
         for row in rows.clone() {
-            let at = At::new(row, units.clone(), width, whole);
+            let at = At::new((row, stage), units.clone(), width, whole);
             // SAFETY: the driver hands out rows and units of a step that exist, each to one thread in a pass.
             let mut row = unsafe { Forward::new(step, at) };
             self.equation.forward::<Lanes<S, E>>(stage, &mut row);
@@ -122,7 +123,7 @@ impl<E: Element, Q: RowEquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
     fn with_simd<S: Simd>(self, _: S) {
         let &BackwardRows { step, ways, stage, ref rows, width, .. } = self.rows;
         for row in rows.clone() {
-            let at = At::new(row, 0..width, width, true);
+            let at = At::new((row, stage), 0..width, width, true);
             // SAFETY: as in forward.
             let mut row = unsafe { Backward::new(step, ways, at) };
             self.equation.backward::<Lanes<S, E>>(stage, &mut row);

@@ -7,7 +7,7 @@ use crate::kernel::Element;
 use crate::kernel::gathered::{Gathered, PIECES, Pieces};
 use crate::kernel::product::Workspace;
 use crate::kernel::registry::Kernels;
-use crate::kernel::rows::{Frozen, Grid};
+use crate::kernel::rows::{Frozen, Grid, Rows};
 
 const INPUTS: usize = 0;
 const SUMS: usize = 1;
@@ -30,7 +30,7 @@ pub(super) unsafe fn gather<E: Element>(gathered: &mut Gathered<E>, places: &Pla
     }
     // SAFETY: the run has ended, so its places are only read.
     let (pieces, accumulators) =
-        unsafe { (grids.map(|grid| grid.frozen()), ways.accumulators.map(|grid| grid.frozen())) };
+        unsafe { (grids.map(|grid| grid.frozen()), ways.accumulators.map(|rows| rows.grid().frozen())) };
     let sums: Vec<f64> = accumulators.iter().flat_map(|accumulator| over_rows(*accumulator)).collect();
     gathered.add(&pieces, sums.into_iter());
 }
@@ -72,11 +72,11 @@ pub(super) fn finish_backward<E: Kernels>(
     let accumulated = plan.accumulators.map(|width| {
         let (these, others) = std::mem::take(&mut sums).split_at_mut(width);
         sums = others;
-        Grid::of(these, (1, 1, width))
+        Grid::of(these, (1, 1, width)).step(0)
     });
-    let none = [Grid::NONE; MOST];
+    let none = [Rows::NONE; MOST];
     let ways = Ways { leaves: none, temporaries: none, accumulators: none, accumulated, output: Grid::NONE };
-    finish(&mut Samples::new(plan.isa(), (&places, &ways), gradients));
+    finish(&mut Samples::new(plan.isa(), plan, (&places, &ways), gradients));
 }
 
 fn widths_of<E>(pieces: &Pieces<'_, E>, from: usize) -> [usize; MOST] {

@@ -13,6 +13,7 @@
 //! recurrent values in order, one fused multiply-add each, in one chain. The bits are the same however many rows share
 //! a tile, whether or not the input half was computed earlier, and whichever thread computes a row.
 
+mod at;
 mod backward;
 mod codes;
 mod compact;
@@ -35,4 +36,4 @@ pub use forward::Io;
 pub use places::Record;
 pub use plan::{MOST, Operand, Plan, Stage};
 pub use row::{Backward, Forward};
-pub use samples::{Samples, Source};
+pub use samples::Samples;

@@ -103,6 +103,13 @@ pub(super) struct Step<'a, E> {
     pub output: Rows<'a, E>,
 }
 
+impl<E> Step<'_, E> {
+    /// The gates of each stage, with both halves of a split one.
+    pub(super) fn gates(&self) -> [usize; MOST] {
+        std::array::from_fn(|k| self.sums[k].width().checked_div(self.slots[k]).unwrap_or(0))
+    }
+}
+
 impl<'a, E> Places<'a, E> {
     /// No step yet. [`go`](Self::go) moves it to one.
     pub(super) fn no_step(&self) -> Step<'a, E> {
@@ -220,11 +227,11 @@ impl<'a, E: Element> Places<'a, E> {
 
 /// Where the gradients are that the equation sees in backward. All except the outputs' are of one step.
 pub(super) struct Ways<'a, E> {
-    pub leaves: [Grid<'a, E>; MOST],
-    pub temporaries: [Grid<'a, E>; MOST],
-    pub accumulators: [Grid<'a, E>; MOST],
+    pub leaves: [Rows<'a, E>; MOST],
+    pub temporaries: [Rows<'a, E>; MOST],
+    pub accumulators: [Rows<'a, E>; MOST],
     /// What accumulators summed before the current stretch of steps. Nothing in a run of one stretch.
-    pub accumulated: [Grid<'a, f64>; MOST],
+    pub accumulated: [Rows<'a, f64>; MOST],
     pub output: Grid<'a, E>,
 }
 
@@ -238,8 +245,8 @@ impl<E: Element> Ways<'_, E> {
             for row in rows.clone().filter(|_| accumulated.width() > 0) {
                 // SAFETY: the caller's promise; both grids have the same rows.
                 let (numbers, before) = unsafe {
-                    let numbers = accumulator.step(0).slice_mut(row, 0, accumulator.width());
-                    (numbers, accumulated.step(0).slice_mut(row, 0, accumulated.width()))
+                    let numbers = accumulator.slice_mut(row, 0, accumulator.width());
+                    (numbers, accumulated.slice_mut(row, 0, accumulated.width()))
                 };
                 for (number, before) in numbers.iter_mut().zip(before) {
                     *before += E::value(*number);

@@ -1,5 +1,6 @@
 //! [`Plan`]: the stages of a step, and how wide everything is.
 
+use super::at::in_use;
 use crate::kernel::isa::Isa;
 use crate::kernel::product::Product;
 use crate::kernel::registry::Kernels;
@@ -130,6 +131,16 @@ impl Widths {
         self.sums[stage].checked_div(self.units[stage]).unwrap_or(0)
     }
 
+    /// The width of what a product multiplies besides the inputs, if that exists.
+    fn of(&self, operand: Operand) -> Option<usize> {
+        let one_of = |widths: &[usize; MOST], number: usize| widths.get(number).copied().filter(|&width| width > 0);
+        match operand {
+            Operand::Nothing => Some(0),
+            Operand::State(leaf) => one_of(&self.leaves, leaf),
+            Operand::Temporary(temporary) => one_of(&self.temporaries, temporary),
+        }
+    }
+
     /// # Panics
     /// If a stage's product does not fit what it multiplies.
     pub(super) fn new<E: Kernels>(plan: &Plan<'_, E>, inputs: usize, output: usize, leaves: [usize; MOST]) -> Self {
@@ -143,17 +154,20 @@ impl Widths {
             let shape = product.shape();
             widths.sums[k] = shape.slots() * shape.units;
             widths.padded[k] = product.forward().padded_units();
-            let operand = match stage.operand {
-                Operand::Nothing => 0,
-                Operand::State(leaf) => leaves[leaf],
-                Operand::Temporary(temporary) => plan.temporaries[temporary],
-            };
             assert_eq!(shape.units, stage.units, "a stage is as wide as its product");
-            assert!(shape.inputs == inputs || shape.inputs == 0, "inputs must be (seq, batch, input)");
-            assert_eq!(
-                shape.recurrent, operand,
-                "stage {k} multiplies {}, whose width must be its product's recurrent size",
-                stage.operand
+            assert!(
+                shape.inputs == inputs || shape.inputs == 0,
+                "stage {k} has a product with an input_size of {}, but the cell's inputs have the width {inputs}",
+                shape.inputs
+            );
+            assert!(
+                widths.of(stage.operand) == Some(shape.recurrent),
+                "stage {k} has a product with a recurrent_size of {} and multiplies {}, but the state's leaves, counted \
+                 from 0, have the widths {:?}, and the temporaries {:?}",
+                shape.recurrent,
+                stage.operand,
+                in_use(&leaves),
+                in_use(&temporaries)
             );
         }
         widths

@@ -1,14 +1,13 @@
 //! What an equation sees of one row: slices of its sums, state, temporaries and output.
 
+use super::at::{ACCUMULATOR, At, D_STATE, D_TEMPORARY, NEW_STATE, TEMPORARY};
 use super::places::{Step, Ways};
-use super::plan::MOST;
-use crate::kernel::rows::Rows;
 use std::ops::Range;
 
 /// One row of one step, forward.
 ///
 /// Slices are as long as [`units`](Self::units) says. If the stage takes whole rows, these are all units. If not, they
-/// are some contiguous units, the same in every slice, and slices of another width are not available.
+/// are some contiguous units, the same in every slice, and asking for a slice of another width panics.
 ///
 /// Each writable slice is handed out once. Asking for it a second time panics.
 pub struct Forward<'a, E> {
@@ -21,83 +20,6 @@ pub struct Backward<'a, E> {
     step: &'a Step<'a, E>,
     ways: &'a Ways<'a, E>,
     at: At,
-}
-
-/// Which row of a step, which units of it, and which writable slices have been handed out.
-pub(super) struct At {
-    row: usize,
-    units: Range<usize>,
-    /// Units of the stage.
-    width: usize,
-    /// Whether slices of other widths are available.
-    whole: bool,
-    taken: u32,
-}
-
-/// Kinds of writable slices, `MOST` of each.
-const SUMS: usize = 0;
-const STATE: usize = MOST;
-const TEMPORARY: usize = 2 * MOST;
-const D_TEMPORARY: usize = 3 * MOST;
-const ACCUMULATOR: usize = 4 * MOST;
-const OUTPUT: usize = 5 * MOST;
-
-impl At {
-    #[inline(always)]
-    pub(super) fn new(row: usize, units: Range<usize>, width: usize, whole: bool) -> Self {
-        Self { row, units, width, whole, taken: 0 }
-    }
-
-    /// The part of a slice of `width` numbers that belongs to this stage's units.
-    #[inline(always)]
-    fn range(&self, width: usize) -> (usize, usize) {
-        if width == self.width {
-            return (self.units.start, self.units.end);
-        }
-        assert!(width > 0, "the cell's stages and state have no such slice");
-        assert!(self.whole, "a slice of {width} numbers in a stage of {} units: it must take whole rows", self.width);
-        (0, width)
-    }
-
-    #[inline(always)]
-    fn take(&mut self, what: usize) {
-        assert!(self.taken & (1 << what) == 0, "what may be written is handed out once");
-        self.taken |= 1 << what;
-    }
-
-    /// A slice that nobody writes for `'a`, as promised to [`Forward::new`] or [`Backward::new`].
-    #[inline(always)]
-    fn read<'a, E>(&self, rows: Rows<'a, E>) -> &'a [E] {
-        let (from, to) = self.range(rows.width());
-        // SAFETY: the row exists and nobody writes it, as its maker promised. `range` stays within the width.
-        unsafe { rows.slice(self.row, from, to) }
-    }
-
-    /// A slice that belongs to this row alone, handed out once.
-    #[inline(always)]
-    fn write<'a, E>(&mut self, what: usize, rows: Rows<'a, E>) -> &'a mut [E] {
-        self.take(what);
-        let (from, to) = self.range(rows.width());
-        // SAFETY: as above, and nobody else has these units; `take` checked that they were not handed out before.
-        unsafe { rows.slice_mut(self.row, from, to) }
-    }
-
-    /// The sums of a stage, slot by slot, handed out once.
-    #[inline(always)]
-    fn write_sums<'a, E, const N: usize>(&mut self, step: &Step<'a, E>, stage: usize) -> [&'a mut [E]; N] {
-        self.take(SUMS + stage);
-        let (stride, sums) = (step.slots[stage], step.sums[stage]);
-        let width = stride.checked_mul(N).filter(|&width| width > 0);
-        assert_eq!(width, Some(sums.width()), "stage {stage} has another number of sums");
-        let (from, to) = self.range(step.units[stage]);
-        // A loop that the compiler unrolls early: the array stays in registers.
-        let mut slots = std::array::from_fn(|_| &mut [][..]);
-        for (slot, place) in slots.iter_mut().enumerate() {
-            // SAFETY: as above; slots do not overlap.
-            *place = unsafe { sums.slice_mut(self.row, slot * stride + from, slot * stride + to) };
-        }
-        slots
-    }
 }
 
 impl<'a, E> Forward<'a, E> {
@@ -114,35 +36,42 @@ impl<'a, E> Forward<'a, E> {
     /// without backward (see [`is_recording`](Self::is_recording)), what you leave does not matter.
     ///
     /// # Panics
-    /// If the stage does not have `N` sums, or they were handed out before.
+    /// If the stage comes later or does not have `N` gates, or its sums were handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn sums<const N: usize>(&mut self, stage: usize) -> [&'a mut [E]; N] {
-        self.at.write_sums(self.step, stage)
+        self.at.sums_so_far(self.step, stage)
     }
 
     /// A leaf of the state before the step.
+    ///
+    /// # Panics
+    /// If there is none.
     #[inline(always)]
+    #[track_caller]
     #[must_use]
     pub fn state(&self, leaf: usize) -> &'a [E] {
-        self.at.read(self.step.old[leaf])
+        self.at.read("state", leaf, &self.step.old)
     }
 
     /// The same leaf after the step, to be written. Until then it holds unrelated numbers.
     ///
     /// # Panics
-    /// If it was handed out before.
+    /// If there is none, or it was handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn new_state(&mut self, leaf: usize) -> &'a mut [E] {
-        self.at.write(STATE + leaf, self.step.new[leaf])
+        self.at.write(NEW_STATE, leaf, &self.step.new)
     }
 
     /// A temporary, which one stage hands to a later one of the same step.
     ///
     /// # Panics
-    /// If it was handed out before.
+    /// If there is none, or it was handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        self.at.write(TEMPORARY + temporary, self.step.temporaries[temporary])
+        self.at.write(TEMPORARY, temporary, &self.step.temporaries)
     }
 
     /// The output, to be written.
@@ -150,8 +79,9 @@ impl<'a, E> Forward<'a, E> {
     /// # Panics
     /// If it was handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn output(&mut self) -> &'a mut [E] {
-        self.at.write(OUTPUT, self.step.output)
+        self.at.output(self.step.output)
     }
 
     /// The step's input, all of it.
@@ -159,14 +89,14 @@ impl<'a, E> Forward<'a, E> {
     #[must_use]
     pub fn input(&self) -> &'a [E] {
         // SAFETY: inputs are only read.
-        unsafe { self.step.x.slice(self.at.row, 0, self.step.x.width()) }
+        unsafe { self.step.x.slice(self.at.row(), 0, self.step.x.width()) }
     }
 
     /// Which units of the row these are.
     #[inline(always)]
     #[must_use]
     pub fn units(&self) -> Range<usize> {
-        self.at.units.clone()
+        self.at.units()
     }
 
     /// Whether the run is recorded for backward, which finds what is left in the sums.
@@ -187,7 +117,7 @@ impl<'a, E> Forward<'a, E> {
     #[inline(always)]
     #[must_use]
     pub fn row(&self) -> usize {
-        self.at.row
+        self.at.row()
     }
 }
 
@@ -204,52 +134,64 @@ impl<'a, E> Backward<'a, E> {
     /// backward ends. Until then, any stage may read them or replace a value by a gradient. One slice per gate.
     ///
     /// # Panics
-    /// If the stage does not have `N` sums, or they were handed out before.
+    /// If the stage does not have `N` gates, or its sums were handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn sums<const N: usize>(&mut self, stage: usize) -> [&'a mut [E]; N] {
-        self.at.write_sums(self.step, stage)
+        self.at.sums(self.step, stage)
     }
 
     /// A leaf of the state before the step.
+    ///
+    /// # Panics
+    /// If there is none.
     #[inline(always)]
+    #[track_caller]
     #[must_use]
     pub fn state(&self, leaf: usize) -> &'a [E] {
-        self.at.read(self.step.old[leaf])
+        self.at.read("state", leaf, &self.step.old)
     }
 
     /// A leaf of the state after the step.
+    ///
+    /// # Panics
+    /// If there is none.
     #[inline(always)]
+    #[track_caller]
     #[must_use]
     pub fn new_state(&self, leaf: usize) -> &'a [E] {
-        self.at.read(self.step.new[leaf])
+        self.at.read("new_state", leaf, &self.step.new)
     }
 
     /// The gradient of a leaf: of the new state, to be turned into that of the old one, as far as the equation goes.
     /// After the stage, the driver adds what flows back through the stage's product.
     ///
     /// # Panics
-    /// If it was handed out before.
+    /// If there is none, or it was handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn d_state(&mut self, leaf: usize) -> &'a mut [E] {
-        self.at.write(STATE + leaf, self.ways.leaves[leaf].step(0))
+        self.at.write(D_STATE, leaf, &self.ways.leaves)
     }
 
     /// What forward left in a temporary. May be overwritten.
     ///
     /// # Panics
-    /// If it was handed out before.
+    /// If there is none, or it was handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        self.at.write(TEMPORARY + temporary, self.step.temporaries[temporary])
+        self.at.write(TEMPORARY, temporary, &self.step.temporaries)
     }
 
     /// The gradient of a temporary: what flowed back through the product that multiplied it, or what a later stage wrote.
     ///
     /// # Panics
-    /// If it was handed out before.
+    /// If there is none, or it was handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn d_temporary(&mut self, temporary: usize) -> &'a mut [E] {
-        self.at.write(D_TEMPORARY + temporary, self.ways.temporaries[temporary].step(0))
+        self.at.write(D_TEMPORARY, temporary, &self.ways.temporaries)
     }
 
     /// Sums over steps of this row, for the gradients of a cell's own weights. (For those of its products see
@@ -257,17 +199,19 @@ impl<'a, E> Backward<'a, E> {
     /// again at 0.
     ///
     /// # Panics
-    /// If it was handed out before.
+    /// If there is none, or it was handed out before.
     #[inline(always)]
+    #[track_caller]
     pub fn accumulator(&mut self, accumulator: usize) -> &'a mut [E] {
-        self.at.write(ACCUMULATOR + accumulator, self.ways.accumulators[accumulator].step(0))
+        self.at.write(ACCUMULATOR, accumulator, &self.ways.accumulators)
     }
 
     /// The gradient of the output. Use it in one stage only, the one that wrote the output.
     #[inline(always)]
+    #[track_caller]
     #[must_use]
     pub fn d_output(&self) -> &'a [E] {
-        self.at.read(self.ways.output.step(self.step.t))
+        self.at.d_output(self.ways.output.step(self.step.t))
     }
 
     /// The step of this run, from 0.
@@ -281,6 +225,6 @@ impl<'a, E> Backward<'a, E> {
     #[inline(always)]
     #[must_use]
     pub fn row(&self) -> usize {
-        self.at.row
+        self.at.row()
     }
 }

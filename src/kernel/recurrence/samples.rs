@@ -1,9 +1,11 @@
 //! [`Samples`]: what a backward run leaves for the gradients of weights.
 
+use super::at::in_use;
 use super::places::{Places, Ways};
+use super::plan::{MOST, Operand, Plan};
 use crate::kernel::Element;
 use crate::kernel::isa::Isa;
-use crate::kernel::product::add_weight_gradients;
+use crate::kernel::product::{Product, add_weight_gradients};
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::Grid;
 use crate::kernel::weight_gradients::{GradientWorkspace, Sums};
@@ -13,91 +15,97 @@ use std::ops::Range;
 /// All samples of a backward run: the gradients of the sums, and what was multiplied. A sample is one step of one row.
 pub struct Samples<'a, E> {
     isa: Isa,
+    plan: &'a Plan<'a, E>,
     places: &'a Places<'a, E>,
     ways: &'a Ways<'a, E>,
     workspace: &'a mut GradientWorkspace<E>,
 }
 
-/// What a product multiplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The inputs.
-    Input,
-    /// The leaf of the old state with this number.
-    State(usize),
-    /// The temporary with this number.
-    Temporary(usize),
-}
-
 /// Columns summed at once.
 const COLUMNS: usize = 64;
-
-/// Sources that a product can have.
-const SOURCES: usize = 2;
 
 impl<'a, E: Kernels> Samples<'a, E> {
     pub(super) fn new(
         isa: Isa,
+        plan: &'a Plan<'a, E>,
         (places, ways): (&'a Places<'a, E>, &'a Ways<'a, E>),
         workspace: &'a mut GradientWorkspace<E>,
     ) -> Self {
-        Self { isa, places, ways, workspace }
+        Self { isa, plan, places, ways, workspace }
     }
 
-    /// Adds Σ \[sources, 1\]ᵀ · (gradients of the sums of some slots of a stage) to `kernel` (features of all sources,
-    /// slots · units), and its last row to `bias`.
+    /// The stages that have this product.
+    pub(crate) fn stages_of(&self, product: &Product<E>) -> impl Iterator<Item = usize> {
+        let is_this =
+            move |stage: &usize| self.plan.stages()[*stage].product.is_some_and(|of| std::ptr::eq(of, product));
+        (0..self.plan.stages().len()).filter(is_this)
+    }
+
+    /// Adds Σ \[x, h, 1\]ᵀ · (gradients of the sums of some slots of a stage) to `kernel` (features of x and h, slots ·
+    /// units), and its last row to `bias`. x are the inputs and h what the stage names; of a split gate, the first slot
+    /// multiplied only x, and the last only h.
     ///
     /// # Panics
-    /// If a gradient has another shape, or is not contiguous.
+    /// If there is no such product, or a gradient has another shape or is not contiguous.
     pub(crate) fn add_product(
         &mut self,
         (stage, slots): (usize, Range<usize>),
-        sources: &[Source],
         kernel: ArrayViewMut2<'_, E>,
         bias: Option<&mut Array1<E>>,
     ) {
         let units = self.places.units[stage];
         let d = self.places.sums[stage].columns(slots.start * units, slots.end * units);
-        let mut grids = [Grid::NONE; SOURCES];
-        for (grid, source) in grids.iter_mut().zip(sources) {
-            *grid = self.source(*source, d.dim().0);
-        }
+        let sources = self.sources(stage, &slots, d.dim().0);
         let bias = bias.map(|bias| bias.as_slice_mut().expect("gradients are contiguous"));
         // SAFETY: the backward run has ended, so records are only read.
-        let (grids, d) = unsafe { (grids.map(|grid| grid.frozen()), d.frozen()) };
-        let sums = Sums { sources: &grids[..sources.len()], d, kernel, bias };
-        add_weight_gradients(self.isa, sums, self.workspace);
+        let (sources, d) = unsafe { (sources.map(|source| source.frozen()), d.frozen()) };
+        add_weight_gradients(self.isa, Sums { sources: &sources, d, kernel, bias }, self.workspace);
     }
 
-    fn source(&self, source: Source, steps: usize) -> Grid<'a, E> {
-        match source {
-            Source::Input => self.places.x,
+    /// What some slots of a stage multiplied: of the inputs and of what the stage names, those without numbers are
+    /// empty.
+    fn sources(&self, stage: usize, slots: &Range<usize>, steps: usize) -> [Grid<'a, E>; 2] {
+        let stage = &self.plan.stages()[stage];
+        let shape = stage.product.expect("the stage has a product").shape();
+        let nothing = self.places.x.columns(0, 0);
+        let x = if slots.end <= shape.gates && shape.inputs > 0 { self.places.x } else { nothing };
+        let h = match stage.operand {
+            _ if slots.start + shape.gates < shape.slots() => nothing,
+            Operand::Nothing => nothing,
             // The record has the state after the last step too.
-            Source::State(leaf) => self.places.leaves[leaf].all().first(steps),
-            Source::Temporary(temporary) => self.places.temporaries[temporary],
-        }
+            Operand::State(leaf) => self.places.leaves[leaf].all().first(steps),
+            Operand::Temporary(temporary) => self.places.temporaries[temporary],
+        };
+        [x, h]
     }
 
     /// Adds accumulator number `accumulator`, summed over all rows, to a gradient. Takes the numbers from `from` on, as
     /// many as `to` has.
     ///
     /// # Panics
-    /// If the accumulator has fewer.
+    /// If there is no such accumulator, or it has fewer.
     pub fn add_accumulated(&self, accumulator: usize, from: usize, to: &mut Array1<E>) {
-        let (grid, before) = (self.ways.accumulators[accumulator], self.ways.accumulated[accumulator]);
-        let (_, rows, width) = if before.width() > 0 { before.dim() } else { grid.dim() };
+        let Ways { accumulators, accumulated, .. } = self.ways;
+        let widths: [usize; MOST] = std::array::from_fn(|k| accumulators[k].width().max(accumulated[k].width()));
         let end = from.saturating_add(to.len());
-        assert!(end <= width, "accumulator {accumulator} has {width} numbers a row, not {end}");
+        assert!(
+            accumulator < MOST && end <= widths[accumulator],
+            "add_accumulated asks accumulator {accumulator} for the numbers {from} to {end}, but those of the cell, counted \
+             from 0, have the widths {:?}",
+            in_use(&widths)
+        );
+        let (rows, before) = (accumulators[accumulator], accumulated[accumulator]);
+        let count = rows.rows().max(before.rows());
         for (mut to, from) in to.axis_chunks_iter_mut(Axis(0), COLUMNS).zip((from..end).step_by(COLUMNS)) {
             let (mut sums, end) = ([0.0; COLUMNS], from + to.len());
-            for row in 0..rows {
+            for row in 0..count {
                 // SAFETY: the backward run has ended. A run of many stretches, and gathered runs, have all their sums in
                 // `before`.
                 unsafe {
                     if before.width() > 0 {
-                        add(&mut sums, before.step(0).slice(row, from, end));
+                        add(&mut sums, before.slice(row, from, end));
                     } else {
-                        add(&mut sums, grid.step(0).slice(row, from, end));
+                        add(&mut sums, rows.slice(row, from, end));
                     }
                 }
             }

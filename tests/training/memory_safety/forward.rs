@@ -32,13 +32,15 @@ fn rows_of_a_state() {
 #[test]
 fn inputs_of_a_product() {
     for input_size in [INPUTS - 1, INPUTS + 1, 0] {
-        refuses("inputs must be (seq, batch, input)", || step(&Lying { input_size, ..honest() }));
+        refuses(&format!("but the cell's inputs have the width {input_size}"), || {
+            step(&Lying { input_size, ..honest() })
+        });
     }
 }
 
 #[test]
 fn operand_of_a_product() {
-    let expected = "whose width must be its product's recurrent size";
+    let expected = "stage 0 has a product with a recurrent_size of 5 and multiplies";
     for leaf in [UNITS - 1, UNITS + 1, 0] {
         refuses(expected, || step(&Lying { leaf, ..honest() }));
     }
@@ -74,7 +76,9 @@ fn slices_that_do_not_exist() {
         [|row| row.temporary(0).fill(1.0), |row| row.new_state(1).fill(1.0), |row| drop(row.state(1).to_vec())];
     let stages: StagesOf = |linear| Stages::new([Stage::new(linear).state(0).whole_rows()]);
     for forward in missing {
-        refuses("the cell's stages and state have no such slice", || step(&Lying { stages, forward, ..honest() }));
+        refuses("but those of the cell, counted from 0, have the widths ", || {
+            step(&Lying { stages, forward, ..honest() })
+        });
     }
 }
 
@@ -115,18 +119,29 @@ fn overwrite<const N: usize>(row: &mut Forward<'_, f32>, stage: usize) {
 
 #[test]
 fn number_of_sums() {
-    let wrong: [ForwardOf; 3] =
-        [|row| overwrite::<0>(row, 0), |row| overwrite::<2>(row, 0), |row| overwrite::<1>(row, 1)];
+    let wrong: [ForwardOf; 2] = [|row| overwrite::<0>(row, 0), |row| overwrite::<2>(row, 0)];
     for forward in wrong {
-        refuses("has another number of sums", || step(&Lying { forward, ..honest() }));
+        refuses("gates, but the stages, counted from 0, have [1] gates", || step(&Lying { forward, ..honest() }));
     }
     // Four of these are as wide as no sums, if the width wraps around.
     let stages: StagesOf = |linear| {
         let wide = Stage::without_product(usize::MAX / 4 + 1);
         Stages::new([Stage::new(linear).state(0), wide])
     };
-    let forward: ForwardOf = |row| overwrite::<4>(row, 1);
-    refuses("has another number of sums", || step(&Lying { stages, forward, ..honest() }));
+    let forward: ForwardOf = |row| {
+        if row.units().len() > UNITS {
+            overwrite::<4>(row, 1);
+        }
+    };
+    refuses("sums(1) of 4 gates, but the stages", || step(&Lying { stages, forward, ..honest() }));
+}
+
+#[test]
+fn sums_of_a_later_stage() {
+    let stages: StagesOf = |linear| Stages::new([Stage::new(linear).state(0), Stage::new(linear).state(0)]);
+    let forward: ForwardOf = |row| overwrite::<1>(row, 1);
+    let expected = "stage 0 asks for sums(1), but that stage's sums are computed later";
+    refuses(expected, || there_and_back(&Lying { stages, forward, ..honest() }));
 }
 
 #[test]

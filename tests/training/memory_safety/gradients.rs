@@ -2,8 +2,7 @@
 
 use super::{GradientsOf, INPUTS, Lying, ROWS, STEPS, StagesOf, UNITS, honest, linear, refuses, there_and_back};
 use ndarray::{Array1, Array2, Array3};
-use rnn_cell::Arrays;
-use rnn_cell::fused::{Source, Stage, Stages, Workspace};
+use rnn_cell::fused::{Stage, Stages, Workspace};
 use rnn_cell::train::{Back, TrainableCell};
 
 /// What does not belong to the record of a run of `ROWS` rows and `STEPS` steps of [`honest`].
@@ -127,31 +126,6 @@ fn record_of_another_cell() {
 }
 
 #[test]
-fn sums_of_another_stage() {
-    // Four gates where the stage has the sums of one.
-    let gradients: GradientsOf = |_, samples| {
-        let other = linear(INPUTS, 0, 4);
-        other.add_gradients(samples, 0, &[Source::Input], &mut other.weights().zeros());
-    };
-    refuses("columns 0 to 20 of 5", || there_and_back(&Lying { gradients, ..honest() }));
-}
-
-#[test]
-fn sources_of_a_kernel() {
-    let sources: [GradientsOf; 3] = [
-        |linear, samples| linear.add_gradients(samples, 0, &[Source::Input], &mut linear.weights().zeros()),
-        |linear, samples| {
-            let sources = [Source::State(0), Source::State(0)];
-            linear.add_gradients(samples, 0, &sources, &mut linear.weights().zeros());
-        },
-        |linear, samples| linear.add_gradients(samples, 1, &[Source::Input], &mut linear.weights().zeros()),
-    ];
-    for gradients in sources {
-        refuses("a gradient has its kernel's shape", || there_and_back(&Lying { gradients, ..honest() }));
-    }
-}
-
-#[test]
 fn numbers_of_an_accumulator() {
     let stages: StagesOf = |linear| Stages::new([Stage::new(linear).state(0)]).accumulator(UNITS);
     let beyond: [GradientsOf; 3] = [
@@ -160,6 +134,6 @@ fn numbers_of_an_accumulator() {
         |_, samples| samples.add_accumulated(0, usize::MAX, &mut Array1::zeros(2)),
     ];
     for gradients in beyond {
-        refuses("accumulator 0 has 5 numbers a row", || there_and_back(&Lying { stages, gradients, ..honest() }));
+        refuses("have the widths [5]", || there_and_back(&Lying { stages, gradients, ..honest() }));
     }
 }
