@@ -33,7 +33,7 @@ macro_rules! backward_in_parts {
         fn unroll_backward(
             &self,
             records: &mut Vec<Self::Record>,
-            back: crate::train::RunBack<'_, Self>,
+            back: crate::back::Back<'_, Self::Elem, ndarray::Ix3, Self::State, Self::Gradient>,
             workspace: &mut Self::Workspace,
         ) {
             let crate::back::Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;

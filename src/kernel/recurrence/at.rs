@@ -4,7 +4,7 @@
 //! the equations' loops small.
 
 use super::places::Step;
-use super::plan::MOST;
+use super::plan::{MOST, in_use};
 use crate::kernel::rows::Rows;
 use std::ops::Range;
 
@@ -231,9 +231,4 @@ impl std::fmt::Display for Asked {
             _ => write!(f, "stage {stage} asks for {accessor}({number})"),
         }
     }
-}
-
-/// Without the places at the end that the cell does not use, whose number is 0.
-pub(super) fn in_use(numbers: &[usize; MOST]) -> &[usize] {
-    &numbers[..numbers.iter().rposition(|&number| number > 0).map_or(0, |last| last + 1)]
 }

@@ -1,6 +1,5 @@
 //! [`Plan`]: the stages of a step, and how wide everything is.
 
-use super::at::in_use;
 use crate::kernel::isa::Isa;
 use crate::kernel::product::Product;
 use crate::kernel::registry::Kernels;
@@ -172,4 +171,9 @@ impl Widths {
         }
         widths
     }
+}
+
+/// Without the places at the end that the cell does not use, whose number is 0.
+pub(super) fn in_use(numbers: &[usize; MOST]) -> &[usize] {
+    &numbers[..numbers.iter().rposition(|&number| number > 0).map_or(0, |last| last + 1)]
 }

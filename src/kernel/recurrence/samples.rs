@@ -1,8 +1,7 @@
 //! [`Samples`]: what a backward run leaves for the gradients of weights.
 
-use super::at::in_use;
 use super::places::{Places, Ways};
-use super::plan::{MOST, Operand, Plan};
+use super::plan::{MOST, Operand, Plan, in_use};
 use crate::kernel::Element;
 use crate::kernel::isa::Isa;
 use crate::kernel::product::{Product, add_weight_gradients};
