@@ -226,7 +226,7 @@ impl Parameters<f32> for Leaky {}
 
 impl ParametersMut<f32> for Leaky {}
 
-/// A user's cell made of a product.
+/// A user's cell made of a product, of the inputs alone if it has no recurrent weights.
 #[derive(Clone)]
 struct Mine(Linear<f32>);
 
@@ -243,7 +243,8 @@ impl FusedCell for Mine {
         Array2::zeros((batch, self.0.units()))
     }
     fn stages(&self) -> Stages<'_, f32> {
-        Stages::new([Stage::new(&self.0).state(0)])
+        let stage = Stage::new(&self.0);
+        Stages::new([if self.0.recurrent_size() > 0 { stage.state(0) } else { stage }])
     }
     fn compress(&mut self, compression: &mut Compression<'_, f32>) -> Result<(), Error> {
         self.0.compress("mine", compression)
@@ -290,44 +291,6 @@ fn a_users_cell_is_the_built_in_one() {
     }
 }
 
-/// A user's cell whose product multiplies inputs alone.
-struct Inputs(Linear<f32>);
-
-impl FusedCell for Inputs {
-    type Elem = f32;
-    type State = Array2<f32>;
-    fn input_size(&self) -> usize {
-        self.0.input_size()
-    }
-    fn output_size(&self) -> usize {
-        self.0.units()
-    }
-    fn zero_state(&self, batch: usize) -> Array2<f32> {
-        Array2::zeros((batch, self.0.units()))
-    }
-    fn stages(&self) -> Stages<'_, f32> {
-        Stages::new([Stage::new(&self.0)])
-    }
-    fn compress(&mut self, compression: &mut Compression<'_, f32>) -> Result<(), Error> {
-        self.0.compress("inputs", compression)
-    }
-    #[inline(always)]
-    fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
-        let ([sum], old, new, output) = (row.sums(0), row.state(0), row.new_state(0), row.output());
-        for at in V::units(sum.len()) {
-            let next = V::load(sum, at) + V::load(old, at);
-            next.store(new, at);
-            next.store(output, at);
-        }
-    }
-}
-
-rnn_cell::fused_cell!(Inputs);
-
-impl Parameters<f32> for Inputs {}
-
-impl ParametersMut<f32> for Inputs {}
-
 #[test]
 fn a_product_of_inputs_alone_is_the_same_over_many_steps() {
     let rng = &mut rng(12);
@@ -335,7 +298,7 @@ fn a_product_of_inputs_alone_is_the_same_over_many_steps() {
         let x = array((batch, 30, input), rng);
         let product = Linear::<f32>::builder(units).input_size(input).build(rng).unwrap();
         for format in FORMATS {
-            let cell = Compressed::new(Inputs(product.clone()), format).unwrap();
+            let cell = Compressed::new(Mine(product.clone()), format).unwrap();
             let (outputs, _) = dynamic_rnn(&cell, &x, None, None).unwrap();
             let mut stream = Stream::new(&cell, batch);
             for step in 0..30 {
