@@ -42,7 +42,6 @@ fn opening(file: &File, layers: &[Layer]) -> Result<Vec<String>, rnn_cell::Error
     let modules = ["flax", "haiku", "keras", "onnx", "pytorch", "tensorflow"];
     let used: String =
         modules.iter().filter(|name| has(&format!("{name}::"))).map(|name| format!(", {name}")).collect();
-    let activation = if has("Activation::") { "Activation, " } else { "" };
     let (single, double) = (file.tensors::<f32>()?, file.tensors::<f64>()?);
     // Integers are neither.
     let is_double = |name: &String| {
@@ -52,10 +51,9 @@ fn opening(file: &File, layers: &[Layer]) -> Result<Vec<String>, rnn_cell::Error
     let number = if layers.iter().flat_map(|layer| &layer.tensors).any(is_double) { "f64" } else { "f32" };
     let mut lines = Vec::new();
     if !loads.is_empty() {
-        lines.push(match (activation, &*used) {
-            ("", "") => "use rnn_cell::weights;".into(),
-            ("", _) => format!("use rnn_cell::weights::{{self{used}}};"),
-            _ => format!("use rnn_cell::{{{activation}weights::{{self{used}}}}};"),
+        lines.push(match &*used {
+            "" => "use rnn_cell::weights;".into(),
+            _ => format!("use rnn_cell::weights::{{self{used}}};"),
         });
         lines.push(format!("let file = weights::open({:?})?;", file.path().display().to_string()));
     }

@@ -63,7 +63,7 @@ impl At {
     #[track_caller]
     pub(super) fn read<'a, E>(&self, accessor: &'static str, number: usize, all: &[Rows<'a, E>; MOST]) -> &'a [E] {
         let asked = self.asked(accessor, number);
-        self.read_rows(asked, asked.of(all))
+        self.read_rows(asked, asked.of(all, self.width))
     }
 
     #[inline(always)]
@@ -85,7 +85,7 @@ impl At {
     #[track_caller]
     pub(super) fn write<'a, E>(&mut self, kind: Kind, number: usize, all: &[Rows<'a, E>; MOST]) -> &'a mut [E] {
         let asked = self.asked(kind.accessor, number);
-        self.write_rows(kind, asked, asked.of(all))
+        self.write_rows(kind, asked, asked.of(all, self.width))
     }
 
     #[inline(always)]
@@ -164,13 +164,16 @@ struct Asked {
 }
 
 impl Asked {
+    /// For a stage of `units` units.
+    ///
     /// # Panics
     /// If the cell has no such place.
     #[inline(always)]
     #[track_caller]
-    fn of<'a, E>(self, all: &[Rows<'a, E>; MOST]) -> Rows<'a, E> {
-        if self.number >= MOST || all[self.number].width() == 0 {
-            self.refuse_missing(all.map(|rows| rows.width()));
+    fn of<'a, E>(self, all: &[Rows<'a, E>; MOST], units: usize) -> Rows<'a, E> {
+        // Most places are as wide as the stage. The caller compares that too, so it costs nothing here.
+        if self.number >= MOST || (all[self.number].width() != units && all[self.number].width() == 0) {
+            self.refuse_missing(all);
         }
         all[self.number]
     }
@@ -182,7 +185,7 @@ impl Asked {
     fn of_sums<'a, E>(self, step: &Step<'a, E>, gates: usize) -> Rows<'a, E> {
         let width = step.sums.get(self.number).map_or(0, Rows::width);
         if width == 0 || step.slots[self.number].checked_mul(gates) != Some(width) {
-            self.refuse_gates(gates, step.gates());
+            self.refuse_gates(gates, step);
         }
         step.sums[self.number]
     }
@@ -190,14 +193,16 @@ impl Asked {
     #[cold]
     #[inline(never)]
     #[track_caller]
-    fn refuse_missing(self, widths: [usize; MOST]) -> ! {
+    fn refuse_missing<E>(self, all: &[Rows<'_, E>; MOST]) -> ! {
+        let widths = all.map(|rows| rows.width());
         panic!("{self}, but those of the cell, counted from 0, have the widths {:?}", in_use(&widths));
     }
 
     #[cold]
     #[inline(never)]
     #[track_caller]
-    fn refuse_gates(self, gates: usize, found: [usize; MOST]) -> ! {
+    fn refuse_gates<E>(self, gates: usize, step: &Step<'_, E>) -> ! {
+        let found = step.gates();
         panic!("{self} of {gates} gates, but the stages, counted from 0, have {:?} gates", in_use(&found));
     }
 
