@@ -44,7 +44,8 @@ pub struct BeamSearchDecoder<'a, C: RnnCell> {
 pub struct BeamSearchDecoderOutput<E, S> {
     /// The tokens of the final beams, (batch, steps, beam), filled up with the end token.
     pub predicted_ids: Array3<usize>,
-    /// The scores of the beams after each step, (batch, steps, beam).
+    /// The scores of the beams after each step, (batch, steps, beam). The last step has
+    /// those of the final beams.
     pub scores: Array3<E>,
     /// The token each step chose, (batch, steps, beam).
     pub step_ids: Array3<usize>,
@@ -52,7 +53,7 @@ pub struct BeamSearchDecoderOutput<E, S> {
     pub parent_ids: Array3<usize>,
     /// The cell's state, (batch · beam) rows.
     pub state: S,
-    /// The log probabilities of the final beams, (batch, beam), without penalties.
+    /// The log probabilities of the final beams, (batch, beam): their scores without penalties.
     pub log_probs: Array2<E>,
     /// The steps of the final beams, (batch, beam), with the end token.
     pub lengths: Array2<usize>,

@@ -250,6 +250,21 @@ fn models_for_onnx_runtime_are_written() {
     case.save(Export::new(&cells).states(true), &y);
 }
 
+/// Whoever runs the model takes its outputs by their places.
+#[test]
+fn outputs_are_in_the_tables_order() {
+    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(31);
+    let cells = [Lstm::<f32>::new(3, 4, rng), Lstm::new(4, 4, rng)];
+    let bytes = Export::new(&cells).states(true).to_bytes().unwrap();
+    // A graph's input or output: its name (field 1), then its type (field 2).
+    let place = |name: &str| {
+        let found = [&[0x0a, name.len() as u8], name.as_bytes(), &[0x12]].concat();
+        bytes.windows(found.len()).position(|window| window == found).unwrap()
+    };
+    let places = ["y", "final_h_0", "final_c_0", "final_h_1", "final_c_1"].map(place);
+    assert!(places.is_sorted(), "{places:?}");
+}
+
 /// The tensors of the operators, without a model: what is read back is exported with the same bits.
 #[test]
 fn tensors_under_the_operators_names_come_back() {

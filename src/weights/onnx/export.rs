@@ -24,7 +24,7 @@ use writer::{INT32, Writer, element};
 /// | `y` | (seq, batch, directions · hidden) | of the last layer, as [`concat_outputs`](crate::concat_outputs) joins them |
 /// | `final_h_0`, `final_c_0`, … | (directions, batch, hidden) | with `states` |
 ///
-/// The layers' nodes are `layer_0`, `layer_1` and so on. A layer reads the outputs of the one below, in both directions
+/// Inputs and outputs are in this order in the file. The layers' nodes are `layer_0`, `layer_1` and so on. A layer reads the outputs of the one below, in both directions
 /// side by side. An LSTM's `forget_bias` becomes a part of its bias. Weights are of the cells' element type: ONNX
 /// Runtime runs `f32` on a CPU. [`Model`](super::Model) reads them back bit for bit.
 ///
@@ -107,6 +107,9 @@ impl<'c, C: Operator> Export<'c, C> {
         if self.sequence_lens {
             writer.value(GRAPH_INPUT, "sequence_lens", INT32, &[Err("batch")]);
         }
+        let last = self.forward[self.forward.len() - 1].output_size();
+        let width = last.saturating_mul(1 + usize::from(self.backward.is_some()));
+        writer.value(GRAPH_OUTPUT, "y", element::<C::Elem>(), &[Err("seq"), Err("batch"), Ok(width)]);
         let mut below = input;
         for layer in 0..self.forward.len() {
             let cells = [Some(("forward", self.forward)), self.backward.map(|cells| ("backward", cells))];
@@ -123,7 +126,6 @@ impl<'c, C: Operator> Export<'c, C> {
             below = directions.len() * directions[0].hidden;
             writer.layer(layer, self.forward.len(), &directions);
         }
-        writer.value(GRAPH_OUTPUT, "y", element::<C::Elem>(), &[Err("seq"), Err("batch"), Ok(below)]);
         writer.model()
     }
 }
