@@ -17,7 +17,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "mut
 from candidates import ROOT, drawn, listed, read
 from places import Edit, apply, guilty
 
-PROGRAMS = ["lib", "training", "cells", "weights", "memory", "golden", "guard_pages", "examples"]
+PROGRAMS = ["lib", "training", "fused", "cells", "sequences", "seq2seq", "numbers", "weights", "names", "readers", "onnx"]
+PROGRAMS += ["memory", "golden", "guard_pages", "examples"]
 ALIVE = ("survived", "not reached")
 # Faster to build. The dependencies stay as they are, so that a copy of the tree's own target folder saves building them.
 PROFILE = """[profile.test]
