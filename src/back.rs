@@ -1,4 +1,4 @@
-//! [`Back`]: what a backward pass reads and writes.
+//! [`Back`]: what a backward pass reads and writes. [`Part`]: a run of it.
 
 use ndarray::{ArrayRef, Axis, Dimension, Ix2, Ix3};
 
@@ -27,5 +27,22 @@ impl<E, S, G> Back<'_, E, Ix2, S, G> {
         let (inputs, d_outputs) = (inputs.view().insert_axis(Axis(0)), d_outputs.view().insert_axis(Axis(0)));
         let mut d_inputs = d_inputs.view_mut().insert_axis(Axis(0));
         run(Back { inputs: &inputs, d_outputs: &d_outputs, d_state, d_inputs: &mut d_inputs, gradient })
+    }
+}
+
+/// A workspace during a backward run. If the run panics instead of [ending](Self::end), the workspace is as new: what
+/// earlier parts of the pass left in it belongs to no other pass.
+pub(crate) struct Part<'a, W: Default>(pub &'a mut W);
+
+impl<W: Default> Part<'_, W> {
+    /// Keeps what the run left.
+    pub fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<W: Default> Drop for Part<'_, W> {
+    fn drop(&mut self) {
+        *self.0 = W::default();
     }
 }

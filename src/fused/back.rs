@@ -2,7 +2,7 @@
 
 use super::cell::{Seen, TrainableFusedCell, leaves};
 use super::{Record, Samples, Workspace};
-use crate::back::Back;
+use crate::back::{Back, Part};
 use crate::kernel::Driver;
 use crate::kernel::recurrence;
 use crate::{Float, Parameters};
@@ -61,6 +61,7 @@ fn run_back<C: TrainableFusedCell>(
     gather: bool,
 ) {
     let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
+    let part = Part(workspace);
     check_gradient(cell, gradient);
     let back = recurrence::Back {
         inputs: inputs.view(),
@@ -70,7 +71,8 @@ fn run_back<C: TrainableFusedCell>(
         gather,
     };
     let mut finish = |samples: &mut Samples<'_, C::Elem>| cell.gradients(samples, gradient);
-    C::Elem::unroll_backward(&Seen(cell), cell.stages().plan(), record, back, workspace, &mut finish);
+    C::Elem::unroll_backward(&Seen(cell), cell.stages().plan(), record, back, part.0, &mut finish);
+    part.end();
 }
 
 /// # Panics

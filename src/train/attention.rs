@@ -3,7 +3,7 @@
 use super::cell::{RunBack, TrainableCell};
 use super::long_sum::LongSum;
 use super::runs::{backward_in_parts, steps_as_runs};
-use crate::back::Back;
+use crate::back::{Back, Part};
 use crate::fused::Workspace;
 use crate::kernel::zeros;
 use crate::seq2seq::{
@@ -104,9 +104,10 @@ impl<C: TrainableCell> TrainableCell for AttentionWrapper<C> {
         back: RunBack<'_, Self>,
         workspace: &mut AttentionWrapperWorkspace<C::Elem, C::Workspace>,
     ) {
+        let part = Part(workspace);
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let mut sum = LongSum::<C::Elem, _>::new(gradient);
-        workspace.heads.resize_with(self.mechanisms().len(), HeadBuffers::default);
+        part.0.heads.resize_with(self.mechanisms().len(), HeadBuffers::default);
         for step in (0..inputs.dim().0).rev() {
             let record = records.pop().expect("each step forward left a record");
             let step = StepArrays {
@@ -115,9 +116,10 @@ impl<C: TrainableCell> TrainableCell for AttentionWrapper<C> {
                 d_state,
                 gradient: sum.next_gradient(),
             };
-            self.step_back(record, step, workspace);
+            self.step_back(record, step, part.0);
         }
         sum.finish();
+        part.end();
     }
 
     fn finish_backward(

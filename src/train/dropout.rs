@@ -3,7 +3,7 @@
 use super::cell::{RunBack, TrainableCell};
 use super::long_sum::LongSum;
 use super::runs::{backward_in_parts, steps_as_runs};
-use crate::back::Back;
+use crate::back::{Back, Part};
 use crate::dropout::{Masks, Site};
 use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{DropoutState, DropoutWrapper, State};
@@ -49,13 +49,15 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
         back: RunBack<'_, Self>,
         workspace: &mut WrapperWorkspace<C::Elem, C::Workspace>,
     ) {
+        let part = Part(workspace);
         let DropoutRecord { inner: mut records, masks } = records.pop().expect("each run forward left a record");
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let (cell, d_state) = (self.cell(), &mut d_state.inner);
-        let WrapperWorkspace { buffers: [x, d_y], inner: workspace } = workspace;
+        let WrapperWorkspace { buffers: [x, d_y], inner: workspace } = &mut *part.0;
         let Some(masks) = masks else {
             let back = Back { inputs, d_outputs, d_state, d_inputs, gradient };
-            return cell.part_backward(&mut records, back, workspace);
+            cell.part_backward(&mut records, back, workspace);
+            return part.end();
         };
         let (mut x, mut d_y) = (x.array(inputs.dim()), d_y.array(d_outputs.dim()));
         x.assign(inputs);
@@ -87,6 +89,7 @@ impl<C: TrainableCell> TrainableCell for DropoutWrapper<C> {
         for (t, mut d_x) in d_inputs.outer_iter_mut().enumerate() {
             masks.drop_rows(self.input, Site::Input, t, &mut d_x);
         }
+        part.end();
     }
 
     fn finish_backward(

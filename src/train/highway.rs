@@ -2,7 +2,7 @@
 
 use super::cell::{RunBack, TrainableCell};
 use super::runs::{backward_in_parts, steps_as_runs};
-use crate::back::Back;
+use crate::back::{Back, Part};
 use crate::fused::Workspace;
 use crate::kernel::layer::{self, BackArrays};
 use crate::kernel::product::Product;
@@ -88,6 +88,7 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
         back: RunBack<'_, Self>,
         workspace: &mut WrapperWorkspace<C::Elem, (C::Workspace, Workspace<C::Elem>)>,
     ) {
+        let part = Part(workspace);
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let record = records.pop().expect("each run forward left a record");
         // Gradients overwrite these below: those of the cell's outputs and of the gates' sums.
@@ -113,7 +114,7 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
             }
         }
         let HighwayGradient { cell, gates } = gradient;
-        let (cell_workspace, workspace) = &mut workspace.inner;
+        let (cell_workspace, workspace) = &mut part.0.inner;
         let back = Back { inputs, d_outputs: &y, d_state, d_inputs, gradient: cell };
         self.cell().part_backward(&mut records, back, cell_workspace);
         Zip::from(&mut *d_inputs).and(&through_carry).for_each(|d_x, &d| *d_x += d);
@@ -128,6 +129,7 @@ impl<C: TrainableCell> TrainableCell for HighwayWrapper<C> {
             gate_back(product, (inputs, &d), (matrix, bias), &mut d_x, workspace);
             Zip::from(&mut *d_inputs).and(&d_x).for_each(|d_x, &d| *d_x += d);
         }
+        part.end();
     }
 
     fn finish_backward(

@@ -2,7 +2,7 @@
 
 use super::cell::{RunBack, TrainableCell};
 use super::runs::{backward_in_parts, steps_as_runs};
-use crate::back::Back;
+use crate::back::{Back, Part};
 use crate::wrappers::Layers;
 use crate::wrappers::workspace::WrapperWorkspace;
 use crate::{Float, MultiRnnCell, ParametersMut};
@@ -81,10 +81,12 @@ where
         back: RunBack<'_, Self>,
         workspace: &mut WrapperWorkspace<Cells::Elem, Cells::Workspace>,
     ) {
+        let part = Part(workspace);
         let MultiRecord { records, between } = records.pop().expect("each run forward left a record");
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let mut down = Down { inputs: inputs.view(), between, d_outputs, d_between: None, d_inputs };
-        self.cells().backward(&mut down, (records, gradient), d_state, &mut workspace.inner);
+        self.cells().backward(&mut down, (records, gradient), d_state, &mut part.0.inner);
+        part.end();
     }
 
     fn finish_backward(

@@ -3,7 +3,7 @@
 use super::cell::{RunBack, TrainableCell};
 use super::runs::{backward_in_parts, steps_as_runs};
 use crate::ResidualWrapper;
-use crate::back::Back;
+use crate::back::{Back, Part};
 use crate::wrappers::residual::{AddInput, ResidualBack, ResidualFn, WithDerivative};
 use ndarray::{Array3, ArrayRef2, ArrayRef3, Axis};
 
@@ -36,11 +36,13 @@ impl<C: TrainableCell> TrainableCell for ResidualWrapper<C, AddInput> {
     backward_in_parts!();
 
     fn part_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut C::Workspace) {
+        let part = Part(workspace);
         let mut inner = records.pop().expect("each run forward left a record");
         let Back { inputs, d_outputs, d_state, d_inputs, gradient } = back;
         let back = Back { inputs, d_outputs, d_state, d_inputs, gradient };
-        self.cell().part_backward(&mut inner, back, workspace);
+        self.cell().part_backward(&mut inner, back, part.0);
         *d_inputs += d_outputs;
+        part.end();
     }
 
     fn finish_backward(&self, d_state: &mut C::State, gradient: &mut C::Gradient, workspace: &mut C::Workspace) {
@@ -96,6 +98,7 @@ where
     backward_in_parts!();
 
     fn part_backward(&self, records: &mut Vec<Self::Record>, back: RunBack<'_, Self>, workspace: &mut C::Workspace) {
+        let part = Part(workspace);
         let ResidualRecord { records: mut inner, outputs } = records.pop().expect("each run forward left a record");
         let Back { inputs, d_outputs: d_joined, d_state, d_inputs, gradient } = back;
         let (mut d_x, mut d_y) = (Array3::zeros(inputs.raw_dim()), Array3::zeros(outputs.raw_dim()));
@@ -109,8 +112,9 @@ where
             });
         }
         let back = Back { inputs, d_outputs: &d_y, d_state, d_inputs: &mut *d_inputs, gradient };
-        self.cell().part_backward(&mut inner, back, workspace);
+        self.cell().part_backward(&mut inner, back, part.0);
         *d_inputs += &*d_x;
+        part.end();
     }
 
     fn finish_backward(&self, d_state: &mut C::State, gradient: &mut C::Gradient, workspace: &mut C::Workspace) {

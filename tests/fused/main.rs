@@ -1,5 +1,7 @@
 //! What the author of a cell is told: each mistake panics in terms of the cell, at the line that made it.
 
+mod after_a_panic;
+
 use ndarray::{Array1, Array2, Array3};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;

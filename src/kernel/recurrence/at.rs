@@ -15,7 +15,7 @@ pub(super) struct At {
     units: Range<usize>,
     /// Units of the stage.
     width: usize,
-    /// Whether slices of other widths are available.
+    /// Whether slices of other widths are available. Then `units` are all of the stage.
     whole: bool,
     /// A bit for each writable slice.
     taken: u32,
@@ -38,8 +38,13 @@ pub(super) const ACCUMULATOR: Kind = Kind { accessor: "accumulator", bit: 5 * MO
 const OUTPUT: Kind = Kind { accessor: "output", bit: 6 * MOST };
 
 impl At {
+    /// # Safety
+    /// The row exists. For as long as slices of it are in use, nobody writes what is read through this, and nobody else
+    /// has these units of this row in what is written: [`Forward`](super::row::Forward) and
+    /// [`Backward`](super::row::Backward) say which is which.
     #[inline(always)]
-    pub(super) fn new((row, stage): (usize, usize), units: Range<usize>, width: usize, whole: bool) -> Self {
+    pub(super) unsafe fn new((row, stage): (usize, usize), units: Range<usize>, width: usize, whole: bool) -> Self {
+        debug_assert!(!whole || units == (0..width), "a stage of whole rows gets all units");
         Self { row, stage, units, width, whole, taken: 0 }
     }
 
@@ -53,30 +58,32 @@ impl At {
         self.units.clone()
     }
 
-    #[inline(always)]
-    fn asked(&self, accessor: &'static str, number: usize) -> Asked {
-        Asked { stage: self.stage, accessor, number }
-    }
-
-    /// One of several slices that nobody writes for `'a`, as promised to `Forward::new` or `Backward::new`.
+    /// One of several slices that nobody writes for `'a`, as promised to `At::new`.
     #[inline(always)]
     #[track_caller]
     pub(super) fn read<'a, E>(&self, accessor: &'static str, number: usize, all: &[Rows<'a, E>; MOST]) -> &'a [E] {
-        let asked = self.asked(accessor, number);
-        self.read_rows(asked, asked.of(all, self.width))
+        let rows = self.of(accessor, number, all);
+        let (from, to) = self.range(accessor, number, rows.width());
+        self.slice(rows, from, to)
     }
 
     #[inline(always)]
     #[track_caller]
     pub(super) fn d_output<'a, E>(&self, rows: Rows<'a, E>) -> &'a [E] {
-        self.read_rows(self.asked("d_output", 0), rows)
+        let (from, to) = self.range("d_output", 0, rows.width());
+        self.slice(rows, from, to)
     }
 
+    /// All of a row that nobody writes for `'a`.
     #[inline(always)]
-    #[track_caller]
-    fn read_rows<'a, E>(&self, asked: Asked, rows: Rows<'a, E>) -> &'a [E] {
-        let (from, to) = self.range(asked, rows.width());
-        // SAFETY: the row exists and nobody writes it, as its maker promised. `range` stays within the width.
+    pub(super) fn whole_row<'a, E>(&self, rows: Rows<'a, E>) -> &'a [E] {
+        self.slice(rows, 0, rows.width())
+    }
+
+    /// Places that exist in a row that nobody writes for `'a`.
+    #[inline(always)]
+    fn slice<'a, E>(&self, rows: Rows<'a, E>, from: usize, to: usize) -> &'a [E] {
+        // SAFETY: the row exists and nobody writes it, as promised to `new`. Callers stay within the width.
         unsafe { rows.slice(self.row, from, to) }
     }
 
@@ -84,21 +91,21 @@ impl At {
     #[inline(always)]
     #[track_caller]
     pub(super) fn write<'a, E>(&mut self, kind: Kind, number: usize, all: &[Rows<'a, E>; MOST]) -> &'a mut [E] {
-        let asked = self.asked(kind.accessor, number);
-        self.write_rows(kind, asked, asked.of(all, self.width))
+        let rows = self.of(kind.accessor, number, all);
+        self.write_rows(kind, number, rows)
     }
 
     #[inline(always)]
     #[track_caller]
     pub(super) fn output<'a, E>(&mut self, rows: Rows<'a, E>) -> &'a mut [E] {
-        self.write_rows(OUTPUT, self.asked(OUTPUT.accessor, 0), rows)
+        self.write_rows(OUTPUT, 0, rows)
     }
 
     #[inline(always)]
     #[track_caller]
-    fn write_rows<'a, E>(&mut self, kind: Kind, asked: Asked, rows: Rows<'a, E>) -> &'a mut [E] {
-        self.take(kind, asked);
-        let (from, to) = self.range(asked, rows.width());
+    fn write_rows<'a, E>(&mut self, kind: Kind, number: usize, rows: Rows<'a, E>) -> &'a mut [E] {
+        self.take(kind, number);
+        let (from, to) = self.range(kind.accessor, number, rows.width());
         // SAFETY: as above, and nobody else has these units; `take` checked that they were not handed out before.
         unsafe { rows.slice_mut(self.row, from, to) }
     }
@@ -107,11 +114,10 @@ impl At {
     #[inline(always)]
     #[track_caller]
     pub(super) fn sums<'a, E, const N: usize>(&mut self, step: &Step<'a, E>, stage: usize) -> [&'a mut [E]; N] {
-        let asked = self.asked(SUMS.accessor, stage);
-        let sums = asked.of_sums(step, N);
-        self.take(SUMS, asked);
+        let sums = self.of_sums(step, stage, N);
+        self.take(SUMS, stage);
         let stride = step.slots[stage];
-        let (from, to) = self.range(asked, step.units[stage]);
+        let (from, to) = self.range(SUMS.accessor, stage, step.units[stage]);
         // A loop that the compiler unrolls early: the array stays in registers.
         let mut slots = std::array::from_fn(|_| &mut [][..]);
         for (slot, place) in slots.iter_mut().enumerate() {
@@ -126,7 +132,7 @@ impl At {
     #[track_caller]
     pub(super) fn sums_so_far<'a, E, const N: usize>(&mut self, step: &Step<'a, E>, stage: usize) -> [&'a mut [E]; N] {
         if stage > self.stage {
-            self.asked(SUMS.accessor, stage).refuse_later();
+            refuse_later(self.stage, stage);
         }
         self.sums(step, stage)
     }
@@ -134,98 +140,96 @@ impl At {
     /// The part of a slice of `width` numbers that belongs to this stage's units.
     #[inline(always)]
     #[track_caller]
-    fn range(&self, asked: Asked, width: usize) -> (usize, usize) {
-        if width == self.width {
-            return (self.units.start, self.units.end);
+    fn range(&self, accessor: &'static str, number: usize, width: usize) -> (usize, usize) {
+        if !self.whole && width != self.width {
+            refuse_part(self.stage, accessor, number, width, self.width);
         }
-        if !self.whole {
-            asked.refuse_part(width, self.width);
-        }
-        (0, width)
+        // The units of a whole row are all units, from 0 on.
+        (self.units.start, if self.whole { width } else { self.units.end })
     }
 
     #[inline(always)]
     #[track_caller]
-    fn take(&mut self, kind: Kind, asked: Asked) {
-        let bit = 1 << (kind.bit + asked.number);
+    fn take(&mut self, kind: Kind, number: usize) {
+        let bit = 1 << (kind.bit + number);
         if self.taken & bit != 0 {
-            asked.refuse_twice();
+            refuse_twice(self.stage, kind.accessor, number);
         }
         self.taken |= bit;
     }
-}
 
-/// What a stage's equation asks for: an accessor and its argument.
-#[derive(Clone, Copy)]
-struct Asked {
-    stage: usize,
-    accessor: &'static str,
-    number: usize,
-}
-
-impl Asked {
-    /// For a stage of `units` units.
-    ///
     /// # Panics
     /// If the cell has no such place.
     #[inline(always)]
     #[track_caller]
-    fn of<'a, E>(self, all: &[Rows<'a, E>; MOST], units: usize) -> Rows<'a, E> {
-        // Most places are as wide as the stage. The caller compares that too, so it costs nothing here.
-        if self.number >= MOST || (all[self.number].width() != units && all[self.number].width() == 0) {
-            self.refuse_missing(all);
+    fn of<'a, E>(&self, accessor: &'static str, number: usize, all: &[Rows<'a, E>; MOST]) -> Rows<'a, E> {
+        if number >= MOST || all[number].width() == 0 {
+            refuse_missing(self.stage, accessor, number, all);
         }
-        all[self.number]
+        all[number]
     }
 
     /// # Panics
     /// If the cell has no such stage, or not with so many gates.
     #[inline(always)]
     #[track_caller]
-    fn of_sums<'a, E>(self, step: &Step<'a, E>, gates: usize) -> Rows<'a, E> {
-        let width = step.sums.get(self.number).map_or(0, Rows::width);
-        if width == 0 || step.slots[self.number].checked_mul(gates) != Some(width) {
-            self.refuse_gates(gates, step);
+    fn of_sums<'a, E>(&self, step: &Step<'a, E>, stage: usize, gates: usize) -> Rows<'a, E> {
+        let width = step.sums.get(stage).map_or(0, Rows::width);
+        if width == 0 || step.slots[stage].checked_mul(gates) != Some(width) {
+            refuse_gates(self.stage, stage, gates, step);
         }
-        step.sums[self.number]
+        step.sums[stage]
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    #[track_caller]
-    fn refuse_missing<E>(self, all: &[Rows<'_, E>; MOST]) -> ! {
-        let widths = all.map(|rows| rows.width());
-        panic!("{self}, but those of the cell, counted from 0, have the widths {:?}", in_use(&widths));
-    }
+// What refuses takes scalars: what a message needs stays in registers, and nothing is written to memory before it is
+// known that there will be a message.
 
-    #[cold]
-    #[inline(never)]
-    #[track_caller]
-    fn refuse_gates<E>(self, gates: usize, step: &Step<'_, E>) -> ! {
-        let found = step.gates();
-        panic!("{self} of {gates} gates, but the stages, counted from 0, have {:?} gates", in_use(&found));
-    }
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refuse_missing<E>(stage: usize, accessor: &'static str, number: usize, all: &[Rows<'_, E>; MOST]) -> ! {
+    let (asked, widths) = (Asked { stage, accessor, number }, all.map(|rows| rows.width()));
+    panic!("{asked}, but those of the cell, counted from 0, have the widths {:?}", in_use(&widths));
+}
 
-    #[cold]
-    #[inline(never)]
-    #[track_caller]
-    fn refuse_later(self) -> ! {
-        panic!("{self}, but that stage's sums are computed later");
-    }
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refuse_gates<E>(stage: usize, number: usize, gates: usize, step: &Step<'_, E>) -> ! {
+    let (asked, found) = (Asked { stage, accessor: SUMS.accessor, number }, step.gates());
+    panic!("{asked} of {gates} gates, but the stages, counted from 0, have {:?} gates", in_use(&found));
+}
 
-    #[cold]
-    #[inline(never)]
-    #[track_caller]
-    fn refuse_part(self, width: usize, units: usize) -> ! {
-        panic!("{self} of width {width}, but gets some of its {units} units at a time: it must take whole rows");
-    }
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refuse_later(stage: usize, number: usize) -> ! {
+    let asked = Asked { stage, accessor: SUMS.accessor, number };
+    panic!("{asked}, but that stage's sums are computed later");
+}
 
-    #[cold]
-    #[inline(never)]
-    #[track_caller]
-    fn refuse_twice(self) -> ! {
-        panic!("{self} twice, but what may be written is handed out once");
-    }
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refuse_part(stage: usize, accessor: &'static str, number: usize, width: usize, units: usize) -> ! {
+    let asked = Asked { stage, accessor, number };
+    panic!("{asked} of width {width}, but gets some of its {units} units at a time: it must take whole rows");
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refuse_twice(stage: usize, accessor: &'static str, number: usize) -> ! {
+    let asked = Asked { stage, accessor, number };
+    panic!("{asked} twice, but what may be written is handed out once");
+}
+
+/// What a stage's equation asks for: an accessor and its argument.
+struct Asked {
+    stage: usize,
+    accessor: &'static str,
+    number: usize,
 }
 
 impl std::fmt::Display for Asked {

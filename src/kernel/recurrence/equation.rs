@@ -103,10 +103,10 @@ impl<E: Element, Q: RowEquation<E>> WithSimd for Rowwise<'_, '_, E, Q> {
     fn with_simd<S: Simd>(self, _: S) {
         let &ForwardRows { step, stage, ref rows, ref units, width, whole, .. } = self.rows;
         for row in rows.clone() {
-            let at = At::new((row, stage), units.clone(), width, whole);
-            // SAFETY: the driver hands out rows and units of a step that exist, each to one thread in a pass.
-            let mut row = unsafe { Forward::new(step, at) };
-            self.equation.forward::<Lanes<S, E>>(stage, &mut row);
+            // SAFETY: the driver hands out rows and units of a step that exist, each to one thread in a pass. No pass
+            // that runs an equation writes the inputs or the state before the step.
+            let at = unsafe { At::new((row, stage), units.clone(), width, whole) };
+            self.equation.forward::<Lanes<S, E>>(stage, &mut Forward::new(step, at));
         }
     }
 }
@@ -123,10 +123,10 @@ impl<E: Element, Q: RowEquationBack<E>> WithSimd for RowwiseBack<'_, '_, E, Q> {
     fn with_simd<S: Simd>(self, _: S) {
         let &BackwardRows { step, ways, stage, ref rows, width, .. } = self.rows;
         for row in rows.clone() {
-            let at = At::new((row, stage), 0..width, width, true);
-            // SAFETY: as in forward.
-            let mut row = unsafe { Backward::new(step, ways, at) };
-            self.equation.backward::<Lanes<S, E>>(stage, &mut row);
+            // SAFETY: the driver hands out rows of a step that exist, each to one thread in a pass. Nobody writes the
+            // record's states or the gradients of outputs.
+            let at = unsafe { At::new((row, stage), 0..width, width, true) };
+            self.equation.backward::<Lanes<S, E>>(stage, &mut Backward::new(step, ways, at));
         }
     }
 }

@@ -23,11 +23,9 @@ pub struct Backward<'a, E> {
 }
 
 impl<'a, E> Forward<'a, E> {
-    /// # Safety
-    /// Row and step exist. For `'a`, nobody writes the old state, inputs or what earlier stages finished elsewhere, and
-    /// nobody else has these units of this row in the sums, the new state, temporaries or output.
+    /// Reads the old state and the inputs, and writes the sums, the new state, temporaries and output.
     #[inline(always)]
-    pub(super) unsafe fn new(step: &'a Step<'a, E>, at: At) -> Self {
+    pub(super) fn new(step: &'a Step<'a, E>, at: At) -> Self {
         Self { step, at }
     }
 
@@ -88,8 +86,7 @@ impl<'a, E> Forward<'a, E> {
     #[inline(always)]
     #[must_use]
     pub fn input(&self) -> &'a [E] {
-        // SAFETY: inputs are only read.
-        unsafe { self.step.x.slice(self.at.row(), 0, self.step.x.width()) }
+        self.at.whole_row(self.step.x)
     }
 
     /// Which units of the row these are.
@@ -122,11 +119,9 @@ impl<'a, E> Forward<'a, E> {
 }
 
 impl<'a, E> Backward<'a, E> {
-    /// # Safety
-    /// Row and step exist. For `'a`, nobody writes states or the output's gradient, and nobody else has this row of
-    /// anything else.
+    /// Reads the states and the output's gradient, and writes anything else.
     #[inline(always)]
-    pub(super) unsafe fn new(step: &'a Step<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
+    pub(super) fn new(step: &'a Step<'a, E>, ways: &'a Ways<'a, E>, at: At) -> Self {
         Self { step, ways, at }
     }
 

@@ -70,8 +70,17 @@ impl<'a, E> Frozen<'a, E> {
     #[inline(always)]
     pub(in crate::kernel) fn row(self, step: usize, row: usize) -> &'a [E] {
         let Self(grid) = self;
-        assert!(step < grid.steps && row < grid.rows, "({step}, {row}) of ({}, {})", grid.steps, grid.rows);
+        if step >= grid.steps || row >= grid.rows {
+            refuse_row((step, row), (grid.steps, grid.rows));
+        }
         // SAFETY: the row exists and nobody writes it: the memory is borrowed, or `Grid::frozen`'s caller promised it.
         unsafe { grid.step(step).slice(row, 0, grid.width) }
     }
+}
+
+/// Out of line and by value: a message made in place would have the caller's loop write to memory what it mentions.
+#[cold]
+#[inline(never)]
+fn refuse_row(row: (usize, usize), rows: (usize, usize)) -> ! {
+    panic!("{row:?} of {rows:?}");
 }
