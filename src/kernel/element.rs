@@ -69,22 +69,6 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     #[doc(hidden)]
     fn first<S: Simd>(s: S, n: usize) -> Self::Mask<S>;
 
-    /// # Safety
-    /// `from` is readable for a whole vector. It need not be aligned.
-    #[doc(hidden)]
-    #[inline(always)]
-    unsafe fn load<S: Simd>(_: S, from: *const Self) -> Self::Vector<S> {
-        // SAFETY: the caller's promise; a vector is plain numbers, for which any bits are valid.
-        unsafe { from.cast::<Self::Vector<S>>().read_unaligned() }
-    }
-    /// # Safety
-    /// `to` is writable for a whole vector. It need not be aligned.
-    #[doc(hidden)]
-    #[inline(always)]
-    unsafe fn store<S: Simd>(_: S, to: *mut Self, value: Self::Vector<S>) {
-        // SAFETY: the caller's promise.
-        unsafe { to.cast::<Self::Vector<S>>().write_unaligned(value) }
-    }
     /// Loads the first numbers of a slice, as many as a vector holds. Lanes beyond the slice are 0 and not read.
     #[doc(hidden)]
     fn load_slice<S: Simd>(s: S, from: &[Self]) -> Self::Vector<S>;
@@ -192,10 +176,11 @@ macro_rules! element {
             }
             #[inline(always)]
             fn load_slice<S: Simd>(s: S, from: &[Self]) -> S::$vector {
-                // SAFETY: the slice is readable for a whole vector, or in the mask's lanes.
+                // SAFETY: the slice is readable for a whole vector, or in the mask's lanes. A vector is plain numbers, for
+                // which any bits are valid, and need not be aligned.
                 unsafe {
                     if from.len() >= S::$lanes {
-                        Self::load(s, from.as_ptr())
+                        from.as_ptr().cast::<S::$vector>().read_unaligned()
                     } else {
                         s.$load_masked(MemMask::new(Self::first(s, from.len())), from.as_ptr())
                     }
@@ -206,7 +191,7 @@ macro_rules! element {
                 // SAFETY: the slice is writable for a whole vector, or in the mask's lanes.
                 unsafe {
                     if to.len() >= S::$lanes {
-                        Self::store(s, to.as_mut_ptr(), value);
+                        to.as_mut_ptr().cast::<S::$vector>().write_unaligned(value);
                     } else {
                         s.$store_masked(MemMask::new(Self::first(s, to.len())), to.as_mut_ptr(), value);
                     }

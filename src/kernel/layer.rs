@@ -5,9 +5,11 @@ use super::gathered::{Gathered, PIECES};
 use super::isa::Isa;
 use super::memory::{self, Arena};
 use super::multiply::Add;
-use super::product::{Product, Workspace, add_weight_gradients, multiply_shared};
+use super::pack::Packed;
+use super::product::{Product, Workspace, add_weight_gradients, multiply_grid, work_of_grid};
 use super::registry::Kernels;
 use super::rows::Frozen;
+use super::team::with_team;
 use super::weight_gradients::{GradientWorkspace, Sums};
 use ndarray::{Array1, ArrayView3, ArrayViewMut2, ArrayViewMut3};
 
@@ -30,15 +32,32 @@ pub(crate) fn forward<E: Kernels>(
     let copies = copies.map(|(dim, stride)| memory::copy_numbers(dim, stride));
     numbers.grow([memory::total(copies.into_iter().chain([compact::scratch_numbers(product.forward())]))]);
     let mut arena = Arena::new(numbers.as_mut_slice());
-    let (x, grid) = (memory::readable(x, &mut arena), memory::writable(&mut to, &mut arena));
-    // SAFETY: the array is borrowed mutably; after the product nobody writes it.
-    unsafe {
-        match product.forward().compact() {
-            None => multiply_shared(product.forward(), x, (grid, Add::No)),
-            Some(_) => compact::multiply_inputs(product.forward(), x, grid, &mut arena),
+    let x = memory::readable(x, &mut arena);
+    multiply(product.forward(), x, &mut to, &mut arena);
+}
+
+/// Multiplies all steps and rows into an array, with a team of its own.
+fn multiply<'r, 'a: 'r, 'b: 'r, E: Kernels>(
+    weights: &'r Packed<E>,
+    from: Frozen<'r, E>,
+    to: &mut ArrayViewMut3<'a, E>,
+    arena: &mut Arena<'b, E>,
+) {
+    let grid = memory::writable(to, arena);
+    let (steps, rows, _) = from.dim();
+    let compressed = compact::Inputs::new(weights, from, grid, arena);
+    // SAFETY: the array is borrowed mutably, as is what the arena handed out. Members write different rows of it, or
+    // different units. Afterwards nobody writes it.
+    let written = unsafe {
+        match &compressed {
+            Some(inputs) => with_team(inputs.work(), |team| inputs.run(team)),
+            None => with_team(work_of_grid(weights, steps, rows), |mut team| {
+                multiply_grid(weights, from.grid(), (grid, Add::No), &mut team);
+            }),
         }
-        memory::copied_back(grid.frozen(), &mut to);
-    }
+        grid.frozen()
+    };
+    memory::copied_back(written, to);
 }
 
 /// The arrays of [`backward`].
@@ -76,12 +95,7 @@ pub(crate) fn backward<E: Kernels>(
     numbers.grow([memory::total(copies.map(|(dim, stride)| memory::copy_numbers(dim, stride)))]);
     let mut arena = Arena::new(numbers.as_mut_slice());
     let (x, d) = (memory::readable(x, &mut arena), memory::readable(d, &mut arena));
-    let grid = memory::writable(&mut d_x, &mut arena);
-    // SAFETY: the array is borrowed mutably; after the product nobody writes it.
-    unsafe {
-        multiply_shared(product.back_to_inputs(), d, (grid, Add::No));
-        memory::copied_back(grid.frozen(), &mut d_x);
-    }
+    multiply(product.back_to_inputs(), d, &mut d_x, &mut arena);
     let (samples, weights) = (steps * rows, (&mut kernel, bias));
     if gather && Gathered::<E>::takes(samples) {
         if !gathered.has_room(samples) {

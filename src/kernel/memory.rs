@@ -81,10 +81,8 @@ pub(super) fn writable<'r, 'a: 'r, 'b: 'r, E: Element>(
     arena: &mut Arena<'b, E>,
 ) -> Grid<'r, E> {
     let dim = array.dim();
-    let strides = [array.strides()[0], array.strides()[1], array.strides()[2]];
-    if is_contiguous(dim.2, strides[2]) {
-        // SAFETY: the array is borrowed mutably for as long as the grid.
-        return unsafe { Grid::new(array.as_mut_ptr(), (strides[0], strides[1]), dim) };
+    if is_contiguous(dim.2, array.strides()[2]) {
+        return Grid::of_array(array);
     }
     Grid::of(arena.take_lines(array.len()), dim)
 }
@@ -104,10 +102,7 @@ pub(super) fn leaf_in_place<'r, 'a: 'r, E: Element>(
     leaf: &mut ArrayViewMut2<'a, E>,
     steps: usize,
 ) -> Option<Grid<'r, E>> {
-    let ((rows, width), strides) = (leaf.dim(), [leaf.strides()[0], leaf.strides()[1]]);
-    // SAFETY: the leaf is borrowed mutably for as long as the grid.
-    is_contiguous(width, strides[1])
-        .then(|| unsafe { Grid::new(leaf.as_mut_ptr(), (0, strides[0]), (steps, rows, width)) })
+    is_contiguous(leaf.ncols(), leaf.strides()[1]).then(|| Grid::of_rows(leaf, steps))
 }
 
 /// A copy of a leaf, as a grid of one step.

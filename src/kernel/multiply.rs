@@ -220,18 +220,18 @@ impl<'a, E: Element> Multiply<'a, E> {
             return;
         }
         let lanes = E::lanes::<S>();
-        let mut sums = MaybeUninit::<[[[E; 16]; MAX_SUMS]; MAX_ROWS]>::uninit();
-        let sums: *mut E = sums.as_mut_ptr().cast();
-        let (one, all) = (MAX_SUMS * lanes, MAX_ROWS * MAX_SUMS * lanes);
-        // SAFETY: a tile has at most MAX_ROWS rows of one panel, or one row of four panels. A vector has at most 16
-        // numbers, as asserted above.
-        let rows = unsafe { Grid::new(sums, (0, one as isize), (1, height, all)) }.step(0).lines();
-        let near = Out { rows, panel: one, vectors: std::array::from_fn(|v| v * lanes), add: false };
+        // A tile has at most MAX_ROWS rows of one panel, or one row of four panels. A vector has at most 16 numbers, as
+        // asserted above.
+        let mut sums = [[[MaybeUninit::uninit(); 16]; MAX_SUMS]; MAX_ROWS];
+        let one = MAX_SUMS * lanes;
+        let room = &mut sums.as_flattened_mut().as_flattened_mut()[..height * block * one];
+        let sums = Grid::unwritten(room, (1, height, block * one), block * one).step(0);
+        let near = Out { rows: sums.lines(), panel: one, vectors: std::array::from_fn(|v| v * lanes), add: false };
         tiles!(near; (1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
         for sum in 0..height * block {
             let (panel, row) = if block == 1 { (panel, row + sum) } else { (panel + sum, row) };
             // SAFETY: the tile wrote these sums. Row and panel exist, as do their places in `out` (asserted in `step`).
-            unsafe { self.finish::<S, V, G, SPLIT>(sums.add(sum * one), panel, out.rows.at(row)) };
+            unsafe { self.finish::<S, V, G, SPLIT>(sums.at(0).add(sum * one), panel, out.rows.at(row)) };
         }
     }
 

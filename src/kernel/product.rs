@@ -8,7 +8,7 @@ use super::isa::Isa;
 use super::multiply::{Add, Input, Multiply, To};
 use super::pack::{Fill, Gate, PackShape, Packed};
 use super::registry::Kernels;
-use super::rows::{Frozen, Grid, Rows};
+use super::rows::{Grid, Rows};
 use super::slices::{Apply, Function};
 use super::team::{Team, Work, with_team};
 use super::weight_gradients::{GradientWorkspace, Sums, WeightGradients};
@@ -189,16 +189,9 @@ pub(super) fn multiply_grid<E: Kernels>(
     }
 }
 
-/// As [`multiply_grid`], with a team of its own.
-///
-/// # Safety
-/// Nobody else reads or writes `to`.
-pub(super) unsafe fn multiply_shared<E: Kernels>(weights: &Packed<E>, from: Frozen<'_, E>, to: (Grid<'_, E>, Add)) {
-    let (steps, rows, _) = from.dim();
-    let work =
-        Work { passes: steps.min(rows), rows: steps.max(rows), panels: weights.panels(), products: weights.numbers() };
-    // SAFETY: the caller's promise; members write different rows, or different units.
-    unsafe { with_team(work, |mut team| multiply_grid(weights, from.grid(), to, &mut team)) };
+/// The work of [`multiply_grid`] for so many steps and rows.
+pub(super) fn work_of_grid<E: Kernels>(weights: &Packed<E>, steps: usize, rows: usize) -> Work {
+    Work { passes: steps.min(rows), rows: steps.max(rows), panels: weights.panels(), products: weights.numbers() }
 }
 
 /// Adds the gradients of weights and bias, with a team of its own.

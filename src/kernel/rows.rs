@@ -5,7 +5,9 @@
 //! a row. So the views hand out pointers, and slices only if the caller promises that nobody else has them.
 
 use super::buffer::count;
+use ndarray::{ArrayViewMut2, ArrayViewMut3};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 mod frozen;
@@ -175,14 +177,30 @@ impl<'a, E> Grid<'a, E> {
     pub(super) const NONE: Self =
         Self { ptr: NonNull::dangling().as_ptr(), step: 0, row: 0, steps: 0, rows: 0, width: 0, memory: PhantomData };
 
-    /// # Safety
-    /// All these places lie in one allocation that is borrowed for `'a`, mutably if they are written.
-    pub(super) unsafe fn new(
-        ptr: *mut E,
-        (step, row): (isize, isize),
-        (steps, rows, width): (usize, usize, usize),
-    ) -> Self {
-        Self { ptr, step, row, steps, rows, width, memory: PhantomData }
+    /// The array itself. It is borrowed for `'a`, and may be read or written elsewhere when nobody uses the grid.
+    ///
+    /// # Panics
+    /// If the numbers of a row are not contiguous.
+    pub(super) fn of_array(array: &mut ArrayViewMut3<'a, E>) -> Self {
+        Self::strided(array.as_mut_ptr(), [array.strides()[0], array.strides()[1], array.strides()[2]], array.dim())
+    }
+
+    /// The same rows for each of `steps` steps: those of an array, as in [`of_array`](Self::of_array).
+    ///
+    /// # Panics
+    /// If the numbers of a row are not contiguous.
+    pub(super) fn of_rows(array: &mut ArrayViewMut2<'a, E>, steps: usize) -> Self {
+        let (rows, width) = array.dim();
+        Self::strided(array.as_mut_ptr(), [0, array.strides()[0], array.strides()[1]], (steps, rows, width))
+    }
+
+    /// The places of an array.
+    ///
+    /// # Panics
+    /// If the numbers of a row are not contiguous.
+    fn strided(ptr: *mut E, strides: [isize; 3], (steps, rows, width): (usize, usize, usize)) -> Self {
+        assert!(width <= 1 || strides[2] == 1, "the numbers of a row are neighbours");
+        Self { ptr, step: strides[0], row: strides[1], steps, rows, width, memory: PhantomData }
     }
 
     /// Steps one after another, each with its rows one after another.
@@ -197,11 +215,25 @@ impl<'a, E> Grid<'a, E> {
     ///
     /// # Panics
     /// If `numbers` has another length, or rows overlap.
-    pub(super) fn spaced(numbers: &'a mut [E], (steps, rows, width): (usize, usize, usize), stride: usize) -> Self {
-        assert_eq!(numbers.len(), count([steps, rows, stride]), "a grid is as large as its memory");
+    pub(super) fn spaced(numbers: &'a mut [E], dim: (usize, usize, usize), stride: usize) -> Self {
+        Self::in_memory((numbers.as_mut_ptr(), numbers.len()), dim, stride)
+    }
+
+    /// As [`spaced`](Self::spaced), in memory that holds no numbers yet: each must be written before it is read.
+    ///
+    /// # Panics
+    /// If `room` has another length, or rows overlap.
+    pub(super) fn unwritten(room: &'a mut [MaybeUninit<E>], dim: (usize, usize, usize), stride: usize) -> Self {
+        Self::in_memory((room.as_mut_ptr().cast(), room.len()), dim, stride)
+    }
+
+    /// # Panics
+    /// If the memory has another length, or rows overlap.
+    fn in_memory((ptr, len): (*mut E, usize), (steps, rows, width): (usize, usize, usize), stride: usize) -> Self {
+        assert_eq!(len, count([steps, rows, stride]), "a grid is as large as its memory");
         assert!(width <= stride, "rows do not overlap");
         let (step, row) = ((rows * stride) as isize, stride as isize);
-        Self { ptr: numbers.as_mut_ptr(), step, row, steps, rows, width, memory: PhantomData }
+        Self { ptr, step, row, steps, rows, width, memory: PhantomData }
     }
 
     /// The same rows for each of `steps` steps, `stride` numbers apart.

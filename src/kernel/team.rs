@@ -85,11 +85,27 @@ pub(super) unsafe fn with_team(work: Work, run: impl Fn(Team<'_>)) {
     {
         let members = shared::members(work);
         if members > 1 {
-            // SAFETY: the caller's promise.
-            return unsafe { shared::run(members, work, &run) };
+            let run = AnyThread(run);
+            return shared::run(members, work, &|team| run.call(team));
         }
     }
     run(Team::alone());
+}
+
+/// What [`with_team`] runs.
+#[cfg(feature = "rayon")]
+struct AnyThread<T>(T);
+
+// SAFETY: it is made only in `with_team`, from the `run` that the caller promises may be called on any thread. Members see
+// what a block wrote once they go on to the next pass: blocks are done with Release, awaited with Acquire.
+#[cfg(feature = "rayon")]
+unsafe impl<T> Sync for AnyThread<T> {}
+
+#[cfg(feature = "rayon")]
+impl<T: Fn(Team<'_>)> AnyThread<T> {
+    fn call(&self, team: Team<'_>) {
+        (self.0)(team);
+    }
 }
 
 #[cfg(feature = "rayon")]
@@ -140,20 +156,8 @@ mod shared {
         claimed: Option<&'a Block>,
     }
 
-    /// # Safety
-    /// As [`with_team`](super::with_team).
-    pub(super) unsafe fn run(members: usize, work: Work, run: &impl Fn(Team<'_>)) {
-        struct AnyThread<T>(T);
-        // SAFETY: it is made only below, from the `run` that the caller promises may be called on any thread. Members
-        // see what a block wrote once they go on to the next pass: blocks are done with Release, awaited with Acquire.
-        unsafe impl<T> Sync for AnyThread<T> {}
-        impl<T: Fn(Team<'_>)> AnyThread<&T> {
-            fn call(&self, team: Team<'_>) {
-                (self.0)(team);
-            }
-        }
-
-        let run = AnyThread(run);
+    /// Calls `run` as each member of a team.
+    pub(super) fn run(members: usize, work: Work, run: &(impl Fn(Team<'_>) + Sync)) {
         let each = (work.pass() / members / BLOCK).clamp(1, MOST_BLOCKS);
         let blocks: Vec<_> = (0..members * each).map(|_| Block(AtomicUsize::new(0))).collect();
         let panicked = AtomicBool::new(false);
@@ -161,7 +165,7 @@ mod shared {
             let _alarm = Alarm(&panicked);
             let (blocks, panicked) = (&blocks, &panicked);
             let member = Member { blocks, panicked, first: member * each, pass: 0, tried: 0, claimed: None };
-            run.call(Team { shared: Some(member), _shared: PhantomData });
+            run(Team { shared: Some(member), _shared: PhantomData });
         });
     }
 
@@ -232,8 +236,7 @@ mod tests {
             let passed: Vec<_> = (0..panels).map(|_| AtomicUsize::new(0)).collect();
             let work = Work { passes: PASSES, rows: 1, panels, products: 1 };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(members).build().unwrap();
-            // SAFETY: members share only atomic numbers.
-            pool.install(|| unsafe {
+            pool.install(|| {
                 shared::run(members, work, &|mut team| {
                     for pass in 0..PASSES {
                         let mut turn = team.turn(panels);

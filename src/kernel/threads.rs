@@ -12,6 +12,7 @@ mod tests;
 
 use std::any::Any;
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,11 +65,12 @@ pub(crate) fn with_helpers(helpers: usize, work: &Work<'_>) {
 
 /// [`with_helpers`], handing the helpers to `spawn`.
 fn share(helpers: usize, work: &Work<'_>, spawn: &dyn Fn(Helper)) {
-    // SAFETY: this is the same pointer with its lifetime forgotten, used only inside the door. `close` shuts the door
+    // SAFETY: this is the same reference with its lifetime forgotten, used only inside the door. `close` shuts the door
     // and waits until nobody is inside. It exists before the first helper and is dropped before this function returns
     // or unwinds; `work` is borrowed until then. Later helpers find the door shut and do not look at `work`.
-    let forgotten = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
-    let door = Arc::new(Door { state: AtomicUsize::new(0), work: forgotten, panic: Mutex::new(None) });
+    let forgotten = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
+    let work_inside = MaybeUninit::new(forgotten);
+    let door = Arc::new(Door { state: AtomicUsize::new(0), work: work_inside, panic: Mutex::new(None) });
     let close = Close(&door);
     let queue = Queue::current();
     for number in 1..=helpers {
@@ -144,24 +146,19 @@ impl Helper {
 struct Door {
     /// Helpers inside, plus `SHUT`.
     state: AtomicUsize,
-    work: *const Work<'static>,
+    /// Valid while somebody is inside. Later it dangles, as what is inside `MaybeUninit` may.
+    work: MaybeUninit<&'static Work<'static>>,
     /// The first panic of a helper.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 const SHUT: usize = 1 << (usize::BITS - 1);
 
-// SAFETY: all fields except `work` are `Send` and `Sync`. `work` points to a function that is `Sync`, so any thread may
-// call it.
-unsafe impl Send for Door {}
-// SAFETY: as above.
-unsafe impl Sync for Door {}
-
 impl Door {
     fn help(&self, number: usize) {
         let Some(_inside) = Inside::enter(self) else { return };
         // SAFETY: we are inside, so the caller of `with_helpers` waits for us.
-        let work = unsafe { &*self.work };
+        let work = unsafe { self.work.assume_init() };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(number))) {
             let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
             if first.is_none() {

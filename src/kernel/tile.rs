@@ -74,19 +74,21 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usi
         }
         let mut sums = [[[E::splat(s, E::number(0.0)); V]; R]; P];
         let mut kept = [[E::splat(s, E::number(0.0)); R]; P];
-        // SAFETY: the promise of the tile's maker. Nothing is read beyond the last row, panel, vector and number of it.
+        // SAFETY: the promise of the tile's maker. Nothing is read beyond the last row, panel, vector and number of it. A
+        // vector is plain numbers, for which any bits are valid, and need not be aligned.
         unsafe {
             for p in 0..P {
                 for r in 0..R {
                     for v in 0..V {
-                        sums[p][r][v] = E::load(s, start.at(r).add(p * start_panel + v * lanes));
+                        let from = start.at(r).add(p * start_panel + v * lanes).cast::<E::Vector<S>>();
+                        sums[p][r][v] = from.read_unaligned();
                     }
                 }
             }
             multiply::<S, E, V, R, P, STEP>(s, &mut sums, x, inputs, weights, weights_panel);
             if SPLIT {
                 for p in 0..P {
-                    let bias = E::load(s, split.as_ptr().add(p * split_panel));
+                    let bias = split.as_ptr().add(p * split_panel).cast::<E::Vector<S>>().read_unaligned();
                     for r in 0..R {
                         kept[p][r] = sums[p][r][V - 1];
                         sums[p][r][V - 1] = bias;
@@ -98,26 +100,16 @@ impl<E: Element, const V: usize, const R: usize, const P: usize, const STEP: usi
             for p in 0..P {
                 for r in 0..R {
                     let row = to.at(r).add(p * panel);
-                    for v in 0..V {
-                        put(s, row.add(vectors[v]), sums[p][r][v], add);
-                    }
-                    if SPLIT {
-                        put(s, row.add(vectors[V]), kept[p][r], add);
+                    for v in 0..V + usize::from(SPLIT) {
+                        let (sum, to) = (
+                            if v < V { sums[p][r][v] } else { kept[p][r] },
+                            row.add(vectors[v]).cast::<E::Vector<S>>(),
+                        );
+                        to.write_unaligned(if add { E::vadd(s, sum, to.read_unaligned()) } else { sum });
                     }
                 }
             }
         }
-    }
-}
-
-/// # Safety
-/// `to` is writable for a whole vector.
-#[inline(always)]
-unsafe fn put<S: Simd, E: Element>(s: S, to: *mut E, sum: E::Vector<S>, add: bool) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let sum = if add { E::vadd(s, sum, E::load(s, to)) } else { sum };
-        E::store(s, to, sum);
     }
 }
 
@@ -145,7 +137,7 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
     for k in 0..depth {
         // Holds the fewer of rows' numbers and weights at once, and loads the others one by one: min(R, V) + 1
         // registers besides the sums. Of sixteen, twelve sums leave just that many; one more would move the sums about.
-        // SAFETY: the caller's promise; the weights move on by as many vectors as were read.
+        // SAFETY: the caller's promise, and as above; the weights move on by as many vectors as were read.
         unsafe {
             if R <= V {
                 let mut a = [E::splat(s, E::number(0.0)); R];
@@ -154,7 +146,7 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
                 }
                 for p in 0..P {
                     for v in 0..V {
-                        let w = E::load(s, weights.add(p * weights_panel + v * lanes));
+                        let w = weights.add(p * weights_panel + v * lanes).cast::<E::Vector<S>>().read_unaligned();
                         for r in 0..R {
                             acc[p][r][v] = E::fma(s, a[r], w, acc[p][r][v]);
                         }
@@ -164,7 +156,7 @@ unsafe fn multiply<S: Simd, E: Element, const V: usize, const R: usize, const P:
                 for p in 0..P {
                     let mut w = [E::splat(s, E::number(0.0)); V];
                     for v in 0..V {
-                        w[v] = E::load(s, weights.add(p * weights_panel + v * lanes));
+                        w[v] = weights.add(p * weights_panel + v * lanes).cast::<E::Vector<S>>().read_unaligned();
                     }
                     for r in 0..R {
                         let a = E::splat(s, *rows.at(r).add(k * STEP));

@@ -6,12 +6,12 @@ use crate::kernel::memory::{Arena, room, total};
 use crate::kernel::pack::Packed;
 use crate::kernel::registry::Kernels;
 use crate::kernel::rows::{Frozen, Grid, Rows};
-use crate::kernel::team::{Team, Work, with_team};
+use crate::kernel::team::{Team, Work};
 
 /// Rows multiplied at once.
 const BLOCK: usize = 48;
 
-/// Numbers that [`multiply_inputs`] takes from an arena; 0 if the weights are not compressed.
+/// Numbers that [`Inputs`] takes from an arena; 0 if the weights are not compressed.
 pub(in crate::kernel) fn scratch_numbers<E: Kernels>(weights: &Packed<E>) -> usize {
     let Some(compact) = weights.compact() else { return 0 };
     total([room([BLOCK, code_width(compact)]), room([BLOCK, sums_width(weights)])])
@@ -25,29 +25,8 @@ fn sums_width<E: Kernels>(weights: &Packed<E>) -> usize {
     weights.shape.gates * weights.padded_units()
 }
 
-/// Multiplies all steps and rows of `x` into `to`, for compressed weights, with a team of its own.
-///
-/// # Safety
-/// Nobody else reads or writes `to`.
-pub(in crate::kernel) unsafe fn multiply_inputs<E: Kernels>(
-    weights: &Packed<E>,
-    x: Frozen<'_, E>,
-    to: Grid<'_, E>,
-    arena: &mut Arena<'_, E>,
-) {
-    let compact = weights.compact().expect("the weights are compressed");
-    let (steps, rows, _) = x.dim();
-    let width = code_width(compact);
-    let codes = Grid::of(arena.take_lines(BLOCK * width), (1, BLOCK, width));
-    let sums = Grid::of(arena.take_lines(BLOCK * sums_width(weights)), (1, BLOCK, sums_width(weights)));
-    let job = Inputs { weights, compact, x: x.grid(), to, codes: codes.step(0), sums: sums.step(0) };
-    let work = Work { passes: 2 * steps, rows, panels: weights.panels(), products: weights.numbers() / 4 };
-    // SAFETY: the caller's promise. A pass writes codes of its rows, or sums and results of its panels' units. It reads
-    // only these, inputs, and codes that the pass before wrote.
-    unsafe { with_team(work, |team| job.run(team)) };
-}
-
-struct Inputs<'a, E> {
+/// A product of all steps and rows of inputs, for compressed weights.
+pub(in crate::kernel) struct Inputs<'a, E> {
     weights: &'a Packed<E>,
     compact: &'a Compact,
     x: Grid<'a, E>,
@@ -57,8 +36,29 @@ struct Inputs<'a, E> {
     sums: Rows<'a, E>,
 }
 
-impl<E: Kernels> Inputs<'_, E> {
-    fn run(&self, mut team: Team<'_>) {
+impl<'a, E: Kernels> Inputs<'a, E> {
+    /// `None` if the weights are not compressed.
+    pub(in crate::kernel) fn new<'b: 'a>(
+        weights: &'a Packed<E>,
+        x: Frozen<'a, E>,
+        to: Grid<'a, E>,
+        arena: &mut Arena<'b, E>,
+    ) -> Option<Self> {
+        let compact = weights.compact()?;
+        let width = code_width(compact);
+        let codes = Grid::of(arena.take_lines(BLOCK * width), (1, BLOCK, width));
+        let sums = Grid::of(arena.take_lines(BLOCK * sums_width(weights)), (1, BLOCK, sums_width(weights)));
+        Some(Self { weights, compact, x: x.grid(), to, codes: codes.step(0), sums: sums.step(0) })
+    }
+
+    pub(in crate::kernel) fn work(&self) -> Work {
+        let ((steps, rows, _), weights) = (self.x.dim(), self.weights);
+        Work { passes: 2 * steps, rows, panels: weights.panels(), products: weights.numbers() / 4 }
+    }
+
+    /// Computes a team member's share. A pass writes codes of its rows, or sums and results of its panels' units. It
+    /// reads only these, inputs, and codes that the pass before wrote.
+    pub(in crate::kernel) fn run(&self, mut team: Team<'_>) {
         let (steps, rows, _) = self.x.dim();
         // Blocks run along the longer axis: steps of one row, or rows of one step.
         for product in 0..steps.min(rows) {

@@ -136,10 +136,9 @@ pub(super) use x86::*;
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Entered, Machine, OnMachine};
-    use pulp::Simd;
     use pulp::x86::{V3, V4};
-    use std::arch::x86_64::*;
-    use std::mem::transmute;
+    use pulp::{Simd, cast};
+    use std::arch::x86_64::{__m256i, __m512i, __mmask64, _mm512_dpbusd_epi32};
 
     type Ints<S> = <S as Simd>::i32s;
     type Words<S> = <S as Simd>::u32s;
@@ -165,26 +164,20 @@ mod x86 {
         }
         #[inline(always)]
         fn codes(self, word: u32) -> (__m256i, __m256i) {
-            // SAFETY: `self` is the proof that this machine has AVX2. So it is below.
-            unsafe {
-                let codes = _mm256_set1_epi32(word as i32);
-                (_mm256_abs_epi8(codes), codes)
-            }
+            let codes = self.0.avx._mm256_set1_epi32(word as i32);
+            (self.0.avx2._mm256_abs_epi8(codes), codes)
         }
         #[inline(always)]
         fn dot(self, sums: Ints<V3>, (magnitudes, codes): Self::Codes, weights: Words<V3>) -> Ints<V3> {
-            // SAFETY: as above; the types are vectors of the same 256 bits.
-            unsafe {
-                let weights = _mm256_sign_epi8(transmute::<Words<V3>, __m256i>(weights), codes);
-                let pairs = _mm256_maddubs_epi16(magnitudes, weights);
-                let fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-                transmute(_mm256_add_epi32(transmute::<Ints<V3>, __m256i>(sums), fours))
-            }
+            let V3 { avx, avx2, .. } = self.0;
+            let weights = avx2._mm256_sign_epi8(cast(weights), codes);
+            let pairs = avx2._mm256_maddubs_epi16(magnitudes, weights);
+            let fours = avx2._mm256_madd_epi16(pairs, avx._mm256_set1_epi16(1));
+            cast(avx2._mm256_add_epi32(cast(sums), fours))
         }
         #[inline(always)]
         fn floats(self, sums: Ints<V3>) -> Floats<V3> {
-            // SAFETY: as above.
-            unsafe { transmute(_mm256_cvtepi32_ps(transmute::<Ints<V3>, __m256i>(sums))) }
+            cast(self.0.avx._mm256_cvtepi32_ps(cast(sums)))
         }
     }
 
@@ -207,27 +200,22 @@ mod x86 {
         }
         #[inline(always)]
         fn codes(self, word: u32) -> (__m512i, __mmask64) {
-            // SAFETY: `self` is the proof that this machine has AVX-512 with bytes. So it is below.
-            unsafe {
-                let codes = _mm512_set1_epi32(word as i32);
-                (_mm512_abs_epi8(codes), _mm512_movepi8_mask(codes))
-            }
+            let V4 { avx512f, avx512bw, .. } = self.0;
+            let codes = avx512f._mm512_set1_epi32(word as i32);
+            (avx512bw._mm512_abs_epi8(codes), avx512bw._mm512_movepi8_mask(codes))
         }
         #[inline(always)]
         fn dot(self, sums: Ints<V4>, (magnitudes, negative): Self::Codes, weights: Words<V4>) -> Ints<V4> {
-            // SAFETY: as above; the types are vectors of the same 512 bits.
-            unsafe {
-                let weights = transmute::<Words<V4>, __m512i>(weights);
-                let weights = _mm512_mask_sub_epi8(weights, negative, _mm512_setzero_si512(), weights);
-                let pairs = _mm512_maddubs_epi16(magnitudes, weights);
-                let fours = _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
-                transmute(_mm512_add_epi32(transmute::<Ints<V4>, __m512i>(sums), fours))
-            }
+            let V4 { avx512f, avx512bw, .. } = self.0;
+            let weights = cast(weights);
+            let weights = avx512bw._mm512_mask_sub_epi8(weights, negative, avx512f._mm512_setzero_si512(), weights);
+            let pairs = avx512bw._mm512_maddubs_epi16(magnitudes, weights);
+            let fours = avx512bw._mm512_madd_epi16(pairs, avx512f._mm512_set1_epi16(1));
+            cast(avx512f._mm512_add_epi32(cast(sums), fours))
         }
         #[inline(always)]
         fn floats(self, sums: Ints<V4>) -> Floats<V4> {
-            // SAFETY: as above.
-            unsafe { transmute(_mm512_cvtepi32_ps(transmute::<Ints<V4>, __m512i>(sums))) }
+            cast(self.0.avx512f._mm512_cvtepi32_ps(cast(sums)))
         }
     }
 
@@ -261,21 +249,16 @@ mod x86 {
         }
         #[inline(always)]
         fn codes(self, word: u32) -> __m512i {
-            // SAFETY: `self` is the proof that this machine has AVX-512 with VNNI. So it is below.
-            unsafe { _mm512_set1_epi32(word as i32) }
+            self.0.avx512f._mm512_set1_epi32(word as i32)
         }
         #[inline(always)]
         fn dot(self, sums: Ints<V4>, codes: __m512i, weights: Words<V4>) -> Ints<V4> {
-            // SAFETY: as above; the types are vectors of the same 512 bits.
-            unsafe {
-                let weights = transmute::<Words<V4>, __m512i>(weights);
-                transmute(_mm512_dpbusd_epi32(transmute::<Ints<V4>, __m512i>(sums), codes, weights))
-            }
+            // SAFETY: `self` is the proof that this machine has AVX-512 with VNNI.
+            cast(unsafe { _mm512_dpbusd_epi32(cast(sums), codes, cast(weights)) })
         }
         #[inline(always)]
         fn floats(self, sums: Ints<V4>) -> Floats<V4> {
-            // SAFETY: as above.
-            unsafe { transmute(_mm512_cvtepi32_ps(transmute::<Ints<V4>, __m512i>(sums))) }
+            cast(self.0.avx512f._mm512_cvtepi32_ps(cast(sums)))
         }
     }
 }

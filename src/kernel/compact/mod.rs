@@ -27,7 +27,7 @@ mod multiply;
 mod plain;
 mod tile;
 
-pub(super) use inputs::{multiply_inputs, scratch_numbers};
+pub(super) use inputs::{Inputs, scratch_numbers};
 pub use multiply::Panels;
 pub(super) use multiply::{Factors, Multiply};
 pub(crate) use plain::Plain;

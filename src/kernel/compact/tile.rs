@@ -57,15 +57,8 @@ pub(super) struct Int8Tile<'a, const V: usize, const R: usize, const P: usize>(p
 pub(super) struct Bf16Tile<'a, const V: usize, const R: usize, const P: usize>(pub Operands<'a>);
 
 type Ints<M> = <<M as Machine>::S as Simd>::i32s;
+type Words<M> = <<M as Machine>::S as Simd>::u32s;
 type Floats<M> = <<M as Machine>::S as Simd>::f32s;
-
-/// # Safety
-/// `from` is readable for a whole vector. It need not be aligned.
-#[inline(always)]
-unsafe fn load<T, V: Copy>(from: *const T) -> V {
-    // SAFETY: the caller's promise; a vector is plain numbers, for which any bits are valid.
-    unsafe { from.cast::<V>().read_unaligned() }
-}
 
 impl Operands<'_> {
     /// Asserts in debug builds what the maker promised about everything but `rows`.
@@ -100,11 +93,12 @@ impl Operands<'_> {
 impl<const V: usize, const R: usize, const P: usize> OnMachine for &Int8Tile<'_, V, R, P> {
     #[inline(always)]
     fn run<M: Machine>(self, machine: M) {
-        let (all, s) = (&self.0, machine.simd());
-        all.debug_assert_inside::<V, R, P>(<M::S as Simd>::I32_LANES);
-        let sums = <M::S as Simd>::I32_LANES * V;
+        let (all, s, lanes) = (&self.0, machine.simd(), <M::S as Simd>::I32_LANES);
+        all.debug_assert_inside::<V, R, P>(lanes);
+        let sums = lanes * V;
         debug_assert!(all.scales.len() >= P * sums && all.corrections.len() >= P * sums);
-        // SAFETY: the promise of the tile's maker. Nothing is read beyond the last row, panel and word of it.
+        // SAFETY: the promise of the tile's maker. Nothing is read beyond the last row, panel and word of it. A vector is
+        // plain numbers, for which any bits are valid, and need not be aligned. So it is below.
         unsafe {
             for is_fine in [false, true] {
                 if is_fine && !(0..R).any(|r| *all.rows.at(r).add(1) > 0.0) {
@@ -114,13 +108,17 @@ impl<const V: usize, const R: usize, const P: usize> OnMachine for &Int8Tile<'_,
                 let acc = dots::<M, V, R, P>(machine, all, codes);
                 for p in 0..P {
                     for v in 0..V {
-                        let unit: Floats<M> = load(all.scales.as_ptr().add(p * sums + v * <M::S as Simd>::I32_LANES));
+                        let unit = all.scales.as_ptr().add(p * sums + v * lanes).cast::<Floats<M>>().read_unaligned();
                         for r in 0..R {
                             let row = s.splat_f32s(*all.rows.at(r).add(usize::from(is_fine)));
                             // The fine half adds to what the coarse one has written.
                             let start = if is_fine { all.to(r, p, v) } else { all.start::<V>(r, p, v) };
                             let scale = s.mul_f32s(row, unit);
-                            let sum = s.mul_add_e_f32s(machine.floats(acc[p][r][v]), scale, load(start));
+                            let sum = s.mul_add_e_f32s(
+                                machine.floats(acc[p][r][v]),
+                                scale,
+                                start.cast::<Floats<M>>().read_unaligned(),
+                            );
                             all.to(r, p, v).cast::<Floats<M>>().write_unaligned(sum);
                         }
                     }
@@ -147,7 +145,7 @@ unsafe fn dots<M: Machine, const V: usize, const R: usize, const P: usize>(
     unsafe {
         for p in 0..P {
             for v in 0..V {
-                let correction = load(all.corrections.as_ptr().add((p * V + v) * lanes));
+                let correction = all.corrections.as_ptr().add((p * V + v) * lanes).cast::<Ints<M>>().read_unaligned();
                 for r in 0..R {
                     acc[p][r][v] = correction;
                 }
@@ -204,7 +202,7 @@ unsafe fn group_of<M: Machine, const V: usize, const R: usize, const P: usize>(
             }
             for p in 0..P {
                 for v in 0..V {
-                    let weights = load(words.add(p * panel + v * lanes));
+                    let weights = words.add(p * panel + v * lanes).cast::<Words<M>>().read_unaligned();
                     for r in 0..R {
                         acc[p][r][v] = machine.dot(acc[p][r][v], row[r], weights);
                     }
@@ -215,7 +213,7 @@ unsafe fn group_of<M: Machine, const V: usize, const R: usize, const P: usize>(
         for p in 0..P {
             let mut weights = [s.splat_u32s(0); V];
             for v in 0..V {
-                weights[v] = load(words.add(p * panel + v * lanes));
+                weights[v] = words.add(p * panel + v * lanes).cast::<Words<M>>().read_unaligned();
             }
             for r in 0..R {
                 let row = machine.codes(word(r));
@@ -242,7 +240,7 @@ impl<const V: usize, const R: usize, const P: usize> OnMachine for &Bf16Tile<'_,
             for p in 0..P {
                 for r in 0..R {
                     for v in 0..V {
-                        acc[p][r][v] = load(all.start::<V>(r, p, v));
+                        acc[p][r][v] = all.start::<V>(r, p, v).cast::<Floats<M>>().read_unaligned();
                     }
                 }
             }
@@ -255,7 +253,7 @@ impl<const V: usize, const R: usize, const P: usize> OnMachine for &Bf16Tile<'_,
                     for p in 0..P {
                         let mut weights = [s.splat_f32s(0.0); V];
                         for v in 0..V {
-                            let word = load(words.add(p * panel + v * lanes));
+                            let word = words.add(p * panel + v * lanes).cast::<Words<M>>().read_unaligned();
                             let upper =
                                 if part == 0 { s.wrapping_dyn_shl_u32s(word, shift) } else { s.and_u32s(word, mask) };
                             weights[v] = s.transmute_f32s_u32s(upper);

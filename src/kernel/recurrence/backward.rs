@@ -5,7 +5,7 @@ use super::forward::widths_of;
 use super::gather::{finish_backward, gather};
 use super::places::{Places, Record, Ways};
 use super::plan::{MOST, Operand, Plan, Stage, Widths};
-use super::samples::Samples;
+use super::samples::{Left, Samples};
 use crate::kernel::Element;
 use crate::kernel::gathered::Gathered;
 use crate::kernel::isa::Isa;
@@ -89,20 +89,37 @@ pub(super) fn unroll_backward<E: Kernels>(
     // SAFETY: members read weights, the equation's own data, inputs and states, which nobody writes. A pass writes rows
     // of its own or units of its panels. Of what is written, it reads only these or what earlier passes wrote.
     unsafe { with_team(work(plan, steps, rows), |team| run.steps(team)) };
+    // SAFETY: the run has ended. What it left is only read from here on.
+    let (left, d_leaves, d_inputs) = unsafe {
+        let left = Left {
+            units: places.units,
+            x: places.x.frozen(),
+            sums: places.sums.map(|sums| sums.frozen()),
+            leaves: places.leaves.map(|leaf| leaf.all().frozen()),
+            temporaries: places.temporaries.map(|temporary| temporary.frozen()),
+            accumulators: ways.accumulators.map(|accumulator| accumulator.grid().frozen()),
+            accumulated: ways.accumulated.map(|accumulated| accumulated.grid().frozen()),
+        };
+        (left, ways.leaves.map(|leaf| leaf.grid().frozen()), d_inputs.frozen())
+    };
     if gather_now {
-        // SAFETY: the run has ended.
-        unsafe { gather(gathered, &places, &ways) };
+        gather(gathered, &left);
     } else {
-        finish(&mut Samples::new(isa, plan, (&places, &ways), gradients));
+        finish(&mut Samples::new(isa, plan, &left, gradients));
     }
-    // SAFETY: the run has ended.
-    unsafe {
-        for (leaf, way) in back.d_leaves.iter_mut().zip(ways.leaves) {
-            if let Some(leaf) = leaf.as_mut().filter(|leaf| !memory::is_contiguous(leaf.ncols(), leaf.strides()[1])) {
-                memory::store_leaf(leaf, way.grid().frozen(), 0);
-            }
+    for (leaf, way) in back.d_leaves.iter_mut().zip(d_leaves) {
+        if let Some(leaf) = leaf.as_mut().filter(|leaf| !memory::is_contiguous(leaf.ncols(), leaf.strides()[1])) {
+            memory::store_leaf(leaf, way, 0);
         }
-        memory::copied_back(d_inputs.frozen(), &mut back.d_inputs);
+    }
+    memory::copied_back(d_inputs, &mut back.d_inputs);
+}
+
+/// Adds what an accumulator holds to what it summed before, and sets it to 0.
+fn move_up<E: Element>(numbers: &mut [E], before: &mut [f64]) {
+    for (number, before) in numbers.iter_mut().zip(before) {
+        *before += E::value(*number);
+        *number = E::default();
     }
 }
 
@@ -187,8 +204,17 @@ impl<E: Kernels> Run<'_, E> {
                     let back = BackwardRows { isa, step, ways, stage: k, rows, width };
                     self.equation.backward_rows(&back);
                     if k == 0 && t.is_multiple_of(STRETCH) {
-                        // SAFETY: this pass, the step's last over rows, has given these rows to this member.
-                        unsafe { ways.end_stretch(back.rows) };
+                        for (numbers, before) in ways.stretches() {
+                            for row in back.rows.clone() {
+                                // SAFETY: this pass, the step's last over rows, has given these rows to this member.
+                                // Both have the same rows.
+                                let (numbers, before) = unsafe {
+                                    let before = before.slice_mut(row, 0, before.width());
+                                    (numbers.slice_mut(row, 0, numbers.width()), before)
+                                };
+                                move_up(numbers, before);
+                            }
+                        }
                     }
                 }
                 if let Some(product) = stage.product {

@@ -161,11 +161,7 @@ impl<'a, E: Kernels> Run<'a, E> {
         let (steps, rows, _) = self.places.x.dim();
         let (mut step, mut products) = (self.places.no_step(), [const { None }; MOST]);
         if self.places.recording {
-            let mut turn = team.turn(rows);
-            while let Some(rows) = turn.next() {
-                // SAFETY: this pass has given these rows to this member.
-                unsafe { self.places.clear(&rows) };
-            }
+            self.clear(&mut team);
         }
         for t in 0..steps {
             self.places.go(&mut step, t);
@@ -178,6 +174,22 @@ impl<'a, E: Kernels> Run<'a, E> {
                     while let Some(rows) = turn.next() {
                         self.equation_of((k, stage), &step, rows, 0..stage.units);
                     }
+                }
+            }
+        }
+    }
+
+    /// Sets a record's temporaries and new states to 0, as an equation may leave some unwritten.
+    fn clear(&self, team: &mut Team<'_>) {
+        let (_, rows, _) = self.places.x.dim();
+        let mut turn = team.turn(rows);
+        while let Some(rows) = turn.next() {
+            for (grid, first) in self.places.to_clear().filter(|_| !rows.is_empty()) {
+                let numbers = (rows.len() - 1) * memory::spaced(grid.width()) + grid.width();
+                for step in first..grid.dim().0 {
+                    // SAFETY: this pass has given these rows to this member; between a record's rows nobody has
+                    // anything. Numbers whose bits are all 0 are 0.
+                    unsafe { grid.at(step, rows.start).write_bytes(0, numbers) };
                 }
             }
         }

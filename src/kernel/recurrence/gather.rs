@@ -1,13 +1,12 @@
-//! The samples of short backward runs, gathered: from a run's places, and as the places of one run.
+//! The samples of short backward runs, gathered: from a run's places, and as what one run left.
 
-use super::places::{Leaf, Places, Ways};
 use super::plan::{MOST, Plan, Widths};
-use super::samples::Samples;
+use super::samples::{Left, Samples};
 use crate::kernel::Element;
 use crate::kernel::gathered::{Gathered, PIECES, Pieces};
 use crate::kernel::product::Workspace;
 use crate::kernel::registry::Kernels;
-use crate::kernel::rows::{Frozen, Grid, Rows};
+use crate::kernel::rows::Frozen;
 
 const INPUTS: usize = 0;
 const SUMS: usize = 1;
@@ -16,22 +15,16 @@ const TEMPORARIES: usize = LEAVES + MOST;
 const _: () = assert!(PIECES == TEMPORARIES + MOST);
 
 /// Keeps what a run leaves for the gradients of weights.
-///
-/// # Safety
-/// The run has ended.
-pub(super) unsafe fn gather<E: Element>(gathered: &mut Gathered<E>, places: &Places<'_, E>, ways: &Ways<'_, E>) {
-    let steps = places.x.dim().0;
-    let mut grids = [Grid::NONE; PIECES];
-    grids[INPUTS] = places.x;
-    grids[SUMS..LEAVES].copy_from_slice(&places.sums);
-    grids[TEMPORARIES..].copy_from_slice(&places.temporaries);
-    for (grid, leaf) in grids[LEAVES..].iter_mut().zip(places.leaves) {
-        *grid = leaf.all().first(steps.min(leaf.all().dim().0));
+pub(super) fn gather<E: Element>(gathered: &mut Gathered<E>, left: &Left<'_, E>) {
+    let steps = left.x.dim().0;
+    let mut pieces = [Frozen::NONE; PIECES];
+    pieces[INPUTS] = left.x;
+    pieces[SUMS..LEAVES].copy_from_slice(&left.sums);
+    pieces[TEMPORARIES..].copy_from_slice(&left.temporaries);
+    for (piece, leaf) in pieces[LEAVES..].iter_mut().zip(left.leaves) {
+        *piece = leaf.first(steps.min(leaf.dim().0));
     }
-    // SAFETY: the run has ended, so its places are only read.
-    let (pieces, accumulators) =
-        unsafe { (grids.map(|grid| grid.frozen()), ways.accumulators.map(|rows| rows.grid().frozen())) };
-    let sums: Vec<f64> = accumulators.iter().flat_map(|accumulator| over_rows(*accumulator)).collect();
+    let sums: Vec<f64> = left.accumulators.iter().flat_map(|accumulator| over_rows(*accumulator)).collect();
     gathered.add(&pieces, sums.into_iter());
 }
 
@@ -63,20 +56,21 @@ pub(super) fn finish_backward<E: Kernels>(
         same && sums.len() == plan.accumulators.iter().sum::<usize>(),
         "finish the backward pass of the cell that ran"
     );
-    let mut places = Places::empty(true, &widths);
-    let grid = |piece: usize| pieces[piece].grid();
-    places.x = grid(INPUTS);
-    places.sums = std::array::from_fn(|k| grid(SUMS + k));
-    places.leaves = std::array::from_fn(|k| Leaf::kept(grid(LEAVES + k)));
-    places.temporaries = std::array::from_fn(|k| grid(TEMPORARIES + k));
     let accumulated = plan.accumulators.map(|width| {
         let (these, others) = std::mem::take(&mut sums).split_at_mut(width);
         sums = others;
-        Grid::of(these, (1, 1, width)).step(0)
+        Frozen::of(these, (1, 1, width))
     });
-    let none = [Rows::NONE; MOST];
-    let ways = Ways { leaves: none, temporaries: none, accumulators: none, accumulated, output: Grid::NONE };
-    finish(&mut Samples::new(plan.isa(), plan, (&places, &ways), gradients));
+    let left = Left {
+        units: widths.units,
+        x: pieces[INPUTS],
+        sums: std::array::from_fn(|k| pieces[SUMS + k]),
+        leaves: std::array::from_fn(|k| pieces[LEAVES + k]),
+        temporaries: std::array::from_fn(|k| pieces[TEMPORARIES + k]),
+        accumulators: [Frozen::NONE; MOST],
+        accumulated,
+    };
+    finish(&mut Samples::new(plan.isa(), plan, &left, gradients));
 }
 
 fn widths_of<E>(pieces: &Pieces<'_, E>, from: usize) -> [usize; MOST] {

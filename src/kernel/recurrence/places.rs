@@ -6,7 +6,6 @@ use crate::kernel::buffer::uninit;
 use crate::kernel::memory::{Arena, room, spaced, total};
 use crate::kernel::rows::{Grid, Rows};
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 /// What a run of steps leaves for backward: for each step and row, the sums as the equation left them, the temporaries,
 /// and the state before and after.
@@ -15,7 +14,7 @@ pub struct Record<E> {
     pub(super) rows: usize,
     pub(super) widths: Widths,
     /// Written by the run before anybody reads: sums by products, the old state when it is loaded, the rest by
-    /// [`Places::clear`]. All is one piece, because allocators are more likely to keep one large piece for the next run
+    /// the run before its first step. All is one piece, because allocators are more likely to keep one large piece for the next run
     /// than several.
     numbers: Box<[MaybeUninit<E>]>,
 }
@@ -166,34 +165,20 @@ impl<'a, E: Element> Places<'a, E> {
             let stride = spaced(width);
             let (piece, rest) = std::mem::take(&mut left).split_at_mut(room([steps, rows, stride]));
             left = rest;
-            let strides = ((rows * stride) as isize, stride as isize);
-            // SAFETY: there is room for every step and row, borrowed mutably. Nothing is read before it is written: a
-            // stage's product writes a step's sums for all rows before its equation sees them, `clear` the rest.
-            unsafe { Grid::new(piece.as_mut_ptr().cast(), strides, (steps, rows, width)) }
+            // Nothing is read before it is written: a stage's product writes a step's sums for all rows before its
+            // equation sees them, `load_leaf` the first state, `Run::clear` the rest.
+            Grid::unwritten(&mut piece[..steps * rows * stride], (steps, rows, width), stride)
         };
         self.sums = widths.sums.map(|width| grid(steps, width));
         self.temporaries = widths.temporaries.map(|width| grid(steps, width));
         self.leaves = widths.leaves.map(|width| Leaf::kept(grid(steps + 1, width)));
     }
 
-    /// Sets a record's temporaries and new states of some rows to 0, as an equation may leave some unwritten.
-    ///
-    /// # Safety
-    /// The rows exist, and nobody else has them.
-    pub(super) unsafe fn clear(&self, rows: &Range<usize>) {
-        if rows.is_empty() {
-            return;
-        }
+    /// What an equation may leave unwritten, temporaries and new states, and the first step of each.
+    pub(super) fn to_clear(&self) -> impl Iterator<Item = (Grid<'a, E>, usize)> {
         let leaves = self.leaves.iter().map(|leaf| (leaf.all(), 1));
         let kept = self.temporaries.iter().map(|&temporary| (temporary, 0)).chain(leaves);
-        for (grid, first) in kept.filter(|(grid, _)| grid.width() > 0) {
-            let numbers = (rows.len() - 1) * spaced(grid.width()) + grid.width();
-            for step in first..grid.dim().0 {
-                // SAFETY: the caller's promise; between a record's rows nobody has anything. Numbers whose bits are all
-                // 0 are 0.
-                unsafe { grid.at(step, rows.start).write_bytes(0, numbers) };
-            }
-        }
+        kept.filter(|(grid, _)| grid.width() > 0)
     }
 
     /// Numbers that [`scratch`](Self::scratch) takes.
@@ -238,24 +223,9 @@ pub(super) struct Ways<'a, E> {
     pub output: Grid<'a, E>,
 }
 
-impl<E: Element> Ways<'_, E> {
-    /// Adds what the accumulators of some rows hold to what they summed before, and sets them to 0.
-    ///
-    /// # Safety
-    /// The rows exist, and nobody else has them.
-    pub(super) unsafe fn end_stretch(&self, rows: Range<usize>) {
-        for (accumulator, accumulated) in self.accumulators.iter().zip(self.accumulated) {
-            for row in rows.clone().filter(|_| accumulated.width() > 0) {
-                // SAFETY: the caller's promise; both grids have the same rows.
-                let (numbers, before) = unsafe {
-                    let numbers = accumulator.slice_mut(row, 0, accumulator.width());
-                    (numbers, accumulated.slice_mut(row, 0, accumulated.width()))
-                };
-                for (number, before) in numbers.iter_mut().zip(before) {
-                    *before += E::value(*number);
-                    *number = E::default();
-                }
-            }
-        }
+impl<'a, E: Element> Ways<'a, E> {
+    /// The accumulators that have a second level, and that.
+    pub(super) fn stretches(&self) -> impl Iterator<Item = (Rows<'a, E>, Rows<'a, f64>)> {
+        self.accumulators.into_iter().zip(self.accumulated).filter(|(_, accumulated)| accumulated.width() > 0)
     }
 }

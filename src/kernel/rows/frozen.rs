@@ -2,7 +2,6 @@
 
 use super::Grid;
 use ndarray::ArrayView3;
-use std::marker::PhantomData;
 
 /// A [`Grid`] that nobody writes, so anybody may read its rows.
 pub struct Frozen<'a, E>(Grid<'a, E>);
@@ -30,10 +29,8 @@ impl<'a, E> Frozen<'a, E> {
     /// # Panics
     /// If the numbers of a row are not contiguous.
     pub(in crate::kernel) fn of_array(array: ArrayView3<'a, E>) -> Self {
-        let ((steps, rows, width), strides) = (array.dim(), array.strides());
-        assert!(width <= 1 || strides[2] == 1, "the numbers of a row are neighbours");
-        let (ptr, step, row) = (array.as_ptr().cast_mut(), strides[0], strides[1]);
-        Self(Grid { ptr, step, row, steps, rows, width, memory: PhantomData })
+        let strides = [array.strides()[0], array.strides()[1], array.strides()[2]];
+        Self(Grid::strided(array.as_ptr().cast_mut(), strides, array.dim()))
     }
 
     /// As [`Grid::of`].
@@ -63,6 +60,22 @@ impl<'a, E> Frozen<'a, E> {
 
     pub(in crate::kernel) fn width(&self) -> usize {
         self.0.width
+    }
+
+    /// As [`Grid::columns`].
+    ///
+    /// # Panics
+    /// If they do not exist.
+    pub(in crate::kernel) fn columns(self, from: usize, to: usize) -> Self {
+        Self(self.0.columns(from, to))
+    }
+
+    /// As [`Grid::first`].
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub(in crate::kernel) fn first(self, steps: usize) -> Self {
+        Self(self.0.first(steps))
     }
 
     /// # Panics
