@@ -34,6 +34,7 @@ formats() {
     go rnn-cell-$format-$t $t "$ours" $t
   done
   FORMAT=int8 go onnxruntime-int8-$t $t "$python" "$here/py/peer_ort.py" $t
+  FORMAT=int8 go rten-int8-$t $t "$native/p_rten" $t      # after ONNX Runtime, which makes its models
   FORMAT=bf16 go openvino-bf16-$t $t "$python" "$here/py/peer_openvino.py" $t
   unset FORMAT
 }

@@ -32,7 +32,7 @@ pub trait Kernels: Element {
 macro_rules! compact_kernels {
     (f32) => {
         fn encode(isa: Isa, encode: Encode<'_, Self>) {
-            isa.run(encode);
+            encode.run_on_machine(isa);
         }
         fn multiply_compact(panels: compact::Panels<'_, '_, Self>) {
             panels.run_on_machine();

@@ -8,18 +8,20 @@
 //! times as small, which are multiplied like another row. That is as good as 16-bit codes, at up to twice the time. A
 //! row of one-hot inputs, or with many zeros, has no need of it: zeros have no error.
 
+use super::machine::{Machine, OnMachine};
 use crate::kernel::Element;
+use crate::kernel::isa::Isa;
 use crate::kernel::memory::room;
 use crate::kernel::rows::Rows;
-use pulp::bytemuck::cast_slice_mut;
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
+use pulp::bytemuck::{bytes_of, cast_slice, cast_slice_mut};
 use std::ops::Range;
 
 /// Where the codes begin: the two scales come first, on a cache line of their own.
 pub(super) const HEADER: usize = 16;
 /// Values with smaller codes have lost their size: the rounding error is above a tenth of them. Evenly spread values
 /// lie below in 1 of 36 cases, normal ones in 1 of 15.
-const COARSE: i32 = 4;
+const COARSE: f32 = 4.0;
 /// Fine steps in a coarse one.
 const FINER: f32 = 254.0;
 /// Smaller values count as 0: their scale would not be a normal number.
@@ -50,8 +52,6 @@ pub struct Encode<'a, E> {
     to: Rows<'a, E>,
     rows: Range<usize>,
     depth: usize,
-    /// XORed to every code.
-    flip: u8,
 }
 
 impl<'a, E: Element> Encode<'a, E> {
@@ -60,69 +60,77 @@ impl<'a, E: Element> Encode<'a, E> {
     ///
     /// # Panics
     /// If there are fewer rows, or they are too short.
-    pub(in crate::kernel) unsafe fn new(
-        from: Rows<'a, E>,
-        to: Rows<'a, E>,
-        rows: Range<usize>,
-        depth: usize,
-        flip: u8,
-    ) -> Self {
+    pub(in crate::kernel) unsafe fn new(from: Rows<'a, E>, to: Rows<'a, E>, rows: Range<usize>, depth: usize) -> Self {
         assert!(rows.end <= from.rows() && rows.end <= to.rows(), "every row has a place");
         assert!(depth == from.width() && width(depth) <= to.width(), "rows are as wide as their product");
-        Self { from, to, rows, depth, flip }
+        Self { from, to, rows, depth }
     }
 }
 
-impl WithSimd for Encode<'_, f32> {
-    type Output = ();
+impl Encode<'_, f32> {
+    pub(in crate::kernel) fn run_on_machine(&self, isa: Isa) {
+        isa.run_bytes(self);
+    }
+}
 
+impl OnMachine for &Encode<'_, f32> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { from, to, rows, depth, flip } = self;
-        for row in rows {
+    fn run<M: Machine>(self, machine: M) {
+        let &Encode { from, to, ref rows, depth } = self;
+        for row in rows.clone() {
             // SAFETY: both rows exist and are as wide, as asserted; the caller of `new` promised the rest.
             let (from, to) = unsafe { (from.slice(row, 0, depth), to.slice_mut(row, 0, width(depth))) };
-            encode(from, to, flip);
+            encode(machine, from, to);
         }
     }
 }
 
-/// Plain loops: compiled for an instruction set, they become its vectors. Integers add up to the same in any order.
+/// Computes a row's codes, a vector at a time. There is room for whole vectors of them.
 #[inline(always)]
-fn encode(x: &[f32], to: &mut [f32], flip: u8) {
+fn encode<M: Machine>(machine: M, x: &[f32], to: &mut [f32]) {
+    let (s, lanes) = (machine.simd(), <M::S as Simd>::F32_LANES);
     let (header, codes) = to.split_at_mut(HEADER);
     let (codes, fine) = codes.split_at_mut(codes.len() / 2);
-    let (codes, fine) = (&mut cast_slice_mut::<f32, u8>(codes)[..x.len()], cast_slice_mut::<f32, u8>(fine));
-    let fine = &mut fine[..x.len()];
+    let (codes, fine) = (cast_slice_mut::<f32, u8>(codes), cast_slice_mut::<f32, u8>(fine));
     // The order of magnitudes is that of their bits, and no number is above infinity but NaN.
-    let largest = x.iter().fold(0, |largest: u32, x| largest.max(x.to_bits() & !(1 << 31)));
+    let (magnitude, mut largest) = (s.splat_u32s(!(1 << 31)), s.splat_u32s(0));
+    for at in (0..x.len()).step_by(lanes) {
+        let bits = s.and_u32s(s.transmute_u32s_f32s(f32::load_slice(s, &x[at..])), magnitude);
+        largest = s.select_u32s(s.greater_than_u32s(bits, largest), bits, largest);
+    }
+    let largest = cast_slice::<u8, u32>(bytes_of(&largest)).iter().fold(0, |largest: u32, &bits| largest.max(bits));
     if largest >= f32::INFINITY.to_bits() {
         (header[0], header[1]) = (f32::NAN, NONE);
-        codes.fill(flip);
-        fine.fill(flip);
+        codes.fill(M::BIAS);
+        fine.fill(M::BIAS);
         return;
     }
     let largest = f32::from_bits(largest).max(SMALLEST);
     let (scale, inverse) = (largest / 127.0, 127.0 / largest);
-    let (mut coarse, mut values) = (0_u32, 0_u32);
-    for (to, &x) in codes.iter_mut().zip(x) {
-        let rounded = x * inverse + ROUND;
-        let code = rounded.to_bits() as i32 - ROUND.to_bits() as i32;
-        let is_value = u32::from(x != 0.0);
-        values += is_value;
-        coarse += is_value & u32::from(code.abs() < COARSE);
-        *to = code as u8 ^ flip;
+    let (inverses, round) = (s.splat_f32s(inverse), s.splat_f32s(ROUND));
+    let rounded = |x| s.add_f32s(s.mul_f32s(x, inverses), round);
+    let (zero, value, lost) = (s.splat_f32s(0.0), s.splat_f32s(1.0), s.splat_f32s(-1.0));
+    // Lanes add 1 for a value that keeps its size, and -1 for one that has lost it.
+    let mut kept = zero;
+    for at in (0..x.len()).step_by(lanes) {
+        let x = f32::load_slice(s, &x[at..]);
+        let rounded = rounded(x);
+        machine.store_bytes(s.transmute_u32s_f32s(rounded), &mut codes[at..]);
+        machine.store_bytes(s.splat_u32s(0), &mut fine[at..]);
+        let is_coarse = s.less_than_f32s(s.abs_f32s(s.sub_f32s(rounded, round)), s.splat_f32s(COARSE));
+        let kind = s.select_f32s(is_coarse, lost, value);
+        kept = s.add_f32s(kept, s.select_f32s(s.equal_f32s(x, zero), zero, kind));
     }
-    if 2 * coarse <= values {
+    if s.reduce_sum_f32s(kept) >= 0.0 {
         (header[0], header[1]) = (scale, NONE);
-        fine.fill(flip);
         return;
     }
     (header[0], header[1]) = (scale, scale / FINER);
-    for (to, &x) in fine.iter_mut().zip(x) {
-        let code = (x * inverse + ROUND) - ROUND;
-        let error = x - code * scale;
-        let rounded = error * inverse * FINER + ROUND;
-        *to = (rounded.to_bits() as i32 - ROUND.to_bits() as i32) as u8 ^ flip;
+    let (scales, finer) = (s.splat_f32s(scale), s.splat_f32s(FINER));
+    for at in (0..x.len()).step_by(lanes) {
+        let x = f32::load_slice(s, &x[at..]);
+        let error = s.sub_f32s(x, s.mul_f32s(s.sub_f32s(rounded(x), round), scales));
+        let rounded = s.add_f32s(s.mul_f32s(s.mul_f32s(error, inverses), finer), round);
+        machine.store_bytes(s.transmute_u32s_f32s(rounded), &mut fine[at..]);
     }
 }

@@ -79,7 +79,7 @@ impl<'a, E: Kernels> Inputs<'a, E> {
             let mut turn = team.turn(rows);
             while let Some(rows) = turn.next() {
                 // SAFETY: inputs are never written, and this pass has given these codes to this member.
-                E::encode(isa, unsafe { Encode::new(x, self.codes, rows, shape.inputs, Compact::code_flip(isa)) });
+                E::encode(isa, unsafe { Encode::new(x, self.codes, rows, shape.inputs) });
             }
         }
         let stride = self.weights.padded_units();

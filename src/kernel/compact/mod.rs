@@ -110,11 +110,6 @@ impl Compact {
         assert_eq!((self.shape, self.lanes, self.isa.name()), (shape, lanes, isa.name()), "weights fit their product");
     }
 
-    /// What is XORed to every code.
-    pub(super) fn code_flip(isa: Isa) -> u8 {
-        isa.code_bias()
-    }
-
     pub(crate) fn format(&self) -> WeightFormat {
         self.format
     }

@@ -1,8 +1,10 @@
 //! [`Multiply`]: rows times compressed weights, half by half, one tile after another.
 
-use super::machine::{Machine, OnMachine};
+mod of_format;
+
+use super::Compact;
+use super::machine::Machine;
 use super::tile::{Bf16Tile, Int8Tile, Operands, Sums};
-use super::{Compact, WeightFormat};
 use crate::kernel::Element;
 use crate::kernel::isa::Isa;
 use crate::kernel::pack::Packed;
@@ -30,6 +32,9 @@ pub struct Multiply<'a, E> {
     bias: &'a [E],
     panel_bias: usize,
     to: Rows<'a, E>,
+    /// How wide its rows are at least, and those of `hoisted`.
+    to_width: usize,
+    hoisted_width: usize,
     /// Whether sums are left apart by panels or by slots, with these places in a row.
     split: bool,
     places: [usize; MAX_SUMS],
@@ -58,27 +63,36 @@ impl<'a, E: Element> Multiply<'a, E> {
     ///
     /// # Panics
     /// If a row is too short or missing, or the weights are not compressed.
+    #[inline(always)]
     pub(in crate::kernel) fn new(
         weights: &'a Packed<E>,
         rows: usize,
         factors: &Factors<'a, E>,
         (to, stride): (Rows<'a, E>, usize),
     ) -> Self {
-        let (shape, lanes) = (weights.shape, weights.lanes());
         assert!(weights.padded_units() <= stride, "a slot has room for whole panels");
-        assert!(to.rows() >= rows && to.width() >= shape.slots() * stride, "a product has room for its sums");
+        let mut multiply = Self::before_first(weights, rows, to, Some(stride));
+        multiply.step(factors, to);
+        multiply
+    }
+
+    /// Moves on to another step.
+    ///
+    /// # Panics
+    /// If a row is too short or missing.
+    #[inline]
+    pub(in crate::kernel) fn step(&mut self, factors: &Factors<'a, E>, to: Rows<'a, E>) {
+        let (shape, rows) = (&self.compact.shape, self.rows);
+        assert!(to.rows() >= rows && to.width() >= self.to_width, "a product has room for its sums");
         let hoisted = factors.hoisted.filter(|_| shape.inputs > 0);
         if let Some(hoisted) = hoisted {
-            assert!(hoisted.rows() >= rows && hoisted.width() >= weights.panel_sums(), "a product has its input half");
+            assert!(hoisted.rows() >= rows && hoisted.width() >= self.hoisted_width, "a product has its input half");
         }
-        let operands = [factors.inputs.filter(|_| hoisted.is_none()), factors.recurrent];
-        let (places, to_panel) = (shape.places(stride, lanes), shape.groups(lanes) * lanes);
-        let multiply =
-            Self { hoisted, split: shape.split, places, to_panel, ..Self::base(weights, rows, operands, to) };
-        let [inputs, recurrent] = &multiply.operands;
+        let inputs = self.compact.operand(0, rows, factors.inputs.filter(|_| hoisted.is_none()));
+        let recurrent = self.compact.operand(1, rows, factors.recurrent);
         let has_inputs = inputs.is_some() == (hoisted.is_none() && shape.inputs > 0);
         assert!(has_inputs && recurrent.is_some() == (shape.recurrent > 0), "a product has what it multiplies");
-        multiply
+        (self.hoisted, self.operands, self.to) = (hoisted, [inputs, recurrent], to);
     }
 
     /// The inputs' half of a product, to rows of whole vectors, panel after panel.
@@ -92,28 +106,36 @@ impl<'a, E: Element> Multiply<'a, E> {
         to: Rows<'a, E>,
     ) -> Self {
         assert!(to.rows() >= rows && to.width() >= weights.panel_sums(), "a product has room for its sums");
-        Self::base(weights, rows, [Some(inputs), None], to)
+        let mut multiply = Self::before_first(weights, rows, to, None);
+        multiply.operands[0] = multiply.compact.operand(0, rows, Some(inputs));
+        multiply
     }
 
-    fn base(weights: &'a Packed<E>, rows: usize, operands: [Option<Rows<'a, E>>; 2], to: Rows<'a, E>) -> Self {
-        let compact = weights.compact().expect("the weights are compressed");
-        let (shape, lanes) = (weights.shape, weights.lanes());
-        let [inputs, recurrent] = operands;
-        let operands = [compact.operand(0, rows, inputs), compact.operand(1, rows, recurrent)];
+    /// Without what it multiplies. Sums go to slots with this stride, or panel after panel.
+    #[inline(always)]
+    fn before_first(weights: &'a Packed<E>, rows: usize, to: Rows<'a, E>, stride: Option<usize>) -> Self {
+        let (shape, lanes) = (&weights.shape, weights.lanes());
+        let units = shape.groups(lanes) * lanes;
+        let (places, to_panel, to_width) = match stride {
+            Some(stride) => (shape.places(stride, lanes), units, shape.slots() * stride),
+            None => ([0, lanes, 2 * lanes, 3 * lanes], weights.one_panel_sums(), weights.panel_sums()),
+        };
         Self {
             isa: weights.isa,
-            compact,
+            compact: weights.compact().expect("the weights are compressed"),
             rows,
             panels: weights.panels(),
-            units: shape.groups(lanes) * lanes,
-            operands,
+            units,
+            operands: [None, None],
             hoisted: None,
             bias: weights.bias_from(0),
             panel_bias: weights.panel_bias(),
             to,
-            split: false,
-            places: [0, lanes, 2 * lanes, 3 * lanes],
-            to_panel: weights.one_panel_sums(),
+            to_width,
+            hoisted_width: weights.panel_sums(),
+            split: stride.is_some() && shape.split,
+            places,
+            to_panel,
             backwards: false,
         }
     }
@@ -133,32 +155,6 @@ impl<'a, E: Element> Multiply<'a, E> {
 
     pub(in crate::kernel) fn panels(&self) -> usize {
         self.panels
-    }
-}
-
-impl Panels<'_, '_, f32> {
-    pub(in crate::kernel) fn run_on_machine(self) {
-        let isa = self.multiply.isa;
-        match self.multiply.compact.format {
-            WeightFormat::Bf16 => isa.without_bytes().run_bytes(OfFormat::<false>(self)),
-            WeightFormat::Int8 => isa.run_bytes(OfFormat::<true>(self)),
-        }
-    }
-}
-
-/// [`Panels`] with their format known.
-struct OfFormat<'m, 'a, const INT8: bool>(Panels<'m, 'a, f32>);
-
-impl<const INT8: bool> OnMachine for OfFormat<'_, '_, INT8> {
-    #[inline(always)]
-    fn run<M: Machine>(self, machine: M) {
-        let Panels { multiply, panels } = self.0;
-        match multiply.compact.shape.vectors(<M::S as Simd>::I32_LANES) {
-            1 => multiply.run::<M, 1, INT8>(machine, panels),
-            2 => multiply.run::<M, 2, INT8>(machine, panels),
-            3 => multiply.run::<M, 3, INT8>(machine, panels),
-            _ => multiply.run::<M, 4, INT8>(machine, panels),
-        }
     }
 }
 

@@ -13,11 +13,13 @@ use crate::kernel::rows::{Grid, Rows};
 use crate::kernel::team::Team;
 
 impl<'a, E: Kernels> Run<'a, E> {
-    /// As [`product`](Self::product), for compressed weights.
+    /// As [`product`](Self::product), for compressed weights. Out of line, to keep the steps of others small.
+    #[inline(never)]
     pub(super) fn compact_product(
         &self,
         (k, stage, weights): (usize, &Stage<'a, E>, &'a Packed<E>),
         step: &Step<'a, E>,
+        multiply: &mut Option<Multiply<'a, E>>,
         team: &mut Team<'_>,
     ) {
         let compact: &Compact = weights.compact().expect("the weights are compressed");
@@ -32,8 +34,11 @@ impl<'a, E: Kernels> Run<'a, E> {
         let inputs = if is_int8 { codes.x } else { self.places.x };
         let hoisted = is_hoisted.then(|| self.compact_inputs((k, weights), (t, inputs, is_int8), team));
         let inputs = (!is_hoisted && compact.shape().inputs > 0).then(|| inputs.step(if is_int8 { 0 } else { t }));
-        let factors = Factors { inputs, hoisted, recurrent };
-        let mut multiply = Multiply::new(weights, rows, &factors, (self.places.sums[k].step(t), step.slots[k]));
+        let (factors, sums) = (Factors { inputs, hoisted, recurrent }, self.places.sums[k].step(t));
+        if let Some(multiply) = multiply {
+            multiply.step(&factors, sums);
+        }
+        let multiply = multiply.get_or_insert_with(|| Multiply::new(weights, rows, &factors, (sums, step.slots[k])));
         multiply.backwards = t % 2 == 1;
         self.panels((k, stage), step, team.turn(multiply.panels()), |panels| {
             let units = multiply.units(&panels);
@@ -81,7 +86,7 @@ impl<'a, E: Kernels> Run<'a, E> {
     fn encode_rows(&self, from: Rows<'a, E>, to: Rows<'a, E>, rows: std::ops::Range<usize>, depth: usize) {
         // SAFETY: inputs are never written, and operands were by earlier passes. This pass has given these rows of codes
         // to this member.
-        E::encode(self.isa, unsafe { Encode::new(from, to, rows, depth, Compact::code_flip(self.isa)) });
+        E::encode(self.isa, unsafe { Encode::new(from, to, rows, depth) });
     }
 
     /// The input half of a step. Callers must ask for steps in order, from 0.

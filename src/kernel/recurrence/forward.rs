@@ -160,14 +160,19 @@ impl<'a, E: Kernels> Run<'a, E> {
     fn steps(&self, mut team: Team<'_>) {
         let (steps, rows, _) = self.places.x.dim();
         let (mut step, mut products) = (self.places.no_step(), [const { None }; MOST]);
+        // Not as a constant, which would be copied.
+        let mut compact = std::array::from_fn::<_, MOST, _>(|_| None);
         if self.places.recording {
             self.clear(&mut team);
         }
         for t in 0..steps {
             self.places.go(&mut step, t);
             for (k, stage) in self.plan.stages().iter().enumerate() {
-                if let Some(product) = stage.product {
-                    self.product((k, stage, product.forward()), &step, &mut products[k], &mut team);
+                if let Some(weights) = stage.product.map(Product::forward) {
+                    match weights.compact() {
+                        None => self.product((k, stage, weights), &step, &mut products[k], &mut team),
+                        Some(_) => self.compact_product((k, stage, weights), &step, &mut compact[k], &mut team),
+                    }
                 }
                 if stage.whole_rows {
                     let mut turn = team.turn(rows);
@@ -203,9 +208,6 @@ impl<'a, E: Kernels> Run<'a, E> {
         multiply: &mut Option<Multiply<'a, E>>,
         team: &mut Team<'_>,
     ) {
-        if weights.compact().is_some() {
-            return self.compact_product((k, stage, weights), step, team);
-        }
         let (_, rows, _) = self.places.x.dim();
         let input = self.input(weights, k, step, team);
         let recurrent = self.operand(stage, step.t);

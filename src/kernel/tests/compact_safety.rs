@@ -25,7 +25,7 @@ fn rows_of_codes() {
     for (from, to, count) in [(3, 4, 4), (4, 3, 4), (4, 4, 5)] {
         let (mut from, mut to) = (Array2::zeros((from, 3)), Array2::zeros((to, width(3))));
         // SAFETY: both arrays are borrowed mutably, and nothing is computed.
-        let new = || _ = unsafe { Encode::new(rows(&mut from), rows(&mut to), 0..count, 3, 0) };
+        let new = || _ = unsafe { Encode::new(rows(&mut from), rows(&mut to), 0..count, 3) };
         refuses("every row has a place", new);
     }
 }
@@ -35,7 +35,7 @@ fn width_of_codes() {
     for (from, to) in [(2, width(3)), (4, width(3)), (3, width(3) - 1)] {
         let (mut from, mut to) = (Array2::zeros((4, from)), Array2::zeros((4, to)));
         // SAFETY: as above.
-        let new = || _ = unsafe { Encode::new(rows(&mut from), rows(&mut to), 0..4, 3, 0) };
+        let new = || _ = unsafe { Encode::new(rows(&mut from), rows(&mut to), 0..4, 3) };
         refuses("rows are as wide as their product", new);
     }
 }
