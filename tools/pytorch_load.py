@@ -1,6 +1,6 @@
 """Loads files that rnn_cell::weights::pytorch wrote into PyTorch's modules and compares what both compute.
 
-    cargo test --features safetensors --test weights importers::exported    # writes target/tmp/exported_*.safetensors
+    cargo test --features safetensors --test weights exporters::exported    # writes target/tmp/exported_*.safetensors
     cargo test --features safetensors --test names exports
     pip install torch safetensors
     python tools/pytorch_load.py target/tmp

@@ -1,6 +1,6 @@
 """Loads files that rnn_cell::weights::tensorflow exported into TensorFlow 1's variables and compares what both compute.
 
-    cargo test --features safetensors --test weights importers::exported    # writes target/tmp/exported_*.safetensors
+    cargo test --features safetensors --test weights exporters::exported    # writes target/tmp/exported_*.safetensors
     pip install tensorflow==2.15.1 safetensors
     python tools/tensorflow_load.py target/tmp
 """

@@ -26,7 +26,8 @@ pub struct BasicDecoder<'a, C: RnnCell, H: Helper<Elem = C::Elem>> {
 pub struct BasicDecoderOutput<E, S, State> {
     /// The outputs, (batch, steps, output): those of the layer if there is one.
     pub rnn_output: Array3<E>,
-    /// The helper's samples, (batch, steps).
+    /// The helper's samples, (batch, steps). Past a row's end `S::default()`, such as token 0, unless
+    /// [`impute_finished`](super::DynamicDecode::impute_finished) is off.
     pub sample_id: Array2<S>,
     /// The state after each row's last step.
     pub state: State,

@@ -89,6 +89,6 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str) -> Result<Gru<E
         matrix.slice_mut(s![.., ..hidden]).mapv_inplace(|number| -number);
         gru.put(row, matrix.view());
     }
-    let recurrent = nothing(&bias);
+    let recurrent = nothing(bias.len());
     gru.build(Some([bias.view(), recurrent.view()]), GruReset::Before, [Activation::Tanh, Activation::Sigmoid])
 }

@@ -157,7 +157,7 @@ pub fn gru<E: Float>(tensors: &mut Tensors<'_, E>, prefix: &str, options: &Optio
         let both = layer.use_bias.then(|| tensors.take_matrix(name, (2, 3 * layer.hidden))).transpose()?;
         both.map(|both| [both.row(0).to_owned(), both.row(1).to_owned()])
     } else {
-        layer.bias(tensors, 3)?.map(|bias| [nothing(&bias), bias])
+        layer.bias(tensors, 3)?.map(|bias| [nothing(bias.len()), bias])
     };
     let mut gru = BlockGru::new(layer.input, layer.hidden, ZRH);
     layer.matrices(tensors, 3, |row, from| gru.put(row, from.view()))?;

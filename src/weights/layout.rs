@@ -37,8 +37,8 @@ pub(super) fn pick<E: Float>(from: ArrayView1<E>, width: usize, order: &[usize])
 }
 
 /// A bias of a framework with more of them than the cell: added to any number, −0 leaves its bits alone.
-pub(super) fn nothing<E: Float>(like: &Array1<E>) -> Array1<E> {
-    like.mapv(|_| -E::zero())
+pub(super) fn nothing<E: Float>(len: usize) -> Array1<E> {
+    Array1::from_elem(len, -E::zero())
 }
 
 /// The columns of a matrix in blocks, in this order.
@@ -55,7 +55,7 @@ pub(super) fn lstm_blocks<E: Float>(cell: &Lstm<E>, order: &LstmOrder, added: E)
     let forget_bias = cell.forget_bias() - added;
     let has_bias = weights.bias.is_some() || forget_bias != E::zero();
     let bias = has_bias.then(|| {
-        let mut bias = weights.bias.clone().unwrap_or_else(|| Array1::from_elem(4 * hidden, -E::zero()));
+        let mut bias = weights.bias.clone().unwrap_or_else(|| nothing(4 * hidden));
         if forget_bias != E::zero() {
             bias.slice_mut(s![2 * hidden..3 * hidden]).mapv_inplace(|bias| bias + forget_bias);
         }
@@ -74,7 +74,7 @@ pub(super) fn gru_blocks<E: Float>(cell: &Gru<E>, order: &GruOrder) -> GruBlocks
     let hidden = cell.hidden_size();
     let biases = gates_bias.as_ref().zip(candidate_bias.as_ref()).map(|(gates, candidate)| {
         let bias = pick(concatenate![Axis(0), *gates, *candidate].view(), hidden, order);
-        let mut recurrent = nothing(&bias);
+        let mut recurrent = nothing(bias.len());
         if let Some(bias) = candidate_recurrent_bias {
             recurrent.slice_mut(s![2 * hidden..]).assign(bias);
         }

@@ -11,6 +11,7 @@ mod common;
 mod fused;
 #[path = "../../examples/fused/ind_rnn.rs"]
 mod ind_rnn;
+mod linear;
 #[path = "../../examples/fused/lstm.rs"]
 mod lstm;
 #[path = "../../examples/fused/mgu.rs"]

@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod counts;
+mod exported;
 mod exports;
 mod parts;
 

@@ -3,9 +3,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod compressed;
+mod damaged;
+mod exporters;
 mod files;
 mod g2p;
 mod importers;
+mod misfits;
 #[path = "../../examples/g2p/model.rs"]
 mod model;
 mod parts;

@@ -1,7 +1,7 @@
 //! [`RmsProp`]: steps in units of the gradients' running root mean square.
 
 use super::decay::{WeightDecay, weight_decay_options};
-use super::schedule::{Clock, Schedule};
+use super::schedule::{Clock, Schedule, clock_methods};
 use super::slots::Slots;
 use super::{Optimizer, check_decay};
 use crate::checks::check_positive;
@@ -152,15 +152,7 @@ impl<E: Float> Optimizer<E> for RmsProp<E> {
         });
         Ok(())
     }
-    fn steps(&self) -> usize {
-        self.clock.steps()
-    }
-    fn learning_rate(&self) -> f64 {
-        self.clock.rate()
-    }
-    fn set_learning_rate(&mut self, learning_rate: f64) -> Result<(), Error> {
-        self.clock.set_rate(learning_rate)
-    }
+    clock_methods!();
 }
 
 impl<E: Float> Parameters<E> for RmsProp<E> {

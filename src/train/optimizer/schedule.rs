@@ -172,3 +172,19 @@ impl<E: Float> Clock<E> {
         visit("step", self.step.view_mut().into_dyn());
     }
 }
+
+/// The methods of an [`Optimizer`](super::Optimizer) that its field `clock` answers.
+macro_rules! clock_methods {
+    () => {
+        fn steps(&self) -> usize {
+            self.clock.steps()
+        }
+        fn learning_rate(&self) -> f64 {
+            self.clock.rate()
+        }
+        fn set_learning_rate(&mut self, learning_rate: f64) -> Result<(), Error> {
+            self.clock.set_rate(learning_rate)
+        }
+    };
+}
+pub(super) use clock_methods;

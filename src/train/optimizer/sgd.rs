@@ -1,7 +1,7 @@
 //! [`Sgd`]: gradient descent, with or without momentum.
 
 use super::decay::{WeightDecay, weight_decay_options};
-use super::schedule::{Clock, Schedule};
+use super::schedule::{Clock, Schedule, clock_methods};
 use super::slots::Slots;
 use super::{Optimizer, check_decay};
 use crate::train::Gradients;
@@ -106,15 +106,7 @@ impl<E: Float> Optimizer<E> for Sgd<E> {
         });
         Ok(())
     }
-    fn steps(&self) -> usize {
-        self.clock.steps()
-    }
-    fn learning_rate(&self) -> f64 {
-        self.clock.rate()
-    }
-    fn set_learning_rate(&mut self, learning_rate: f64) -> Result<(), Error> {
-        self.clock.set_rate(learning_rate)
-    }
+    clock_methods!();
 }
 
 impl<E: Float> Parameters<E> for Sgd<E> {

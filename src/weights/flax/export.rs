@@ -15,7 +15,7 @@ pub fn export_simple<E: Float>(cell: &BasicRnn<E>, prefix: &str) -> Result<Tenso
     let (kernel, bias) = simple(cell)?;
     let mut gates = Gates::new(prefix, cell.input_size());
     gates.kernels(kernel.view(), &["i"], &["h"]);
-    gates.biases(&bias.unwrap_or_else(|| absent(cell.output_size())), &["i"]);
+    gates.biases(&bias.unwrap_or_else(|| nothing(cell.output_size())), &["i"]);
     Ok(gates.tensors)
 }
 
@@ -29,7 +29,7 @@ pub fn export_lstm<E: Float>(cell: &Lstm<E>, prefix: &str) -> Result<Tensors<'st
     let hidden = ["hi", "hf", "hg", "ho"];
     let mut gates = Gates::new(prefix, cell.input_size());
     gates.kernels(kernel.view(), &["ii", "if", "ig", "io"], &hidden);
-    gates.biases(&bias.unwrap_or_else(|| absent(4 * cell.hidden_size())), &hidden);
+    gates.biases(&bias.unwrap_or_else(|| nothing(4 * cell.hidden_size())), &hidden);
     Ok(gates.tensors)
 }
 
@@ -40,7 +40,7 @@ pub fn export_lstm<E: Float>(cell: &Lstm<E>, prefix: &str) -> Result<Tensors<'st
 pub fn export_gru<E: Float>(cell: &Gru<E>, prefix: &str) -> Result<Tensors<'static, E>, Error> {
     let (kernel, biases) = gru(cell)?;
     let width = 3 * cell.hidden_size();
-    let [input, recurrent] = biases.unwrap_or_else(|| [absent(width), absent(width)]);
+    let [input, recurrent] = biases.unwrap_or_else(|| [nothing(width), nothing(width)]);
     let names = ["ir", "iz", "in"];
     let mut gates = Gates::new(prefix, cell.input_size());
     gates.kernels(kernel.view(), &names, &["hr", "hz", "hn"]);
@@ -61,7 +61,7 @@ pub fn export_dense<E: Float>(dense: &Dense<E>, prefix: &str) -> Tensors<'static
 /// As [`export_simple`].
 pub fn export_nnx_simple<E: Float>(cell: &BasicRnn<E>, prefix: &str) -> Result<Tensors<'static, E>, Error> {
     let (kernel, bias) = simple(cell)?;
-    let bias = bias.unwrap_or_else(|| absent(cell.output_size()));
+    let bias = bias.unwrap_or_else(|| nothing(cell.output_size()));
     Ok(side_by_side(prefix, cell.input_size(), &kernel, ("dense_i", bias)))
 }
 
@@ -72,7 +72,7 @@ pub fn export_nnx_simple<E: Float>(cell: &BasicRnn<E>, prefix: &str) -> Result<T
 /// As [`export_lstm`].
 pub fn export_nnx_lstm<E: Float>(cell: &Lstm<E>, prefix: &str) -> Result<Tensors<'static, E>, Error> {
     let (kernel, bias) = lstm(cell)?;
-    let bias = bias.unwrap_or_else(|| absent(4 * cell.hidden_size()));
+    let bias = bias.unwrap_or_else(|| nothing(4 * cell.hidden_size()));
     Ok(side_by_side(prefix, cell.input_size(), &kernel, ("dense_h", bias)))
 }
 
@@ -83,7 +83,7 @@ pub fn export_nnx_lstm<E: Float>(cell: &Lstm<E>, prefix: &str) -> Result<Tensors
 pub fn export_nnx_gru<E: Float>(cell: &Gru<E>, prefix: &str) -> Result<Tensors<'static, E>, Error> {
     let (kernel, biases) = gru(cell)?;
     let width = 3 * cell.hidden_size();
-    let [input, recurrent] = biases.unwrap_or_else(|| [absent(width), absent(width)]);
+    let [input, recurrent] = biases.unwrap_or_else(|| [nothing(width), nothing(width)]);
     if recurrent.iter().any(|&number| number != E::zero()) {
         let expected = "no recurrent bias of the candidate";
         return Err(refused("a GRUCell of flax.nnx", expected, "one that is not 0"));
@@ -112,11 +112,6 @@ fn gru<E: Float>(cell: &Gru<E>) -> Result<GruBlocks<E>, Error> {
     }
     check_default(MODULE, [cell.activation(), cell.gate_activation()])?;
     Ok(gru_blocks(cell, &RZN))
-}
-
-/// What a cell that has no bias adds.
-fn absent<E: Float>(len: usize) -> Array1<E> {
-    nothing(&Array1::zeros(len))
 }
 
 /// The tensors of a cell that has the gates in matrices of their own.

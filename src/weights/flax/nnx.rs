@@ -67,9 +67,7 @@ impl<E: Float> Dense<E> {
         };
         let biases = match (bias("dense_i")?, bias("dense_h")?) {
             (None, None) => None,
-            (input, recurrent) => {
-                Some([input, recurrent].map(|bias| bias.unwrap_or_else(|| nothing(&Array1::zeros(columns)))))
-            }
+            (input, recurrent) => Some([input, recurrent].map(|bias| bias.unwrap_or_else(|| nothing(columns)))),
         };
         Ok(Self {
             input: tensors.take_matrix(&kernel, (input, columns))?,

@@ -3,7 +3,7 @@
 use super::super::Tensors;
 use super::super::layout::{ZRH, check_default, check_plain, gru_blocks, lstm_blocks, nothing, refused};
 use crate::{Activation, BasicRnn, Error, Float, Gru, GruReset, Lstm, RnnCell};
-use ndarray::{Array1, s};
+use ndarray::s;
 
 /// Exports a cell as a `VanillaRNN`. Its second bias is −0, which changes no bit of a sum, and so is the first if the cell
 /// has none.
@@ -15,7 +15,7 @@ pub fn export_vanilla_rnn<E: Float>(cell: &BasicRnn<E>, prefix: &str) -> Result<
         return Err(refused("Haiku's VanillaRNN", "relu", format!("{:?}", cell.activation())));
     }
     let (kernel, input) = (&cell.weights().kernel, cell.input_size());
-    let nothing = nothing(&Array1::zeros(cell.output_size()));
+    let nothing = nothing(cell.output_size());
     let mut tensors = Tensors::new();
     tensors.insert(format!("{prefix}linear/w"), kernel.slice(s![..input, ..]).to_owned());
     tensors.insert(format!("{prefix}linear/b"), cell.weights().bias.clone().unwrap_or_else(|| nothing.clone()));
@@ -35,8 +35,7 @@ pub fn export_lstm<E: Float>(cell: &Lstm<E>, prefix: &str) -> Result<Tensors<'st
     let (kernel, bias) = lstm_blocks(cell, &[0, 1, 2, 3], E::one());
     let mut tensors = Tensors::new();
     tensors.insert(format!("{prefix}linear/w"), kernel);
-    let bias = bias.unwrap_or_else(|| nothing(&Array1::zeros(4 * cell.hidden_size())));
-    tensors.insert(format!("{prefix}linear/b"), bias);
+    tensors.insert(format!("{prefix}linear/b"), bias.unwrap_or_else(|| nothing(4 * cell.hidden_size())));
     Ok(tensors)
 }
 
@@ -54,7 +53,7 @@ pub fn export_gru<E: Float>(cell: &Gru<E>, prefix: &str) -> Result<Tensors<'stat
     let (input, hidden) = (cell.input_size(), cell.hidden_size());
     let mut bias = match biases {
         Some([bias, _]) => bias,
-        None => nothing(&Array1::zeros(3 * hidden)),
+        None => nothing(3 * hidden),
     };
     // Haiku's z is 1 − u.
     kernel.slice_mut(s![.., ..hidden]).mapv_inplace(|number| -number);

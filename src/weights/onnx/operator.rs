@@ -48,7 +48,7 @@ impl<E: Float> OneDirection<E> {
 impl<E: Float> Sealed for BasicRnn<E> {
     fn direction(&self) -> Result<OneDirection<E>, Error> {
         let BasicRnnWeights { kernel, bias } = self.weights();
-        let biases = bias.as_ref().map(|bias| [bias.clone(), nothing(bias)]);
+        let biases = bias.as_ref().map(|bias| [bias.clone(), nothing(bias.len())]);
         let direction = OneDirection::new("RNN", kernel, self.hidden_size(), biases);
         Ok(OneDirection { activations: vec![self.activation()], ..direction })
     }
@@ -66,7 +66,7 @@ impl<E: Float> Sealed for Lstm<E> {
         }
         let (kernel, bias) = lstm_blocks(self, &IOFC, E::zero());
         let biases = bias.map(|bias| {
-            let nothing = nothing(&bias);
+            let nothing = nothing(bias.len());
             [bias, nothing]
         });
         let mut direction = OneDirection::new("LSTM", &kernel, self.hidden_size(), biases);

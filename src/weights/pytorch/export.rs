@@ -126,7 +126,7 @@ const ALIKE: &str = "layers with the same hidden size and options";
 
 /// Our one bias, and nothing as the second.
 fn with_nothing<E: Float>(bias: Array1<E>) -> [Array1<E>; 2] {
-    let nothing = nothing(&bias);
+    let nothing = nothing(bias.len());
     [bias, nothing]
 }
 

@@ -60,7 +60,7 @@ impl Checkpoint {
     /// [`Error::InvalidFile`], as [`read_checkpoint`].
     pub fn tensors<E: Float>(&self) -> Result<Tensors<'_, E>, Error> {
         let shards: Vec<&[u8]> = self.shards.iter().map(|shard| &**shard).collect();
-        read_checkpoint(&self.index, &shards)
+        variables(&self.index, &shards)
     }
 }
 
@@ -83,6 +83,11 @@ pub fn read_checkpoint<'a, E: Float>(index: &[u8], shards: &[&'a [u8]]) -> Resul
     if count != shards.len() as u64 {
         return Err(invalid(format!("it must have {count} data files, but has {}", shards.len())));
     }
+    variables(index, shards)
+}
+
+/// The variables of an index, whose data files are as many as its header says.
+fn variables<'a, E: Float>(index: &[u8], shards: &[&'a [u8]]) -> Result<Tensors<'a, E>, Error> {
     let mut tensors = Tensors::new();
     let mut read = |key: &[u8], value: &[u8]| {
         // Keys of a partitioned variable's parts begin with 0. The variable itself is an entry too, and refused.

@@ -3,7 +3,6 @@
 use super::super::layout::{nothing, refused};
 use super::super::{Tensors, single};
 use crate::{Activation, BasicRnn, Dense, Embedding, Error, Float, Gru, GruReset, Lstm, Parameters, RnnCell};
-use ndarray::Array1;
 
 /// Exports a cell as the variables of a `BasicRNNCell`. A cell without a bias gets one of −0, which changes no bit of a
 /// sum.
@@ -74,7 +73,7 @@ fn check_gates(module: &'static str, found: Activation) -> Result<(), Error> {
 fn variables<E: Float>(cell: &impl Parameters<E>, prefix: &str, biases: &[(&str, usize)]) -> Tensors<'static, E> {
     let mut tensors = Tensors::new();
     for (name, len) in biases {
-        tensors.insert(format!("{prefix}{name}"), nothing(&Array1::zeros(*len)));
+        tensors.insert(format!("{prefix}{name}"), nothing(*len));
     }
     cell.visit_parameters(&mut |name, array| tensors.insert(format!("{prefix}{name}"), array.to_owned()));
     tensors

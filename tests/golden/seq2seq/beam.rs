@@ -1,6 +1,6 @@
 //! BeamSearchDecoder.
 
-use super::basic::{ids1, parts};
+use super::parts::{ids1, parts};
 use super::{ENDED_BEAM, Found, REORDERED, SLOTS};
 use crate::case::{Case, Fault};
 use ndarray::{Array, ArrayD, Dimension, Ix3, IxDyn};

@@ -1,8 +1,8 @@
 //! Attention mechanisms called once, and functions.
 
 use super::Found;
-use super::basic::spec;
 use super::cells::mechanism as build_mechanism;
+use super::parts::spec;
 use crate::case::{Case, Fault};
 use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, Ix1, Ix2, Ix3, array, s};
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};

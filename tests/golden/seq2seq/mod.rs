@@ -6,6 +6,7 @@ mod basic;
 mod beam;
 mod cells;
 mod functions;
+mod parts;
 
 use crate::case::{Case, Fault};
 use ndarray::ArrayD;
