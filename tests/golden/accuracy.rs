@@ -25,7 +25,7 @@ impl Table {
         let row = format!("| {name} | {} |", shown.join(" | "));
         println!("{row}");
         // Read here, so that new numbers need no new build.
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/accuracy.md");
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/accuracy.md");
         let page = std::fs::read_to_string(page).expect("the guide has the page");
         let stated = page.lines().find_map(|line| line.strip_prefix(&format!("| {name} | "))?.strip_suffix(" |"));
         let stated: Vec<f64> =
@@ -98,7 +98,7 @@ fn g2p<E: Float>(bytes: &[u8], side: &str) -> Gru<E> {
 
 #[test]
 fn trained_weights() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/g2p_en/weights.safetensors");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/g2p_en/weights.safetensors");
     let (bytes, mut table) = (std::fs::read(path).unwrap(), Table::default());
     for (name, side) in [("g2p, encoder", "enc"), ("g2p, decoder", "dec")] {
         let (narrow, wide) = (g2p::<f32>(&bytes, side), g2p::<f64>(&bytes, side));

@@ -87,7 +87,7 @@ fn each_gradient_counts() {
 }
 
 fn own_cases() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cases")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/cases")
 }
 
 /// The files of the folder, in the order of their names.

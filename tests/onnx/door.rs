@@ -10,7 +10,7 @@ use rnn_cell::{Error, RnnCell};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 /// A zip archive of empty files, with its list behind other bytes, and a comment.

@@ -10,7 +10,7 @@ use rnn_cell::{
 use std::path::{Path, PathBuf};
 
 pub fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/onnx").join(name)
 }
 
 fn open(name: &str) -> Model<'static> {

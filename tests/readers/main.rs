@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 /// Where a fixture is.
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/readers").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/readers").join(name)
 }
 
 /// A fixture's bytes.

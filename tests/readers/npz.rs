@@ -128,7 +128,7 @@ fn archive(entries: &[(&str, Vec<u8>)], method: u8, pack: impl Fn(&[u8]) -> Vec<
 /// them again: length and checksum are those of the file in the package.
 #[test]
 fn the_original_of_g2p() {
-    let converted = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/g2p_en/weights.safetensors");
+    let converted = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/g2p_en/weights.safetensors");
     let converted = std::fs::read(converted).unwrap();
     let mut converted = safetensors::read_tensors::<f32>(&converted).unwrap();
     let net = |name: &str| ["emb", "w_ih", "w_hh", "b_ih", "b_hh"].map(|part| format!("{name}_{part}"));

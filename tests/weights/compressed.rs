@@ -242,7 +242,7 @@ fn a_dynamic_quantize_lstm_is_the_lstm_of_its_weights() {
 /// ONNX Runtime's numbers: its `LSTM` with the dequantized weights, and its quantized operator.
 #[test]
 fn a_dynamic_quantize_lstm_gives_onnx_runtimes_numbers() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/onnx_int8.safetensors");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/onnx_int8.safetensors");
     let bytes = std::fs::read(path).unwrap();
     let mut tensors = safetensors::read_tensors::<f32>(&bytes).unwrap();
     for case in ["lstm", "lstm_both"] {

@@ -8,7 +8,7 @@ fn model() -> G2p {
 }
 
 fn compressed(format: Option<WeightFormat>) -> G2p {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/g2p_en/weights.safetensors");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/g2p_en/weights.safetensors");
     G2p::from_bytes(&std::fs::read(path).unwrap(), format).unwrap()
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// A fixture's bytes.
 pub fn fixture(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.safetensors"));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.safetensors"));
     std::fs::read(path).unwrap()
 }
 

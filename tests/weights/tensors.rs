@@ -221,7 +221,7 @@ fn a_missing_cell_of_a_stack_is_named() {
 #[cfg(not(feature = "onnx"))]
 #[test]
 fn a_feature_that_is_off_is_named() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx/attributes.onnx");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/onnx/attributes.onnx");
     let error = rnn_cell::weights::open(path).unwrap_err();
     assert!(matches!(error, Error::FeatureOff { feature: "onnx", .. }), "{error}");
     let end = "attributes.onnx\" is an ONNX model: to read it, turn on the feature \"onnx\" of rnn-cell";

@@ -160,7 +160,7 @@ fn every_f32() {
 
 #[test]
 fn f64_errors_are_as_stated() {
-    let mut table: Vec<[f64; 3]> = include_str!("../../../tests/math/f64.csv")
+    let mut table: Vec<[f64; 3]> = include_str!("numbers/f64.csv")
         .lines()
         .map(|line| {
             let mut numbers = line.split(',').map(|bits| f64::from_bits(u64::from_str_radix(bits, 16).unwrap()));

@@ -64,7 +64,7 @@ impl Found {
 #[test]
 fn all_seq2seq_cases() {
     let folder = std::env::var_os("SEQ2SEQ_GOLDEN_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/seq2seq/cases"), PathBuf::from);
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/seq2seq/cases"), PathBuf::from);
     let (mut checked, mut gradients, mut failed) = (0, 0, 0);
     let (mut not_supported, mut left_out) = (BTreeMap::<String, usize>::new(), BTreeMap::<&str, usize>::new());
     // Written around the test's capture, so that a plain `cargo test` shows what was checked.

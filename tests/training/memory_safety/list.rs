@@ -19,7 +19,7 @@ fn kernel() -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut folders = vec![String::from("src/kernel")];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder)).unwrap() {
+        for entry in std::fs::read_dir(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(&folder)).unwrap() {
             let (entry, is_test) = (entry.unwrap(), |name: &str| name == "tests" || name == "tests.rs");
             let name = entry.file_name().into_string().unwrap();
             if is_test(&name) {
