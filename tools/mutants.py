@@ -21,7 +21,8 @@ PROGRAMS = ["lib", "training", "fused", "cells", "sequences", "seq2seq", "number
 PROGRAMS += ["memory", "golden", "guard_pages", "examples"]
 ALIVE = ("survived", "not reached")
 # Faster to build. The dependencies stay as they are, so that a copy of the tree's own target folder saves building them.
-PROFILE = """[profile.test]
+PROFILE = """
+[profile.test]
 opt-level = 1
 debug = false
 [profile.test.package."*"]
@@ -81,7 +82,7 @@ def mutate(work, mutants):
                 source = source.replace("#![deny(", "#![allow(") + "\n" + switch.replace("COUNT", str(max(mutants) + 1))
             write_if_changed(to, source)
         elif file == "Cargo.toml":
-            write_if_changed(to, read(path).replace("[profile.test]\nopt-level = 2\ndebug = \"line-tables-only\"", PROFILE))
+            write_if_changed(to, read(path).split("\n[profile.test]", 1)[0] + PROFILE)
         elif not os.path.exists(to) or os.path.getmtime(to) < os.path.getmtime(path):
             os.makedirs(os.path.dirname(to), exist_ok=True)
             subprocess.run(["cp", path, to], check=True)
@@ -125,8 +126,9 @@ def execute(work, program, tests, timeout, **environment):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     command, start = [program, "--exact", "--test-threads=2", *tests], time.monotonic()
-    process = subprocess.Popen(command, cwd=work.tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=limits,
-                               env={**os.environ, "CARGO_MANIFEST_DIR": work.tree, **environment}, start_new_session=True)
+    package = work.tree if os.path.basename(program).startswith("rnn_cell-") else os.path.join(work.tree, "tests")
+    process = subprocess.Popen(command, cwd=package, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=limits,
+                               env={**os.environ, "CARGO_MANIFEST_DIR": package, **environment}, start_new_session=True)
     try:
         code = process.wait(timeout)
     except subprocess.TimeoutExpired:

@@ -14,14 +14,14 @@ use std::path::Path;
 
 /// Opened by a path from the folder of the package, where tests run.
 fn open(fixture: &str) -> Result<File, rnn_cell::Error> {
-    weights::open(Path::new("tests/fixtures").join(fixture))
+    weights::open(Path::new("fixtures").join(fixture))
 }
 
 #[test]
 fn every_fixture_is_in_a_list() {
     let mut found = BTreeSet::new();
     for folder in ["", "onnx/", "readers/"] {
-        for entry in std::fs::read_dir(Path::new("tests/fixtures").join(folder)).unwrap() {
+        for entry in std::fs::read_dir(Path::new("fixtures").join(folder)).unwrap() {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_file() {
                 found.insert(format!("{folder}{}", entry.file_name().to_str().unwrap()));

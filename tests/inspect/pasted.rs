@@ -25,7 +25,7 @@ fn sizes<C: RnnCell>(cell: &C) -> (usize, usize) {
 #[test]
 fn pytorch() -> Result<(), Error> {
     use rnn_cell::weights::{self, pytorch};
-    let file = weights::open("tests/fixtures/pytorch_f64.safetensors")?;
+    let file = weights::open("fixtures/pytorch_f64.safetensors")?;
     let mut tensors = file.tensors::<f64>()?;
     let cells = pytorch::bidirectional_lstm(&mut tensors, "lstm_proj.")?;
     let cells = pytorch::rnn(&mut tensors, "rnn_relu.", &Default::default())?;
@@ -38,7 +38,7 @@ fn pytorch() -> Result<(), Error> {
 #[test]
 fn weight_norm() -> Result<(), Error> {
     use rnn_cell::weights::{self, pytorch};
-    let file = weights::open("tests/fixtures/readers/weight_norm.pt")?;
+    let file = weights::open("fixtures/readers/weight_norm.pt")?;
     let mut tensors = file.tensors::<f32>()?;
     pytorch::fold_weight_norm(&mut tensors)?; let cells = pytorch::lstm(&mut tensors, "model.")?;
     // So far it was pasted.
@@ -50,7 +50,7 @@ fn weight_norm() -> Result<(), Error> {
 #[test]
 fn parametrizations() -> Result<(), Error> {
     use rnn_cell::weights::{self, pytorch};
-    let file = weights::open("tests/fixtures/readers/parametrizations.pt")?;
+    let file = weights::open("fixtures/readers/parametrizations.pt")?;
     let mut tensors = file.tensors::<f32>()?;
     pytorch::fold_weight_norm(&mut tensors)?; let cells = pytorch::gru(&mut tensors, "model.")?;
     // So far it was pasted.
@@ -62,7 +62,7 @@ fn parametrizations() -> Result<(), Error> {
 #[test]
 fn keras_tensors() -> Result<(), Error> {
     use rnn_cell::weights::{self, keras};
-    let file = weights::open("tests/fixtures/keras_f32.safetensors")?;
+    let file = weights::open("fixtures/keras_f32.safetensors")?;
     let mut tensors = file.tensors::<f32>()?;
     let cell = keras::gru(&mut tensors, "gru_reset_before/gru_1/gru_cell/", &Default::default())?;
     let cell = keras::gru(&mut tensors, "gru/gru/gru_cell/", &Default::default())?;
@@ -75,7 +75,7 @@ fn keras_tensors() -> Result<(), Error> {
 #[test]
 fn keras_model() -> Result<(), Error> {
     use rnn_cell::weights::{self, keras};
-    let file = weights::open("tests/fixtures/readers/keras3.keras")?;
+    let file = weights::open("fixtures/readers/keras3.keras")?;
     let mut model = file.keras::<f32>()?;
     let layer = model.layer("bidirectional/backward_lstm")?; let cell = keras::lstm(&mut model.tensors, layer.prefix(), &layer.options()?)?;
     // So far it was pasted.
@@ -87,7 +87,7 @@ fn keras_model() -> Result<(), Error> {
 #[test]
 fn onnx_model() -> Result<(), Error> {
     use rnn_cell::weights;
-    let file = weights::open("tests/fixtures/onnx/torch_lstm.onnx")?;
+    let file = weights::open("fixtures/onnx/torch_lstm.onnx")?;
     let model = file.onnx().expect("it is an ONNX model");
     let cell = model.node("/rnn/LSTM_1")?.bidirectional_lstm::<f32>()?;
     // So far it was pasted.
@@ -99,7 +99,7 @@ fn onnx_model() -> Result<(), Error> {
 #[test]
 fn onnx_tensors() -> Result<(), Error> {
     use rnn_cell::weights::{self, onnx};
-    let file = weights::open("tests/fixtures/onnx_int8.safetensors")?;
+    let file = weights::open("fixtures/onnx_int8.safetensors")?;
     let mut tensors = file.tensors::<f32>()?;
     let cell = onnx::bidirectional_dynamic_quantize_lstm(&mut tensors, "lstm_both/", &Default::default())?;
     // So far it was pasted.
@@ -111,7 +111,7 @@ fn onnx_tensors() -> Result<(), Error> {
 #[test]
 fn tensorflow() -> Result<(), Error> {
     use rnn_cell::weights::{self, tensorflow};
-    let file = weights::open("tests/fixtures/readers/tf1.ckpt.index")?;
+    let file = weights::open("fixtures/readers/tf1.ckpt.index")?;
     let mut tensors = file.tensors::<f32>()?;
     let cell = tensorflow::lstm(&mut tensors, "rnn/lstm_cell/", &Default::default())?;
     // So far it was pasted.
@@ -123,7 +123,7 @@ fn tensorflow() -> Result<(), Error> {
 #[test]
 fn flax() -> Result<(), Error> {
     use rnn_cell::weights::{self, flax};
-    let file = weights::open("tests/fixtures/readers/flax_nnx.npz")?;
+    let file = weights::open("fixtures/readers/flax_nnx.npz")?;
     let mut tensors = file.tensors::<f32>()?;
     let cell = flax::simple(&mut tensors, "simple/")?;
     let cell = flax::gru(&mut tensors, "gru/")?;
@@ -138,7 +138,7 @@ fn flax() -> Result<(), Error> {
 #[test]
 fn haiku() -> Result<(), Error> {
     use rnn_cell::weights::{self, haiku};
-    let file = weights::open("tests/fixtures/readers/haiku.npz")?;
+    let file = weights::open("fixtures/readers/haiku.npz")?;
     let mut tensors = file.tensors::<f32>()?;
     let cell = haiku::vanilla_rnn(&mut tensors, "one_bias/vanilla_rnn/")?;
     let cell = haiku::lstm(&mut tensors, "lstm/lstm/")?;
