@@ -62,7 +62,9 @@ pub(super) trait Machine: Copy {
     fn simd(self) -> Self::S;
 
     /// Compiles `op` for this machine and runs it.
-    fn enter<Op: OnMachine>(self, op: Op);
+    fn enter<Op: OnMachine>(self, op: Op) {
+        self.simd().vectorize(Entered(self, op));
+    }
 
     /// The same four codes for every lane.
     fn codes(self, word: u32) -> Self::Codes;
@@ -119,9 +121,6 @@ impl<S: Simd> Machine for Plainly<S> {
     #[inline(always)]
     fn simd(self) -> S {
         self.0
-    }
-    fn enter<Op: OnMachine>(self, op: Op) {
-        self.0.vectorize(Entered(self, op));
     }
     #[inline(always)]
     fn codes(self, word: u32) -> [i8; 4] {

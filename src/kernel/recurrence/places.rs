@@ -13,9 +13,9 @@ pub struct Record<E> {
     pub(super) steps: usize,
     pub(super) rows: usize,
     pub(super) widths: Widths,
-    /// Written by the run before anybody reads: sums by products, the old state when it is loaded, the rest by
-    /// the run before its first step. All is one piece, because allocators are more likely to keep one large piece for the next run
-    /// than several.
+    /// Written by the run before anybody reads: sums by products, the old state when it is loaded, the rest before the
+    /// first step. All is one piece, because allocators are more likely to keep one large piece for the next run than
+    /// several.
     numbers: Box<[MaybeUninit<E>]>,
 }
 

@@ -1,6 +1,6 @@
 //! The dot product of bytes on x86-64.
 
-use super::{Entered, Machine, OnMachine};
+use super::{Machine, OnMachine};
 use pulp::x86::{V3, V4};
 use pulp::{Simd, cast};
 use std::arch::x86_64::{__m256i, __m512i, __mmask64, _mm512_dpbusd_epi32};
@@ -23,9 +23,6 @@ impl Machine for Signs {
     #[inline(always)]
     fn simd(self) -> V3 {
         self.0
-    }
-    fn enter<Op: OnMachine>(self, op: Op) {
-        Simd::vectorize(self.0, Entered(self, op));
     }
     #[inline(always)]
     fn codes(self, word: u32) -> (__m256i, __m256i) {
@@ -74,9 +71,6 @@ impl Machine for Masks {
     #[inline(always)]
     fn simd(self) -> V4 {
         self.0
-    }
-    fn enter<Op: OnMachine>(self, op: Op) {
-        Simd::vectorize(self.0, Entered(self, op));
     }
     #[inline(always)]
     fn codes(self, word: u32) -> (__m512i, __mmask64) {
