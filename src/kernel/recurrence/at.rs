@@ -39,9 +39,9 @@ const OUTPUT: Kind = Kind { accessor: "output", bit: 6 * MOST };
 
 impl At {
     /// # Safety
-    /// The row exists. For as long as slices of it are in use, nobody writes what is read through this, and nobody else
-    /// has these units of this row in what is written: [`Forward`](super::row::Forward) and
-    /// [`Backward`](super::row::Backward) say which is which.
+    /// The row exists, and so do the units: all of them if `whole`. For as long as slices of the row are in use, nobody
+    /// writes what is read through this, and nobody else has these units of this row in what is written:
+    /// [`Forward`](super::row::Forward) and [`Backward`](super::row::Backward) say which is which.
     #[inline(always)]
     pub(super) unsafe fn new((row, stage): (usize, usize), units: Range<usize>, width: usize, whole: bool) -> Self {
         debug_assert!(!whole || units == (0..width), "a stage of whole rows gets all units");
