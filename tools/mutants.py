@@ -110,7 +110,7 @@ def prepare(work, sample, seed):
     work.save("mutants.json", mutants)
     programs = work.load("programs.json", {})
     for name in PROGRAMS:
-        code, messages = work.cargo("test", "--no-run", *(["--lib"] if name == "lib" else ["--test", name]))
+        code, messages = work.cargo("test", "--no-run", *(["-p", "rnn-cell", "--lib"] if name == "lib" else ["--test", name]))
         made = [message["executable"] for message in messages if message["reason"] == "compiler-artifact" and message["executable"]]
         assert code == 0 and len(made) == 1, f"{name} does not compile"
         programs[name] = made[0]

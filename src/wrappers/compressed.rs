@@ -44,7 +44,7 @@ impl<C: RnnCell<Elem = f32>> Compressed<C> {
     ///
     /// # Errors
     /// [`Error::NotCompressible`]
-    /// - if a weight is not finite, or rounds to infinity.
+    /// - if a number of a matrix is not finite, or rounds to infinity. Biases stay as they are.
     /// - if the cell, or one inside, does not implement [`RnnCell::compress`] or shares its weights: a reference, an
     ///   `Arc`.
     /// - if a matrix of 8 bits multiplies more than 133,144 inputs or recurrent values.

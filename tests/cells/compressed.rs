@@ -97,6 +97,26 @@ fn int8_is_as_far_from_f32_as_its_steps_allow() {
     }
 }
 
+/// The figures of the guide's page.
+#[test]
+fn one_large_feature_costs_accuracy_in_int8_only() {
+    let rng = &mut rng(9);
+    let (plain, x) = (Lstm::<f32>::new(64, 128, rng), array((4, 50, 64), rng));
+    let error = |format, large: f32| {
+        let mut x: Array3<f32> = x.clone();
+        x.slice_mut(s![.., .., 3]).mapv_inplace(|x| large.copysign(x));
+        let small = Compressed::new(plain.clone(), format).unwrap();
+        let run = |outputs: Result<(Array3<f32>, _), _>| outputs.unwrap().0;
+        let difference = run(dynamic_rnn(&small, &x, None, None)) - run(dynamic_rnn(&plain, &x, None, None));
+        largest(difference.flatten().view())
+    };
+    for (large, at_most) in [(1.0, 0.006), (10.0, 0.025), (100.0, 0.12), (1000.0, 0.4)] {
+        let (bf16, int8) = (error(WeightFormat::Bf16, large), error(WeightFormat::Int8, large));
+        assert!(int8 <= at_most && int8 > at_most / 2.0, "{large}: {int8}");
+        assert!(bf16 <= 0.005, "{large}: {bf16}");
+    }
+}
+
 #[test]
 fn a_row_that_is_not_finite_is_nan_and_no_other() {
     let rng = &mut rng(8);

@@ -50,8 +50,8 @@ pub enum WeightFormat {
     /// are rounded to within 1/254 of the largest one of their unit.
     ///
     /// The inputs and the recurrent values of each row are rounded to 8 bits at every step, to within 1/254 of the
-    /// row's largest value. If a few large values leave the others too few bits, the row's rounding errors are
-    /// multiplied as well, which makes it 16 bits. A row with a value that is not finite gives NaN.
+    /// row's largest value. If a few large values leave most others too few bits, the row's rounding errors are
+    /// multiplied as well, which makes it 16 bits; the weights keep 8. A row with a value that is not finite gives NaN.
     Int8,
 }
 

@@ -1,9 +1,7 @@
 //! Compares sums over a million samples in `f32` with `f64`: losses and norms to 1e-6, gradients to 1e-5 of the largest
-//! number of their array. `RNN_CELL_SAMPLES=10000000 cargo test --release --test long_sums` takes more samples.
+//! number of their array. `RNN_CELL_SAMPLES=10000000 cargo test --release --test large` takes more samples.
 
-mod common;
-
-use common::{Rng, rng};
+use crate::common::{self, Rng, rng};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayView3, Axis, IxDyn, arr1, array};
 use rnn_cell::train::{
     self, Average, Back, BoxedTrainableCell, Gradients, StepBack, TrainableCell, clip_by_global_norm, gradient_error,

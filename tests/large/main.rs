@@ -1,0 +1,6 @@
+//! Millions of steps and samples, thousands of units.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod sizes;
+mod sums;
