@@ -147,13 +147,6 @@ fn resumed_training_has_the_bits_of_training_that_did_not_stop() {
 }
 
 #[test]
-fn a_checkpoint_every_no_steps_is_refused() {
-    let cell = Lstm::<f64>::new(1, 1, &mut rng(1));
-    let error = DynamicRnn::new(&cell).checkpoint_every(0).record(&Array3::zeros((1, 1, 1))).err();
-    assert_eq!(error, Some(Error::ZeroSize { argument: "checkpoint_every" }));
-}
-
-#[test]
 fn both_directions_are_each_direction() {
     let mut rng = rng(11);
     let (cell_fw, cell_bw) = (Lstm::<f64>::new(3, 4, &mut rng), Gru::<f64>::new(3, 2, &mut rng));
