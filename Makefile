@@ -32,7 +32,8 @@ tsan:
 	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --features rayon \
 		--target x86_64-unknown-linux-gnu --target-dir target/tsan --test cells --test training threads
 
-VALGRIND = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='valgrind -q --error-exitcode=9'
+# Tests that are not optimized would take an hour under it.
+VALGRIND = CARGO_PROFILE_TEST_OPT_LEVEL=2 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='valgrind -q --error-exitcode=9'
 
 # The kernels' own tests try each instruction set that valgrind knows, those of backward the widest.
 valgrind:
