@@ -1,1 +1,1 @@
-//! Only tests.
+//! Only tests and examples: `cargo test`, `cargo run --release --example batch`.

@@ -20,7 +20,7 @@ use std::io::{stdin, stdout};
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/g2p_en");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/g2p_en");
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     let mut format = None;
     if let Some(at) = words.iter().position(|word| word == "--format") {
