@@ -1,48 +1,7 @@
 //! [`Machine`]: the dot product of bytes on each instruction set. All give the same integers.
 
-#[cfg(target_arch = "x86_64")]
-mod x86;
-
-use crate::kernel::isa::Isa;
 use pulp::bytemuck::{bytes_of, cast_slice};
 use pulp::{Simd, WithSimd};
-#[cfg(target_arch = "x86_64")]
-use x86::{Masks, Signs, Vnni};
-
-impl Isa {
-    /// [`Machine::BIAS`].
-    pub(super) fn code_bias(self) -> u8 {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni(_) => <Vnni as Machine>::BIAS,
-            _ => 0,
-        }
-    }
-
-    /// The same without what only bytes need.
-    pub(super) fn without_bytes(self) -> Self {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni(simd) => Self::Avx512(simd),
-            _ => self,
-        }
-    }
-
-    /// Runs `op` on the machine of this instruction set.
-    pub(super) fn run_bytes<Op: OnMachine>(self, op: Op) {
-        match self {
-            Self::Scalar => Plainly(pulp::Scalar::new()).enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(simd) => Signs(simd).enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(simd) => Masks(simd).enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni(simd) => Vnni(simd).enter(op),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon(simd) => Plainly(simd).enter(op),
-        }
-    }
-}
 
 /// What runs on any machine. Its function is inlined into one that is compiled for the machine.
 pub(super) trait OnMachine {
@@ -101,7 +60,7 @@ impl<M: Machine, Op: OnMachine> WithSimd for Entered<M, Op> {
 
 /// Lane by lane, in the language's integers.
 #[derive(Clone, Copy)]
-struct Plainly<S>(S);
+pub(super) struct Plainly<S>(pub S);
 
 /// What `of` makes of the lanes of up to three vectors, as wide as one of `S`.
 #[inline(always)]

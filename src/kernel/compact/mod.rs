@@ -21,11 +21,14 @@
 //! thread, and whether or not the input half was computed earlier.
 
 pub(super) mod codes;
+mod dispatch;
 mod inputs;
 mod machine;
 mod multiply;
 mod plain;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub(super) use inputs::{Inputs, scratch_numbers};
 pub use multiply::Panels;

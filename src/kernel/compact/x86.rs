@@ -1,6 +1,6 @@
 //! The dot product of bytes on x86-64.
 
-use super::{Machine, OnMachine};
+use super::machine::{Machine, OnMachine};
 use pulp::x86::{V3, V4};
 use pulp::{Simd, cast};
 use std::arch::x86_64::{__m256i, __m512i, __mmask64, _mm512_dpbusd_epi32};
