@@ -18,7 +18,7 @@ from candidates import ROOT, drawn, listed, read
 from places import Edit, apply, guilty
 
 PROGRAMS = ["lib", "training", "fused", "cells", "sequences", "seq2seq", "numbers", "weights", "names", "readers", "onnx"]
-PROGRAMS += ["memory", "golden", "guard_pages", "examples"]
+PROGRAMS += ["memory", "golden", "guard_pages", "examples", "large"]
 ALIVE = ("survived", "not reached")
 # Faster to build. The dependencies stay as they are, so that a copy of the tree's own target folder saves building them.
 PROFILE = """

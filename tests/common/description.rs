@@ -17,8 +17,9 @@ use rnn_cell::{
 };
 use std::ops::Range;
 
-/// Runs the same `cases` cases every time, so that only the change is judged, or half as many without the feature `slow`.
-/// `PROPTEST_CASES` or `PROPTEST_RNG_SEED` give new ones. Failures are kept in a file beside the test and tried first from then on.
+/// Runs the same `cases` cases every time, so that only the change is judged; half as many without the feature `slow`.
+/// `PROPTEST_CASES` or `PROPTEST_RNG_SEED` give new ones. Failures are kept in a file beside the test and tried first
+/// from then on.
 pub fn config(cases: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     let cases = if cfg!(feature = "slow") { cases } else { cases / 2 };

@@ -1,5 +1,5 @@
 //! Compares sums over a million samples in `f32` with `f64`: losses and norms to 1e-6, gradients to 1e-5 of the largest
-//! number of their array. `RNN_CELL_SAMPLES=10000000 cargo test --release --test large` takes more samples.
+//! number of their array. `RNN_CELL_SAMPLES=10000000 cargo test --release --test large sums` takes more samples.
 
 use crate::common::{self, Rng, rng};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayRef2, ArrayView3, Axis, IxDyn, arr1, array};
