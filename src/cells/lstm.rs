@@ -255,10 +255,8 @@ impl<E: Float> LstmBuilder<E> {
             let mut diagonal = || drawn_vector(hidden, rng);
             Peepholes { w_f_diag: diagonal(), w_i_diag: diagonal(), w_o_diag: diagonal() }
         });
-        let projection = match self.num_proj {
-            Some(num_proj) => Some(drawn("projection/kernel", [hidden, num_proj], rng)?),
-            None => None,
-        };
+        let projection =
+            self.num_proj.map(|num_proj| drawn("projection/kernel", [hidden, num_proj], rng)).transpose()?;
         let bias = self.use_bias.then(|| Array1::zeros(4 * hidden));
         self.build_from(LstmWeights { kernel, bias, peepholes, projection })
     }

@@ -204,7 +204,15 @@ impl<'a, E: Element> Multiply<'a, E> {
             h: all.h.from(if all.recurrent > 0 { row } else { 0 }, 0),
             ..*all
         };
+        // Only the tiles that fit the registers are compiled.
         macro_rules! tiles {
+            ($out:expr) => {
+                if const { S::REGISTER_COUNT >= 32 } {
+                    tiles!($out; (1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
+                } else {
+                    tiles!($out; (1 1) (2 1) (3 1) (1 2));
+                }
+            };
             ($out:expr; $(($rows:literal $panels:literal))+) => {
                 match (height, block) {
                     $(($rows, $panels) => {
@@ -216,7 +224,7 @@ impl<'a, E: Element> Multiply<'a, E> {
         }
         if (panel + block) * out.panel <= self.room {
             let out = Out { rows: out.rows.from(row, panel * out.panel), ..out };
-            tiles!(out; (1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
+            tiles!(out);
             return;
         }
         let lanes = E::lanes::<S>();
@@ -227,7 +235,7 @@ impl<'a, E: Element> Multiply<'a, E> {
         let room = &mut sums.as_flattened_mut().as_flattened_mut()[..height * block * one];
         let sums = Grid::unwritten(room, (1, height, block * one), block * one).step(0);
         let near = Out { rows: sums.lines(), panel: one, vectors: std::array::from_fn(|v| v * lanes), add: false };
-        tiles!(near; (1 1) (2 1) (3 1) (4 1) (5 1) (6 1) (1 2) (1 4));
+        tiles!(near);
         for sum in 0..height * block {
             let (panel, row) = if block == 1 { (panel, row + sum) } else { (panel + sum, row) };
             // SAFETY: the tile wrote these sums. Row and panel exist, as do their places in `out` (asserted in `step`).

@@ -137,7 +137,12 @@ impl<E: Element> WithSimd for WeightGradients<'_, '_, E> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
-        if S::REGISTER_COUNT >= 32 { self.run::<S, { HEIGHTS[0] }>(s) } else { self.run::<S, { HEIGHTS[1] }>(s) }
+        // Only the tiles that fit the registers are compiled.
+        if const { S::REGISTER_COUNT >= 32 } {
+            self.run::<S, { HEIGHTS[0] }>(s);
+        } else {
+            self.run::<S, { HEIGHTS[1] }>(s);
+        }
     }
 }
 

@@ -41,6 +41,7 @@ mod archive;
 mod batch_norm;
 mod file;
 pub mod flax;
+mod format;
 pub mod haiku;
 pub mod keras;
 mod layer;
@@ -65,8 +66,9 @@ mod tensors;
 mod wire;
 
 pub use batch_norm::{BatchNorm, Normalizable};
+pub use format::Format;
 pub use layer::Layer;
-pub use open::{File, Format, open};
+pub use open::{File, open};
 pub use recognize::{layers, only_layer};
 pub use stack::Stack;
 pub use tensors::Tensors;

@@ -17,6 +17,10 @@ pub(super) trait Machine: Copy {
     const ROWS: usize;
     /// What is added to every code to make it unsigned, where the dot product wants that.
     const BIAS: u8 = 0;
+    /// Whether this is another machine, but for bytes. All else runs there, as [`Isa::without_bytes`] says.
+    ///
+    /// [`Isa::without_bytes`]: crate::kernel::isa::Isa::without_bytes
+    const ONLY_BYTES: bool = false;
 
     fn simd(self) -> Self::S;
 

@@ -107,6 +107,7 @@ impl Machine for Vnni {
     type Codes = __m512i;
     const ROWS: usize = 6;
     const BIAS: u8 = 128;
+    const ONLY_BYTES: bool = true;
 
     #[inline(always)]
     fn simd(self) -> V4 {

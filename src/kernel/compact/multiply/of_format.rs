@@ -21,6 +21,9 @@ struct OfFormat<'p, 'm, 'a, const INT8: bool>(&'p Panels<'m, 'a, f32>);
 impl<const INT8: bool> OnMachine for OfFormat<'_, '_, '_, INT8> {
     #[inline(always)]
     fn run<M: Machine>(self, machine: M) {
+        if const { M::ONLY_BYTES && !INT8 } {
+            unreachable!("16-bit weights run without it");
+        }
         let Panels { multiply, panels } = self.0;
         let panels = panels.clone();
         match multiply.compact.shape.vectors(<M::S as Simd>::I32_LANES) {
