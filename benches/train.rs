@@ -1,6 +1,7 @@
 //! Training: a recorded forward pass and backward with all gradients, of weights, inputs and initial state.
 //!
-//! `train/<cell>/<workload>`, f32 on one thread; `ragged` is batch32 with random lengths 1 to 100. `cargo bench --bench train -- train/lstm` runs what its name matches.
+//! `train/<cell>/<workload>`, f32 on one thread; `ragged` is batch32 with random lengths 1 to 100.
+//! `cargo bench --manifest-path benches/Cargo.toml --bench train -- train/lstm` runs what its name matches.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array3;

@@ -1,6 +1,6 @@
 //! The laws over random cells, shapes, lengths and numbers, bit for bit. Failures shrink to a small case.
 //!
-//! `PROPTEST_CASES=5000 cargo test --test properties` tries more than the few cases of every run.
+//! `PROPTEST_CASES=5000 cargo test --test cells properties` tries more than the few cases of every run.
 
 use crate::common::description::{config, pieces};
 use crate::common::problem::{Problem, Run, assert_same, assert_same_state, laid_out, problem, special};

@@ -1,6 +1,6 @@
 //! A cell allocates nothing after its first step; nor does a stream of it, or a driver that reuses its buffers.
 //!
-//! `RNN_CELL_SOAK_STEPS=20000000 cargo test --test allocations soak` runs streams for that many steps.
+//! `RNN_CELL_SOAK_STEPS=20000000 cargo test --features slow --test memory soak` runs streams for that many steps.
 
 use crate::allocator::{allocations, measured};
 use crate::common::description::{Description, config, description};

@@ -47,7 +47,7 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WeightFormat {
     /// bfloat16: 16 bits, with the range of `f32` and 8 significant bits. Weights are rounded to the nearest, ties to
-    /// even: to within 1/512 of their value. Everything else is computed in `f32`.
+    /// even: to within 1/256 of their value. Everything else is computed in `f32`.
     Bf16,
     /// 8-bit integers, with a scale per unit of each gate, one for the inputs and one for the recurrent values. Weights
     /// are rounded to within 1/254 of the largest one of their unit.
