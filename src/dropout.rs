@@ -92,6 +92,9 @@ impl<E: Float, S: State<E>> State<E> for DropoutState<S> {
             (to, from) => *to = from.clone(),
         }
     }
+    fn set_to_zero(&mut self) {
+        self.inner.set_to_zero();
+    }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.inner.visit_droppable_mut(visit);
     }

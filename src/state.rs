@@ -47,9 +47,18 @@ pub trait State<E: Float>: Clone + Send + Sync + 'static {
         self.clone_from(from);
     }
 
+    /// Sets the numbers to those of a zero state, for a reset to zero.
+    ///
+    /// The provided version sets all leaves to 0. A monotonic attention goes back to the beginning of its memory. States
+    /// made of states do this with each of their parts.
+    fn set_to_zero(&mut self) {
+        self.visit_mut(&mut |mut leaf| leaf.fill(E::zero()));
+    }
+
     /// Visits the leaves that state dropout may touch, in the order of [`visit_mut`](Self::visit_mut).
     ///
     /// The provided version visits all leaves. An LSTM leaves out c, as in TensorFlow: it is memory, not an activation.
+    /// An attention leaves out its alignments.
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.visit_mut(visit);
     }
@@ -165,6 +174,9 @@ impl<E: Float, S: State<E>> State<E> for Vec<S> {
             to.copy_from(from);
         }
     }
+    fn set_to_zero(&mut self) {
+        self.iter_mut().for_each(S::set_to_zero);
+    }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.iter_mut().for_each(|state| state.visit_droppable_mut(visit));
     }
@@ -201,6 +213,9 @@ macro_rules! tuple_state {
             }
             fn copy_from(&mut self, from: &Self) {
                 $(self.$index.copy_from(&from.$index);)+
+            }
+            fn set_to_zero(&mut self) {
+                $(self.$index.set_to_zero();)+
             }
             fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
                 $(self.$index.visit_droppable_mut(visit);)+

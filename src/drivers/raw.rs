@@ -79,7 +79,8 @@ impl<C: RnnCell> std::fmt::Debug for RawStep<'_, C> {
 /// ```
 ///
 /// # Errors
-/// - [`Error::StateShape`] or [`Error::StateLeaves`] if the closure leaves a state of the wrong shape.
+/// - [`Error::StateShape`] or [`Error::StateLeaves`] if the closure leaves a state of the wrong shape: of another than
+///   after its first call, if it is a memory's length.
 /// - What [`RnnCell::check_state`] finds wrong in a state, such as [`Error::NoMemory`].
 /// - [`Error::ArrayShape`] if it emits a wrong batch size, or changes the width.
 pub fn raw_rnn<C: RnnCell>(
@@ -158,7 +159,7 @@ impl<'c, C: RnnCell> RawRnn<'c, C> {
         mut loop_fn: impl FnMut(&mut RawStep<'_, C>) -> Result<(), E>,
     ) -> Result<Unrolled<C>, E> {
         let Self { cell, batch, initial_state } = self;
-        let leaves = leaf_shapes(&cell.zero_state(0));
+        let mut leaves = leaf_shapes(&cell.zero_state(0));
         let mut state = checked_state("initial_state", cell, batch, initial_state)?;
         let mut finals = None;
         let mut rows = Rows::new(cell, batch);
@@ -184,7 +185,10 @@ impl<'c, C: RnnCell> RawRnn<'c, C> {
                 emitted.push(time, emit.as_deref().unwrap_or(&output), &rows.active)?;
             }
             // Only now: the first call may have turned dropout on.
-            let finals = finals.get_or_insert_with(|| state.clone());
+            let finals = finals.get_or_insert_with(|| {
+                leaves = leaf_shapes(&state);
+                state.clone()
+            });
             for &row in rows.active.iter().filter(|&&row| finished[row]) {
                 finals.copy_row(row, &state, row);
                 output.row_mut(row).fill(C::Elem::default());

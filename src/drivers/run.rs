@@ -78,7 +78,7 @@ impl<C: RnnCell> Run<'_, C> {
         let initial = schedule.has_resets().then(|| {
             let initial = copied(initial, state);
             if schedule.resets_to_zero() {
-                initial.visit_mut(&mut |mut leaf| leaf.fill(C::Elem::default()));
+                initial.set_to_zero();
             }
             &*initial
         });

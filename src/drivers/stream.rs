@@ -145,7 +145,8 @@ impl<C: RnnCell> Stream<C> {
     /// Continues from `state`. A reset still goes back to the initial state.
     ///
     /// # Errors
-    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch.
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if the state does not fit the cell or the batch, or attends to a
+    ///   memory of another length than the initial state's.
     /// - What [`RnnCell::check_state`] finds wrong, such as [`Error::NoMemory`].
     pub fn set_state(&mut self, state: C::State) -> Result<(), Error> {
         self.check(&state)?;
@@ -166,8 +167,8 @@ impl<C: RnnCell> Stream<C> {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if `change` leaves a state that does not fit the cell or the
-    ///   batch.
+    /// - [`Error::StateShape`] or [`Error::StateLeaves`] if `change` leaves a state that
+    ///   [`set_state`](Self::set_state) refuses.
     /// - What [`RnnCell::check_state`] finds wrong, such as [`Error::NoMemory`].
     ///
     /// All rows are then back at the initial state. They are too if `change` panics and leaves such a state.

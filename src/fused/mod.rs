@@ -53,16 +53,18 @@
 //! # Mistakes
 //!
 //! A slice that the cell does not have, a stage that multiplies something of another width, or gradients of another
-//! stage panic. The message says what was asked and what there is, and names the line of your equation. Nothing checks
-//! the equation itself: that is what [`gradient_error`](crate::train::gradient_error) is for.
+//! stage panic. The message says what was asked and what there is; for a slice, it names the line of your equation.
+//! Nothing checks the equation itself: that is what [`gradient_error`](crate::train::gradient_error) is for. It does not
+//! see weights that are not cut to [`Forward::units`]: those are wrong in large batches only.
 //!
 //! # Speed
 //!
 //! - Mark `forward` and `backward` `#[inline(always)]`: that compiles them into each instruction set's loops over rows.
 //! - Write the loop over a row with [`Vector::units`]. A plain loop over the slices works too, but is vectorized only
 //!   where the compiler sees how. [`Activation::apply`](crate::Activation::apply) takes a whole slice.
-//! - By default a stage gets some units of a row at a time, and threads can share the units of a row. A stage that
-//!   needs whole rows, as layer normalization does, says so with [`Stage::whole_rows`].
+//! - By default a stage gets some units of a row at a time, and threads can share the units of a row. So cut weights of
+//!   the cell's own that have a number per unit, as in `&u[row.units()]`. A stage that needs whole rows, as layer
+//!   normalization does, says so with [`Stage::whole_rows`].
 
 mod back;
 pub(crate) mod cell;

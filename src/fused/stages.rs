@@ -35,8 +35,8 @@ impl<'a, E: Float> Stages<'a, E> {
         Self(self.0.temporary(width))
     }
 
-    /// Adds an accumulator with `width` numbers per row, in which the backward pass sums the gradients of weights that
-    /// belong to no product. Accumulators are numbered from 0; there are at most four.
+    /// Adds an accumulator with `width` numbers per row, 1 for a single number, in which the backward pass sums the
+    /// gradients of weights that belong to no product. Accumulators are numbered from 0; there are at most four.
     ///
     /// # Panics
     /// If there are more.

@@ -10,7 +10,8 @@ pub enum Probability {
     /// exp(score) / Σ exp(score).
     #[default]
     Softmax,
-    /// 1 at the largest score, the first of equal ones, and 0 elsewhere. No gradient flows to the scores.
+    /// 1 at the largest score, the first of equal ones, and 0 elsewhere. NaN are skipped. No gradient flows to the
+    /// scores.
     Hardmax,
     /// 1 / (1 + e^−score), each for itself.
     Sigmoid,
@@ -61,7 +62,8 @@ impl Align {
             }
             Self::Plain(Probability::Hardmax) => {
                 alignments.fill(E::zero());
-                let best = (1..scores.len()).fold(0, |best, at| if scores[at] > scores[best] { at } else { best });
+                let larger = |at: usize, best: usize| scores[at] > scores[best] || scores[best].is_nan();
+                let best = (1..scores.len()).fold(0, |best, at| if larger(at, best) { at } else { best });
                 alignments[best] = E::one();
             }
             Self::Plain(Probability::Sigmoid) => {

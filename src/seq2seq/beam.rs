@@ -6,7 +6,7 @@ use super::decode::Decoder;
 use super::embedding_helper::Tokens;
 use super::state::tile_batch;
 use super::tree::gather_tree;
-use crate::checks::{check_finite, check_number, check_sizes, checked_state};
+use crate::checks::{check_finite, check_number, check_shape, check_sizes, checked_state};
 use crate::fused::Workspace;
 use crate::kernel::zeros;
 use crate::{Dense, Embedding, Error, Float, RnnCell, State};
@@ -23,6 +23,9 @@ use ndarray::{Array2, Array3};
 /// and token win. A beam that emits the end token is finished and competes with its score. As in TensorFlow, its length
 /// counts the end token from the next step on, and if there are fewer live continuations than beams, others of finished
 /// beams fill the rest, scored with the lowest finite number. Without penalties a beam of 1 is greedy decoding.
+///
+/// With a penalty, the order of a row's final beams may depend on the other rows, as in TensorFlow: a beam that ended in
+/// the last step has its end token and its coverage counted in the next one, which runs only if some row needs it.
 ///
 /// The state is that of a batch that is not tiled: every beam starts from its row, and shares the row's memory. Finished
 /// beams are not computed, so their final cell state is the one they finished with; in TensorFlow it goes on.
@@ -110,7 +113,7 @@ impl<'a, C: RnnCell> BeamSearchDecoder<'a, C> {
 
     /// The factor of the coverage penalty Σ ln(min(Σ alignments, 1)) over the memory, which a finished beam gets (Wu et
     /// al., 2016). Steps of the memory that were never attended to are left out, as in TensorFlow. Must be finite, and 0
-    /// if no cell attends. Default: 0, no penalty.
+    /// if no cell attends, or if memories differ in length. Default: 0, no penalty.
     #[must_use]
     pub fn coverage_penalty_weight(mut self, coverage_penalty_weight: f64) -> Self {
         self.penalties.coverage = coverage_penalty_weight;
@@ -140,10 +143,10 @@ impl<C: RnnCell> Decoder for BeamSearchDecoder<'_, C> {
         }
         let mut first = zeros((batch, inputs));
         self.tokens.initialize(self.output_size(), &mut first)?;
-        let accumulated = mean_alignments(&state);
-        let attends = accumulated.is_some() || self.penalties.coverage == 0.0;
-        check_number("coverage_penalty_weight", self.penalties.coverage, attends, "0 if no cell attends")?;
-        let accumulated = accumulated.filter(|_| self.penalties.coverage != 0.0);
+        let coverage = self.penalties.coverage;
+        let accumulated = if coverage == 0.0 { None } else { mean_alignments(&state)? };
+        let attends = accumulated.is_some() || coverage == 0.0;
+        check_number("coverage_penalty_weight", coverage, attends, "0 if no cell attends")?;
         let beams = (0..batch * self.beam_width).map(|at| {
             let row = at / self.beam_width;
             Beam::first(at % self.beam_width == 0, accumulated.as_ref().map(|all| all.row(row).to_vec()))
@@ -172,7 +175,7 @@ impl<C: RnnCell> Decoder for BeamSearchDecoder<'_, C> {
             None => run.logits.assign(&run.output),
         }
         if self.penalties.coverage != 0.0 {
-            let alignments = mean_alignments(&run.state).expect("the cell attends");
+            let alignments = mean_alignments(&run.state)?.expect("the cell attends");
             let live = run.beams.iter_mut().filter(|beam| !beam.finished);
             live.zip(alignments.rows()).for_each(|(beam, alignments)| beam.accumulate(alignments));
         }
@@ -262,16 +265,24 @@ impl<C: RnnCell> Run<C> {
 }
 
 /// The alignments of a state, (batch, time): the mean of its mechanisms'. `None` if nothing attends.
-fn mean_alignments<E: Float, S: State<E>>(state: &S) -> Option<Array2<E>> {
-    let (mut sum, mut count) = (None::<Array2<E>>, 0);
+///
+/// # Errors
+/// [`Error::ArrayShape`] if their memories differ in length.
+fn mean_alignments<E: Float, S: State<E>>(state: &S) -> Result<Option<Array2<E>>, Error> {
+    let (mut sum, mut count, mut fits) = (None::<Array2<E>>, 0, Ok(()));
     state.visit_alignments(&mut |alignments| {
-        count += 1;
         match &mut sum {
             None => sum = Some(alignments.to_owned()),
-            Some(sum) => *sum += &alignments,
+            Some(sum) if sum.dim() == alignments.dim() => *sum += &alignments,
+            Some(sum) if fits.is_ok() => {
+                let name = format!("with a coverage penalty, the alignments of mechanism {count}");
+                fits = check_shape(name, sum.shape(), alignments.shape());
+            }
+            Some(_) => (),
         }
+        count += 1;
     });
-    sum.map(|sum| sum / E::of(f64::from(count)))
+    fits.map(|()| sum.map(|sum| sum / E::of(f64::from(count))))
 }
 
 impl<C: RnnCell> std::fmt::Debug for BeamSearchDecoder<'_, C> {

@@ -89,13 +89,15 @@ impl<E: Float> Candidates<E> {
         logits: &ArrayRef1<E>,
     ) -> Result<(), Error> {
         let largest = logits[best(row, time, logits)?];
+        // If the largest is infinite, its distance from itself is not a number.
+        let below = |logit: E| if logit == largest { E::zero() } else { logit - largest };
         let numbers = logits.iter().filter(|logit| !logit.is_nan());
-        let sum: f64 = numbers.map(|&logit| (logit - largest).exp().as_f64()).sum();
+        let sum: f64 = numbers.map(|&logit| below(logit).exp().as_f64()).sum();
         let log_sum = E::of(sum.ln());
         let ends: E = self.penalties.of_length(beam.length);
         let goes_on: E = self.penalties.of_length(beam.length + 1);
         for (token, &logit) in logits.iter().enumerate().filter(|(_, logit)| !logit.is_nan()) {
-            let log_prob = beam.log_prob + ((logit - largest) - log_sum);
+            let log_prob = beam.log_prob + (below(logit) - log_sum);
             let score = log_prob / if token == self.end_token { ends } else { goes_on };
             self.add(Candidate { score, log_prob, parent: self.beams, token });
         }

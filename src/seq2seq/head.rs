@@ -12,6 +12,8 @@ pub(crate) struct Head<E> {
     pub alignments: Array2<E>,
     pub rows: Vec<HeadRow<E>>,
     pub keeps_history: bool,
+    /// Whether the alignments are a position, which starts at the memory's beginning.
+    pub is_monotonic: bool,
 }
 
 /// What belongs to a row of a head, beside its alignments.
@@ -82,19 +84,27 @@ impl<E: Float> HeadRow<E> {
 
 impl<E: Float> Head<E> {
     /// Without a memory.
-    pub(super) fn empty(batch: usize, keeps_history: bool) -> Self {
-        Self { alignments: zeros((batch, 0)), rows: vec![HeadRow::default(); batch], keeps_history }
+    pub(super) fn empty(batch: usize, is_monotonic: bool, keeps_history: bool) -> Self {
+        let rows = vec![HeadRow::default(); batch];
+        Self { alignments: zeros((batch, 0)), rows, keeps_history, is_monotonic }
     }
 
     /// Before the first step.
     pub(super) fn new(memory: &AttentionMemory<E>, is_monotonic: bool, keeps_history: bool) -> Self {
         let batch = memory.batch_size();
-        let mut alignments = zeros((batch, memory.time()));
-        if is_monotonic {
-            alignments.column_mut(0).fill(E::one());
-        }
         let row = |row| HeadRow { memory: Some(MemoryRow::new(memory, row)), ..HeadRow::default() };
-        Self { alignments, rows: (0..batch).map(row).collect(), keeps_history }
+        let (alignments, rows) = (zeros((batch, memory.time())), (0..batch).map(row).collect());
+        let mut head = Self { alignments, rows, keeps_history, is_monotonic };
+        head.go_to_first();
+        head
+    }
+
+    /// Sets the alignments to those before the first step.
+    pub(super) fn go_to_first(&mut self) {
+        self.alignments.fill(E::zero());
+        if self.is_monotonic && self.alignments.ncols() > 0 {
+            self.alignments.column_mut(0).fill(E::one());
+        }
     }
 
     /// Adds the alignments to the history, if it is kept.
@@ -118,6 +128,7 @@ impl<E: Float> Head<E> {
             alignments: self.alignments.select_rows(rows),
             rows: rows.iter().map(|&row| self.rows[row].clone()).collect(),
             keeps_history: self.keeps_history,
+            is_monotonic: self.is_monotonic,
         }
     }
 }

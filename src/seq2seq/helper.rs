@@ -234,6 +234,16 @@ impl<E: Float> Source<'_, E> {
         }
     }
 
+    /// What was chosen for row `at` of a step. Past the row's length, where it reads anything, no choice is no error.
+    pub(super) fn unless_past<S>(
+        &self,
+        step: &HelperStep<'_, E, S>,
+        at: usize,
+        found: Result<usize, Error>,
+    ) -> Result<usize, Error> {
+        if step.time < self.lengths[step.rows[at]] { found } else { Ok(found.unwrap_or(0)) }
+    }
+
     /// Features per input.
     pub(super) fn width(&self) -> usize {
         self.inputs.dim().2
@@ -256,7 +266,8 @@ impl<E: Float> Helper for TrainingHelper<'_, E> {
     }
     fn next(&mut self, mut step: HelperStep<'_, E, usize>) -> Result<(), Error> {
         for at in 0..step.rows.len() {
-            step.samples[at] = best(step.rows[at], step.time, &step.outputs.row(at))?;
+            let found = best(step.rows[at], step.time, &step.outputs.row(at));
+            step.samples[at] = self.source.unless_past(&step, at, found)?;
             self.source.next(&mut step, at);
         }
         Ok(())

@@ -73,7 +73,10 @@ impl<E: Float> Helper for ScheduledEmbeddingTrainingHelper<'_, E> {
             let place = (step.rows[at], step.time);
             let draws = self.draws.uniform(place.0, place.1, WHETHER) < self.sampling_probability;
             step.samples[at] = match draws {
-                true => Some(self.draws.class(place, &step.outputs.row(at), 1.0)?),
+                true => {
+                    let found = self.draws.class(place, &step.outputs.row(at), 1.0);
+                    Some(self.source.unless_past(&step, at, found)?)
+                }
                 false => None,
             };
             self.source.next(&mut step, at);

@@ -59,8 +59,8 @@ impl<S, E: Float> AttentionState<S, E> {
     }
 
     /// The alignments of a mechanism after every step since the state was made, (steps, batch, time): 0 past a row's
-    /// end, and empty if the wrapper keeps no history. (In TensorFlow the entries of a finished row go on, computed
-    /// from its frozen state.)
+    /// end, and empty if the wrapper keeps no history. Only steps that ran count: masked ones have no entry, and a row
+    /// that is reset starts anew. (In TensorFlow the entries of a finished row go on, computed from its frozen state.)
     ///
     /// # Panics
     /// If there is no such mechanism.
@@ -142,6 +142,7 @@ impl<S: Clone, E: Float> Clone for AttentionState<S, E> {
             alignments: head.alignments.clone(),
             rows: head.rows.clone(),
             keeps_history: head.keeps_history,
+            is_monotonic: head.is_monotonic,
         });
         Self { cell_state: self.cell_state.clone(), attention: self.attention.clone(), heads: heads.collect() }
     }
@@ -201,12 +202,17 @@ impl<E: Float, S: State<E>> State<E> for AttentionState<S, E> {
             to.alignments.copy_from(&from.alignments);
             to.rows.clone_from(&from.rows);
             to.keeps_history = from.keeps_history;
+            to.is_monotonic = from.is_monotonic;
         }
+    }
+    fn set_to_zero(&mut self) {
+        self.cell_state.set_to_zero();
+        self.attention.fill(E::zero());
+        self.heads.iter_mut().for_each(Head::go_to_first);
     }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.cell_state.visit_droppable_mut(visit);
         visit(self.attention.view_mut());
-        self.heads.iter_mut().for_each(|head| visit(head.alignments.view_mut()));
     }
     fn visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>)) {
         self.heads.iter().for_each(|head| visit(head.alignments.view()));

@@ -261,7 +261,7 @@ impl<C: RnnCell<Elem = E>, E: Float, J: Joiner<E>> Decoder for Chunk<'_, '_, '_,
 
 impl Row {
     fn go_on(&mut self, frames: usize) {
-        self.at += frames;
+        self.at = self.at.saturating_add(frames);
         if frames > 0 {
             self.symbols = 0;
         }

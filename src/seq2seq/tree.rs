@@ -31,7 +31,7 @@ pub fn gather_tree(
             for step in (0..length.min(steps)).rev() {
                 beams[[step, row, beam]] = step_ids[[step, row, from]];
                 let parent = parent_ids[[step, row, from]];
-                if parent >= width {
+                if step > 0 && parent >= width {
                     let argument = format!("parent_ids[{step}, {row}, {from}]");
                     return Err(Error::OutOfBounds { argument, found: parent, count: width, of: "beams" });
                 }

@@ -206,10 +206,12 @@ impl<C: RnnCell> RnnCell for AttentionWrapper<C> {
     }
     /// A state without a memory, in which no step can run. See [`AttentionWrapper::attend`].
     fn zero_state(&self, batch: usize) -> Self::State {
+        let empty =
+            |mechanism: &AttentionMechanism<_>| Head::empty(batch, mechanism.is_monotonic(), self.alignment_history);
         AttentionState {
             cell_state: self.cell.zero_state(batch),
             attention: zeros((batch, self.attention_size())),
-            heads: self.mechanisms.iter().map(|_| Head::empty(batch, self.alignment_history)).collect(),
+            heads: self.mechanisms.iter().map(empty).collect(),
         }
     }
     fn check_state(&self, state: &Self::State) -> Result<(), Error> {

@@ -72,6 +72,9 @@ impl<E: Float> State<E> for DynState<E> {
             *self = from.clone();
         }
     }
+    fn set_to_zero(&mut self) {
+        self.0.erased_set_to_zero();
+    }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.0.erased_visit_droppable_mut(visit);
     }
@@ -97,6 +100,7 @@ trait ErasedState<E: Float>: Send + Sync {
     fn erased_copy_row(&mut self, row: usize, from: &DynState<E>, from_row: usize);
     /// Returns false, and copies nothing, if `from` is of another type.
     fn erased_copy_from(&mut self, from: &DynState<E>) -> bool;
+    fn erased_set_to_zero(&mut self);
     fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>));
     fn erased_visit_alignments<'a>(&'a self, visit: &mut dyn FnMut(ArrayView2<'a, E>));
     fn erased_seed_dropout(&mut self, seed: Option<u64>);
@@ -141,6 +145,9 @@ impl<E: Float, S: State<E>> ErasedState<E> for S {
         let Some(from) = from.downcast_ref::<S>() else { return false };
         self.copy_from(from);
         true
+    }
+    fn erased_set_to_zero(&mut self) {
+        self.set_to_zero();
     }
     fn erased_visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, E>)) {
         self.visit_droppable_mut(visit);

@@ -53,6 +53,9 @@ impl State<f64> for Loud {
         called("copy_from");
         self.0.clone_from(&from.0);
     }
+    fn set_to_zero(&mut self) {
+        called("set_to_zero");
+    }
     fn visit_droppable_mut<'a>(&'a mut self, visit: &mut dyn FnMut(ArrayViewMut2<'a, f64>)) {
         called("visit_droppable_mut");
         visit(self.0[1].view_mut());
@@ -177,6 +180,7 @@ fn state_is_heard<S: State<f64>>(name: &str, inside: usize, state: &mut S) {
     let visits = calls(|| state.visit_droppable_mut(&mut |_| leaves += 1));
     assert_eq!((visits, leaves), (expected("visit_droppable_mut"), inside), "{name}");
     assert_eq!(calls(|| state.seed_dropout(Some(1))), expected("seed_dropout"), "{name}");
+    assert_eq!(calls(|| state.set_to_zero()), expected("set_to_zero"), "{name}");
 }
 
 fn weights_are_heard<P: ParametersMut<f64>>(name: &str, inside: usize, mut parameters: P) {

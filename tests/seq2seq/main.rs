@@ -3,6 +3,7 @@
 mod attention;
 mod compressed;
 mod decoders;
+mod edges;
 mod gradients;
 mod models;
 mod recorded;

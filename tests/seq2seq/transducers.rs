@@ -138,3 +138,15 @@ fn what_cannot_be_transduced_is_an_error() {
     let error = stream.push(&Array3::zeros((2, 2, DEPTH)), None).unwrap_err();
     assert!(matches!(error, Error::AllNan { row: 0, time: 0 }));
 }
+
+/// A duration beyond all frames ends the utterance.
+#[test]
+fn a_duration_may_be_any_number() {
+    let model = Model::new(1, &mut rng(23));
+    let join = |_: &ArrayRef2<f64>, _: &ArrayRef2<f64>, logits: &mut ArrayRef2<f64>| logits.fill(0.0);
+    let builder = Model::builder(&[usize::MAX], 1);
+    let mut stream = builder.build(&model.cell, &model.embedding, join, 1).unwrap();
+    for _ in 0..2 {
+        assert!(stream.push(&Array3::zeros((3, 1, DEPTH)), None).unwrap()[0].len() <= 1);
+    }
+}

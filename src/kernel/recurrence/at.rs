@@ -214,7 +214,10 @@ fn refuse_later(stage: usize, number: usize) -> ! {
 #[track_caller]
 fn refuse_part(stage: usize, accessor: &'static str, number: usize, width: usize, units: usize) -> ! {
     let asked = Asked { stage, accessor, number };
-    panic!("{asked} of width {width}, but gets some of its {units} units at a time: it must take whole rows");
+    panic!(
+        "{asked} of width {width}, but gets some of its {units} units at a time: it must take whole rows, unless the \
+         width is wrong"
+    );
 }
 
 #[cold]

@@ -28,12 +28,13 @@ impl<'a, E: Kernels> Run<'a, E> {
         let (is_int8, is_hoisted) = (compact.format() == WeightFormat::Int8, self.hoists.has(k));
         let mut recurrent = self.operand(stage, t);
         if is_int8 {
-            self.encode(codes, k, (t, is_hoisted), recurrent, team);
+            self.encode(codes, (k, t), recurrent, team);
             recurrent = recurrent.map(|_| codes.operands[k].step(0));
         }
         let inputs = if is_int8 { codes.x } else { self.places.x };
         let hoisted = is_hoisted.then(|| self.compact_inputs((k, weights), (t, inputs, is_int8), team));
-        let inputs = (!is_hoisted && compact.shape().inputs > 0).then(|| inputs.step(if is_int8 { 0 } else { t }));
+        let at = if is_int8 { t % inputs.dim().0.max(1) } else { t };
+        let inputs = (!is_hoisted && compact.shape().inputs > 0).then(|| inputs.step(at));
         let (factors, sums) = (Factors { inputs, hoisted, recurrent }, self.places.sums[k].step(t));
         if let Some(multiply) = multiply {
             multiply.step(&factors, sums);
@@ -48,19 +49,14 @@ impl<'a, E: Kernels> Run<'a, E> {
     }
 
     /// Computes the codes of a stage's operand and, once for all stages, those of the inputs.
-    fn encode(
-        &self,
-        codes: &Codes<'a, E>,
-        k: usize,
-        (t, is_hoisted): (usize, bool),
-        operand: Option<Rows<'a, E>>,
-        team: &mut Team<'_>,
-    ) {
+    fn encode(&self, codes: &Codes<'a, E>, (k, t): (usize, usize), operand: Option<Rows<'a, E>>, team: &mut Team<'_>) {
         let (steps, rows, inputs) = self.places.x.dim();
         let Codes { x, first, operands } = codes;
-        let encodes_inputs = k == *first && (!is_hoisted || t.is_multiple_of(HOISTED_STEPS));
-        if encodes_inputs && is_hoisted {
-            let count = HOISTED_STEPS.min(steps - t);
+        // Of many steps if any stage is hoisted, even if this one is not.
+        let kept = x.dim().0;
+        let encodes_inputs = k == *first && t.is_multiple_of(kept);
+        if encodes_inputs && kept > 1 {
+            let count = kept.min(steps - t);
             for row in 0..rows {
                 let (from, to) = (self.places.x.steps_of(row, t), x.steps_of(row, 0));
                 let mut turn = team.turn(count);
@@ -69,12 +65,12 @@ impl<'a, E: Kernels> Run<'a, E> {
                 }
             }
         }
-        if operand.is_none() && (is_hoisted || !encodes_inputs) {
+        if operand.is_none() && (kept > 1 || !encodes_inputs) {
             return;
         }
         let mut turn = team.turn(rows);
         while let Some(rows) = turn.next() {
-            if encodes_inputs && !is_hoisted {
+            if encodes_inputs && kept == 1 {
                 self.encode_rows(self.places.x.step(t), x.step(0), rows.clone(), inputs);
             }
             if let Some(operand) = operand {

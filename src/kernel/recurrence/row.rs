@@ -62,7 +62,7 @@ impl<'a, E> Forward<'a, E> {
         self.at.write(NEW_STATE, leaf, &self.step.new)
     }
 
-    /// A temporary, which one stage hands to a later one of the same step.
+    /// A temporary, for a later stage of the same step, or for backward.
     ///
     /// # Panics
     /// If there is none, or it was handed out before.
@@ -89,7 +89,8 @@ impl<'a, E> Forward<'a, E> {
         self.at.whole_row(self.step.x)
     }
 
-    /// Which units of the row these are.
+    /// Which units of the row these are. Cut the cell's own weights to them: in a large batch a row's units come in
+    /// several calls.
     #[inline(always)]
     #[must_use]
     pub fn units(&self) -> Range<usize> {
