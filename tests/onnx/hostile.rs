@@ -32,7 +32,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 /// Reads all of a file, in bounded memory. `Ok` tells how many cells were made.
-fn read(file: &[u8]) -> Result<usize, Error> {
+pub fn read(file: &[u8]) -> Result<usize, Error> {
     let (opened, _, peak) =
         measured(|| Model::from_bytes(file).and_then(|model| model.nodes().map(|nodes| nodes.len())));
     assert!(peak <= LIST * file.len() + FIXED, "{peak} bytes to open a file of {}", file.len());
@@ -73,7 +73,7 @@ fn node_refused(nodes: &[Vec<u8>], tensors: &[Vec<u8>], [w, r]: [&str; 2]) -> St
 }
 
 /// W and R of a simple network of one unit.
-fn weights() -> [Vec<u8>; 2] {
+pub fn weights() -> [Vec<u8>; 2] {
     ["w", "r"].map(|name| tensor(name, &[1, 1, 1], &1.0_f32.to_le_bytes()))
 }
 

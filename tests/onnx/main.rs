@@ -5,5 +5,7 @@ mod allocator;
 mod door;
 mod hostile;
 mod models;
+mod states;
+mod ways;
 mod wire;
 mod writing;
