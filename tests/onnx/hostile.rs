@@ -64,7 +64,7 @@ fn refused(file: &[u8]) -> String {
 }
 
 /// The error of the only node, an `RNN` that reads these values.
-fn node_refused(nodes: &[Vec<u8>], tensors: &[Vec<u8>], [w, r]: [&str; 2]) -> String {
+pub fn node_refused(nodes: &[Vec<u8>], tensors: &[Vec<u8>], [w, r]: [&str; 2]) -> String {
     let rnn = node("RNN", "rnn", &["x", w, r], &["y"], &[]);
     let file = model(&graph(&[nodes, &[rnn]].concat(), tensors));
     assert_eq!(read(&file).unwrap(), 0);
