@@ -246,6 +246,14 @@ fn graphs_and_calls_inside_one_another_are_limited() {
         file.extend(function(&format!("f{k}"), &[(); 4].map(|()| call(&format!("f{}", k + 1)))));
     }
     assert!(refused(&file).contains("more than 10000000 fields"));
+    // Few calls of a node whose attribute, or whose tensor, is a long list.
+    let long = integer(8, 1).repeat(100_000);
+    for attribute in [long.clone(), bytes(5, &long)] {
+        let last = node("Constant", "", &[], &[], &[attribute]);
+        let calls = graph(&vec![call("f"); 100], &[]);
+        let file = [model(&calls), function("f", &[last])].concat();
+        assert!(refused(&file).contains("more than 10000000 fields"));
+    }
     let file = [model(&graph(&[], &[])), function("f", &[]).repeat(4097)].concat();
     assert!(refused(&file).contains("more than 4096 functions"));
 }

@@ -2,6 +2,7 @@
 
 #[path = "../common/allocator.rs"]
 mod allocator;
+mod beside;
 mod door;
 mod hostile;
 mod models;
