@@ -32,19 +32,13 @@ const FORMATS: [Row; 8] = [
     (Format::Hdf5, "an HDF5 file", "hdf5", |bytes| bytes.starts_with(b"\x89HDF\r\n\x1a\n")),
     (Format::Keras, "a Keras archive", "hdf5", |bytes| zip_has(bytes, "model.weights.h5")),
     (Format::KerasShards, "a list of Keras shards", "hdf5", is_keras_list),
-    (Format::Pytorch, "a PyTorch file", "pytorch", |bytes| {
-        // Before archives, it began with a pickled number of ten bytes.
-        zip_has(bytes, "data.pkl") || bytes.starts_with(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
-    }),
+    (Format::Pytorch, "a PyTorch file", "pytorch", |bytes| zip_has(bytes, "data.pkl") || is_old_pytorch(bytes)),
     (Format::Npz, "a NumPy archive", "npz", |bytes| zip_has(bytes, ".npy")),
     (Format::TensorFlow, "a TensorFlow checkpoint", "tensorflow", |bytes| {
         bytes.ends_with(&0xdb47_7524_8b80_fb57_u64.to_le_bytes())
     }),
     (Format::Safetensors, "a safetensors file", "safetensors", is_safetensors),
-    // Protocol Buffers have no magic number. A model begins with its version, a small number, and a field of bytes.
-    (Format::Onnx, "an ONNX model", "onnx", |bytes| {
-        matches!(bytes, [0x08, 1..=63, 0x12 | 0x1a | 0x22 | 0x32 | 0x3a | 0x42, ..])
-    }),
+    (Format::Onnx, "an ONNX model", "onnx", is_onnx),
 ];
 
 impl Format {
@@ -89,6 +83,31 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Whether this is a file of PyTorch from before its archives: it began with a pickled number of ten bytes. Since
+/// protocol 4, a frame of a length in eight bytes surrounds it.
+fn is_old_pytorch(bytes: &[u8]) -> bool {
+    let number = match bytes {
+        [0x80, 2 | 3, number @ ..] => number,
+        [0x80, 4 | 5, 0x95, _, _, _, _, _, _, _, _, number @ ..] => number,
+        _ => return false,
+    };
+    number.starts_with(b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
+}
+
+/// Whether this may be an ONNX model. Protocol Buffers have no magic number. A model begins with the version of the
+/// format, a small number, and a field of bytes. Without a producer, the model's own version may be in front of a text
+/// or the graph: it has at most ten bytes, of which only the last is below 128.
+fn is_onnx(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x08, 1..=63, 0x12 | 0x1a | 0x22 | 0x32 | 0x3a | 0x42, ..] => true,
+        [0x08, 1..=63, 0x28, rest @ ..] => {
+            let last = rest.iter().take(10).position(|&byte| byte < 0x80);
+            last.is_some_and(|last| matches!(rest.get(last + 1), Some(0x32 | 0x3a)))
+        }
+        _ => false,
     }
 }
 

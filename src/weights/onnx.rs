@@ -31,6 +31,8 @@ mod follow;
 #[cfg(feature = "onnx")]
 mod graph;
 #[cfg(feature = "onnx")]
+mod initial;
+#[cfg(feature = "onnx")]
 mod kind;
 #[cfg(feature = "onnx")]
 mod listed;

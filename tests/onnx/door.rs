@@ -49,6 +49,35 @@ fn formats_are_told_from_bytes() {
     }
     assert_eq!(Format::of(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."), Some(Format::Pytorch));
     assert_eq!(Format::of(b"\x80\x02}q\x00."), None);
+    // The same number in later pickles: of protocol 4 on, in a frame.
+    let number = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+    let frame = b"\x95\x0d\0\0\0\0\0\0\0";
+    for (start, is_pytorch) in [
+        (&b"\x80\x03"[..], true),
+        (&[&b"\x80\x04"[..], frame].concat(), true),
+        (&[&b"\x80\x05"[..], frame].concat(), true),
+        (b"\x80\x06", false),
+        (b"\x81\x03", false),
+        (&[&b"\x80\x04"[..], &frame[..8]].concat(), false),
+    ] {
+        let whole = [start, number].concat();
+        assert_eq!(Format::of(&whole), is_pytorch.then_some(Format::Pytorch), "{whole:x?}");
+        (0..whole.len() - 1).for_each(|len| assert_eq!(Format::of(&whole[..len]), None, "{whole:x?}, {len} bytes"));
+    }
+    // An ONNX model without a producer: its own version, small, large or negative, then a text or the graph.
+    for (bytes, is_onnx) in [
+        (&b"\x08\x0a\x28\x01\x3a\0"[..], true),
+        (b"\x08\x0a\x28\x80\x01\x32\0", true),
+        (b"\x08\x0a\x28\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x3a\0", true),
+        (b"\x08\x0a\x28\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x3a\0", false),
+        (b"\x08\x0a\x28\x01", false),
+        (b"\x08\x0a\x28\x80", false),
+        (b"\x08\x0a\x28\x01\x28\x01\x3a\0", false),
+        (b"\x08\0\x28\x01\x3a\0", false),
+        (b"\x08\x0a\x29\x01\x3a\0", false),
+    ] {
+        assert_eq!(Format::of(bytes), is_onnx.then_some(Format::Onnx), "{bytes:x?}");
+    }
     assert_eq!(Format::of(b"\x89HDF\r\n\x1a\n\0\0"), Some(Format::Hdf5));
     let list = b"{\n \"weight_map\": {\"/layers/dense/vars\": [\"model_00000.weights.h5\"]}}";
     assert_eq!(Format::of(list), Some(Format::KerasShards));

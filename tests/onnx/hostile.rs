@@ -32,7 +32,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 /// Reads all of a file, in bounded memory. `Ok` tells how many cells were made.
-fn read(file: &[u8]) -> Result<usize, Error> {
+pub fn read(file: &[u8]) -> Result<usize, Error> {
     let (opened, _, peak) =
         measured(|| Model::from_bytes(file).and_then(|model| model.nodes().map(|nodes| nodes.len())));
     assert!(peak <= LIST * file.len() + FIXED, "{peak} bytes to open a file of {}", file.len());
@@ -64,7 +64,7 @@ fn refused(file: &[u8]) -> String {
 }
 
 /// The error of the only node, an `RNN` that reads these values.
-fn node_refused(nodes: &[Vec<u8>], tensors: &[Vec<u8>], [w, r]: [&str; 2]) -> String {
+pub fn node_refused(nodes: &[Vec<u8>], tensors: &[Vec<u8>], [w, r]: [&str; 2]) -> String {
     let rnn = node("RNN", "rnn", &["x", w, r], &["y"], &[]);
     let file = model(&graph(&[nodes, &[rnn]].concat(), tensors));
     assert_eq!(read(&file).unwrap(), 0);
@@ -73,7 +73,7 @@ fn node_refused(nodes: &[Vec<u8>], tensors: &[Vec<u8>], [w, r]: [&str; 2]) -> St
 }
 
 /// W and R of a simple network of one unit.
-fn weights() -> [Vec<u8>; 2] {
+pub fn weights() -> [Vec<u8>; 2] {
     ["w", "r"].map(|name| tensor(name, &[1, 1, 1], &1.0_f32.to_le_bytes()))
 }
 
@@ -246,6 +246,14 @@ fn graphs_and_calls_inside_one_another_are_limited() {
         file.extend(function(&format!("f{k}"), &[(); 4].map(|()| call(&format!("f{}", k + 1)))));
     }
     assert!(refused(&file).contains("more than 10000000 fields"));
+    // Few calls of a node whose attribute, or whose tensor, is a long list.
+    let long = integer(8, 1).repeat(100_000);
+    for attribute in [long.clone(), bytes(5, &long)] {
+        let last = node("Constant", "", &[], &[], &[attribute]);
+        let calls = graph(&vec![call("f"); 100], &[]);
+        let file = [model(&calls), function("f", &[last])].concat();
+        assert!(refused(&file).contains("more than 10000000 fields"));
+    }
     let file = [model(&graph(&[], &[])), function("f", &[]).repeat(4097)].concat();
     assert!(refused(&file).contains("more than 4096 functions"));
 }

@@ -2,8 +2,11 @@
 
 #[path = "../common/allocator.rs"]
 mod allocator;
+mod beside;
 mod door;
 mod hostile;
 mod models;
+mod states;
+mod ways;
 mod wire;
 mod writing;

@@ -58,6 +58,18 @@ fn inspect_lists_each_file() {
     assert_eq!(text.split("other tensors").nth(1).unwrap().lines().filter(|line| line.contains('/')).count(), 4);
 }
 
+/// `torch.save(…, pickle_protocol=4, _use_new_zipfile_serialization=False)` begins with a frame.
+#[test]
+fn old_files_of_later_pickles_are_opened() {
+    let layers = |path: &Path| described(path).unwrap().split_once("\n\"model.\" ").unwrap().1.to_string();
+    let old = fixture("lstm_legacy.pt");
+    for start in [&b"\x80\x03"[..], b"\x80\x04\x95\x0d\0\0\0\0\0\0\0"] {
+        let later = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("later.pt");
+        std::fs::write(&later, [start, &old[2..]].concat()).unwrap();
+        assert_eq!(layers(&later), layers(&path("lstm_legacy.pt")));
+    }
+}
+
 #[test]
 fn what_is_refused_is_named() {
     for (name, part) in [

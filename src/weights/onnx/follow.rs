@@ -39,16 +39,32 @@ impl<'a> Follow<'a> {
         self.value(scope, name, 0)
     }
 
-    /// The constant that an `Expand` repeats, or the constant itself. `None` if the model computes it as it runs.
-    pub(super) fn repeated(&mut self, scope: &Scope<'a>, name: &'a str) -> Result<Option<Stored<'a>>, Error> {
-        if let Some(Found { scope, origin: Origin::Node(node) }) = scope.find(name)?
+    /// The constant that `Expand`s repeat, or the constant itself. `None` if the model computes it as it runs.
+    ///
+    /// An `Expand` may add axes in front. The constant then has these with length 1, `axes` in all.
+    pub(super) fn repeated(
+        &mut self,
+        scope: &Scope<'a>,
+        name: &'a str,
+        axes: usize,
+    ) -> Result<Option<Stored<'a>>, Error> {
+        let (mut scope, mut name, mut depth) = (scope, name, 0);
+        while let Some(Found { scope: inner, origin: Origin::Node(node) }) = scope.find(name)?
             && node.text(NODE_OP_TYPE)? == "Expand"
+            && is_of_onnx(node)?
         {
-            let name = node.texts(NODE_INPUT).next().transpose()?.unwrap_or("");
-            return self.repeated(scope, name);
+            self.enter(node, depth)?;
+            depth += 1;
+            scope = inner;
+            name = node.texts(NODE_INPUT).next().transpose()?.unwrap_or("");
         }
-        match self.constant(scope, name) {
-            Ok(stored) => Ok(Some(stored)),
+        match self.value(scope, name, depth) {
+            Ok(mut stored) => {
+                while depth > 0 && stored.shape.len() < axes {
+                    stored.shape.insert(0, 1);
+                }
+                Ok(Some(stored))
+            }
             Err(Error::NotImportable { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -91,14 +107,10 @@ impl<'a> Follow<'a> {
 
     /// What a node makes of constants.
     fn made(&mut self, scope: &Scope<'a>, node: Message<'a>, depth: usize) -> Result<Stored<'a>, Error> {
-        if depth == MAX_DEPTH {
-            let reason = format!("more than {MAX_DEPTH} operators, or a circle of them, lie before its weights");
-            return Err(self.refused(reason));
-        }
-        self.charge(node.0.len())?;
+        self.enter(node, depth)?;
         let op = node.text(NODE_OP_TYPE)?;
-        let domain = node.text(NODE_DOMAIN)?;
-        let Some(operator) = operators::find(op).filter(|_| matches!(domain, "" | "ai.onnx")) else {
+        let is_of_onnx = is_of_onnx(node)?;
+        let Some(operator) = operators::find(op).filter(|_| is_of_onnx) else {
             return Err(self.refused(format!(
                 "a node {} makes one of its weights, but they are followed only through {}. Fold the model's constants \
                  first",
@@ -119,6 +131,15 @@ impl<'a> Follow<'a> {
         })
     }
 
+    /// Counts an operator that is behind `depth` others.
+    fn enter(&mut self, node: Message<'a>, depth: usize) -> Result<(), Error> {
+        if depth == MAX_DEPTH {
+            let reason = format!("more than {MAX_DEPTH} operators, or a circle of them, lie before its weights");
+            return Err(self.refused(reason));
+        }
+        self.charge(node.0.len())
+    }
+
     fn charge(&mut self, bytes: usize) -> Result<(), Error> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
             self.refused(format!("what makes one of its weights is more than {MAX_COPIES} times the model"))
@@ -129,4 +150,9 @@ impl<'a> Follow<'a> {
     fn refused(&self, reason: String) -> Error {
         Error::NotImportable { name: self.layer.clone(), reason }
     }
+}
+
+/// Whether a node's operator is one of ONNX's own.
+fn is_of_onnx(node: Message<'_>) -> Result<bool, Error> {
+    Ok(matches!(node.text(NODE_DOMAIN)?, "" | "ai.onnx"))
 }

@@ -11,7 +11,6 @@ use super::tensor::Externals;
 use super::wire::Message;
 use crate::weights::Tensors;
 use crate::{BasicRnn, Bidirectional, Error, Float, Gru, Lstm};
-use ndarray::{Array3, Ix3};
 use std::fmt;
 use std::sync::Arc;
 
@@ -129,34 +128,6 @@ impl<'a> Node<'a> {
     /// The input at this position, if it has a name.
     pub(super) fn input(&self, position: usize) -> Result<Option<&'a str>, Error> {
         Ok(self.message.texts(NODE_INPUT).nth(position).transpose()?.filter(|name| !name.is_empty()))
-    }
-
-    /// The state h that the node starts from, (directions, batch, hidden), if it is in the file. A batch of 1 holds for
-    /// every row. `None` if there is none, so that it starts from 0, or if the model computes it.
-    ///
-    /// # Errors
-    /// As [`tensors`](Self::tensors).
-    pub fn initial_h<E: Float>(&self) -> Result<Option<Array3<E>>, Error> {
-        self.initial("initial_h", 5)
-    }
-
-    /// The memory c that an LSTM starts from, as [`initial_h`](Self::initial_h).
-    ///
-    /// # Errors
-    /// As [`tensors`](Self::tensors).
-    pub fn initial_c<E: Float>(&self) -> Result<Option<Array3<E>>, Error> {
-        if self.kind.is_lstm() { self.initial("initial_c", 6) } else { Ok(None) }
-    }
-
-    fn initial<E: Float>(&self, name: &str, position: usize) -> Result<Option<Array3<E>>, Error> {
-        let Some(input) = self.input(position)? else { return Ok(None) };
-        let mut follow = Follow::new(&self.name, self.externals, self.size);
-        let Some(stored) = follow.repeated(&self.scope, input)? else { return Ok(None) };
-        let name = format!("{}/{name}", self.name);
-        let state = stored.read::<E>(&name)?;
-        let found = state.shape().to_vec();
-        let state = state.into_dimensionality::<Ix3>();
-        state.map(Some).map_err(|_| Error::TensorShape { name, expected: "(directions, batch, hidden)".into(), found })
     }
 
     /// The cells of `N` directions.

@@ -22,7 +22,7 @@ const ENTRY_KEY: u32 = 1;
 const ENTRY_VALUE: u32 = 2;
 
 /// The most axes a tensor may have: as many as in NumPy and PyTorch.
-const MAX_AXES: usize = 64;
+pub(super) const MAX_AXES: usize = 64;
 
 /// Files beside the model that hold its numbers, by the name the model gives them.
 pub(super) type Externals = BTreeMap<String, Vec<u8>>;

@@ -2,8 +2,8 @@
 
 use super::attributes::Attributes;
 use super::graph::{
-    ATTRIBUTE_NAME, FUNCTION_DOMAIN, FUNCTION_NAME, FUNCTION_NODE, GRAPH_NODE, MODEL_FUNCTIONS, MODEL_GRAPH,
-    NODE_ATTRIBUTE, NODE_DOMAIN, NODE_INPUT, NODE_NAME, NODE_OP_TYPE, Outer, Scope, Values,
+    ATTRIBUTE_NAME, FUNCTION_ATTRIBUTE, FUNCTION_DOMAIN, FUNCTION_NAME, FUNCTION_NODE, GRAPH_NODE, MODEL_FUNCTIONS,
+    MODEL_GRAPH, NODE_ATTRIBUTE, NODE_DOMAIN, NODE_INPUT, NODE_NAME, NODE_OP_TYPE, Outer, Scope, Values,
 };
 use super::kind::Kind;
 use super::node::Node;
@@ -14,8 +14,10 @@ use crate::error::quoted;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-// Fields that hold graphs, from onnx.proto.
+// Fields that hold tensors and graphs, from onnx.proto.
+const ATTRIBUTE_TENSOR: u32 = 5;
 const ATTRIBUTE_GRAPH: u32 = 6;
+const ATTRIBUTE_TENSORS: u32 = 10;
 const ATTRIBUTE_GRAPHS: u32 = 11;
 
 /// The most graphs and calls inside one another.
@@ -89,14 +91,32 @@ impl<'a> Walk<'a> {
         self.count(graph)?;
         let values = Arc::new(Values::of_graph(graph)?);
         for (_, tensor) in values.tensors() {
-            if let Some(location) = location(tensor)? {
-                self.locations.insert(location);
-            }
+            self.locate(tensor)?;
         }
+        self.nodes(graph, GRAPH_NODE, &Arc::new(Scope { values, outer }), depth)
+    }
+
+    /// Notes the file beside the model that holds a tensor, if one does.
+    fn locate(&mut self, tensor: Message<'a>) -> Result<(), Error> {
+        self.locations.extend(location(tensor)?);
         if self.locations.len() > MAX_EXTERNALS {
             return Err(invalid(format!("its tensors are in more than {MAX_EXTERNALS} files")));
         }
-        self.nodes(graph, GRAPH_NODE, &Arc::new(Scope { values, outer }), depth)
+        Ok(())
+    }
+
+    /// Notes the files that hold the tensors of attributes, such as a `Constant`'s.
+    fn locate_attributes(&mut self, of: Message<'a>, field: u32) -> Result<(), Error> {
+        for attribute in of.messages(field) {
+            let attribute = attribute?;
+            self.count(attribute)?;
+            for tensor in attribute.messages(ATTRIBUTE_TENSOR).chain(attribute.messages(ATTRIBUTE_TENSORS)) {
+                let tensor = tensor?;
+                self.count(tensor)?;
+                self.locate(tensor)?;
+            }
+        }
+        Ok(())
     }
 
     fn nodes(&mut self, of: Message<'a>, field: u32, scope: &Arc<Scope<'a>>, depth: usize) -> Result<(), Error> {
@@ -108,6 +128,7 @@ impl<'a> Walk<'a> {
 
     fn node(&mut self, node: Message<'a>, scope: &Arc<Scope<'a>>, depth: usize) -> Result<(), Error> {
         self.count(node)?;
+        self.locate_attributes(node, NODE_ATTRIBUTE)?;
         let id = (domain(node.text(NODE_DOMAIN)?), node.text(NODE_OP_TYPE)?);
         let (op_domain, op) = id;
         if let Ok(at) = self.functions.binary_search_by_key(&id, |function| function.id) {
@@ -130,6 +151,7 @@ impl<'a> Walk<'a> {
     fn call(&mut self, at: usize, node: Message<'a>, scope: &Arc<Scope<'a>>, depth: usize) -> Result<(), Error> {
         let function = self.functions[at].message;
         self.count(function)?;
+        self.locate_attributes(function, FUNCTION_ATTRIBUTE)?;
         let values = match &self.functions[at].values {
             Some(values) => values.clone(),
             None => {

@@ -1,6 +1,7 @@
 //! Operators that move numbers: they work on bytes, whatever the type.
 
 use super::inputs::{Attributes, Failure, Inputs, take};
+use crate::weights::onnx::tensor::MAX_AXES;
 use crate::weights::stored::{Stored, width};
 use ndarray::{ArrayViewD, Axis, IxDyn, Slice, concatenate};
 
@@ -20,7 +21,7 @@ fn made<'a>(like: &Stored<'a>, bytes: ArrayViewD<'_, u8>) -> Stored<'a> {
 pub(super) fn transpose<'a>(inputs: Inputs<'a>, attributes: &Attributes<'_, 'a>) -> Result<Stored<'a>, Failure> {
     let (data, []) = take(inputs)?;
     let axes = data.shape.len();
-    let mut order = match attributes.integers("perm")? {
+    let mut order = match axes_of(None, "perm", attributes)? {
         Some(order) => positions(&order, axes)?,
         None => (0..axes).rev().collect(),
     };
@@ -41,22 +42,32 @@ pub(super) fn positions(axes: &[i64], count: usize) -> Result<Vec<usize>, Failur
     axes.iter().map(position).collect()
 }
 
-/// The axes of an input or, in older models, of an attribute.
+/// The axes of an input or, in older models, of an attribute: no more than a tensor may have.
 fn axes_of<'a>(
     input: Option<Stored<'a>>,
     name: &str,
     attributes: &Attributes<'_, 'a>,
 ) -> Result<Option<Vec<i64>>, Failure> {
-    match input {
-        Some(list) => Ok(Some(list.read_integers(name)?.into_iter().collect())),
-        None => Ok(attributes.integers(name)?),
+    let axes: Option<Vec<i64>> = match input {
+        Some(list) => Some(list.read_integers(name)?.into_iter().collect()),
+        None => attributes.integers(name)?,
+    };
+    match axes.as_ref().map(Vec::len) {
+        Some(count) if count > MAX_AXES => {
+            Err(format!("has {name} of {count} numbers, but at most {MAX_AXES} are read").into())
+        }
+        _ => Ok(axes),
     }
 }
 
 pub(super) fn unsqueeze<'a>(inputs: Inputs<'a>, attributes: &Attributes<'_, 'a>) -> Result<Stored<'a>, Failure> {
     let (mut data, [axes]) = take(inputs)?;
     let axes = axes_of(axes, "axes", attributes)?.ok_or("has no axes")?;
-    let mut axes = positions(&axes, data.shape.len() + axes.len())?;
+    let count = data.shape.len() + axes.len();
+    if count > MAX_AXES {
+        return Err(format!("makes {count} axes, but at most {MAX_AXES} are read").into());
+    }
+    let mut axes = positions(&axes, count)?;
     axes.sort_unstable();
     axes.dedup();
     for axis in axes {
