@@ -165,7 +165,19 @@ fn keras_configurations_take_bounded_memory() {
 fn pytorch_pickles_take_bounded_memory() {
     let whole = fixture("gru_legacy.pt");
     let at = whole.windows(14).position(|part| part == b"\x80\x02ccollections").unwrap();
+    // Lists of a pair and of a number, which calls must not copy again and again.
+    let copied = |class: &str, item: &str, kept: &[u8]| {
+        [format!("c{class}\nq\0").as_bytes(), kept, b"]q\x02(", &item.as_bytes().repeat(60_000), b"e0"].concat()
+    };
+    let pairs = copied("collections\nOrderedDict", "h\x01", b"NN\x86q\x010");
+    let axes = copied("torch._utils\n_rebuild_tensor", "K\x01", b"");
+    let sizes = b"K\x01".repeat(64);
+    let most_axes =
+        [b"ctorch._utils\n_rebuild_tensor\nq\x00](", &sizes[..], b"eq\x010(h\x01K\0h\x01h\x01tq\x02"].concat();
     let parts: &[(&[u8], &[u8])] = &[
+        (&pairs, b"h\x00h\x02\x85R0"),
+        (&axes, b"h\x00(h\x02K\0h\x02h\x02tR0"),
+        (&most_axes, b"h\x00h\x02R0"),
         (b"", b"N"),
         (b"", b"}"),
         (b"", b"}0"),
@@ -187,4 +199,30 @@ fn pytorch_pickles_take_bounded_memory() {
         let bytes = [&whole[..at], first, &again.repeat((1 << 18) / again.len())].concat();
         assert!(bounded(&format!("{again:02x?}"), read_pytorch, &bytes).is_err());
     }
+}
+
+/// A whole file before PyTorch 1.6, without records.
+fn legacy(machine: &[u8], contents: &[u8]) -> Vec<u8> {
+    let whole = fixture("gru_legacy.pt");
+    let at = whole.windows(3).position(|part| part == b"\x80\x02}").unwrap();
+    [&whole[..at], machine, contents, b"\x80\x02]."].concat()
+}
+
+/// A key of two million letters, kept once and used by each of many items.
+#[test]
+fn long_keys_are_not_read_again_and_again() {
+    let key = "a".repeat(1 << 21);
+    let items = |value: &[u8]| {
+        let items = [b"h\x01", value].concat().repeat(600_000);
+        [b"\x80\x02}X\0\0\x20\0", key.as_bytes(), b"q\x010(", &items, b"u"].concat()
+    };
+    let little = b"X\x0d\0\0\0little_endian\x88s.";
+    let machine = [b"\x80\x02}", &little[..]].concat();
+    let contents = [items(b"N"), b".".to_vec()].concat();
+    bounded("keys of nothing", read_pytorch, &legacy(&machine, &contents)).unwrap();
+    let facts = [items(b"N"), little.to_vec()].concat();
+    bounded("facts", read_pytorch, &legacy(&facts, b"\x80\x02}.")).unwrap();
+    let contents = [items(b"}"), b".".to_vec()].concat();
+    let error = bounded("keys of dictionaries", read_pytorch, &legacy(&machine, &contents)).unwrap_err();
+    assert!(error.to_string().contains("its names are too long"), "{error}");
 }

@@ -153,10 +153,7 @@ impl<'a> File<'a> {
         let Some(Node::Dict(facts)) = machine.node(machine.root) else {
             return Err("it lacks facts on its machine".into());
         };
-        if !facts
-            .iter()
-            .any(|(key, value)| machine.key(*key).as_deref() == Some("little_endian") && *value == Value::True)
-        {
+        if !facts.iter().any(|(key, value)| *value == Value::True && machine.is_text(*key, "little_endian")) {
             return Err("its numbers are big-endian".into());
         }
         let Some(Node::List(list)) = keys.node(keys.root) else {
@@ -251,12 +248,20 @@ impl<'p> Views<'p, '_> {
         match self.pickle.node(value) {
             Some(Node::Dict(items)) => {
                 for (key, value) in items {
-                    self.visit_item(keys, self.pickle.key(*key), *value)?;
+                    if matches!(value, Value::Node(_)) {
+                        self.spend(match key {
+                            Value::Text(text) => text.len as usize,
+                            _ => 0,
+                        })?;
+                        self.visit_item(keys, self.pickle.key(*key), *value)?;
+                    }
                 }
             }
             Some(Node::List(items)) => {
                 for (index, value) in items.iter().enumerate() {
-                    self.visit_item(keys, Some(index.to_string()), *value)?;
+                    if matches!(value, Value::Node(_)) {
+                        self.visit_item(keys, Some(index.to_string()), *value)?;
+                    }
                 }
             }
             Some(Node::Tensor(view)) => self.add(keys, view)?,
@@ -266,21 +271,26 @@ impl<'p> Views<'p, '_> {
     }
 
     fn visit_item(&mut self, keys: &mut Vec<Option<String>>, key: Option<String>, value: Value) -> Result<(), String> {
-        if matches!(value, Value::Node(_)) {
-            keys.push(key);
-            self.visit(keys, value)?;
-            keys.pop();
-        }
+        keys.push(key);
+        self.visit(keys, value)?;
+        keys.pop();
         Ok(())
+    }
+
+    /// Counts letters of names, and of keys on the way to them.
+    fn spend(&mut self, letters: usize) -> Result<(), String> {
+        self.letters += letters;
+        if self.letters > NAMES * self.pickle.len + NAMES_ANYWAY {
+            Err("its names are too long".into())
+        } else {
+            Ok(())
+        }
     }
 
     fn add(&mut self, keys: &[Option<String>], view: &'p View) -> Result<(), String> {
         let keys: Option<Vec<&str>> = keys.iter().map(Option::as_deref).collect();
         let keys = keys.ok_or("a tensor's key is neither a text nor a whole number")?;
-        self.letters += keys.iter().map(|key| key.len() + 1).sum::<usize>();
-        if self.letters > NAMES * self.pickle.len + NAMES_ANYWAY {
-            return Err("its names are too long".into());
-        }
+        self.spend(keys.iter().map(|key| key.len() + 1).sum())?;
         let name = if keys.is_empty() { "tensor".into() } else { keys.join(".") };
         let shown = quoted(&name);
         if self.found.insert(name, view).is_some() { Err(format!("two tensors are named {shown}")) } else { Ok(()) }
