@@ -3,9 +3,10 @@
 use crate::allocator::measured;
 use crate::fixture;
 use crate::npz::{deflated, zip};
+use ndarray::Array2;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::Error;
-use rnn_cell::weights::{Tensors, keras, npz, pytorch, tensorflow};
+use rnn_cell::weights::{self, Tensors, keras, npz, pytorch, tensorflow};
 
 /// Bytes in use for one of the file.
 const PEAK_FACTOR: usize = 80;
@@ -225,4 +226,14 @@ fn long_keys_are_not_read_again_and_again() {
     let contents = [items(b"}"), b".".to_vec()].concat();
     let error = bounded("keys of dictionaries", read_pytorch, &legacy(&machine, &contents)).unwrap_err();
     assert!(error.to_string().contains("its names are too long"), "{error}");
+}
+
+/// Each layer's other tensors are looked for.
+#[test]
+fn names_that_are_not_there_are_looked_up_quickly() {
+    let mut tensors = Tensors::<f32>::new();
+    for index in 0..100_000 {
+        tensors.insert(format!("a{index}.weight_ih_l0"), Array2::zeros((4, 1)));
+    }
+    assert!(weights::layers(&tensors).is_empty());
 }
