@@ -146,19 +146,52 @@ fn keras_configurations_take_bounded_memory() {
         let error = bounded(&format!("compressed {again}"), read_keras, &deflated(&entries)).unwrap_err();
         assert!(error.to_string().contains("bytes, but at most 65536 are read"), "{error}");
     }
-    let model = r#"{"class_name":"Sequential","config":{"name":"a","layers":["#;
-    let nested = format!("{}{}", model.repeat(30), "]}}".repeat(30));
-    let lstm = r#"{"class_name":"LSTM","config":{"name":"lstm"}},"#;
-    let listed = format!("{model}{}0]}}}}", lstm.repeat(5000));
-    let weights = fixture("keras2.weights.h5");
+    let nested = format!("{}{}", MODEL.repeat(30), "]}}".repeat(30));
+    let listed = format!("{MODEL}{}0]}}}}", LSTM.repeat(5000));
     for config in [nested, listed] {
-        let entries = [
-            ("config.json", config.into_bytes()),
-            ("metadata.json", br#"{"keras_version":"3.0.0"}"#.to_vec()),
-            ("model.weights.h5", weights.clone()),
-        ];
-        bounded("layers", read_keras, &zip(&entries)).unwrap();
+        bounded("layers", read_keras, &keras_file(config)).unwrap();
     }
+}
+
+const MODEL: &str = r#"{"class_name":"Sequential","config":{"name":"a","layers":["#;
+const LSTM: &str = r#"{"class_name":"LSTM","config":{"name":"lstm"}},"#;
+
+/// A `.keras` file with this configuration.
+fn keras_file(config: String) -> Vec<u8> {
+    zip(&[
+        ("config.json", config.into_bytes()),
+        ("metadata.json", br#"{"keras_version":"3.0.0"}"#.to_vec()),
+        ("model.weights.h5", fixture("keras2.weights.h5")),
+    ])
+}
+
+/// Each direction of a `Bidirectional` is listed: 2^40 of them would be.
+#[test]
+fn nested_directions_are_refused() {
+    let both = r#"{"class_name":"Bidirectional","config":{"name":"b","layer":"#;
+    let config = format!("{MODEL}{}{LSTM}0]}}}}", both.repeat(40)).replace(",0]", &format!("{}]", "}}".repeat(40)));
+    let error = bounded("directions", read_keras, &keras_file(config)).unwrap_err();
+    assert!(error.to_string().contains("a Bidirectional is in another"), "{error}");
+}
+
+/// A name of 131072 letters around thousands of layers, and as many letters for how two directions are joined.
+#[test]
+fn long_names_around_layers_take_bounded_memory() {
+    let long = "a".repeat(1 << 17);
+    let listed = format!("{MODEL}{}0]}}}}", LSTM.repeat(3000));
+    let named = format!("{MODEL}{}]}}}}", listed.replacen("\"a\"", &format!("\"{long}\""), 1));
+    let error = bounded("names", read_keras, &keras_file(named)).unwrap_err();
+    assert!(error.to_string().contains("the names around its layers are too long"), "{error}");
+    let in_cells = format!(
+        r#"{MODEL}{{"class_name":"RNN","config":{{"name":"{long}","cell":{{"config":{{"cells":[{}0]}}}}}}}}]}}}}"#,
+        LSTM.repeat(3000)
+    );
+    assert!(bounded("cells", read_keras, &keras_file(in_cells)).is_err());
+    let joined = format!(
+        r#"{MODEL}{{"class_name":"Bidirectional","config":{{"name":"b","merge_mode":"{long}","layer":{listed}}}}}]}}}}"#
+    );
+    let error = bounded("merge modes", read_keras, &keras_file(joined)).unwrap_err();
+    assert!(error.to_string().contains("a Bidirectional's merge_mode is \"aaa"), "{error}");
 }
 
 /// Old files whose pickle is a million times the same operation.

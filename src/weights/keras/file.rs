@@ -10,7 +10,7 @@ use crate::weights::stored::Stored;
 use crate::{Error, Float};
 use hdf5_pure::Group;
 use serde::Deserialize;
-use serde_json::Value;
+use std::borrow::Cow;
 
 /// What a file of Keras holds.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ impl Layer {
     /// if it does not join them.
     #[must_use]
     pub fn merge_mode(&self) -> Option<&str> {
-        self.listed.merge_mode.as_deref()
+        self.listed.merge_mode
     }
 }
 
@@ -133,7 +133,7 @@ pub fn read_model<E: Float>(bytes: &[u8]) -> Result<Model<'_, E>, Error> {
     let archive = Archive::read(bytes, FORMAT)?;
     ["metadata.json", "config.json"].iter().try_for_each(|name| archive.check_text(name))?;
     let Metadata { keras_version } = json(&archive.get("metadata.json")?)?;
-    let config = json(&archive.get("config.json")?)?;
+    let config = archive.get("config.json")?;
     let weights = archive.get("model.weights.h5")?;
     model(Reader::open(weights, bytes.len()), Some(config), keras_version)
 }
@@ -160,25 +160,23 @@ pub(super) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> 
 }
 
 /// A model whose weights are in an HDF5 file, and whose configuration is there too if it is not given.
-fn model<E: Float>(
-    reader: Result<Reader<'_>, String>,
-    config: Option<Value>,
+fn model<'a, E: Float>(
+    reader: Result<Reader<'a>, String>,
+    config: Option<Cow<'_, [u8]>>,
     version: String,
-) -> Result<Model<'_, E>, Error> {
+) -> Result<Model<'a, E>, Error> {
     let mut reader = reader.map_err(invalid)?;
     let root = reader.root();
     let old = root.group("model_weights").ok();
     let is_old = old.is_some() || attribute(&root, "layer_names").is_some();
     let version = attribute(&root, "keras_version").unwrap_or(version);
-    let config = match (config, attribute(&root, "model_config")) {
-        (None, Some(text)) => Some(json(text.as_bytes())?),
-        (config, _) => config,
-    };
+    let written = attribute(&root, "model_config");
     let numbers = numbers(&version);
-    if is_old && numbers < (2, 0) && attribute(&root, "model_config").is_some() {
+    if is_old && numbers < (2, 0) && written.is_some() {
         return Err(invalid(format!("it is of Keras {}, but 2 and 3 are read", quoted(&version))));
     }
-    let listed = config.map(|config| config::layers(&config, numbers)).unwrap_or_default();
+    let config = config.or(written.map(|text| text.into_bytes().into()));
+    let listed = config.map(|config| listed(&config, numbers)).transpose()?.unwrap_or_default();
     let group = old.unwrap_or(root);
     let skipped = if is_old { "optimizer_weights" } else { "optimizer" };
     let mut tensors = Tensors::new();
@@ -206,6 +204,12 @@ fn model<E: Float>(
         layers.push(Layer { name: listed.names.join("/"), prefix, listed });
     }
     Ok(Model { tensors, layers, missing, version })
+}
+
+/// The recurrent layers that a configuration lists.
+fn listed(config: &[u8], version: (u32, u32)) -> Result<Vec<Listed>, Error> {
+    let listed = config::layers(&json(config)?, config.len(), version);
+    listed.map_err(|reason| invalid(format!("its configuration is not Keras's: {reason}")))
 }
 
 fn attribute(group: &Group, name: &str) -> Option<String> {
