@@ -1,10 +1,10 @@
-//! The recurrent layers that a model's configuration lists.
+//! The recurrent layers and the normalizations that a model's configuration lists.
 
-use super::Options;
+use super::{Options, normalization};
 use crate::Activation;
 use crate::error::quoted;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Bytes of the layers' names, for one of the configuration. What Keras writes of a layer is much longer than all names
 /// around it.
@@ -49,12 +49,26 @@ pub(super) struct Listed {
     pub is_cudnn: bool,
 }
 
-/// The recurrent layers of a model, in its order. Its configuration has `len` bytes, and its Keras this major and minor
+/// What a configuration lists.
+#[derive(Default)]
+pub(super) struct Configured {
+    /// The recurrent layers, in the model's order.
+    pub layers: Vec<Listed>,
+    pub normalizations: normalization::Names,
+}
+
+/// The recurrent layers and normalizations of a model. Its configuration has `len` bytes, and its Keras this major and minor
 /// version. The error says what Keras would not write.
-pub(super) fn layers(model: &Value, len: usize, version: (u32, u32)) -> Result<Vec<Listed>, String> {
-    let mut walk = Walk { version, left: NAMES.saturating_mul(len), is_in_bidirectional: false, listed: Vec::new() };
+pub(super) fn layers(model: &Value, len: usize, version: (u32, u32)) -> Result<Configured, String> {
+    let mut walk = Walk {
+        version,
+        left: NAMES.saturating_mul(len),
+        is_in_bidirectional: false,
+        listed: Vec::new(),
+        normalizations: BTreeMap::new(),
+    };
     walk.model(model, &[], String::new())?;
-    Ok(walk.listed)
+    Ok(Configured { layers: walk.listed, normalizations: walk.normalizations })
 }
 
 struct Walk {
@@ -63,6 +77,7 @@ struct Walk {
     left: usize,
     is_in_bidirectional: bool,
     listed: Vec<Listed>,
+    normalizations: normalization::Names,
 }
 
 impl Walk {
@@ -92,6 +107,9 @@ impl Walk {
                     let cell = if is_cudnn { saved } else { format!("{saved}cell/") };
                     self.add(kind, config, config, &names, cell)?;
                     self.listed.last_mut().expect("one was added").is_cudnn = is_cudnn;
+                } else if let Some(weights) = normalization::names(class, config) {
+                    self.spend(saved.len() + size_of_val(&*weights))?;
+                    self.normalizations.insert(saved, weights);
                 }
             }
         }
@@ -146,8 +164,7 @@ impl Walk {
 
     /// Lists a layer, which has names of its own.
     fn add(&mut self, kind: Kind, cell: &Value, layer: &Value, names: &[&str], saved: String) -> Result<(), String> {
-        let bytes = saved.len() + names.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>();
-        self.left = self.left.checked_sub(bytes).ok_or("the names around its layers are too long")?;
+        self.spend(saved.len() + names.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>())?;
         self.listed.push(Listed {
             kind,
             names: names.iter().map(|&name| name.into()).collect(),
@@ -158,6 +175,12 @@ impl Walk {
             merge_mode: None,
             is_cudnn: false,
         });
+        Ok(())
+    }
+
+    /// Counts bytes of names.
+    fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        self.left = self.left.checked_sub(bytes).ok_or("the names around its layers are too long")?;
         Ok(())
     }
 }

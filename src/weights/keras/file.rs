@@ -1,8 +1,8 @@
 //! Keras's own files: `.h5`, `.keras` and `.weights.h5`.
 
-use super::config::{self, Kind, Listed};
+use super::config::{self, Configured, Kind, Listed};
 use super::hdf5::{Path, Reader};
-use super::{Options, cudnn};
+use super::{Options, cudnn, normalization};
 use crate::error::{list, quoted};
 use crate::weights::Tensors;
 use crate::weights::archive::Archive;
@@ -105,7 +105,9 @@ impl Layer {
 /// The tensors have Keras's names, which the importers take after a [`Layer`]'s prefix. In `.h5` files these are
 /// the weights' own, `lstm/lstm_cell/kernel`, with the name of the model's layer in front if they lack it. `.keras` and
 /// `.weights.h5` files have places instead of names, `layers/lstm/cell/vars/0`; that becomes `layers/lstm/cell/kernel`.
-/// The same goes for `Dense`, `Embedding` and normalizations.
+/// The same goes for `Dense` and `Embedding`, and for `BatchNormalization` and `LayerNormalization` if the configuration
+/// lists them or they have all weights: without a configuration, those of a layer with `scale=False` or `center=False`
+/// stay numbered.
 ///
 /// One shard of several is read as a whole file, without what is in the others: [`Shards`](super::Shards) reads them all.
 ///
@@ -124,7 +126,8 @@ impl Layer {
 ///
 /// # Errors
 /// - [`Error::InvalidFile`] if the bytes are not such a file, or damaged; if compressed weights would take 1 MiB and more
-///   than 32 times the memory of the file; or if a layer's weights cannot be told from another's.
+///   than 32 times the memory of the file; if the configuration is not one that Keras writes; or if a layer's weights
+///   cannot be told from another's.
 /// - [`Error::TensorDtype`] if the weights of a CuDNN layer cannot be read without loss.
 pub fn read_model<E: Float>(bytes: &[u8]) -> Result<Model<'_, E>, Error> {
     if !bytes.starts_with(b"PK") {
@@ -176,7 +179,7 @@ fn model<'a, E: Float>(
         return Err(invalid(format!("it is of Keras {}, but 2 and 3 are read", quoted(&version))));
     }
     let config = config.or(written.map(|text| text.into_bytes().into()));
-    let listed = config.map(|config| listed(&config, numbers)).transpose()?.unwrap_or_default();
+    let configured = config.map(|config| configured(&config, numbers)).transpose()?.unwrap_or_default();
     let group = old.unwrap_or(root);
     let skipped = if is_old { "optimizer_weights" } else { "optimizer" };
     let mut tensors = Tensors::new();
@@ -191,8 +194,11 @@ fn model<'a, E: Float>(
         }
         tensors.insert_stored(name, stored);
     }
+    if !is_old {
+        normalization::rename(&mut tensors, &configured.normalizations).map_err(invalid)?;
+    }
     let (mut layers, mut missing) = (Vec::new(), Vec::new());
-    for listed in listed {
+    for listed in configured.layers {
         let prefix = if is_old { old_prefix(&listed, &prefixes)? } else { new_prefix(&listed, &prefixes) };
         let Some(prefix) = prefix else {
             missing.push(listed.names.join("/"));
@@ -206,10 +212,10 @@ fn model<'a, E: Float>(
     Ok(Model { tensors, layers, missing, version })
 }
 
-/// The recurrent layers that a configuration lists.
-fn listed(config: &[u8], version: (u32, u32)) -> Result<Vec<Listed>, Error> {
-    let listed = config::layers(&json(config)?, config.len(), version);
-    listed.map_err(|reason| invalid(format!("its configuration is not Keras's: {reason}")))
+/// What a configuration lists.
+fn configured(config: &[u8], version: (u32, u32)) -> Result<Configured, Error> {
+    let configured = config::layers(&json(config)?, config.len(), version);
+    configured.map_err(|reason| invalid(format!("its configuration is not Keras's: {reason}")))
 }
 
 fn attribute(group: &Group, name: &str) -> Option<String> {
