@@ -261,6 +261,24 @@ fn long_keys_are_not_read_again_and_again() {
     assert!(error.to_string().contains("its names are too long"), "{error}");
 }
 
+/// One tensor of few or many axes, which a list has a hundred thousand times.
+#[test]
+fn a_tensor_in_many_places_takes_bounded_memory() {
+    let whole = fixture("gru_legacy.pt");
+    let at = whole.windows(14).position(|part| part == b"\x80\x02ccollections").unwrap();
+    let storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x01tQ";
+    let file = |axes: usize, places: usize| {
+        let axes = b"K\x01".repeat(axes);
+        let tensor = [&b"ctorch._utils\n_rebuild_tensor\n("[..], storage, b"K\0(", &axes, b"t(", &axes, b"ttRq\0"];
+        let list = [b"\x80\x02](", &tensor.concat()[..], &b"h\0".repeat(places), b"e."].concat();
+        [&whole[..at], &list, b"\x80\x02]X\x01\0\0\0ka.\x01\0\0\0\0\0\0\0", &1_f32.to_le_bytes()].concat()
+    };
+    for axes in [0, 1, 2, 64] {
+        bounded("a tensor", read_pytorch, &file(axes, 1)).unwrap();
+        assert!(bounded("the same tensor", read_pytorch, &file(axes, 100_000)).is_err());
+    }
+}
+
 /// Each layer's other tensors are looked for.
 #[test]
 fn names_that_are_not_there_are_looked_up_quickly() {
