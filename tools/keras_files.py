@@ -103,6 +103,16 @@ if MAJOR == "3":
     hard.layers[0].return_sequences = True
     outputs = keras.ops.convert_to_numpy(hard.layers[0](x))
     np.savez(f"{FOLDER}/keras3_hard.npz", x=x, outputs=outputs)
+    # Normalizations, whose weights have numbers for names there.
+    layers = [L.BatchNormalization(), L.LSTM(2, return_sequences=True), L.BatchNormalization(scale=False), L.Dense(1)]
+    normalized = keras.Sequential([L.Input((5, 3)), *layers])
+    numbers = np.random.default_rng(7)
+    normalized.set_weights([numbers.uniform(0.5, 1.5, w.shape) for w in normalized.get_weights()])
+    normalized.save(f"{FOLDER}/keras3_normalized.keras")
+    x = numbers.normal(size=(2, 5, 3)).astype("f4")
+    np.savez(f"{FOLDER}/keras3_normalized.npz", x=x, outputs=normalized.predict(x, verbose=0))
+    layers = [L.BatchNormalization(), L.BatchNormalization(scale=False), L.LayerNormalization(), L.Dense(1)]
+    keras.Sequential([L.Input((5, 3)), *layers]).save_weights(f"{FOLDER}/keras3_normalized.weights.h5")
 else:
     import json
 

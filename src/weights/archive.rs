@@ -41,7 +41,7 @@ impl<'a> Archive<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidFile`], also if an entry is encrypted, is compressed in any way but by deflate, or if all would
-    /// take much more memory than the file.
+    /// take much more memory than the file, or two share bytes.
     pub(super) fn read(bytes: &'a [u8], format: &'static str) -> Result<Self, Error> {
         let invalid = |reason| Error::InvalidFile { format, reason };
         let unreadable = |error| invalid(format!("the zip archive cannot be read: {error}"));
@@ -72,7 +72,10 @@ impl<'a> Archive<'a> {
             let reason = format!("its entries would become {inflated} bytes, but at most {most} are read");
             return Err(invalid(reason));
         }
-        Ok(Self { format, bytes, entries })
+        match overlapping(&entries) {
+            Some(name) => Err(invalid(format!("{} has bytes of another entry", quoted(name)))),
+            None => Ok(Self { format, bytes, entries }),
+        }
     }
 
     /// The entries' names, in alphabetical order.
@@ -146,6 +149,14 @@ impl<'a> Archive<'a> {
     fn invalid(&self, reason: String) -> Error {
         Error::InvalidFile { format: self.format, reason }
     }
+}
+
+/// An entry that begins before the one before it ends. What reads and checks each entry would take as long as there are
+/// entries times bytes.
+fn overlapping(entries: &BTreeMap<String, Entry>) -> Option<&str> {
+    let mut all: Vec<(&Range<usize>, &str)> = entries.iter().map(|(name, entry)| (&entry.range, &**name)).collect();
+    all.sort_unstable_by_key(|(range, name)| (range.start, range.end, *name));
+    all.windows(2).find(|two| two[1].0.start < two[0].0.end).map(|two| two[1].1)
 }
 
 fn saturated(number: u64) -> usize {

@@ -48,6 +48,8 @@ mod hdf5;
 #[cfg(feature = "hdf5")]
 mod listed;
 #[cfg(feature = "hdf5")]
+mod normalization;
+#[cfg(feature = "hdf5")]
 mod shards;
 
 #[cfg(feature = "hdf5")]

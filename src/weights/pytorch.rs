@@ -45,6 +45,8 @@ mod export;
 #[cfg(feature = "pytorch")]
 mod file;
 mod layer;
+#[cfg(feature = "pytorch")]
+mod machine;
 mod names;
 mod options;
 #[cfg(feature = "pytorch")]

@@ -32,7 +32,7 @@ pub fn layers<E: Float>(tensors: &Tensors<'_, E>) -> Vec<Layer> {
         for &(end, scope, recognize) in SOURCES {
             let Some(prefix) = name.strip_suffix(end) else { continue };
             let prefix = format!("{prefix}{scope}");
-            let shape = |name: &str| tensors.shape(name).ok().map(<[usize]>::to_vec);
+            let shape = |name: &str| tensors.find_shape(name).map(<[usize]>::to_vec);
             found.extend(recognize(&Names { prefix: &prefix, shape: &shape }));
         }
     }

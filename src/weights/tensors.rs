@@ -128,7 +128,12 @@ impl<'a, E: Float> Tensors<'a, E> {
     /// # Errors
     /// [`Error::MissingWeight`] if there is no such tensor.
     pub fn shape(&self, name: &str) -> Result<&[usize], Error> {
-        self.map.get(name).map(Tensor::shape).ok_or_else(|| self.missing(name))
+        self.find_shape(name).ok_or_else(|| self.missing(name))
+    }
+
+    /// The shape of a tensor, if there is one of this name. The error of [`shape`](Self::shape) compares all names.
+    pub(super) fn find_shape(&self, name: &str) -> Option<&[usize]> {
+        self.map.get(name).map(Tensor::shape)
     }
 
     /// Renames a tensor, for example to what an importer looks for. It replaces a tensor of that name.

@@ -3,9 +3,10 @@
 use crate::allocator::measured;
 use crate::fixture;
 use crate::npz::{deflated, zip};
+use ndarray::Array2;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rnn_cell::Error;
-use rnn_cell::weights::{Tensors, keras, npz, pytorch, tensorflow};
+use rnn_cell::weights::{self, Tensors, keras, npz, pytorch, tensorflow};
 
 /// Bytes in use for one of the file.
 const PEAK_FACTOR: usize = 80;
@@ -145,19 +146,52 @@ fn keras_configurations_take_bounded_memory() {
         let error = bounded(&format!("compressed {again}"), read_keras, &deflated(&entries)).unwrap_err();
         assert!(error.to_string().contains("bytes, but at most 65536 are read"), "{error}");
     }
-    let model = r#"{"class_name":"Sequential","config":{"name":"a","layers":["#;
-    let nested = format!("{}{}", model.repeat(30), "]}}".repeat(30));
-    let lstm = r#"{"class_name":"LSTM","config":{"name":"lstm"}},"#;
-    let listed = format!("{model}{}0]}}}}", lstm.repeat(5000));
-    let weights = fixture("keras2.weights.h5");
+    let nested = format!("{}{}", MODEL.repeat(30), "]}}".repeat(30));
+    let listed = format!("{MODEL}{}0]}}}}", LSTM.repeat(5000));
     for config in [nested, listed] {
-        let entries = [
-            ("config.json", config.into_bytes()),
-            ("metadata.json", br#"{"keras_version":"3.0.0"}"#.to_vec()),
-            ("model.weights.h5", weights.clone()),
-        ];
-        bounded("layers", read_keras, &zip(&entries)).unwrap();
+        bounded("layers", read_keras, &keras_file(config)).unwrap();
     }
+}
+
+const MODEL: &str = r#"{"class_name":"Sequential","config":{"name":"a","layers":["#;
+const LSTM: &str = r#"{"class_name":"LSTM","config":{"name":"lstm"}},"#;
+
+/// A `.keras` file with this configuration.
+fn keras_file(config: String) -> Vec<u8> {
+    zip(&[
+        ("config.json", config.into_bytes()),
+        ("metadata.json", br#"{"keras_version":"3.0.0"}"#.to_vec()),
+        ("model.weights.h5", fixture("keras2.weights.h5")),
+    ])
+}
+
+/// Each direction of a `Bidirectional` is listed: 2^40 of them would be.
+#[test]
+fn nested_directions_are_refused() {
+    let both = r#"{"class_name":"Bidirectional","config":{"name":"b","layer":"#;
+    let config = format!("{MODEL}{}{LSTM}0]}}}}", both.repeat(40)).replace(",0]", &format!("{}]", "}}".repeat(40)));
+    let error = bounded("directions", read_keras, &keras_file(config)).unwrap_err();
+    assert!(error.to_string().contains("a Bidirectional is in another"), "{error}");
+}
+
+/// A name of 131072 letters around thousands of layers, and as many letters for how two directions are joined.
+#[test]
+fn long_names_around_layers_take_bounded_memory() {
+    let long = "a".repeat(1 << 17);
+    let listed = format!("{MODEL}{}0]}}}}", LSTM.repeat(3000));
+    let named = format!("{MODEL}{}]}}}}", listed.replacen("\"a\"", &format!("\"{long}\""), 1));
+    let error = bounded("names", read_keras, &keras_file(named)).unwrap_err();
+    assert!(error.to_string().contains("the names around its layers are too long"), "{error}");
+    let in_cells = format!(
+        r#"{MODEL}{{"class_name":"RNN","config":{{"name":"{long}","cell":{{"config":{{"cells":[{}0]}}}}}}}}]}}}}"#,
+        LSTM.repeat(3000)
+    );
+    assert!(bounded("cells", read_keras, &keras_file(in_cells)).is_err());
+    let joined = format!(
+        r#"{MODEL}{{"class_name":"Bidirectional","config":{{"name":"b","merge_mode":"{long}","layer":{listed}}}}}]}}}}"#
+    );
+    let error = bounded("merge modes", read_keras, &keras_file(joined)).unwrap_err();
+    assert!(error.to_string().contains("a Bidirectional's merge_mode is \"aaa"), "{error}");
 }
 
 /// Old files whose pickle is a million times the same operation.
@@ -165,7 +199,19 @@ fn keras_configurations_take_bounded_memory() {
 fn pytorch_pickles_take_bounded_memory() {
     let whole = fixture("gru_legacy.pt");
     let at = whole.windows(14).position(|part| part == b"\x80\x02ccollections").unwrap();
+    // Lists of a pair and of a number, which calls must not copy again and again.
+    let copied = |class: &str, item: &str, kept: &[u8]| {
+        [format!("c{class}\nq\0").as_bytes(), kept, b"]q\x02(", &item.as_bytes().repeat(60_000), b"e0"].concat()
+    };
+    let pairs = copied("collections\nOrderedDict", "h\x01", b"NN\x86q\x010");
+    let axes = copied("torch._utils\n_rebuild_tensor", "K\x01", b"");
+    let sizes = b"K\x01".repeat(64);
+    let most_axes =
+        [b"ctorch._utils\n_rebuild_tensor\nq\x00](", &sizes[..], b"eq\x010(h\x01K\0h\x01h\x01tq\x02"].concat();
     let parts: &[(&[u8], &[u8])] = &[
+        (&pairs, b"h\x00h\x02\x85R0"),
+        (&axes, b"h\x00(h\x02K\0h\x02h\x02tR0"),
+        (&most_axes, b"h\x00h\x02R0"),
         (b"", b"N"),
         (b"", b"}"),
         (b"", b"}0"),
@@ -187,4 +233,58 @@ fn pytorch_pickles_take_bounded_memory() {
         let bytes = [&whole[..at], first, &again.repeat((1 << 18) / again.len())].concat();
         assert!(bounded(&format!("{again:02x?}"), read_pytorch, &bytes).is_err());
     }
+}
+
+/// A whole file before PyTorch 1.6, without records.
+fn legacy(machine: &[u8], contents: &[u8]) -> Vec<u8> {
+    let whole = fixture("gru_legacy.pt");
+    let at = whole.windows(3).position(|part| part == b"\x80\x02}").unwrap();
+    [&whole[..at], machine, contents, b"\x80\x02]."].concat()
+}
+
+/// A key of two million letters, kept once and used by each of many items.
+#[test]
+fn long_keys_are_not_read_again_and_again() {
+    let key = "a".repeat(1 << 21);
+    let items = |value: &[u8]| {
+        let items = [b"h\x01", value].concat().repeat(600_000);
+        [b"\x80\x02}X\0\0\x20\0", key.as_bytes(), b"q\x010(", &items, b"u"].concat()
+    };
+    let little = b"X\x0d\0\0\0little_endian\x88s.";
+    let machine = [b"\x80\x02}", &little[..]].concat();
+    let contents = [items(b"N"), b".".to_vec()].concat();
+    bounded("keys of nothing", read_pytorch, &legacy(&machine, &contents)).unwrap();
+    let facts = [items(b"N"), little.to_vec()].concat();
+    bounded("facts", read_pytorch, &legacy(&facts, b"\x80\x02}.")).unwrap();
+    let contents = [items(b"}"), b".".to_vec()].concat();
+    let error = bounded("keys of dictionaries", read_pytorch, &legacy(&machine, &contents)).unwrap_err();
+    assert!(error.to_string().contains("its names are too long"), "{error}");
+}
+
+/// One tensor of few or many axes, which a list has a hundred thousand times.
+#[test]
+fn a_tensor_in_many_places_takes_bounded_memory() {
+    let whole = fixture("gru_legacy.pt");
+    let at = whole.windows(14).position(|part| part == b"\x80\x02ccollections").unwrap();
+    let storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x01tQ";
+    let file = |axes: usize, places: usize| {
+        let axes = b"K\x01".repeat(axes);
+        let tensor = [&b"ctorch._utils\n_rebuild_tensor\n("[..], storage, b"K\0(", &axes, b"t(", &axes, b"ttRq\0"];
+        let list = [b"\x80\x02](", &tensor.concat()[..], &b"h\0".repeat(places), b"e."].concat();
+        [&whole[..at], &list, b"\x80\x02]X\x01\0\0\0ka.\x01\0\0\0\0\0\0\0", &1_f32.to_le_bytes()].concat()
+    };
+    for axes in [0, 1, 2, 64] {
+        bounded("a tensor", read_pytorch, &file(axes, 1)).unwrap();
+        assert!(bounded("the same tensor", read_pytorch, &file(axes, 100_000)).is_err());
+    }
+}
+
+/// Each layer's other tensors are looked for.
+#[test]
+fn names_that_are_not_there_are_looked_up_quickly() {
+    let mut tensors = Tensors::<f32>::new();
+    for index in 0..100_000 {
+        tensors.insert(format!("a{index}.weight_ih_l0"), Array2::zeros((4, 1)));
+    }
+    assert!(weights::layers(&tensors).is_empty());
 }

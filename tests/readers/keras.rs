@@ -31,7 +31,7 @@ fn dense(tensors: &mut Tensors<'_, f32>, prefix: &str, x: &Array3<f32>) -> Array
     Dense::from_weights(kernel, Some(bias)).unwrap().forward(x).unwrap()
 }
 
-fn expected(name: &str) -> [Array3<f32>; 2] {
+pub(crate) fn expected(name: &str) -> [Array3<f32>; 2] {
     let bytes = fixture(name);
     let mut tensors = npz::read_tensors::<f32>(&bytes).unwrap();
     ["x", "outputs"].map(|name| take(&mut tensors, name))

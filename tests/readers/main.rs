@@ -7,6 +7,7 @@ mod door;
 mod hostile;
 mod jax;
 mod keras;
+mod normalization;
 mod npz;
 mod packed;
 mod pytorch;

@@ -86,6 +86,23 @@ fn mistakes_are_named() {
     refused(&zip(&[("a.npy", version)]), "its version must be 1, 2 or 3, but is 4");
 }
 
+/// An entry's checksum is that of all its bytes: hundreds of thousands of names for the same would take hours.
+#[test]
+fn entries_that_share_bytes_are_refused() {
+    let fine = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
+    let one = zip(&[("a.npy", npy(fine, &[0; 8]))]);
+    let (before, end) = one.split_at(one.len() - 22);
+    let at = u32::from_le_bytes(end[16..20].try_into().unwrap()) as usize;
+    let mut again = before[at..].to_vec();
+    // Where the name begins.
+    again[46] = b'b';
+    let mut end = end.to_vec();
+    (end[8], end[10]) = (2, 2);
+    end[12..16].copy_from_slice(&(2 * again.len() as u32).to_le_bytes());
+    let shared = [before, &again, &end].concat();
+    refused(&shared, "\"b.npy\" has bytes of another entry");
+}
+
 /// A `.npy` file, filled up to 128 bytes of header as NumPy did in 2019.
 pub(crate) fn npy(header: &str, numbers: &[u8]) -> Vec<u8> {
     let header = format!("{header:117}\n");

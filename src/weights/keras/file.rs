@@ -1,8 +1,8 @@
 //! Keras's own files: `.h5`, `.keras` and `.weights.h5`.
 
-use super::config::{self, Kind, Listed};
+use super::config::{self, Configured, Kind, Listed};
 use super::hdf5::{Path, Reader};
-use super::{Options, cudnn};
+use super::{Options, cudnn, normalization};
 use crate::error::{list, quoted};
 use crate::weights::Tensors;
 use crate::weights::archive::Archive;
@@ -10,7 +10,7 @@ use crate::weights::stored::Stored;
 use crate::{Error, Float};
 use hdf5_pure::Group;
 use serde::Deserialize;
-use serde_json::Value;
+use std::borrow::Cow;
 
 /// What a file of Keras holds.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ impl Layer {
     /// if it does not join them.
     #[must_use]
     pub fn merge_mode(&self) -> Option<&str> {
-        self.listed.merge_mode.as_deref()
+        self.listed.merge_mode
     }
 }
 
@@ -105,7 +105,9 @@ impl Layer {
 /// The tensors have Keras's names, which the importers take after a [`Layer`]'s prefix. In `.h5` files these are
 /// the weights' own, `lstm/lstm_cell/kernel`, with the name of the model's layer in front if they lack it. `.keras` and
 /// `.weights.h5` files have places instead of names, `layers/lstm/cell/vars/0`; that becomes `layers/lstm/cell/kernel`.
-/// The same goes for `Dense`, `Embedding` and normalizations.
+/// The same goes for `Dense` and `Embedding`, and for `BatchNormalization` and `LayerNormalization` if the configuration
+/// lists them or they have all weights: without a configuration, those of a layer with `scale=False` or `center=False`
+/// stay numbered.
 ///
 /// One shard of several is read as a whole file, without what is in the others: [`Shards`](super::Shards) reads them all.
 ///
@@ -124,7 +126,8 @@ impl Layer {
 ///
 /// # Errors
 /// - [`Error::InvalidFile`] if the bytes are not such a file, or damaged; if compressed weights would take 1 MiB and more
-///   than 32 times the memory of the file; or if a layer's weights cannot be told from another's.
+///   than 32 times the memory of the file; if the configuration is not one that Keras writes; or if a layer's weights
+///   cannot be told from another's.
 /// - [`Error::TensorDtype`] if the weights of a CuDNN layer cannot be read without loss.
 pub fn read_model<E: Float>(bytes: &[u8]) -> Result<Model<'_, E>, Error> {
     if !bytes.starts_with(b"PK") {
@@ -133,7 +136,7 @@ pub fn read_model<E: Float>(bytes: &[u8]) -> Result<Model<'_, E>, Error> {
     let archive = Archive::read(bytes, FORMAT)?;
     ["metadata.json", "config.json"].iter().try_for_each(|name| archive.check_text(name))?;
     let Metadata { keras_version } = json(&archive.get("metadata.json")?)?;
-    let config = json(&archive.get("config.json")?)?;
+    let config = archive.get("config.json")?;
     let weights = archive.get("model.weights.h5")?;
     model(Reader::open(weights, bytes.len()), Some(config), keras_version)
 }
@@ -160,25 +163,23 @@ pub(super) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> 
 }
 
 /// A model whose weights are in an HDF5 file, and whose configuration is there too if it is not given.
-fn model<E: Float>(
-    reader: Result<Reader<'_>, String>,
-    config: Option<Value>,
+fn model<'a, E: Float>(
+    reader: Result<Reader<'a>, String>,
+    config: Option<Cow<'_, [u8]>>,
     version: String,
-) -> Result<Model<'_, E>, Error> {
+) -> Result<Model<'a, E>, Error> {
     let mut reader = reader.map_err(invalid)?;
     let root = reader.root();
     let old = root.group("model_weights").ok();
     let is_old = old.is_some() || attribute(&root, "layer_names").is_some();
     let version = attribute(&root, "keras_version").unwrap_or(version);
-    let config = match (config, attribute(&root, "model_config")) {
-        (None, Some(text)) => Some(json(text.as_bytes())?),
-        (config, _) => config,
-    };
+    let written = attribute(&root, "model_config");
     let numbers = numbers(&version);
-    if is_old && numbers < (2, 0) && attribute(&root, "model_config").is_some() {
+    if is_old && numbers < (2, 0) && written.is_some() {
         return Err(invalid(format!("it is of Keras {}, but 2 and 3 are read", quoted(&version))));
     }
-    let listed = config.map(|config| config::layers(&config, numbers)).unwrap_or_default();
+    let config = config.or(written.map(|text| text.into_bytes().into()));
+    let configured = config.map(|config| configured(&config, numbers)).transpose()?.unwrap_or_default();
     let group = old.unwrap_or(root);
     let skipped = if is_old { "optimizer_weights" } else { "optimizer" };
     let mut tensors = Tensors::new();
@@ -193,8 +194,11 @@ fn model<E: Float>(
         }
         tensors.insert_stored(name, stored);
     }
+    if !is_old {
+        normalization::rename(&mut tensors, &configured.normalizations).map_err(invalid)?;
+    }
     let (mut layers, mut missing) = (Vec::new(), Vec::new());
-    for listed in listed {
+    for listed in configured.layers {
         let prefix = if is_old { old_prefix(&listed, &prefixes)? } else { new_prefix(&listed, &prefixes) };
         let Some(prefix) = prefix else {
             missing.push(listed.names.join("/"));
@@ -206,6 +210,12 @@ fn model<E: Float>(
         layers.push(Layer { name: listed.names.join("/"), prefix, listed });
     }
     Ok(Model { tensors, layers, missing, version })
+}
+
+/// What a configuration lists.
+fn configured(config: &[u8], version: (u32, u32)) -> Result<Configured, Error> {
+    let configured = config::layers(&json(config)?, config.len(), version);
+    configured.map_err(|reason| invalid(format!("its configuration is not Keras's: {reason}")))
 }
 
 fn attribute(group: &Group, name: &str) -> Option<String> {

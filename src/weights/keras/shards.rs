@@ -3,6 +3,7 @@
 
 use super::file::{invalid, json, new_name};
 use super::hdf5::Reader;
+use super::normalization;
 use crate::error::{list, quoted};
 use crate::weights::{Tensors, file};
 use crate::{Error, Float};
@@ -108,6 +109,7 @@ pub fn read_shards<'a, E: Float>(list: &[u8], shards: &[(&str, &'a [u8])]) -> Re
             return Err(in_shard(format!("it lacks {}", self::list(expected.into_iter()))));
         }
     }
+    normalization::rename(&mut tensors, &normalization::Names::new()).map_err(invalid)?;
     Ok(tensors)
 }
 

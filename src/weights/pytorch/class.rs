@@ -19,11 +19,27 @@ const TYPES: [(&str, &str, &str, usize); 13] = [
     ("", "uint64", "U64", 8),
 ];
 
+/// As many axes as NumPy and PyTorch allow.
+const MAX_AXES: usize = 64;
+/// The longest key of a storage, which PyTorch makes of a number.
+const MAX_KEY: usize = 255;
+
 /// What a call makes.
 pub(super) enum Built {
     /// One of its arguments, or something to drop.
     Value(Value),
     Node(Node),
+}
+
+impl Node {
+    /// How many values a call copied from its arguments to make this.
+    pub(super) fn copied(&self) -> usize {
+        match self {
+            Self::Dict(items) => 2 * items.len(),
+            Self::Tensor(view) => view.shape.len() + view.strides.len(),
+            Self::List(_) | Self::Storage(_) => 0,
+        }
+    }
 }
 
 impl Class {
@@ -66,6 +82,12 @@ impl Class {
             None if value == Value::Empty => Ok(&[][..]),
             _ => Err("a list was expected"),
         };
+        let axes = |value| match list(value)? {
+            all if all.len() > MAX_AXES => {
+                Err(format!("a tensor has {} axes, but at most {MAX_AXES} are read", all.len()))
+            }
+            all => all.iter().copied().map(size).collect(),
+        };
         Ok(match (self, arguments) {
             (Self::Tensor, [storage, offset, shape, strides, ..])
             | (Self::TypedTensor, [storage, offset, shape, strides, _, _, _, ..]) => {
@@ -79,8 +101,8 @@ impl Class {
                     storage: index,
                     dtype,
                     offset: size(*offset)?,
-                    shape: list(*shape)?.iter().copied().map(size).collect::<Result<_, _>>()?,
-                    strides: list(*strides)?.iter().copied().map(size).collect::<Result<_, _>>()?,
+                    shape: axes(*shape)?,
+                    strides: axes(*strides)?,
                 })))
             }
             (Self::Parameter, [tensor, ..]) => Built::Value(*tensor),
@@ -111,6 +133,9 @@ pub(super) fn storage<'b>(id: &[Value], text: impl Fn(Text) -> &'b str) -> Resul
     }
     if !matches!(part, [] | [Value::None]) {
         return Err("a storage must be whole, not a part of another as before PyTorch 0.4".into());
+    }
+    if key.len as usize > MAX_KEY {
+        return Err(format!("a storage's key has {} letters, but at most {MAX_KEY} are read", key.len));
     }
     Ok(Storage { key: *key, class: *class, len: size(*len)? })
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// How deep dictionaries may be nested.
 const MAX_DEPTH: usize = 64;
-/// Bytes of names, for one of the file. Only values that appear in many places can have more.
+/// Bytes of names and of tensors' sizes, for one of the pickle. Only values that appear in many places can have more.
 const NAMES: usize = 16;
 const NAMES_ANYWAY: usize = 1 << 16;
 
@@ -45,9 +45,10 @@ const MAGIC: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0
 /// - the bytes are not such a file, or damaged;
 /// - it was compressed, which PyTorch never does, and would take 1 MiB and more than 32 times the memory of the file, or
 ///   its pickle 64 KiB and more than the file;
-/// - the pickle has an operation or a class that is not allowed, or is nested deeper than 64 values;
+/// - the pickle has an operation or a class that is not allowed, is nested deeper than 64 values, or has the same values in
+///   very many places;
 /// - the numbers are big-endian;
-/// - a tensor claims numbers that are not there, or more than its storage has (`expand`);
+/// - a tensor claims numbers that are not there, or more than its storage has (`expand`), or has more than 64 axes;
 /// - the file is older than PyTorch 0.4 and a storage is part of another.
 pub fn read_tensors<E: Float>(bytes: &[u8]) -> Result<Tensors<'_, E>, Error> {
     read_state_dict(bytes, "")
@@ -153,10 +154,7 @@ impl<'a> File<'a> {
         let Some(Node::Dict(facts)) = machine.node(machine.root) else {
             return Err("it lacks facts on its machine".into());
         };
-        if !facts
-            .iter()
-            .any(|(key, value)| machine.key(*key).as_deref() == Some("little_endian") && *value == Value::True)
-        {
+        if !facts.iter().any(|(key, value)| *value == Value::True && machine.is_text(*key, "little_endian")) {
             return Err("its numbers are big-endian".into());
         }
         let Some(Node::List(list)) = keys.node(keys.root) else {
@@ -185,7 +183,7 @@ impl<'a> File<'a> {
 
     /// The tensors by name.
     fn views(&self) -> Result<BTreeMap<String, &View>, String> {
-        let mut views = Views { pickle: &self.pickle, found: BTreeMap::new(), steps: 0, letters: 0 };
+        let mut views = Views { pickle: &self.pickle, found: BTreeMap::new(), steps: 0, bytes: 0 };
         views.visit(&mut Vec::new(), self.pickle.root)?;
         Ok(views.found)
     }
@@ -236,7 +234,7 @@ struct Views<'p, 'a> {
     pickle: &'p Pickle<'a>,
     found: BTreeMap<String, &'p View>,
     steps: usize,
-    letters: usize,
+    bytes: usize,
 }
 
 impl<'p> Views<'p, '_> {
@@ -251,12 +249,17 @@ impl<'p> Views<'p, '_> {
         match self.pickle.node(value) {
             Some(Node::Dict(items)) => {
                 for (key, value) in items {
-                    self.visit_item(keys, self.pickle.key(*key), *value)?;
+                    if matches!(value, Value::Node(_)) {
+                        self.spend(if let Value::Text(text) = key { text.len as usize } else { 0 })?;
+                        self.visit_item(keys, self.pickle.key(*key), *value)?;
+                    }
                 }
             }
             Some(Node::List(items)) => {
                 for (index, value) in items.iter().enumerate() {
-                    self.visit_item(keys, Some(index.to_string()), *value)?;
+                    if matches!(value, Value::Node(_)) {
+                        self.visit_item(keys, Some(index.to_string()), *value)?;
+                    }
                 }
             }
             Some(Node::Tensor(view)) => self.add(keys, view)?,
@@ -266,21 +269,27 @@ impl<'p> Views<'p, '_> {
     }
 
     fn visit_item(&mut self, keys: &mut Vec<Option<String>>, key: Option<String>, value: Value) -> Result<(), String> {
-        if matches!(value, Value::Node(_)) {
-            keys.push(key);
-            self.visit(keys, value)?;
-            keys.pop();
-        }
+        keys.push(key);
+        self.visit(keys, value)?;
+        keys.pop();
         Ok(())
+    }
+
+    /// Counts bytes of names, of keys on the way to them, and of tensors' sizes.
+    fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        self.bytes += bytes;
+        if self.bytes > NAMES * self.pickle.len + NAMES_ANYWAY {
+            Err("its names are too long, or its tensors in too many places".into())
+        } else {
+            Ok(())
+        }
     }
 
     fn add(&mut self, keys: &[Option<String>], view: &'p View) -> Result<(), String> {
         let keys: Option<Vec<&str>> = keys.iter().map(Option::as_deref).collect();
         let keys = keys.ok_or("a tensor's key is neither a text nor a whole number")?;
-        self.letters += keys.iter().map(|key| key.len() + 1).sum::<usize>();
-        if self.letters > NAMES * self.pickle.len + NAMES_ANYWAY {
-            return Err("its names are too long".into());
-        }
+        let sizes = size_of::<View>() + size_of_val(&*view.shape) + size_of_val(&*view.strides);
+        self.spend(sizes + keys.iter().map(|key| key.len() + 1).sum::<usize>())?;
         let name = if keys.is_empty() { "tensor".into() } else { keys.join(".") };
         let shown = quoted(&name);
         if self.found.insert(name, view).is_some() { Err(format!("two tensors are named {shown}")) } else { Ok(()) }

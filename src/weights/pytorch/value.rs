@@ -42,6 +42,14 @@ pub(super) enum Node {
     Tensor(Box<View>),
 }
 
+/// The node that a value stands for, if it is one.
+pub(super) fn node(nodes: &[Node], value: Value) -> Option<&Node> {
+    match value {
+        Value::Node(index) => nodes.get(index as usize),
+        _ => None,
+    }
+}
+
 /// Numbers in a file, by the name of their record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Storage {
@@ -87,8 +95,7 @@ impl View {
     /// The position after its last number, and how many it has; `None` if they are more than memory has addresses for.
     pub(super) fn range(&self) -> Option<(usize, usize)> {
         let Self { offset, shape, strides, .. } = self;
-        // As many axes as NumPy and PyTorch allow.
-        if shape.len() != strides.len() || shape.len() > 64 {
+        if shape.len() != strides.len() {
             return None;
         }
         if shape.contains(&0) {
