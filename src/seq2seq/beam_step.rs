@@ -1,6 +1,6 @@
 //! One step of a beam search over one row.
 
-use super::helper::best;
+use super::choice::best;
 use crate::{Error, Float};
 use ndarray::{ArrayRef1, ArrayView1};
 

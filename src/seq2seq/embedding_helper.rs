@@ -1,6 +1,7 @@
 //! Helpers that feed tokens back through an embedding.
 
-use super::helper::{Draws, Helper, HelperStep, HelperStepBack, TrainableHelper, best, check_input, reads_no_output};
+use super::choice::{Draws, best};
+use super::helper::{Helper, HelperStep, HelperStepBack, TrainableHelper, check_input, reads_no_output};
 use crate::checks::check_positive;
 use crate::{Embedding, Error, Float};
 use ndarray::ArrayRef2;

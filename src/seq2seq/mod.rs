@@ -4,6 +4,7 @@ mod align;
 mod basic;
 mod beam;
 mod beam_step;
+mod choice;
 mod compressed;
 mod decode;
 mod embedding_helper;

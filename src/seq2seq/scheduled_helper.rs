@@ -1,9 +1,10 @@
 //! Scheduled sampling (Bengio et al., 2015): training on a mixture of given inputs and the model's own outputs.
 
+use super::choice::Draws;
 use super::embedding_helper::check_classes;
 use super::helper::{
-    Draws, Helper, HelperStep, HelperStepBack, RowBackFn, RowFn, Source, TrainableHelper, check_input,
-    check_probability, feed_back, reads_no_output,
+    Helper, HelperStep, HelperStepBack, RowBackFn, RowFn, Source, TrainableHelper, check_input, check_probability,
+    feed_back, reads_no_output,
 };
 use crate::checks::check_shape;
 use crate::{Embedding, Error, Float};

@@ -1,7 +1,7 @@
 //! [`TransducerStream`]: greedy decoding of RNN-T and TDT, chunk by chunk.
 
+use super::choice::best;
 use super::decode::{Decoder, dynamic_decode};
-use super::helper::best;
 use crate::checks::{check_shape, checked_state};
 use crate::kernel::zeros;
 use crate::{Embedding, Error, Float, RnnCell, State};
