@@ -5,9 +5,10 @@ use ::safetensors::tensor::TensorView;
 use ::safetensors::{Dtype, SafeTensors, serialize};
 use ndarray::{Array1, Array2, Array3, ArrayD, s};
 use rand::RngExt;
+use rnn_cell::fused::{Forward, FusedCell, Linear, Stage, Stages, Vector};
 use rnn_cell::train::BoxedTrainableCell;
 use rnn_cell::weights::{Tensors, onnx, safetensors};
-use rnn_cell::{Compressed, Error, Lstm, Parameters, RnnCell, WeightFormat, dynamic_rnn};
+use rnn_cell::{Compressed, Compression, Error, Lstm, Parameters, RnnCell, WeightFormat, dynamic_rnn};
 use std::collections::BTreeMap;
 
 /// What a file must take beside its numbers: names, shapes and offsets.
@@ -323,4 +324,49 @@ fn parameters_of_a_compressed_cell_are_what_is_not_compressed() {
         assert_eq!(file.tensor(&name).unwrap().dtype(), dtype, "{name}");
     }
     assert_eq!(file.tensor("kernel/scales").unwrap().shape(), [2, 12]);
+}
+
+rnn_cell::parameters! {
+    /// Calls its product by another name when it is compressed.
+    cell pub struct Misnamed {
+        "gates" gates: Linear<E>,
+    }
+}
+
+impl FusedCell for Misnamed<f32> {
+    type Elem = f32;
+    type State = Array2<f32>;
+
+    fn input_size(&self) -> usize {
+        self.gates.input_size()
+    }
+    fn output_size(&self) -> usize {
+        self.gates.units()
+    }
+    fn zero_state(&self, batch: usize) -> Array2<f32> {
+        Array2::zeros((batch, self.gates.units()))
+    }
+    fn stages(&self) -> Stages<'_, f32> {
+        Stages::new([Stage::new(&self.gates)])
+    }
+    fn compress(&mut self, compression: &mut Compression<'_, f32>) -> Result<(), Error> {
+        self.gates.compress("gate", compression)
+    }
+    fn forward<V: Vector<f32>>(&self, _: usize, row: &mut Forward<'_, f32>) {
+        let [sum] = row.sums(0);
+        row.new_state(0).copy_from_slice(sum);
+        row.output().copy_from_slice(sum);
+    }
+}
+
+rnn_cell::fused_cell!(Misnamed<f32>);
+
+#[test]
+fn a_product_of_another_name_is_not_saved() {
+    for format in FORMATS {
+        let gates = Linear::<f32>::builder(3).input_size(2).build(&mut rng(1)).unwrap();
+        let refused =
+            safetensors::compressed_to_bytes(&Compressed::new(Misnamed { gates }, format).unwrap()).unwrap_err();
+        assert!(matches!(&refused, Error::MissingWeight { name, .. } if name == "gate/kernel"), "{refused}");
+    }
 }

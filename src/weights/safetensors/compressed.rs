@@ -23,7 +23,9 @@ use std::path::Path;
 /// the `f32` cell.
 ///
 /// # Errors
-/// Those of [`save`](super::save).
+/// - Those of [`save`](super::save).
+/// - [`Error::MissingWeight`] if a product was [compressed](crate::fused::Linear::compress) under a name that is no
+///   parameter's.
 pub fn save_compressed<C>(cell: &Compressed<C>, path: impl AsRef<Path>) -> Result<(), Error>
 where
     C: RnnCell<Elem = f32> + Parameters<f32>,
@@ -35,7 +37,7 @@ where
 /// Returns the bytes that [`save_compressed`] writes.
 ///
 /// # Errors
-/// [`Error::RepeatedParameter`] and [`Error::InvalidFile`], as [`save`](super::save).
+/// [`Error::RepeatedParameter`], [`Error::InvalidFile`] and [`Error::MissingWeight`], as [`save_compressed`].
 pub fn compressed_to_bytes<C>(cell: &Compressed<C>) -> Result<Vec<u8>, Error>
 where
     C: RnnCell<Elem = f32> + Parameters<f32>,
@@ -166,14 +168,20 @@ where
             }
         }
     }
+    let mut nameless: Vec<&str> = matrices.iter().map(|matrix| &*matrix.name).collect();
     inside.visit_parameters(&mut |name, array| {
+        nameless.retain(|matrix| *matrix != name);
         if !matrices.iter().any(|matrix| matrix.name == name) {
             insert(name.into(), Content::Numbers(array));
         }
     });
-    match repeated {
-        Some(name) => Err(Error::RepeatedParameter { name }),
-        None => Ok(contents),
+    match (repeated, nameless.first()) {
+        (Some(name), _) => Err(Error::RepeatedParameter { name }),
+        (None, Some(&name)) => {
+            let reason = "the cell compresses a product of this name, but has no such parameter".into();
+            Err(Error::MissingWeight { name: name.into(), reason })
+        }
+        (None, None) => Ok(contents),
     }
 }
 
