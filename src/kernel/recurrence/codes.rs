@@ -1,5 +1,6 @@
 //! [`Codes`]: where a run keeps the 8-bit codes that its products multiply.
 
+use super::hoists::HOISTED_STEPS;
 use super::plan::{MOST, Plan, Stage};
 use crate::kernel::compact::WeightFormat;
 use crate::kernel::compact::codes;
@@ -48,5 +49,11 @@ impl<'a, E: Kernels> Codes<'a, E> {
             *operand = grid(1, widths(stage)[1]);
         }
         Self { x, first: first.unwrap_or(MOST), operands }
+    }
+
+    /// Where the codes of step `t` of the inputs are, among those that are kept: of one step, or of many if any stage is
+    /// hoisted, even if others are not. They are computed at place 0.
+    pub(super) fn place(&self, t: usize) -> usize {
+        if self.x.dim().0 > 1 { t % HOISTED_STEPS } else { 0 }
     }
 }

@@ -33,7 +33,7 @@ impl<'a, E: Kernels> Run<'a, E> {
         }
         let inputs = if is_int8 { codes.x } else { self.places.x };
         let hoisted = is_hoisted.then(|| self.compact_inputs((k, weights), (t, inputs, is_int8), team));
-        let at = if is_int8 { t % inputs.dim().0.max(1) } else { t };
+        let at = if is_int8 { codes.place(t) } else { t };
         let inputs = (!is_hoisted && compact.shape().inputs > 0).then(|| inputs.step(at));
         let (factors, sums) = (Factors { inputs, hoisted, recurrent }, self.places.sums[k].step(t));
         if let Some(multiply) = multiply {
@@ -52,9 +52,8 @@ impl<'a, E: Kernels> Run<'a, E> {
     fn encode(&self, codes: &Codes<'a, E>, (k, t): (usize, usize), operand: Option<Rows<'a, E>>, team: &mut Team<'_>) {
         let (steps, rows, inputs) = self.places.x.dim();
         let Codes { x, first, operands } = codes;
-        // Of many steps if any stage is hoisted, even if this one is not.
         let kept = x.dim().0;
-        let encodes_inputs = k == *first && t.is_multiple_of(kept);
+        let encodes_inputs = k == *first && codes.place(t) == 0;
         if encodes_inputs && kept > 1 {
             let count = kept.min(steps - t);
             for row in 0..rows {
