@@ -1,6 +1,7 @@
 //! Packing a cell's weights against copying them into a buffer that is there: at most three times as long.
 //!
-//! An optimizer's step changes every weight; what it then pays is the packing. `cargo bench --manifest-path benches/Cargo.toml --bench pack`
+//! An optimizer's step changes every weight; what it then pays is the packing.
+//! `cargo bench --manifest-path benches/Cargo.toml --bench pack`
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ndarray::ArrayD;

@@ -223,8 +223,8 @@ fn slices_that_the_cell_does_not_have() {
 
 #[test]
 fn slices_of_another_width() {
-    let expected = "stage 0 asks for temporary(1) of width 5, but gets some of its 3 units at a time: it must take whole rows, \
-         unless the width is wrong";
+    let expected = "stage 0 asks for temporary(1) of width 5, but gets some of its 3 units at a time: it must take \
+                    whole rows, unless the width is wrong";
     tells(
         expected,
         Wants {

@@ -57,8 +57,8 @@ pub(super) struct Configured {
     pub normalizations: normalization::Names,
 }
 
-/// The recurrent layers and normalizations of a model. Its configuration has `len` bytes, and its Keras this major and minor
-/// version. The error says what Keras would not write.
+/// The recurrent layers and normalizations of a model. Its configuration has `len` bytes, and its Keras this major and
+/// minor version. The error says what Keras would not write.
 pub(super) fn layers(model: &Value, len: usize, version: (u32, u32)) -> Result<Configured, String> {
     let mut walk = Walk {
         version,

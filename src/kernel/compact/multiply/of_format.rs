@@ -22,7 +22,7 @@ impl<const INT8: bool> OnMachine for OfFormat<'_, '_, '_, INT8> {
     #[inline(always)]
     fn run<M: Machine>(self, machine: M) {
         if const { M::ONLY_BYTES && !INT8 } {
-            unreachable!("16-bit weights run without it");
+            unreachable!("16-bit weights run without bytes");
         }
         let Panels { multiply, panels } = self.0;
         let panels = panels.clone();
